@@ -1,0 +1,49 @@
+/**
+ * Time as a dependency: the only file that reads the system clock or sets a timer.
+ *
+ * Production code is handed a `Clock`; tests hand it one they advance by themselves, so nothing in a test sleeps.
+ */
+import { performance } from 'node:perf_hooks';
+
+export interface Clock {
+  /** Wall time, milliseconds since the Unix epoch. */
+  now(): number;
+  /** Time that never runs backwards, in milliseconds: for durations. */
+  monotonic(): number;
+  /** Calls `act` once after `delayMs`; the returned function cancels it and may be called at any time. */
+  after(delayMs: number, act: () => void): () => void;
+  /** Calls `act` every `periodMs` until canceled; does not by itself keep the process alive. */
+  every(periodMs: number, act: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(delayMs, act) {
+    const timer = setTimeout(act, delayMs);
+    return () => clearTimeout(timer);
+  },
+  every(periodMs, act) {
+    const timer = setInterval(act, periodMs).unref();
+    return () => clearInterval(timer);
+  },
+};
+
+/** Resolves after `delayMs`, or at once when `signal` aborts. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      cancel();
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, done);
+    signal?.addEventListener('abort', done, { once: true });
+  });
+}
+
+/** RFC 3339 in UTC with milliseconds, the one way a time is written on the wire. */
+export function toTimestamp(epochMs: number): string {
+  return new Date(epochMs).toISOString();
+}

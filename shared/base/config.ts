@@ -1,0 +1,217 @@
+/**
+ * Configuration: the only file that reads the environment.
+ *
+ * One table of variables is the source of the types, of the checks and of the table in the README. A process that is
+ * misconfigured does not start: every fault is listed at once, and an unknown SLUICE_ variable is a fault (it is
+ * usually a misspelt one).
+ */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv } from 'ajv';
+import { ConfigError } from './runner.js';
+
+interface Variable {
+  type: 'string' | 'integer' | 'boolean';
+  default?: string | number | boolean;
+  description: string;
+  enum?: readonly string[];
+  pattern?: string;
+  minimum?: number;
+  maximum?: number;
+}
+
+export const VARIABLES = {
+  PORT: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 65535,
+    default: 8080,
+    description: 'Port of the API; 0 takes a free one.',
+  },
+  HOST: { type: 'string', default: '127.0.0.1', description: 'Address the API listens on.' },
+  REDIS_URL: {
+    type: 'string',
+    pattern: '^(redis|rediss|unix)://',
+    description: 'Redis to use; unset: the one that the launcher runs.',
+  },
+  LOG_LEVEL: {
+    type: 'string',
+    enum: ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    description: 'Least severe log line written.',
+  },
+  SLUICE_DATA_DIR: {
+    type: 'string',
+    default: '.sluice',
+    description: 'Data of the embedded Redis, the printed API key.',
+  },
+  SLUICE_CACHE_DIR: {
+    type: 'string',
+    default: join(homedir(), '.cache', 'sluice'),
+    description: 'What was fetched or built once: Redis, libtensorflow and its binding.',
+  },
+  SLUICE_MODELS_DIR: {
+    type: 'string',
+    default: 'deploy/models',
+    description: 'Folder of bundled models: <name>/<version>/model.yaml.',
+  },
+  SLUICE_BOOTSTRAP_KEY: {
+    type: 'string',
+    pattern: '^slk_[0-9A-Za-z]{22,}$',
+    description: 'If set, this API key exists for the tenant `default` with every scope.',
+  },
+  SLUICE_BACKEND: {
+    type: 'string',
+    enum: ['auto', 'cuda', 'native', 'wasm', 'cpu'],
+    default: 'auto',
+    description: 'What computes; `auto` takes the first that loads of cuda, wasm, native, cpu.',
+  },
+  SLUICE_ROLES: {
+    type: 'string',
+    pattern: '^(inference|delivery|upkeep)(,(inference|delivery|upkeep))*$',
+    default: 'inference,delivery,upkeep',
+    description: 'What a worker does, comma-separated.',
+  },
+  SLUICE_MODELS: {
+    type: 'string',
+    default: '',
+    description: 'Names of the models a worker serves, comma-separated; empty: all.',
+  },
+  SLUICE_ALLOW_UNSAFE_REDIS: {
+    type: 'boolean',
+    default: false,
+    description: 'Start on a Redis that evicts keys or keeps no append-only file (jobs can be lost).',
+  },
+  SLUICE_WEBHOOK_ALLOW_PRIVATE: {
+    type: 'string',
+    default: '',
+    description: 'CIDR list of non-public addresses that webhooks may reach, by http and on any port too.',
+  },
+  SLUICE_METRICS_PORT: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 65535,
+    description: 'Port of /metrics on loopback; unset: API 9090, worker a free one.',
+  },
+  SLUICE_KEY_PREFIX: {
+    type: 'string',
+    pattern: '^\\{[A-Za-z0-9_-]+\\}$',
+    default: '{sluice}',
+    description: 'Prefix of every Redis key, a hash tag in braces.',
+  },
+  SLUICE_MAX_BODY_BYTES: {
+    type: 'integer',
+    minimum: 1024,
+    default: 8 * 1024 * 1024,
+    description: 'Largest JSON body.',
+  },
+  SLUICE_MAX_DEPTH: {
+    type: 'integer',
+    minimum: 2,
+    maximum: 64,
+    default: 8,
+    description: 'Deepest nesting of a JSON body.',
+  },
+  SLUICE_MAX_INSTANCES: {
+    type: 'integer',
+    minimum: 1,
+    default: 1024,
+    description: 'Most instances in a job.',
+  },
+  SLUICE_MAX_WAIT_SECONDS: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 300,
+    default: 60,
+    description: 'Longest a request is held for a result.',
+  },
+  SLUICE_MAX_WAITS_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 1000,
+    description: 'Most held requests of a tenant, per API process.',
+  },
+  SLUICE_MAX_QUEUED_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 10_000,
+    description: 'Most queued jobs of a tenant (429 beyond).',
+  },
+  SLUICE_MAX_QUEUED_PER_MODEL: {
+    type: 'integer',
+    minimum: 1,
+    default: 100_000,
+    description: 'Most queued jobs of a model (503 beyond).',
+  },
+  SLUICE_RETENTION_SECONDS: {
+    type: 'integer',
+    minimum: 1,
+    default: 86_400,
+    description: 'How long a finished job is kept.',
+  },
+} as const satisfies Record<string, Variable>;
+
+type Variables = typeof VARIABLES;
+type ValueOf<V extends Variable> = V extends { enum: readonly (infer E)[] }
+  ? E
+  : V['type'] extends 'integer'
+    ? number
+    : V['type'] extends 'boolean'
+      ? boolean
+      : string;
+/** The checked environment; a variable without a default may be missing. */
+export type Config = Readonly<{
+  [K in keyof Variables]: Variables[K] extends { default: string | number | boolean }
+    ? ValueOf<Variables[K]>
+    : ValueOf<Variables[K]> | undefined;
+}>;
+
+/** Values that must not be shown. */
+const SECRET: ReadonlySet<string> = new Set(['REDIS_URL', 'SLUICE_BOOTSTRAP_KEY']);
+
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(VARIABLES)) {
+    const value = environment[name];
+    if (value !== undefined && value !== '')
+      values[name] =
+        value === '0' && isBoolean(name) ? false : value === '1' && isBoolean(name) ? true : value;
+  }
+  const check = new Ajv({ coerceTypes: true, useDefaults: true, allErrors: true }).compile({
+    type: 'object',
+    properties: VARIABLES,
+  });
+  check(values);
+  const faults = (check.errors ?? []).map((error) => {
+    const name = error.instancePath.slice(1);
+    const shown = SECRET.has(name) ? '' : `=${environment[name]}`;
+    const allowed =
+      error.keyword === 'enum'
+        ? `: ${(error.params as { allowedValues: string[] }).allowedValues.join(', ')}`
+        : '';
+    return `${name}${shown} ${error.message}${allowed}`;
+  });
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith('SLUICE_') && !(name in VARIABLES))
+      faults.push(`${name} is not a variable of Sluice`);
+  }
+  if (faults.length > 0)
+    throw new ConfigError(`The configuration has ${faults.length} fault(s):\n  ${faults.join('\n  ')}`);
+  return Object.freeze(values) as Config;
+}
+
+/** The environment as it is, for a process that starts others. */
+export function inheritedEnvironment(changes: Record<string, string>): NodeJS.ProcessEnv {
+  return { ...process.env, ...changes };
+}
+
+export function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
+}
+
+function isBoolean(name: string): boolean {
+  return (VARIABLES as Record<string, Variable>)[name]?.type === 'boolean';
+}

@@ -1,0 +1,95 @@
+/**
+ * The life of a process: open, serve, wait for a signal, close in reverse order, exit within a bound.
+ *
+ * States: running -> draining (first SIGTERM or SIGINT, or `stop`) -> ended. A second signal, or `SHUTDOWN_BOUND_MS`
+ * after the first, ends the process at once with code 1: closing may hang for ever when Redis is gone, exiting may not.
+ */
+import { type Clock, systemClock } from './clock.js';
+import type { Logger } from './telemetry.js';
+
+export const SHUTDOWN_BOUND_MS = 25_000;
+/** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
+export const EXIT_CONFIG = 78;
+
+export interface Runner {
+  /** Registers a closer; closers run in reverse order of registration. */
+  defer(name: string, close: () => unknown): void;
+  /** Aborts when draining begins. */
+  readonly draining: AbortSignal;
+  /** Begins draining as a signal would. */
+  stop(reason: string): void;
+}
+
+export async function run(
+  log: Logger,
+  body: (runner: Runner) => Promise<void>,
+  clock: Clock = systemClock,
+): Promise<void> {
+  const controller = new AbortController();
+  const closers: { name: string; close: () => unknown }[] = [];
+  let signals = 0;
+
+  const stop = (reason: string) => {
+    if (controller.signal.aborted) return;
+    log.info({ reason }, 'draining');
+    clock.after(SHUTDOWN_BOUND_MS, () => {
+      log.error('forced to exit: closing took longer than the bound');
+      process.exit(1);
+    });
+    controller.abort(reason);
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (++signals > 1) {
+      log.warn({ signal }, 'forced to exit: second signal');
+      process.exit(1);
+    }
+    stop(signal);
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  process.on('uncaughtException', (error) => crash(log, 'uncaught exception', error));
+  process.on('unhandledRejection', (error) => crash(log, 'unhandled rejection', error));
+
+  let exitCode = 0;
+  try {
+    await body({
+      defer: (name, close) => void closers.push({ name, close }),
+      draining: controller.signal,
+      stop,
+    });
+    await aborted(controller.signal);
+  } catch (error) {
+    log.fatal({ err: error }, 'cannot start');
+    exitCode = exitCodeOf(error);
+    stop('cannot start');
+  }
+  for (const { name, close } of closers.reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      log.error({ err: error, closing: name }, 'closing failed');
+      exitCode ||= 1;
+    }
+  }
+  log.info({ exitCode }, 'ended');
+  process.exit(exitCode);
+}
+
+/** An error that says the process must not run as configured; its exit code tells supervisors not to try again. */
+export class ConfigError extends Error {
+  readonly exitCode = EXIT_CONFIG;
+  override readonly name = 'ConfigError';
+}
+
+function exitCodeOf(error: unknown): number {
+  return error instanceof ConfigError ? error.exitCode : 1;
+}
+
+function crash(log: Logger, what: string, error: unknown): never {
+  log.fatal({ err: error }, what);
+  process.exit(1);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,71 @@
+/**
+ * What operators see: structured logs (pino, redacted) and metrics (Prometheus) on a private port.
+ *
+ * Promises: a credential never reaches a log line; an error that repeats is logged at most once a second per kind,
+ * with the number of lines held back.
+ */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Logger as PinoLogger, pino } from 'pino';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Clock } from './clock.js';
+
+export type Logger = Pick<PinoLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'child'>;
+
+/** Paths whose values are replaced in every log line. */
+const REDACTED = [
+  'authorization',
+  'apiKey',
+  'secret',
+  'token',
+  'password',
+  'instances',
+  'predictions',
+].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+
+export function createLogger(name: string, level: string): Logger {
+  return pino({ name, level, redact: { paths: REDACTED, censor: '[redacted]' } });
+}
+
+export function createRegistry(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+/** Serves `GET /metrics` on loopback; a port in use is a warning, never a reason not to run. */
+export async function serveMetrics(registry: Registry, port: number, log: Logger): Promise<Server | null> {
+  const server = createServer((request, response) => {
+    if (request.method !== 'GET' || request.url !== '/metrics') return void response.writeHead(404).end();
+    registry.metrics().then(
+      (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+      () => response.writeHead(500).end(),
+    );
+  });
+  return new Promise((resolve) => {
+    server.once('error', (error) => {
+      log.warn({ err: error, port }, 'metrics are not served');
+      resolve(null);
+    });
+    server.listen(port, '127.0.0.1', () => {
+      log.info({ port: (server.address() as AddressInfo).port }, 'metrics on 127.0.0.1');
+      resolve(server.unref());
+    });
+  });
+}
+
+/** A logger of errors that tells each kind at most once a second. */
+export function createErrorLog(log: Logger, clock: Clock): (kind: string, error: unknown) => void {
+  const kinds = new Map<string, { lastMs: number; held: number }>();
+  return (kind, error) => {
+    const seen = kinds.get(kind) ?? { lastMs: Number.NEGATIVE_INFINITY, held: 0 };
+    kinds.set(kind, seen);
+    if (clock.monotonic() - seen.lastMs < 1000) {
+      seen.held++;
+      return;
+    }
+    log.error({ err: error, kind, heldBack: seen.held }, 'error');
+    seen.lastMs = clock.monotonic();
+    seen.held = 0;
+  };
+}
