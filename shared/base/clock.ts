@@ -12,6 +12,8 @@ export interface Clock {
   monotonic(): number;
   /** Calls `act` once after `delayMs`; the returned function cancels it and may be called at any time. */
   after(delayMs: number, act: () => void): () => void;
+  /** Calls `act` once what has already arrived has been dealt with (the end of this turn of the event loop). */
+  soon(act: () => void): void;
   /** Calls `act` every `periodMs` until canceled; does not by itself keep the process alive. */
   every(periodMs: number, act: () => void): () => void;
 }
@@ -23,6 +25,7 @@ export const systemClock: Clock = {
     const timer = setTimeout(act, delayMs);
     return () => clearTimeout(timer);
   },
+  soon: (act) => void setImmediate(act),
   every(periodMs, act) {
     const timer = setInterval(act, periodMs).unref();
     return () => clearInterval(timer);

@@ -8,7 +8,15 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv } from 'ajv';
-import { ConfigError } from './runner.js';
+
+/** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
+export const EXIT_CONFIG = 78;
+
+/** An error that says the process must not run as configured; its exit code tells supervisors not to try again. */
+export class ConfigError extends Error {
+  readonly exitCode = EXIT_CONFIG;
+  override readonly name = 'ConfigError';
+}
 
 interface Variable {
   type: 'string' | 'integer' | 'boolean';

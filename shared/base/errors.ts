@@ -33,6 +33,11 @@ export const ERRORS = {
   model_not_found: { status: 404, retryable: false, title: 'There is no such model, version or alias.' },
   method_not_allowed: { status: 405, retryable: false, title: 'The resource does not answer this method.' },
   job_finished: { status: 409, retryable: false, title: 'The job has already ended.' },
+  model_failed: {
+    status: 409,
+    retryable: false,
+    title: 'This version failed to load; no worker can run it.',
+  },
   body_too_large: { status: 413, retryable: false, title: 'The body is larger than the limit.' },
   unsupported_media_type: {
     status: 415,

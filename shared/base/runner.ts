@@ -5,13 +5,15 @@
  * after the first, ends the process at once with code 1: closing may hang for ever when Redis is gone, exiting may not.
  */
 import { type Clock, systemClock } from './clock.js';
-import type { Logger } from './telemetry.js';
+import { type Config, ConfigError, loadConfig } from './config.js';
+import { messageOf } from './errors.js';
+import { createLogger, type Logger } from './telemetry.js';
 
 export const SHUTDOWN_BOUND_MS = 25_000;
-/** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
-export const EXIT_CONFIG = 78;
 
 export interface Runner {
+  config: Config;
+  log: Logger;
   /** Registers a closer; closers run in reverse order of registration. */
   defer(name: string, close: () => unknown): void;
   /** Aborts when draining begins. */
@@ -21,10 +23,12 @@ export interface Runner {
 }
 
 export async function run(
-  log: Logger,
+  name: string,
   body: (runner: Runner) => Promise<void>,
   clock: Clock = systemClock,
 ): Promise<void> {
+  const config = configOrExit();
+  const log = createLogger(name, config.LOG_LEVEL);
   const controller = new AbortController();
   const closers: { name: string; close: () => unknown }[] = [];
   let signals = 0;
@@ -52,6 +56,8 @@ export async function run(
   let exitCode = 0;
   try {
     await body({
+      config,
+      log,
       defer: (name, close) => void closers.push({ name, close }),
       draining: controller.signal,
       stop,
@@ -74,10 +80,14 @@ export async function run(
   process.exit(exitCode);
 }
 
-/** An error that says the process must not run as configured; its exit code tells supervisors not to try again. */
-export class ConfigError extends Error {
-  readonly exitCode = EXIT_CONFIG;
-  override readonly name = 'ConfigError';
+/** Before there is a log, a person reads what is wrong. */
+function configOrExit(): Config {
+  try {
+    return loadConfig();
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exit(exitCodeOf(error));
+  }
 }
 
 function exitCodeOf(error: unknown): number {

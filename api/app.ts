@@ -1,0 +1,96 @@
+/**
+ * The application: middleware and routes, put together from what is handed in. Opens nothing, listens nowhere.
+ */
+import type { RouterInstance } from '@koa/router';
+import Koa from 'koa';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Clock } from '../shared/base/clock.js';
+import type { Config } from '../shared/base/config.js';
+import type { Redis } from '../shared/base/redis.js';
+import type { Logger } from '../shared/base/telemetry.js';
+import type { Access } from '../shared/core/access.js';
+import type { Jobs } from '../shared/core/jobs.js';
+import type { Models } from '../shared/core/models.js';
+import type { Webhooks } from '../shared/core/webhooks.js';
+import { createAuth } from './middleware/auth.js';
+import { context } from './middleware/context.js';
+import { errors } from './middleware/errors.js';
+import { docRoutes } from './routes/docs.js';
+import { healthRoutes } from './routes/health.js';
+import { jobRoutes } from './routes/jobs.js';
+import { modelRoutes } from './routes/models.js';
+import { webhookRoutes } from './routes/webhooks.js';
+import type { Waits } from './waits.js';
+
+export interface AppDeps {
+  config: Config;
+  redis: Redis;
+  access: Access;
+  jobs: Jobs;
+  models: Models;
+  webhooks: Webhooks;
+  waits: Waits;
+  clock: Clock;
+  log: Logger;
+  registry: Registry;
+  draining: AbortSignal;
+}
+
+export function createApp(deps: AppDeps): Koa {
+  const { config, redis, jobs, models, webhooks, waits, clock, log, registry, draining } = deps;
+  const registers = [registry];
+  const auth = createAuth(deps.access);
+  const submitted = new Counter({
+    name: 'sluice_jobs_submitted_total',
+    help: 'Jobs accepted.',
+    labelNames: ['model'],
+    registers,
+  });
+  new Gauge({
+    name: 'sluice_held_requests',
+    help: 'Requests held for the end of a job.',
+    registers,
+    collect() {
+      this.set(waits.held);
+    },
+  });
+
+  const routers = [
+    jobRoutes({
+      jobs,
+      models,
+      waits,
+      auth,
+      clock,
+      bodyLimits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
+      maxInstances: config.SLUICE_MAX_INSTANCES,
+      maxWaitSeconds: config.SLUICE_MAX_WAIT_SECONDS,
+      checkWebhookUrl: webhooks.checkUrl,
+      submitted,
+    }),
+    modelRoutes({ models, auth }),
+    webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
+    healthRoutes({ redis, clock, draining }),
+    docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),
+  ];
+
+  const app = new Koa();
+  app.on('error', (error) => log.error({ err: error }, 'koa'));
+  app.use(context({ clock, log, registry }));
+  app.use(errors());
+  for (const router of routers) app.use(router.routes());
+  app.use(methodNotAllowed(routers));
+  return app;
+}
+
+/** 405 with `Allow` where the path exists for other methods. */
+function methodNotAllowed(routers: readonly RouterInstance[]): Koa.Middleware {
+  return async function allowed(ctx, next) {
+    const methods = new Set(
+      routers.flatMap((router) => router.match(ctx.path, ctx.method).path.flatMap((layer) => layer.methods)),
+    );
+    if (methods.size === 0 || methods.has(ctx.method)) return next();
+    ctx.set('Allow', [...methods].join(', '));
+    ctx.throw(405);
+  };
+}

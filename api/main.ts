@@ -1,0 +1,103 @@
+/**
+ * The API process: takes jobs in and gives results out.
+ */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Clock, systemClock } from '../shared/base/clock.js';
+import { ConfigError, list } from '../shared/base/config.js';
+import { checkDurable, openRedis, redisUrl } from '../shared/base/redis.js';
+import { run } from '../shared/base/runner.js';
+import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
+import { createAddressRules } from '../shared/contract/address.js';
+import { createAccess } from '../shared/core/access.js';
+import { readModelFolder } from '../shared/core/folder.js';
+import { createJobs } from '../shared/core/jobs.js';
+import { createKeys } from '../shared/core/keys.js';
+import { createModels } from '../shared/core/models.js';
+import { createWebhooks } from '../shared/core/webhooks.js';
+import { openInferenceQueues } from '../shared/queue/queues.js';
+import { createApp } from './app.js';
+import { createWaits } from './waits.js';
+
+const METRICS_PORT = 9090;
+
+await run('api', async ({ config, log, defer, draining }) => {
+  const clock: Clock = systemClock;
+  const registry = createRegistry();
+  const onError = createErrorLog(log, clock);
+  const onRedisError = (error: Error) => onError('redis', error);
+
+  const redis = await openRedis(redisUrl(config), 'request', onRedisError);
+  defer('redis', () => redis.disconnect());
+  for (const fault of await checkDurable(redis, config.SLUICE_ALLOW_UNSAFE_REDIS))
+    log.warn({ fault }, 'unsafe redis');
+  const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+  defer('listener', () => listener.disconnect());
+
+  const keys = createKeys(config.SLUICE_KEY_PREFIX);
+  const transport = openInferenceQueues(redis, config.SLUICE_KEY_PREFIX, onRedisError);
+  const limits = {
+    maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
+    maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
+    retentionSeconds: config.SLUICE_RETENTION_SECONDS,
+  };
+  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const models = createModels({ redis, keys, clock });
+  const access = createAccess({ redis, keys, clock });
+  const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
+  const webhooks = createWebhooks({ redis, keys, clock, rules });
+  const waits = await createWaits({
+    redis: listener,
+    channel: keys.ended,
+    clock,
+    maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT,
+  });
+
+  if (config.SLUICE_BOOTSTRAP_KEY) await access.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
+  for (const version of await readModelFolder(config.SLUICE_MODELS_DIR)) await models.register(version);
+
+  const app = createApp({
+    config,
+    redis,
+    access,
+    jobs,
+    models,
+    webhooks,
+    waits,
+    clock,
+    log,
+    registry,
+    draining,
+  });
+  // Bounds on how slowly a request may arrive and how large its head may be; a held request has arrived already.
+  const server = createServer(
+    {
+      headersTimeout: 5000,
+      requestTimeout: 10_000,
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: 8192,
+      keepAliveTimeout: 65_000,
+    },
+    app.callback(),
+  );
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(listenError(error, config.HOST, config.PORT)),
+    );
+    server.listen(config.PORT, config.HOST, resolve);
+  });
+  defer('server', () => new Promise((resolve) => server.close(resolve)));
+  defer('waits', () => {
+    waits.close();
+    server.closeIdleConnections();
+  });
+  const metrics = await serveMetrics(registry, config.SLUICE_METRICS_PORT ?? METRICS_PORT, log);
+  defer('metrics', () => metrics?.close());
+  log.info({ host: config.HOST, port: (server.address() as AddressInfo).port }, 'api serves');
+});
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  if (error.code !== 'EADDRINUSE' && error.code !== 'EACCES') return error;
+  const why = error.code === 'EACCES' ? 'may not be used' : 'is in use';
+  return new ConfigError(`Port ${port} of ${host} ${why}; PORT chooses another.`);
+}

@@ -1,0 +1,28 @@
+/**
+ * Authentication by API key (RFC 6750 bearer) and authorisation by scope.
+ */
+import type { Middleware } from 'koa';
+import { SluiceError } from '../../shared/base/errors.js';
+import { mayUse, type Principal, type Scope } from '../../shared/contract/access.js';
+import type { Access } from '../../shared/core/access.js';
+import type { RequestContext, RequestState } from './context.js';
+
+export function createAuth(access: Access): (scope: Scope) => Middleware {
+  return (scope) =>
+    async function authenticated(ctx, next) {
+      const [, key] = /^Bearer ([\x21-\x7e]+)$/i.exec(ctx.get('authorization')) ?? [];
+      const principal = key ? await access.authenticate(key) : null;
+      if (!principal) throw new SluiceError('unauthenticated');
+      if (!mayUse(principal, scope))
+        throw new SluiceError('insufficient_scope', `This call needs the scope ${scope}.`);
+      (ctx.state as RequestState).principal = principal;
+      await next();
+    };
+}
+
+/** Who the request is; only behind `auth`. */
+export function principalOf(ctx: { state: unknown }): Principal {
+  const { principal } = (ctx as RequestContext).state;
+  if (!principal) throw new Error('The route does not authenticate. This is a bug.');
+  return principal;
+}

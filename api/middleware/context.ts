@@ -1,0 +1,60 @@
+/**
+ * Context: every request gets an id, a log of its own, and its place in the metrics.
+ */
+import type { Context, Middleware } from 'koa';
+import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import { newId } from '../../shared/base/ids.js';
+import type { Logger } from '../../shared/base/telemetry.js';
+import type { Principal } from '../../shared/contract/access.js';
+
+export interface RequestState {
+  requestId: string;
+  log: Logger;
+  /** Set by `auth`. */
+  principal?: Principal;
+}
+
+export type RequestContext = Context & { state: RequestState; _matchedRoute?: string };
+
+/** What a caller may choose as X-Request-Id; anything else gets an id of ours. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+export function context({
+  clock,
+  log,
+  registry,
+}: {
+  clock: Clock;
+  log: Logger;
+  registry: Registry;
+}): Middleware {
+  const registers = [registry];
+  const labelNames = ['method', 'route', 'status'];
+  const requests = new Counter({
+    name: 'sluice_http_requests_total',
+    help: 'Requests answered.',
+    labelNames,
+    registers,
+  });
+  const seconds = new Histogram({
+    name: 'sluice_http_request_seconds',
+    help: 'From the head of a request to its answer, held requests included.',
+    labelNames: ['route'],
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60],
+    registers,
+  });
+
+  return async function withContext(ctx, next) {
+    const startedMs = clock.monotonic();
+    const asked = ctx.get('x-request-id');
+    const requestId = REQUEST_ID.test(asked) ? asked : newId('req', clock.now());
+    ctx.state.requestId = requestId;
+    ctx.state.log = log.child({ requestId });
+    ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' });
+    await next();
+    const route = (ctx as RequestContext)._matchedRoute ?? 'none';
+    requests.inc({ method: ctx.method, route, status: ctx.status });
+    seconds.observe({ route }, (clock.monotonic() - startedMs) / 1000);
+  };
+}

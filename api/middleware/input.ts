@@ -1,0 +1,94 @@
+/**
+ * Bodies: bounded before they cost. Type, size (after decompression) and depth are checked before anything is parsed.
+ */
+import { createHash } from 'node:crypto';
+import { createGunzip } from 'node:zlib';
+import type { Context } from 'koa';
+import getRawBody from 'raw-body';
+import { messageOf, SluiceError } from '../../shared/base/errors.js';
+
+export interface BodyLimits {
+  maxBytes: number;
+  /** Nesting of arrays and objects. */
+  maxDepth: number;
+}
+
+export interface JsonBody {
+  value: unknown;
+  /** SHA-256 of the bytes, in hex. */
+  fingerprint(): string;
+}
+
+export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+  checkType(ctx);
+  const bytes = await readBytes(ctx, maxBytes);
+  if (bytes.length === 0) throw new SluiceError('malformed_json', 'The body is empty.');
+  if (depthExceeds(bytes, maxDepth))
+    throw new SluiceError('malformed_json', `The body is nested deeper than ${maxDepth} levels.`);
+  return { value: parse(bytes), fingerprint: () => createHash('sha256').update(bytes).digest('hex') };
+}
+
+function checkType(ctx: Context): void {
+  const [type, ...parameters] = ctx
+    .get('content-type')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim());
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='));
+  if (type !== 'application/json' || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
+    throw new SluiceError('unsupported_media_type', 'The body must be application/json in UTF-8.');
+  }
+}
+
+async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
+  const encoding = ctx.get('content-encoding').toLowerCase();
+  if (encoding !== '' && encoding !== 'identity' && encoding !== 'gzip') {
+    throw new SluiceError(
+      'unsupported_media_type',
+      `The content encoding ${encoding} is not supported; gzip is.`,
+    );
+  }
+  const compressed = encoding === 'gzip';
+  const length = compressed ? undefined : ctx.request.length;
+  try {
+    const stream = compressed ? ctx.req.pipe(createGunzip()) : ctx.req;
+    return await getRawBody(stream, { limit: maxBytes, ...(length === undefined ? {} : { length }) });
+  } catch (error) {
+    const type = (error as { type?: string }).type;
+    if (type === 'entity.too.large') {
+      // What is still under way is not worth reading: the connection ends with the answer.
+      ctx.set('Connection', 'close');
+      throw new SluiceError('body_too_large', `The body is larger than ${maxBytes} bytes.`);
+    }
+    throw new SluiceError('malformed_request', `The body cannot be read: ${messageOf(error)}.`, {
+      cause: error,
+    });
+  }
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Counts brackets outside of strings; a parser would spend memory on every level first. */
+export function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === QUOTE) {
+      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+    } else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > maxDepth) return true;
+    } else if (byte === 0x5d || byte === 0x7d) {
+      depth--;
+    }
+  }
+  return false;
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (error) {
+    throw new SluiceError('malformed_json', `The body is not JSON: ${messageOf(error)}.`);
+  }
+}

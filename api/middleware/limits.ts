@@ -1,0 +1,60 @@
+/**
+ * What a caller may ask for in the query and in headers, bounded.
+ */
+import type { Context } from 'koa';
+import { type Fault, invalid } from '../../shared/base/errors.js';
+import { isId } from '../../shared/base/ids.js';
+import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
+import type { ListFilter } from '../../shared/core/jobs.js';
+
+const DEFAULT_PAGE = 20;
+const MAX_PAGE = 100;
+
+/** `?wait=30` or `Prefer: wait=30` (RFC 7240), at most `maxSeconds`; 0 when neither asks. */
+export function waitMsOf(ctx: Context, maxSeconds: number): number {
+  const query = one(ctx.query.wait);
+  if (query !== undefined && !/^\d{1,6}$/.test(query))
+    throw invalid([{ path: '?wait', message: 'must be a number of seconds' }]);
+  // A preference that is not understood is ignored, as the RFC demands.
+  const preferred = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?/i.exec(ctx.get('prefer'))?.[1];
+  return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
+}
+
+export function parseListQuery(ctx: Context): ListFilter {
+  const faults: Fault[] = [];
+  const status = one(ctx.query.status);
+  if (status !== undefined && !isStatus(status))
+    faults.push({ path: '?status', message: `must be one of ${JOB_STATUSES.join(', ')}` });
+  const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
+  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
+    faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
+  const cursor = one(ctx.query.cursor);
+  if (cursor !== undefined && !isId('job', cursor))
+    faults.push({ path: '?cursor', message: 'must be the nextCursor of an earlier page' });
+  const from = timeOf(one(ctx.query.from), '?from', faults);
+  const to = timeOf(one(ctx.query.to), '?to', faults);
+  if (faults.length > 0) throw invalid(faults);
+  return {
+    status: status as JobStatus | undefined,
+    model: one(ctx.query.model),
+    from,
+    to,
+    limit: Number(limit),
+    cursor,
+  };
+}
+
+function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
+  if (text === undefined) return undefined;
+  const epochMs = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(epochMs)) faults.push({ path, message: 'must be an RFC 3339 time' });
+  return epochMs;
+}
+
+function isStatus(text: string): text is JobStatus {
+  return (JOB_STATUSES as readonly string[]).includes(text);
+}
+
+function one(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

@@ -1,0 +1,241 @@
+/**
+ * The OpenAPI 3.1 document, made of the schemas that also check the requests.
+ */
+import { ERRORS } from '../shared/base/errors.js';
+import { VERSION } from '../shared/base/version.js';
+import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
+import type { JsonSchema } from '../shared/contract/schema.js';
+
+const NULLABLE_TIME: JsonSchema = { type: ['string', 'null'], format: 'date-time' };
+const TIME: JsonSchema = { type: 'string', format: 'date-time' };
+
+export const problemSchema = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable', 'requestId'],
+  additionalProperties: false,
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    instance: { type: 'string' },
+    code: { enum: Object.keys(ERRORS) },
+    retryable: { type: 'boolean' },
+    requestId: { type: 'string' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['path', 'message'],
+        additionalProperties: false,
+        properties: { path: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
+const errorSchema = {
+  type: ['object', 'null'],
+  required: ['code', 'message', 'retryable'],
+  additionalProperties: false,
+  properties: {
+    code: { enum: Object.keys(ERRORS) },
+    message: { type: 'string' },
+    retryable: { type: 'boolean' },
+    instanceErrors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['index', 'code', 'message'],
+        additionalProperties: false,
+        properties: { index: { type: 'integer' }, code: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
+const timingsSchema = {
+  type: ['object', 'null'],
+  additionalProperties: false,
+  properties: {
+    queueMs: { type: 'number' },
+    batchWaitMs: { type: 'number' },
+    computeMs: { type: 'number' },
+    totalMs: { type: 'number' },
+    batchSize: { type: 'integer' },
+    backend: { type: 'string' },
+  },
+} as const satisfies JsonSchema;
+
+export const jobSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['id', 'object', 'status', 'model', 'createdAt', 'predictions', 'error', 'links'],
+  properties: {
+    id: { type: 'string' },
+    object: { const: 'job' },
+    status: { enum: JOB_STATUSES },
+    model: {
+      type: 'object',
+      required: ['name', 'version', 'alias'],
+      additionalProperties: false,
+      properties: {
+        name: { type: 'string' },
+        version: { type: 'integer' },
+        alias: { type: ['string', 'null'] },
+      },
+    },
+    createdAt: TIME,
+    startedAt: NULLABLE_TIME,
+    finishedAt: NULLABLE_TIME,
+    retryOf: { type: ['string', 'null'] },
+    expiresAt: TIME,
+    deletedAfter: NULLABLE_TIME,
+    priority: { enum: PRIORITIES },
+    attempts: { type: 'integer' },
+    queuePosition: { type: ['integer', 'null'] },
+    estimatedStartAt: NULLABLE_TIME,
+    predictions: { type: ['array', 'null'], items: {} },
+    error: errorSchema,
+    metadata: { type: 'object', additionalProperties: { type: 'string' } },
+    webhook: { anyOf: [submitSchema.properties.webhook, { type: 'null' }] },
+    usage: {
+      type: 'object',
+      additionalProperties: false,
+      properties: { instances: { type: 'integer' }, computeMs: { type: 'number' } },
+    },
+    timings: timingsSchema,
+    links: { type: 'object', additionalProperties: { type: 'string' } },
+  },
+} as const satisfies JsonSchema;
+
+const PROBLEM = {
+  description: 'A problem (RFC 9457).',
+  content: { 'application/problem+json': { schema: ref('Problem') } },
+};
+const JOB = json('The job.', ref('Job'));
+const ID = { name: 'id', in: 'path', required: true, schema: { type: 'string' } };
+const WAIT = {
+  name: 'wait',
+  in: 'query',
+  schema: { type: 'integer', minimum: 0 },
+  description: 'Seconds to hold the request.',
+};
+const PREFER = {
+  name: 'Prefer',
+  in: 'header',
+  schema: { type: 'string' },
+  description: '`wait=10`: seconds to hold the request (RFC 7240).',
+};
+
+export function openApiDocument({ maxInstances }: { maxInstances: number }) {
+  const submit = {
+    ...submitSchema,
+    properties: {
+      ...submitSchema.properties,
+      instances: { ...submitSchema.properties.instances, maxItems: maxInstances },
+    },
+  };
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Sluice', version: VERSION, description: 'Queue-based asynchronous inference.' },
+    security: [{ apiKey: [] }],
+    paths: {
+      '/v1/jobs': {
+        post: operation('submitJob', 'Submit a job', {
+          parameters: [
+            PREFER,
+            WAIT,
+            { name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } },
+          ],
+          requestBody: { required: true, content: { 'application/json': { schema: ref('Submit') } } },
+          responses: { 200: JOB, 202: JOB },
+        }),
+        get: operation('listJobs', "List the tenant's jobs, newest first", {
+          parameters: ['status', 'model', 'from', 'to', 'limit', 'cursor'].map((name) => ({
+            name,
+            in: 'query',
+            schema: { type: 'string' },
+          })),
+          responses: { 200: json('A page.', page(ref('Job'))) },
+        }),
+      },
+      '/v1/jobs/{id}': {
+        get: operation('getJob', 'Look at a job, or wait for its end', {
+          parameters: [ID, WAIT, PREFER],
+          responses: { 200: JOB, 304: { description: 'Unchanged.' } },
+        }),
+      },
+      '/v1/jobs/{id}/cancel': {
+        post: operation('cancelJob', 'Cancel a job', { parameters: [ID], responses: { 200: JOB } }),
+      },
+      '/v1/models': {
+        get: operation('listModels', 'List models', {
+          responses: { 200: json('All models.', page({ type: 'object' })) },
+        }),
+      },
+      '/v1/models/{name}': {
+        get: operation('getModel', 'Look at a model', {
+          parameters: [{ ...ID, name: 'name' }],
+          responses: { 200: json('The model.', { type: 'object' }) },
+        }),
+      },
+      '/v1/models/{name}/versions/{version}/schema': {
+        get: operation('getSchema', 'JSON Schemas of an instance and a prediction', {
+          parameters: [
+            { ...ID, name: 'name' },
+            { ...ID, name: 'version' },
+          ],
+          responses: { 200: json('The schemas.', { type: 'object' }) },
+        }),
+      },
+      '/v1/webhook-secret': {
+        get: operation('getWebhookSecret', 'The secret that signs per-job webhooks', {
+          responses: { 200: json('The secret.', { type: 'object' }) },
+        }),
+      },
+      '/livez': {
+        get: operation('livez', 'Whether the process answers', {
+          security: [],
+          responses: { 200: json('It does.', { type: 'object' }) },
+        }),
+      },
+      '/readyz': {
+        get: operation('readyz', 'Whether to send it requests', {
+          security: [],
+          responses: { 200: json('Yes.', { type: 'object' }) },
+        }),
+      },
+      '/openapi.json': {
+        get: operation('openapi', 'This document', {
+          security: [],
+          responses: { 200: json('The document.', { type: 'object' }) },
+        }),
+      },
+    },
+    components: {
+      securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } },
+      schemas: { Submit: submit, Job: jobSchema, Problem: problemSchema },
+    },
+  };
+}
+
+function operation<T extends { responses: object }>(operationId: string, summary: string, rest: T) {
+  return { operationId, summary, ...rest, responses: { ...rest.responses, default: PROBLEM } };
+}
+
+function json(description: string, schema: object) {
+  return { description, content: { 'application/json': { schema } } };
+}
+
+function page(item: object) {
+  return {
+    type: 'object',
+    required: ['data', 'nextCursor'],
+    properties: { data: { type: 'array', items: item }, nextCursor: { type: ['string', 'null'] } },
+  };
+}
+
+function ref(name: string) {
+  return { $ref: `#/components/schemas/${name}` };
+}

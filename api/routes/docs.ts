@@ -1,0 +1,13 @@
+/**
+ * The contract for machines: `GET /openapi.json`.
+ */
+import Router from '@koa/router';
+import { openApiDocument } from '../openapi.js';
+
+export function docRoutes(limits: { maxInstances: number }): Router {
+  const document = JSON.stringify(openApiDocument(limits));
+  return new Router().get('/openapi.json', (ctx) => {
+    ctx.type = 'application/json';
+    ctx.body = document;
+  });
+}

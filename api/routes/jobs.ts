@@ -1,0 +1,208 @@
+/**
+ * Routes of jobs: submit, look, wait, list, cancel.
+ */
+import { createHash } from 'node:crypto';
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { Counter } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { isId, newId } from '../../shared/base/ids.js';
+import { createInputEncoder, type InputEncoder } from '../../shared/contract/input.js';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  DEFAULT_TTL_SECONDS,
+  isTerminal,
+  type JobRecord,
+  type JobView,
+  presentJob,
+  type Submit,
+  submitSchema,
+} from '../../shared/contract/job.js';
+import { presentPredictions } from '../../shared/contract/prediction.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import { packInstances } from '../../shared/contract/tensor.js';
+import type { Idempotency, Jobs, NewJob } from '../../shared/core/jobs.js';
+import type { Models, Resolved } from '../../shared/core/models.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import { type BodyLimits, type JsonBody, readJson } from '../middleware/input.js';
+import { parseListQuery, waitMsOf } from '../middleware/limits.js';
+import type { Wait, Waits } from '../waits.js';
+
+export interface JobRoutesDeps {
+  jobs: Jobs;
+  models: Models;
+  waits: Waits;
+  auth: ReturnType<typeof createAuth>;
+  clock: Clock;
+  bodyLimits: BodyLimits;
+  maxInstances: number;
+  maxWaitSeconds: number;
+  /** Throws `url_not_allowed` for a webhook that may not be called. */
+  checkWebhookUrl: (url: string) => void;
+  submitted: Counter;
+}
+
+const guardSubmit = compileGuard(submitSchema);
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+/** Hint for a caller that polls. */
+const POLL_AFTER_SECONDS = 1;
+
+export function jobRoutes(deps: JobRoutesDeps): Router {
+  const { jobs, models, waits, auth, clock } = deps;
+  const encoders = new Map<string, InputEncoder>();
+
+  /** One encoder a version, made when it is first used. */
+  function encoderOf({ version }: Resolved): InputEncoder {
+    const key = `${version.manifest.name}@${version.manifest.version}:${version.sha256}`;
+    const encoder = encoders.get(key) ?? createInputEncoder(version.manifest);
+    encoders.set(key, encoder);
+    return encoder;
+  }
+
+  async function checkSubmit(body: Submit): Promise<Resolved> {
+    if (body.instances.length > deps.maxInstances) {
+      throw invalid([
+        {
+          path: '/instances',
+          message: `has ${body.instances.length} instances, at most ${deps.maxInstances} are taken`,
+        },
+      ]);
+    }
+    const resolved = await models.resolve(body.model);
+    if (resolved.version.state === 'failed')
+      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
+    return resolved;
+  }
+
+  async function toJob(body: Submit, tenant: string): Promise<NewJob> {
+    const resolved = await checkSubmit(body);
+    const instances = await encoderOf(resolved).encode(body.instances);
+    const spec = {
+      id: newId('job', clock.now()),
+      tenant,
+      model: resolved.version.manifest.name,
+      version: resolved.version.manifest.version,
+      alias: resolved.alias,
+      priority: body.priority ?? 'standard',
+      instances: instances.length,
+      timeoutSeconds: body.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
+      allowPartial: body.allowPartial ?? false,
+      metadata: body.metadata ?? {},
+      webhook: body.webhook ?? null,
+      retryOf: null,
+    };
+    return { spec, ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS, input: packInstances(instances) };
+  }
+
+  async function submit(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const body = await readJson(ctx, deps.bodyLimits);
+    const idempotency = idempotencyOf(ctx, body);
+    const job = await toJob(guardSubmit(body.value), tenant);
+    const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
+    // Watched before it is submitted, so that its end cannot be missed.
+    const wait = waitMs > 0 ? waits.hold(tenant, job.spec.id, waitMs, goneOf(ctx)) : null;
+    try {
+      const { record, replayed } = await jobs.submit(job, idempotency);
+      if (replayed) ctx.set('Idempotent-Replayed', 'true');
+      else deps.submitted.inc({ model: record.spec.model });
+      ctx.set('Location', `/v1/jobs/${record.spec.id}`);
+      const view = wait
+        ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
+        : await viewOf(record);
+      answer(ctx, view, isTerminal(view.status) && wait ? 200 : 202);
+    } finally {
+      wait?.release();
+    }
+  }
+
+  /** The job once it has ended or time is up. Without a `wait` that began before the submit, the record is read first. */
+  async function waitFor(
+    ctx: Context,
+    tenant: string,
+    id: string,
+    early: Wait | null,
+    waitMs: number,
+  ): Promise<JobView> {
+    const wait = early ?? waits.hold(tenant, id, waitMs, goneOf(ctx));
+    try {
+      let mayHaveEnded = early ? await wait.woken() : true;
+      for (;;) {
+        const view = await read(tenant, id);
+        if (isTerminal(view.status) || !mayHaveEnded) return view;
+        mayHaveEnded = await wait.woken();
+      }
+    } finally {
+      if (!early) wait.release();
+    }
+  }
+
+  async function read(tenant: string, id: string): Promise<JobView> {
+    const found = isId('job', id) ? await jobs.getWithOutput(tenant, id) : null;
+    if (!found) throw new SluiceError('not_found', 'There is no such job.');
+    return viewOf(found.record, found.output);
+  }
+
+  async function viewOf(record: JobRecord, output: Buffer | null = null): Promise<JobView> {
+    return presentJob(record, output ? presentPredictions(output) : null, await jobs.queuePosition(record));
+  }
+
+  function answer(ctx: Context, view: JobView, status: number): void {
+    ctx.status = status;
+    if (!isTerminal(view.status)) ctx.set('Retry-After', String(POLL_AFTER_SECONDS));
+    ctx.body = view;
+  }
+
+  async function show(ctx: Context & { params: { id: string } }): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
+    const { id } = ctx.params;
+    const view =
+      waitMs > 0 && isId('job', id) ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
+    answer(ctx, view, 200);
+    ctx.etag = createHash('sha1').update(JSON.stringify(view)).digest('base64url');
+    if (ctx.fresh) {
+      ctx.status = 304;
+      ctx.body = null;
+    }
+  }
+
+  async function list(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { records, nextCursor } = await jobs.list(tenant, parseListQuery(ctx));
+    ctx.body = { data: await Promise.all(records.map((record) => viewOf(record))), nextCursor };
+  }
+
+  async function cancel(ctx: Context & { params: { id: string } }): Promise<void> {
+    const { id } = ctx.params;
+    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
+    ctx.body = presentJob(await jobs.cancel(principalOf(ctx).tenant, id));
+  }
+
+  return new Router()
+    .post('/v1/jobs', auth('jobs:write'), submit)
+    .get('/v1/jobs', auth('jobs:read'), list)
+    .get('/v1/jobs/:id', auth('jobs:read'), show)
+    .post('/v1/jobs/:id/cancel', auth('jobs:write'), cancel);
+}
+
+function idempotencyOf(ctx: Context, body: JsonBody): Idempotency | undefined {
+  const key = ctx.get('idempotency-key');
+  if (key === '') return undefined;
+  if (!IDEMPOTENCY_KEY.test(key)) {
+    throw new SluiceError(
+      'malformed_request',
+      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
+    );
+  }
+  return { route: 'jobs', key, fingerprint: body.fingerprint() };
+}
+
+/** Aborts when the caller hangs up. */
+function goneOf(ctx: Context): AbortSignal {
+  const gone = new AbortController();
+  ctx.res.once('close', () => gone.abort());
+  return gone.signal;
+}

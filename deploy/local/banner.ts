@@ -1,0 +1,36 @@
+/**
+ * What a newcomer reads: where it is, the key, and one request to try.
+ */
+import { join, relative } from 'node:path';
+import type { Config } from '../../shared/base/config.js';
+import type { Launched } from './launch.js';
+
+const EXAMPLE = 'mnist/examples/7.json';
+
+export function bannerOf(launched: Pick<Launched, 'address' | 'apiKey' | 'redis'>, config: Config): string {
+  const { address, apiKey, redis } = launched;
+  const logs = join(relative('', config.SLUICE_DATA_DIR), 'logs');
+  return `
+Sluice is ready.
+
+  Address   ${address}
+  API key   ${apiKey}
+  Redis     ${redis}
+  Logs      ${logs}
+
+Which digit is this?
+
+${requestOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXAMPLE))}
+
+Ctrl-C stops it; jobs and keys are kept in ${relative('', config.SLUICE_DATA_DIR) || '.'}.`;
+}
+
+function requestOf(address: string, apiKey: string, example: string): string {
+  return [
+    `curl -s ${address}/v1/jobs`,
+    `-H "Authorization: Bearer ${apiKey}"`,
+    `-H 'Content-Type: application/json'`,
+    `-H 'Prefer: wait=10'`,
+    `-d @${example}`,
+  ].join(' ');
+}

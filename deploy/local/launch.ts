@@ -1,0 +1,185 @@
+/**
+ * Sluice on one machine: Redis, the API and a worker, each in its own process.
+ *
+ * Order up: Redis -> API and worker; order down: API -> worker -> Redis, at most `CHILDREN_STOP_MS` + `REDIS_STOP_MS`.
+ * What crashes is started again; what refuses its configuration brings the whole down. A launch that fails leaves
+ * nothing running.
+ */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type Clock, sleep, systemClock } from '../../shared/base/clock.js';
+import type { Config } from '../../shared/base/config.js';
+import { ADDRESS_FILE } from '../../shared/base/redis.js';
+import { claimPort, urlOf } from './address.js';
+import { ensureApiKey } from './api-key.js';
+import { findRedisProgram } from './find-redis.js';
+import { endLeftovers, takeFolder } from './leftovers.js';
+import { beginLog } from './logs.js';
+import { start } from './process.js';
+import { REDIS_STOP_MS, startRedis } from './redis.js';
+import { type Supervised, supervise } from './supervisor.js';
+
+export interface LaunchOptions {
+  config: Config;
+  /** Scripts of the API and of the worker: the same as in production. */
+  entries: { api: string; worker: string };
+  tell(line: string): void;
+  /** Ends a launch that is not finished. */
+  signal: AbortSignal;
+  clock?: Clock;
+}
+
+export interface Launched {
+  readonly address: string;
+  readonly apiKey: string;
+  /** Which Redis it is, for people. */
+  readonly redis: string;
+  /** Resolves when it cannot go on by itself; `stop` is still to be called. */
+  readonly failed: Promise<void>;
+  stop(): Promise<void>;
+  /** Ends the API and the worker at once, wherever `stop` stands. */
+  kill(): void;
+}
+
+/** Less than the 25 s that they give themselves: Redis has to end after them, within 25 s in all. */
+export const CHILDREN_STOP_MS = 20_000;
+/** How long the worker goes on for the requests that the API is still answering. */
+const API_HEAD_START_MS = 3000;
+const READY_TIMEOUT_MS = 30_000;
+const READY_POLL_MS = 25;
+
+export async function launch(options: LaunchOptions): Promise<Launched> {
+  const { config, tell, clock = systemClock } = options;
+  const dataDir = resolve(config.SLUICE_DATA_DIR);
+  const runDir = join(dataDir, 'run');
+  const closers: (() => unknown)[] = [];
+  const stop = async () => {
+    for (let close = closers.pop(); close; close = closers.pop()) await close();
+  };
+  try {
+    closers.push(takeFolder(dataDir, runDir));
+    await endLeftovers(runDir, clock, tell);
+    const port = await claimPort(config.HOST, config.PORT);
+    const apiKey = ensureApiKey(dataDir, config.SLUICE_BOOTSTRAP_KEY);
+    const redis = await openRedis({ ...options, clock }, dataDir, closers);
+
+    const child = (name: 'api' | 'worker', environment: Record<string, string>) =>
+      keepRunning(name, options.entries[name], environment, dataDir, clock, tell);
+    const api = child('api', {
+      PORT: String(port),
+      REDIS_URL: redis.url,
+      SLUICE_BOOTSTRAP_KEY: apiKey,
+    });
+    const worker = child('worker', { REDIS_URL: redis.url });
+    closers.push(() => stopChildren(api, worker, clock));
+
+    const address = urlOf(config.HOST, port);
+    const failed = Promise.race([api.ended, worker.ended]).then(() => undefined);
+    await untilReady(address, failed, options.signal, clock);
+    const kill = () => {
+      api.kill();
+      worker.kill();
+    };
+    return { address, apiKey, redis: redis.origin, failed, stop, kill };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function openRedis(
+  options: LaunchOptions & { clock: Clock },
+  dataDir: string,
+  closers: (() => unknown)[],
+): Promise<{ url: string; origin: string }> {
+  const { config, tell, clock, signal } = options;
+  const addressFile = join(dataDir, ADDRESS_FILE);
+  rmSync(addressFile, { force: true });
+  if (config.REDIS_URL) return { url: config.REDIS_URL, origin: 'the one of REDIS_URL' };
+
+  const program = await findRedisProgram({ cacheDir: resolve(config.SLUICE_CACHE_DIR), tell, signal });
+  const log = beginLog(join(dataDir, 'logs', 'redis.log'));
+  const settings = {
+    program,
+    dir: join(dataDir, 'redis'),
+    logFile: log.path,
+    pidFile: join(dataDir, 'run', 'redis.pid'),
+    clock,
+    signal,
+  };
+  const server = await startRedis(settings);
+  const restart = () => {
+    log.mark();
+    return startRedis({ ...settings, port: server.port });
+  };
+  const kept = supervise({ name: 'Redis', start: restart, clock, tell, lastWords: log.lastWords }, server);
+  writeFileSync(addressFile, `${server.url}\n`, { mode: 0o600 });
+  closers.push(async () => {
+    rmSync(addressFile, { force: true });
+    await kept.stop(REDIS_STOP_MS);
+  });
+  return { url: server.url, origin: server.origin };
+}
+
+function keepRunning(
+  name: 'api' | 'worker',
+  entry: string,
+  environment: Record<string, string>,
+  dataDir: string,
+  clock: Clock,
+  tell: (line: string) => void,
+): Supervised {
+  const log = beginLog(join(dataDir, 'logs', `${name}.log`));
+  const begin = () => {
+    log.mark();
+    return start({
+      command: process.execPath,
+      args: [entry],
+      environment,
+      logFile: log.path,
+      pidFile: join(dataDir, 'run', `${name}.pid`),
+    });
+  };
+  return supervise({ name: `The ${name}`, start: begin, clock, tell, lastWords: log.lastWords });
+}
+
+async function stopChildren(api: Supervised, worker: Supervised, clock: Clock): Promise<void> {
+  const apiStopped = new AbortController();
+  const stopping = api.stop(CHILDREN_STOP_MS).finally(() => apiStopped.abort());
+  await sleep(clock, API_HEAD_START_MS, apiStopped.signal);
+  await Promise.all([stopping, worker.stop(CHILDREN_STOP_MS - API_HEAD_START_MS)]);
+}
+
+async function untilReady(
+  address: string,
+  failed: Promise<void>,
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<void> {
+  let isOver = false;
+  void failed.then(() => {
+    isOver = true;
+  });
+  const startedMs = clock.monotonic();
+  while (!(await isReady(address, clock))) {
+    if (signal.aborted) throw new Error('stopped while starting');
+    if (isOver) throw new Error('Sluice cannot run like this.');
+    if (clock.monotonic() - startedMs > READY_TIMEOUT_MS)
+      throw new Error(`The API was not ready within ${READY_TIMEOUT_MS / 1000} s; its log tells more.`);
+    await sleep(clock, READY_POLL_MS);
+  }
+}
+
+async function isReady(address: string, clock: Clock): Promise<boolean> {
+  const late = new AbortController();
+  const cancel = clock.after(1000, () => late.abort());
+  try {
+    const response = await fetch(`${address}/readyz`, { signal: late.signal });
+    await response.body?.cancel();
+    return response.status === 200;
+  } catch {
+    return false;
+  } finally {
+    cancel();
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Long-running programs, each the leader of its own process group.
+ *
+ * A terminal's Ctrl-C reaches only the launcher, which ends the others in its own order; a signal sent to one of these
+ * reaches the children that it started too. A file remembers who runs, by process id and start time (ids are used
+ * again), so that a later launcher can end what one that was killed has left behind.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type Clock, sleep } from '../../shared/base/clock.js';
+import { inheritedEnvironment } from '../../shared/base/config.js';
+
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  /** Why the program could not be started at all. */
+  error?: Error;
+}
+
+export type EndSignal = 'SIGTERM' | 'SIGKILL';
+
+export interface Running {
+  readonly pid: number | undefined;
+  readonly exited: Promise<Exit>;
+  /** Sends a signal to the whole process group; does nothing when it is gone. */
+  signal(name: EndSignal): void;
+}
+
+export interface Program {
+  command: string;
+  args: readonly string[];
+  environment?: Record<string, string>;
+  cwd?: string;
+  /** Takes the program's output, appended. */
+  logFile: string;
+  pidFile: string;
+}
+
+const POLL_MS = 20;
+
+export function start(program: Program): Running {
+  mkdirSync(dirname(program.pidFile), { recursive: true });
+  mkdirSync(dirname(program.logFile), { recursive: true });
+  const log = openSync(program.logFile, 'a');
+  const child = spawn(program.command, program.args, {
+    detached: true,
+    stdio: ['ignore', log, log],
+    env: inheritedEnvironment(program.environment ?? {}),
+    ...(program.cwd && { cwd: program.cwd }),
+  });
+  closeSync(log);
+  const { pid } = child;
+  if (pid !== undefined) remember(program.pidFile, pid);
+  const exited = new Promise<Exit>((resolve) => {
+    child.once('error', (error) => resolve({ code: null, signal: null, error }));
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  }).then((exit) => {
+    // What the leader started must not outlive it: the successor would find its devices taken.
+    if (pid !== undefined) signalGroup(pid, 'SIGKILL');
+    rmSync(program.pidFile, { force: true });
+    return exit;
+  });
+  return { pid, exited, signal: (name) => pid !== undefined && signalGroup(pid, name) };
+}
+
+/** SIGTERM, and SIGKILL for what is left after `graceMs`. */
+export async function end(running: Running, graceMs: number, clock: Clock): Promise<Exit> {
+  const cancel = clock.after(graceMs, () => running.signal('SIGKILL'));
+  running.signal('SIGTERM');
+  const exit = await running.exited;
+  cancel();
+  return exit;
+}
+
+/** Ends the program that `pidFile` remembers, if it still runs; tells whether it did. */
+export async function endRemembered(pidFile: string, graceMs: number, clock: Clock): Promise<boolean> {
+  const pid = remembered(pidFile);
+  if (pid === null) {
+    rmSync(pidFile, { force: true });
+    return false;
+  }
+  signalGroup(pid, 'SIGTERM');
+  const deadline = clock.monotonic() + graceMs;
+  while (remembered(pidFile) !== null) {
+    if (clock.monotonic() > deadline) signalGroup(pid, 'SIGKILL');
+    await sleep(clock, POLL_MS);
+  }
+  signalGroup(pid, 'SIGKILL');
+  rmSync(pidFile, { force: true });
+  return true;
+}
+
+/** Writes a process id with its start time; with `exclusive`, throws EEXIST if the file is there. */
+export function remember(pidFile: string, pid: number, exclusive = false): void {
+  writeFileSync(pidFile, `${pid} ${startOf(pid) ?? ''}\n`, { flag: exclusive ? 'wx' : 'w' });
+}
+
+/** The process id in the file, if that very process still runs. */
+export function remembered(pidFile: string): number | null {
+  let text: string;
+  try {
+    text = readFileSync(pidFile, 'utf8').trim();
+  } catch {
+    return null;
+  }
+  const [, pid, started] = /^(\d+) (.+)$/.exec(text) ?? [];
+  return pid && startOf(Number(pid)) === started ? Number(pid) : null;
+}
+
+/** When a process started, in the system's own notation; null if there is none, or only its unreaped remains. */
+function startOf(pid: number): string | null {
+  if (process.platform === 'linux') {
+    try {
+      // After the name, which is in brackets and may hold anything: state is field 3, start time field 22.
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      return fields[0] === 'Z' ? null : (fields[19] ?? null);
+    } catch {
+      return null;
+    }
+  }
+  const answer = spawnSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' });
+  return answer.stdout?.trim() || null;
+}
+
+function signalGroup(pid: number, name: EndSignal): void {
+  try {
+    process.kill(-pid, name);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // EPERM: macOS says so of a group in which only unreaped processes are left.
+    if (code !== 'ESRCH' && code !== 'EPERM') throw error;
+  }
+}

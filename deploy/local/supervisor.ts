@@ -1,0 +1,94 @@
+/**
+ * Keeps one program running.
+ *
+ * States: running -> waiting (it ended by itself) -> running …; `stop` or exit code 78 lead to ended, which is final.
+ * The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS` and begins anew after `HEALTHY_MS` of running. Code 78 says
+ * that the program must not run as configured: another try would end the same way.
+ */
+import { type Clock, sleep } from '../../shared/base/clock.js';
+import { EXIT_CONFIG } from '../../shared/base/config.js';
+import { messageOf } from '../../shared/base/errors.js';
+import type { Exit, Running } from './process.js';
+
+export const FIRST_WAIT_MS = 500;
+export const LONGEST_WAIT_MS = 10_000;
+export const HEALTHY_MS = 30_000;
+
+export interface SupervisorOptions {
+  name: string;
+  /** Starts the program; rejects when it does not come up. */
+  start(): Running | Promise<Running>;
+  clock: Clock;
+  tell(line: string): void;
+  /** What the program said last, for the terminal. */
+  lastWords(): string;
+}
+
+export interface Supervised {
+  /** Resolves once the program has ended for good: true after `stop`, false when it refused its configuration. */
+  readonly ended: Promise<boolean>;
+  stop(graceMs: number): Promise<void>;
+  /** Ends it at once. */
+  kill(): void;
+}
+
+export function supervise(options: SupervisorOptions, first?: Running): Supervised {
+  const { name, clock, tell } = options;
+  const stopping = new AbortController();
+  let current: Running | undefined;
+
+  async function runOnce(running: Running | undefined): Promise<Exit> {
+    try {
+      current = running ?? (await options.start());
+    } catch (error) {
+      return {
+        code: null,
+        signal: null,
+        error: error instanceof Error ? error : new Error(messageOf(error)),
+      };
+    }
+    if (stopping.signal.aborted) current.signal('SIGTERM');
+    return current.exited;
+  }
+
+  async function keep(): Promise<boolean> {
+    let waitMs = FIRST_WAIT_MS;
+    let next = first;
+    for (;;) {
+      const startedMs = clock.monotonic();
+      const exit = await runOnce(next);
+      next = undefined;
+      if (stopping.signal.aborted) return true;
+      if (exit.code === EXIT_CONFIG) {
+        tell(`${name} refuses its configuration:\n${options.lastWords()}`);
+        return false;
+      }
+      if (clock.monotonic() - startedMs >= HEALTHY_MS) waitMs = FIRST_WAIT_MS;
+      const lastWords = options.lastWords();
+      tell(
+        `${name} ${describe(exit)}; starting it again in ${waitMs / 1000} s.${lastWords && `\n${lastWords}`}`,
+      );
+      await sleep(clock, waitMs, stopping.signal);
+      if (stopping.signal.aborted) return true;
+      waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
+    }
+  }
+
+  const ended = keep();
+  return {
+    ended,
+    async stop(graceMs) {
+      stopping.abort();
+      const cancel = clock.after(graceMs, () => current?.signal('SIGKILL'));
+      current?.signal('SIGTERM');
+      await ended;
+      cancel();
+    },
+    kill: () => current?.signal('SIGKILL'),
+  };
+}
+
+function describe(exit: Exit): string {
+  if (exit.error) return `did not start (${exit.error.message})`;
+  return exit.signal ? `was ended by ${exit.signal}` : `ended with code ${exit.code}`;
+}

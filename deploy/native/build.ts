@@ -1,0 +1,32 @@
+/**
+ * Builds tfjs-node-gpu's binding: two C++ files over TensorFlow's C API and Node's N-API, one call of g++.
+ *
+ * Its own build (node-pre-gyp, then node-gyp, then make) is not used: it writes into node_modules, may fetch Node's
+ * headers, and drags in more that can break than the two files it compiles.
+ */
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { homeAt } from '../../shared/base/native.js';
+import { runCommand } from './command.js';
+import { nodeHeaders } from './tools.js';
+
+const SOURCES = ['tfjs_backend.cc', 'tfjs_binding.cc'];
+/** The newest N-API that tfjs-node-gpu's package.json names; Node 20 and later have it. */
+const N_API = 8;
+
+export async function buildBinding(root: string, signal: AbortSignal): Promise<void> {
+  const home = homeAt(root);
+  const about = createRequire(import.meta.url).resolve('@tensorflow/tfjs-node-gpu/package.json');
+  const headers = nodeHeaders();
+  if (headers === null) throw new Error("Node's headers (node_api.h) are gone.");
+  await runCommand(
+    'g++',
+    ['-shared', '-fPIC', '-std=c++17', '-O2', `-DNAPI_VERSION=${N_API}`]
+      .concat(['-I', home.include, '-I', headers])
+      .concat(SOURCES.map((name) => join(dirname(about), 'binding', name)))
+      .concat(['-L', home.libraries, '-l:libtensorflow_cc.so.2', '-l:libtensorflow_framework.so.2'])
+      // The binding finds the libraries beside itself, wherever the cache is moved to.
+      .concat(['-Wl,-rpath,$ORIGIN', '-o', home.binding]),
+    { signal },
+  );
+}

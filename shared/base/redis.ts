@@ -1,0 +1,110 @@
+/**
+ * Connections to Redis, by purpose.
+ *
+ * - `request`: somebody waits for the answer. Fails within `COMMAND_TIMEOUT_MS`, queues nothing while Redis is away.
+ *   A command that timed out may still have been carried out.
+ * - `work`: nobody waits. Commands are held and sent again until Redis is back; required by BullMQ workers.
+ * - `listen`: subscriptions and blocking reads; as `work`.
+ *
+ * Commands of one tick travel as one pipeline. A cut that nobody announces is noticed after `SOCKET_TIMEOUT_MS`, which
+ * has to exceed the 10 s for which BullMQ blocks at most.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis, type RedisOptions } from 'ioredis';
+import { type Config, ConfigError } from './config.js';
+
+export type { Redis } from 'ioredis';
+export type Purpose = 'request' | 'work' | 'listen';
+
+export const COMMAND_TIMEOUT_MS = 2000;
+const SOCKET_TIMEOUT_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Beside the data folder's embedded Redis lies the file that tells its address. */
+export const ADDRESS_FILE = 'redis.url';
+
+export function redisUrl(config: Config): string {
+  if (config.REDIS_URL) return config.REDIS_URL;
+  try {
+    return readFileSync(join(config.SLUICE_DATA_DIR, ADDRESS_FILE), 'utf8').trim();
+  } catch {
+    throw new ConfigError('No Redis: set REDIS_URL, or run `npm start`, which brings one.');
+  }
+}
+
+const retryStrategy = (attempt: number) => Math.min(50 * 2 ** attempt, 1000) + Math.random() * 50;
+
+const OPTIONS = {
+  request: {
+    enableAutoPipelining: true,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 1,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+  },
+  work: { enableAutoPipelining: true, maxRetriesPerRequest: null },
+  listen: { maxRetriesPerRequest: null },
+} as const satisfies Record<Purpose, RedisOptions>;
+
+/** Opens a connection and waits until it is ready. `onError` hears of every later fault; without it they would crash. */
+export async function openRedis(
+  url: string,
+  purpose: Purpose,
+  onError: (error: Error) => void,
+): Promise<Redis> {
+  const redis = new Redis(url, {
+    ...OPTIONS[purpose],
+    retryStrategy,
+    socketTimeout: SOCKET_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAlive: 5000,
+    lazyConnect: true,
+  });
+  redis.on('error', onError);
+  await redis.connect();
+  return redis;
+}
+
+/** A Lua script as a function of its keys and arguments; replies come as Buffers where `Reply` says so. */
+export type Script<Reply> = (
+  keys: readonly string[],
+  args: readonly (string | number | Buffer)[],
+) => Promise<Reply>;
+
+type Command = (...args: unknown[]) => Promise<unknown>;
+
+/** Loaded once per connection and called by its hash; `binary` keeps replies as Buffers. */
+export function defineScript<Reply>(redis: Redis, name: string, lua: string, binary = false): Script<Reply> {
+  redis.defineCommand(name, { lua });
+  const commands = redis as unknown as Record<string, Command | undefined>;
+  return (keys, args) => {
+    const command = commands[binary ? `${name}Buffer` : name];
+    if (!command) throw new Error(`Redis command ${name} is not defined. This is a bug.`);
+    return command.call(redis, keys.length, ...keys, ...args) as Promise<Reply>;
+  };
+}
+
+/** Refuses a Redis that may forget an accepted job: one that evicts keys, or that keeps no append-only file. */
+export async function checkDurable(redis: Redis, allowUnsafe: boolean): Promise<string[]> {
+  const info = await redis.info();
+  const faults: string[] = [];
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+  if (policy !== 'noeviction')
+    faults.push(`maxmemory-policy is ${policy ?? 'unknown'}, it must be noeviction`);
+  if (/^aof_enabled:(\d)/m.exec(info)?.[1] !== '1')
+    faults.push('appendonly is off, accepted jobs would die with Redis');
+  if (faults.length > 0 && !allowUnsafe) {
+    throw new ConfigError(
+      `Redis is not safe for jobs: ${faults.join('; ')}. SLUICE_ALLOW_UNSAFE_REDIS=1 starts all the same.`,
+    );
+  }
+  return faults;
+}
+
+/** Whether an error says that Redis could not be reached or would not serve, rather than that we asked wrongly. */
+export function isRedisFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error.name === 'MaxRetriesPerRequestError' || error.name === 'AbortError') return true;
+  return /^(Command timed out|Connection is closed|Stream isn't writeable|Socket timeout|connect E|LOADING|OOM|MISCONF|READONLY|read E|write E)/.test(
+    error.message,
+  );
+}

@@ -1,0 +1,46 @@
+/**
+ * Encoded images as they arrive: what a file says of itself, and how one is opened.
+ *
+ * The bytes are a stranger's. Promises: a header is read without decoding a pixel; only the JPEG, PNG and WebP readers
+ * of libvips exist in a process that imports this file (its others, for SVG, PDF, TIFF and more, are blocked); one image
+ * is decoded by one thread, and nothing of it is cached.
+ */
+import sharp, { type Metadata, type Sharp } from 'sharp';
+
+export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
+
+sharp.block({ operation: ['VipsForeignLoad'] });
+sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
+sharp.cache(false);
+sharp.concurrency(1);
+
+export interface ImageHeader {
+  format: ImageFormat;
+  /** Pixels, as the image is meant to be seen: after the rotation its EXIF data asks for. */
+  width: number;
+  height: number;
+}
+
+/** Reads the header alone; rejects with a message for the caller when the bytes are no image of these formats. */
+export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
+  const metadata = bytes.length > 0 ? await readMetadata(bytes) : null;
+  const format = IMAGE_FORMATS.find((known) => known === metadata?.format);
+  const { width, height } = metadata?.autoOrient ?? {};
+  if (!format || !width || !height) throw new Error('is not a JPEG, PNG or WebP file');
+  return { format, width, height };
+}
+
+/**
+ * A decoder of `bytes`, rotated upright; decoding rejects when the file is damaged or has more than `maxPixels` pixels
+ * (unset: libvips' own limit of 268 million).
+ */
+export function openImage(bytes: Uint8Array, maxPixels?: number): Sharp {
+  return sharp(bytes, { failOn: 'error', limitInputPixels: maxPixels ?? true, autoOrient: true });
+}
+
+function readMetadata(bytes: Uint8Array): Promise<Metadata | null> {
+  return sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch(() => null);
+}

@@ -1,0 +1,212 @@
+/**
+ * A job: what a caller submits, what the record holds, what everybody is shown.
+ *
+ *   queued -> running -> succeeded | failed
+ *   queued | running -> canceled        queued -> expired
+ *
+ * The last four are terminal and never change.
+ */
+
+import { toTimestamp } from '../base/clock.js';
+import { ERRORS, type ErrorCode } from '../base/errors.js';
+import type { JsonSchema, TypeOf } from './schema.js';
+import { webhookSchema } from './webhook.js';
+
+export const JOB_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'canceled', 'expired'] as const;
+export type JobStatus = (typeof JOB_STATUSES)[number];
+export type TerminalStatus = Exclude<JobStatus, 'queued' | 'running'>;
+
+export function isTerminal(status: JobStatus): status is TerminalStatus {
+  return status !== 'queued' && status !== 'running';
+}
+
+/** In the order in which they start. */
+export const PRIORITIES = ['interactive', 'standard', 'bulk'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+export const DEFAULT_TTL_SECONDS = 6 * 3600;
+export const DEFAULT_TIMEOUT_SECONDS = 300;
+
+export const submitSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['model', 'instances'],
+  properties: {
+    model: {
+      type: 'string',
+      minLength: 1,
+      maxLength: 140,
+      description: '`mnist`, `mnist@3` (version) or `mnist@stable` (alias).',
+    },
+    instances: { type: 'array', minItems: 1, description: "Rows in the model's input signature." },
+    parameters: { type: 'object', maxProperties: 0, description: 'No bundled model takes parameters.' },
+    webhook: webhookSchema,
+    priority: { enum: PRIORITIES },
+    ttlSeconds: {
+      type: 'integer',
+      minimum: 1,
+      maximum: 7 * 86_400,
+      description: 'Expires if not started by then.',
+    },
+    timeoutSeconds: { type: 'integer', minimum: 1, maximum: 3600, description: 'Limit for one execution.' },
+    allowPartial: { type: 'boolean' },
+    metadata: {
+      type: 'object',
+      maxProperties: 16,
+      propertyNames: { minLength: 1, maxLength: 64 },
+      additionalProperties: { type: 'string', maxLength: 512 },
+    },
+  },
+} as const satisfies JsonSchema;
+
+export type Submit = TypeOf<typeof submitSchema>;
+
+/** What is decided at submit and never changes; one JSON text in the record. */
+export interface JobSpec {
+  id: string;
+  tenant: string;
+  model: string;
+  version: number;
+  alias: string | null;
+  priority: Priority;
+  /** Number of instances. */
+  instances: number;
+  timeoutSeconds: number;
+  allowPartial: boolean;
+  metadata: Record<string, string>;
+  webhook: NonNullable<Submit['webhook']> | null;
+  retryOf: string | null;
+}
+
+export interface InstanceError {
+  index: number;
+  code: ErrorCode;
+  message: string;
+}
+
+export interface JobError {
+  code: ErrorCode;
+  message: string;
+  retryable: boolean;
+  instanceErrors?: InstanceError[];
+}
+
+export interface Timings {
+  /** From createdAt to startedAt. */
+  queueMs: number;
+  /** In a forming batch. */
+  batchWaitMs: number;
+  /** In the backend. */
+  computeMs: number;
+  totalMs: number;
+  /** Instances in the batch, the largest if the job was run in slices. */
+  batchSize: number;
+  backend: string;
+}
+
+/** What an execution left beside its output. */
+export interface JobEnd {
+  error: JobError | null;
+  /** This job's share of its batches' computing time. */
+  usageMs: number;
+  timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
+}
+
+/** The record without its input and output; times in milliseconds since the Unix epoch. */
+export interface JobRecord {
+  spec: JobSpec;
+  status: JobStatus;
+  createdAt: number;
+  expiresAt: number;
+  startedAt: number | null;
+  finishedAt: number | null;
+  deletedAfter: number | null;
+  attempts: number;
+  end: JobEnd | null;
+}
+
+export interface JobView {
+  id: string;
+  object: 'job';
+  status: JobStatus;
+  model: { name: string; version: number; alias: string | null };
+  createdAt: string;
+  startedAt: string | null;
+  finishedAt: string | null;
+  retryOf: string | null;
+  expiresAt: string;
+  deletedAfter: string | null;
+  priority: Priority;
+  attempts: number;
+  queuePosition: number | null;
+  estimatedStartAt: string | null;
+  predictions: unknown[] | null;
+  error: JobError | null;
+  metadata: Record<string, string>;
+  webhook: JobSpec['webhook'];
+  usage: { instances: number; computeMs: number };
+  timings: Timings | null;
+  links: { self: string; cancel: string };
+}
+
+/** The job as callers see it; `predictions` and `queuePosition` are looked up elsewhere. */
+export function presentJob(
+  record: JobRecord,
+  predictions: unknown[] | null = null,
+  queuePosition: number | null = null,
+): JobView {
+  const { spec, end } = record;
+  return {
+    id: spec.id,
+    object: 'job',
+    status: record.status,
+    model: { name: spec.model, version: spec.version, alias: spec.alias },
+    createdAt: toTimestamp(record.createdAt),
+    startedAt: timestampOrNull(record.startedAt),
+    finishedAt: timestampOrNull(record.finishedAt),
+    retryOf: spec.retryOf,
+    expiresAt: toTimestamp(record.expiresAt),
+    deletedAfter: timestampOrNull(record.deletedAfter),
+    priority: spec.priority,
+    attempts: record.attempts,
+    queuePosition,
+    estimatedStartAt: null,
+    predictions,
+    error: end?.error ?? null,
+    metadata: spec.metadata,
+    webhook: spec.webhook,
+    usage: { instances: spec.instances, computeMs: round(end?.usageMs ?? 0) },
+    timings: presentTimings(record),
+    links: { self: `/v1/jobs/${spec.id}`, cancel: `/v1/jobs/${spec.id}/cancel` },
+  };
+}
+
+export function jobError(code: ErrorCode, message?: string, instanceErrors?: InstanceError[]): JobError {
+  return {
+    code,
+    message: message ?? ERRORS[code].title,
+    retryable: ERRORS[code].retryable,
+    ...(instanceErrors ? { instanceErrors } : {}),
+  };
+}
+
+function presentTimings(record: JobRecord): Timings | null {
+  const measured = record.end?.timings;
+  if (!measured || record.startedAt === null || record.finishedAt === null) return null;
+  return {
+    queueMs: record.startedAt - record.createdAt,
+    batchWaitMs: round(measured.batchWaitMs),
+    computeMs: round(measured.computeMs),
+    totalMs: record.finishedAt - record.createdAt,
+    batchSize: measured.batchSize,
+    backend: measured.backend,
+  };
+}
+
+function timestampOrNull(epochMs: number | null): string | null {
+  return epochMs === null ? null : toTimestamp(epochMs);
+}
+
+function round(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
+}

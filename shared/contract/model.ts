@@ -1,0 +1,98 @@
+/**
+ * A model version as its `model.yaml` declares it: signature, batching, files, golden vectors and provenance.
+ *
+ * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
+ */
+import { compileSchema, type JsonSchema, type TypeOf } from './schema.js';
+import { DTYPES } from './tensor.js';
+
+const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
+
+const tensorSpec = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['name', 'dtype', 'shape'],
+  properties: {
+    name: { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' },
+    /** `image`: an encoded JPEG or PNG on the wire, float32 [height, width, channels] for the model. */
+    dtype: { enum: [...DTYPES, 'image'] },
+    /** Per instance; null = any size up to the same place of `maxShape`. */
+    shape: { type: 'array', maxItems: 6, items: { type: ['integer', 'null'], minimum: 1 } },
+    maxShape: { type: 'array', maxItems: 6, items: { type: 'integer', minimum: 1 } },
+    /** Other shapes with as many elements in which a caller may nest the same values. */
+    accepts: { type: 'array', items: { type: 'array', items: { type: 'integer', minimum: 1 } } },
+    /** Images only: the model sees pixel × scale, and what it computes ÷ scale is a pixel. */
+    scale: { type: 'number', exclusiveMinimum: 0 },
+    /** Images only: width × height above which a file is refused before it is decoded. */
+    maxPixels: { type: 'integer', minimum: 1 },
+    /** One label for each element of the last dimension. */
+    labels: { type: 'array', items: { type: 'string' } },
+    description: { type: 'string' },
+  },
+} as const satisfies JsonSchema;
+
+export const manifestSchema = {
+  $id: 'sluice:model.yaml',
+  type: 'object',
+  additionalProperties: false,
+  required: ['name', 'version', 'format', 'signature', 'batching', 'files'],
+  properties: {
+    name: { type: 'string', pattern: NAME },
+    version: { type: 'integer', minimum: 1 },
+    description: { type: 'string' },
+    format: { enum: ['layers', 'graph'] },
+    signature: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['inputs', 'outputs'],
+      properties: {
+        inputs: { type: 'array', minItems: 1, items: tensorSpec },
+        outputs: { type: 'array', minItems: 1, items: tensorSpec },
+      },
+    },
+    batching: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['maxBatchSize', 'maxDelayMs'],
+      properties: {
+        /** Instances. */
+        maxBatchSize: { type: 'integer', minimum: 1, maximum: 4096 },
+        /** Longest the oldest task of a forming batch waits for company. */
+        maxDelayMs: { type: 'number', minimum: 0, maximum: 10_000 },
+      },
+    },
+    /** Path inside the version's folder -> sha256 in hex; `model.json` is the entry. */
+    files: {
+      type: 'object',
+      required: ['model.json'],
+      properties: { 'model.json': { type: 'string', pattern: '^[0-9a-f]{64}$' } },
+      propertyNames: { pattern: '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$' },
+      additionalProperties: { type: 'string', pattern: '^[0-9a-f]{64}$' },
+    },
+    /** File of golden vectors: {instances: [as a caller sends them], outputs: [{<name>: {b64: raw float32}}]}. */
+    golden: { type: 'string' },
+    provenance: { type: 'object' },
+  },
+} as const satisfies JsonSchema;
+
+export type Manifest = TypeOf<typeof manifestSchema>;
+export type TensorSpec = Manifest['signature']['inputs'][number];
+export type Signature = Manifest['signature'];
+
+export type VersionState = 'pending' | 'loading' | 'ready' | 'failed' | 'retired';
+
+/** Golden vectors as the file holds them: what a caller sends beside the raw float32 that the model then computes. */
+export interface Golden {
+  instances: unknown[];
+  outputs: Record<string, { b64: string }>[];
+}
+
+export const checkManifest = compileSchema(manifestSchema);
+
+/** "mnist" | "mnist@3" | "mnist@stable" -> its parts; null when the text is none of them. */
+export function parseModelRef(text: string): { name: string; version?: number; alias?: string } | null {
+  const match = /^([a-z0-9][a-z0-9_-]{0,62})(?:@(?:([1-9][0-9]{0,8})|([a-z][a-z0-9_-]{0,62})))?$/.exec(text);
+  if (!match?.[1]) return null;
+  if (match[2]) return { name: match[1], version: Number(match[2]) };
+  return { name: match[1], alias: match[3] ?? 'latest' };
+}

@@ -1,0 +1,59 @@
+/**
+ * JSON Schema 2020-12, the one language in which data from outside is described.
+ *
+ * A schema is written once (`as const satisfies JSONSchema`): its type, its compiled guard and its place in the OpenAPI
+ * document come from that one text. Only schemas of this code base and those made from a registered model's signature
+ * are compiled, never a caller's; each is compiled once and stops at the first fault, so that a check costs at most one
+ * pass over the value.
+ */
+import { Ajv2020, type AnySchemaObject, type ErrorObject } from 'ajv/dist/2020.js';
+import type { FromSchema, JSONSchema as Schema } from 'json-schema-to-ts';
+import { type Fault, invalid } from '../base/errors.js';
+
+export type JsonSchema = Exclude<Schema, boolean>;
+export type TypeOf<S extends JsonSchema> = FromSchema<S>;
+
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: false, ownProperties: true });
+
+/** Null when `value` fits; else the first fault, its path a JSON Pointer that starts with `base`. */
+export type Checker = (value: unknown, base?: string) => Fault | null;
+
+export function compileSchema(schema: JsonSchema): Checker {
+  const validate = ajv.compile(schema as AnySchemaObject);
+  return (value, base = '') => {
+    if (validate(value)) return null;
+    const error = validate.errors?.[0];
+    return error ? toFault(error, base) : { path: base, message: 'is invalid' };
+  };
+}
+
+/** A checker that throws: 400 for a field the schema does not know, 422 for every other fault. */
+export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) => TypeOf<S> {
+  const check = compileSchema(schema);
+  return (value) => {
+    const fault = check(value);
+    if (fault) throw invalid([fault], fault.message === UNKNOWN_FIELD ? 'unknown_field' : 'invalid_input');
+    return value as TypeOf<S>;
+  };
+}
+
+const UNKNOWN_FIELD = 'is not a field of this object';
+
+function toFault(error: ErrorObject, base: string): Fault {
+  const path = base + error.instancePath;
+  switch (error.keyword) {
+    case 'additionalProperties':
+      return { path: `${path}/${escapePointer(error.params.additionalProperty)}`, message: UNKNOWN_FIELD };
+    case 'required':
+      return { path: `${path}/${escapePointer(error.params.missingProperty)}`, message: 'is required' };
+    case 'enum':
+      return { path, message: `must be one of ${error.params.allowedValues.join(', ')}` };
+    default:
+      return { path, message: error.message ?? 'is invalid' };
+  }
+}
+
+/** Escapes one reference token (RFC 6901, section 3). */
+export function escapePointer(token: string): string {
+  return token.replaceAll('~', '~0').replaceAll('/', '~1');
+}

@@ -1,0 +1,83 @@
+/**
+ * JSON Schemas made from a version's signature: of one instance, of one prediction, of one nested tensor.
+ */
+
+import type { Manifest, Signature, TensorSpec } from './model.js';
+import type { JsonSchema } from './schema.js';
+import { type Dtype, RANGE } from './tensor.js';
+
+const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
+
+/** Sizes of the dimensions of one nesting that a tensor may be sent in; null = up to `maximum`. */
+export interface Nesting {
+  sizes: readonly (number | null)[];
+  maxima: readonly (number | undefined)[];
+}
+
+/** The nestings in which a caller may send the values: the spec's own shape first, then what it `accepts`. */
+export function nestingsOf(spec: TensorSpec): Nesting[] {
+  const own: Nesting = {
+    sizes: spec.shape,
+    maxima: spec.shape.map((size, axis) => size ?? spec.maxShape?.[axis]),
+  };
+  return [own, ...(spec.accepts ?? []).map((shape) => ({ sizes: shape, maxima: shape }))];
+}
+
+export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
+  const [minimum, maximum] = RANGE[dtype];
+  const scalar: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
+  return nesting.sizes.reduceRight<JsonSchema>((items, size, axis) => {
+    const maxItems = nesting.maxima[axis];
+    return { type: 'array', minItems: size ?? 1, ...(maxItems === undefined ? {} : { maxItems }), items };
+  }, scalar);
+}
+
+/** Schemas as `GET /v1/models/{name}/versions/{version}/schema` publishes them. */
+export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; prediction: JsonSchema } {
+  const { inputs, outputs } = manifest.signature;
+  return { instance: byName(inputs, inputSchema), prediction: byName(outputs, outputSchema) };
+}
+
+function byName(specs: Signature['inputs'], schemaOf: (spec: TensorSpec) => JsonSchema): JsonSchema {
+  const [first] = specs;
+  if (specs.length === 1 && first)
+    return { $schema: 'https://json-schema.org/draft/2020-12/schema', ...schemaOf(first) };
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    additionalProperties: false,
+    required: specs.map((spec) => spec.name),
+    properties: Object.fromEntries(specs.map((spec) => [spec.name, schemaOf(spec)])),
+  };
+}
+
+function inputSchema(spec: TensorSpec): JsonSchema {
+  const description = spec.description === undefined ? {} : { description: spec.description };
+  if (spec.dtype === 'image') return { ...description, ...imageSchema };
+  const dtype = spec.dtype;
+  const dynamic = spec.shape.includes(null);
+  const raw: JsonSchema = {
+    type: 'object',
+    additionalProperties: false,
+    required: dynamic ? ['b64', 'shape'] : ['b64'],
+    properties: {
+      b64: { ...BASE64, description: `Raw little-endian ${dtype} values.` },
+      ...(dynamic ? { shape: { type: 'array', items: { type: 'integer', minimum: 1 } } } : {}),
+    },
+  };
+  return { ...description, anyOf: [...nestingsOf(spec).map((nesting) => nestedSchema(dtype, nesting)), raw] };
+}
+
+function outputSchema(spec: TensorSpec): JsonSchema {
+  if (spec.dtype === 'image') return imageSchema;
+  return nestedSchema(spec.dtype, nestingsOf(spec)[0] as Nesting);
+}
+
+const imageSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['image'],
+  properties: {
+    image: { type: 'object', additionalProperties: false, required: ['b64'], properties: { b64: BASE64 } },
+  },
+};

@@ -1,0 +1,37 @@
+/**
+ * Every key of ours in Redis. All share one hash tag, so that a script may touch several of them in a cluster.
+ * BullMQ's keys begin with the same prefix and a queue's name (`inference-<model>`, `webhooks`).
+ */
+export type Keys = ReturnType<typeof createKeys>;
+
+export function createKeys(prefix: string) {
+  return {
+    /** Hash: the record of a job, its input and output included. */
+    job: (id: string) => `${prefix}:job:${id}`,
+    /** Sorted set: queued jobs of a model in the order in which they start. */
+    waiting: (model: string) => `${prefix}:waiting:${model}`,
+    /** Sorted set: every record by the time at which upkeep must look at it next. */
+    agenda: `${prefix}:agenda`,
+    /** Sorted set, all scores 0: a tenant's jobs; ids sort by time. */
+    tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
+    /** Hash: tenant -> number of its queued jobs. */
+    queuedByTenant: `${prefix}:queued-by-tenant`,
+    /** Hash {fingerprint, job}: an Idempotency-Key that was used. */
+    idempotency: (tenant: string, route: string, keyHash: string) =>
+      `${prefix}:idempotency:${tenant}:${route}:${keyHash}`,
+    /** Stream: events written by the script that ended their job, not yet made deliveries. */
+    outbox: `${prefix}:outbox`,
+    /** Hash: a delivery, its body and what became of it. */
+    delivery: (id: string) => `${prefix}:delivery:${id}`,
+    /** String: the secret with which a tenant's own webhooks are signed. */
+    signingSecret: (tenant: string) => `${prefix}:tenant:${tenant}:signing-secret`,
+    /** Hash: an API key by the SHA-256 of it. */
+    apiKey: (hash: string) => `${prefix}:api-key:${hash}`,
+    /** Set: names of all models. */
+    models: `${prefix}:models`,
+    /** Hash: a model's versions, their states and aliases. */
+    model: (name: string) => `${prefix}:model:${name}`,
+    /** Channel: ids of jobs that have just ended. */
+    ended: `${prefix}:ended`,
+  };
+}

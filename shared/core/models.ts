@@ -1,0 +1,138 @@
+/**
+ * Models: which versions exist, what state they are in, which one a name means.
+ *
+ *   pending -> loading -> ready | failed
+ *
+ * The registry says what may be submitted; a version is `ready` once a worker has loaded it and checked its golden
+ * vectors. A job for a version that is still pending or loading is accepted and waits. `latest` is set when a model is
+ * first registered and moves to a newer version when that becomes ready.
+ */
+import { createHash } from 'node:crypto';
+import { type Clock, toTimestamp } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import type { Redis } from '../base/redis.js';
+import { type Manifest, parseModelRef, type VersionState } from '../contract/model.js';
+import type { BundledVersion } from './folder.js';
+import type { Keys } from './keys.js';
+
+/** What a worker reports of a version. */
+export interface VersionReport {
+  backend: string | null;
+  error: string | null;
+  metrics: Record<string, number | null> | null;
+}
+
+export interface Version extends VersionReport {
+  manifest: Manifest;
+  state: VersionState;
+  createdAt: string;
+  sizeBytes: number;
+  /** Of the version's files and their hashes. */
+  sha256: string;
+}
+
+export interface Model {
+  name: string;
+  description: string;
+  versions: Version[];
+  aliases: Record<string, number>;
+}
+
+export interface Resolved {
+  version: Version;
+  /** The alias that was meant, null when a version number was given. */
+  alias: string | null;
+}
+
+export type Models = ReturnType<typeof createModels>;
+
+/** For how long a process may go on with what it last read of a model. */
+const FRESH_MS = 1000;
+const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
+
+export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  const seen = new Map<string, { model: Model; readMs: number }>();
+
+  /** Adds the version; one whose files have changed since starts again as pending. */
+  async function register({ manifest, sizeBytes }: BundledVersion): Promise<void> {
+    const { name, version } = manifest;
+    const key = keys.model(name);
+    const sha256 = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
+    const known = await redis.hget(key, `version:${version}`);
+    const before = known ? (JSON.parse(known) as StoredVersion) : null;
+    const createdAt = before?.createdAt ?? toTimestamp(clock.now());
+    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256 };
+    await redis.hset(key, {
+      [`version:${version}`]: JSON.stringify(stored),
+      description: manifest.description ?? '',
+    });
+    if (before?.sha256 !== sha256) await redis.hset(key, { [`state:${version}`]: 'pending' });
+    await redis.hsetnx(key, 'alias:latest', version);
+    await redis.sadd(keys.models, name);
+  }
+
+  /** `ready` stands against a worker that is still loading or failed to: another one serves the version. */
+  async function report(
+    name: string,
+    version: number,
+    state: VersionState,
+    detail: Partial<VersionReport> = {},
+  ): Promise<void> {
+    const key = keys.model(name);
+    if (state !== 'ready' && (await redis.hget(key, `state:${version}`)) === 'ready') return;
+    await redis.hset(key, {
+      [`state:${version}`]: state,
+      [`report:${version}`]: JSON.stringify({ ...UNREPORTED, ...detail }),
+    });
+    if (state === 'ready' && version > Number(await redis.hget(key, 'alias:latest')))
+      await redis.hset(key, { 'alias:latest': version });
+  }
+
+  async function find(name: string): Promise<Model | null> {
+    const known = seen.get(name);
+    if (known && clock.monotonic() - known.readMs < FRESH_MS) return known.model;
+    const fields = await redis.hgetall(keys.model(name));
+    if (Object.keys(fields).length === 0) return null;
+    const model = decodeModel(name, fields);
+    seen.set(name, { model, readMs: clock.monotonic() });
+    return model;
+  }
+
+  async function list(): Promise<Model[]> {
+    const names = await redis.smembers(keys.models);
+    const models = await Promise.all(names.sort().map(find));
+    return models.filter((model) => model !== null);
+  }
+
+  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`. */
+  async function resolve(text: string): Promise<Resolved> {
+    const ref = parseModelRef(text);
+    const model = ref && (await find(ref.name));
+    const number = ref?.alias === undefined ? ref?.version : model?.aliases[ref.alias];
+    const version = model?.versions.find((each) => each.manifest.version === number);
+    if (!version) throw new SluiceError('model_not_found', `There is no model "${text}".`);
+    return { version, alias: ref?.alias ?? null };
+  }
+
+  return { register, report, find, list, resolve };
+}
+
+type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'>;
+
+function decodeModel(name: string, fields: Record<string, string>): Model {
+  const versions: Version[] = [];
+  const aliases: Record<string, number> = {};
+  for (const [field, value] of Object.entries(fields)) {
+    const [kind, key = ''] = field.split(':');
+    if (kind === 'alias') aliases[key] = Number(value);
+    if (kind !== 'version') continue;
+    const report = fields[`report:${key}`];
+    versions.push({
+      ...(JSON.parse(value) as StoredVersion),
+      ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
+      state: (fields[`state:${key}`] ?? 'pending') as VersionState,
+    });
+  }
+  versions.sort((a, b) => b.manifest.version - a.manifest.version);
+  return { name, description: fields.description ?? '', versions, aliases };
+}

@@ -1,0 +1,136 @@
+/**
+ * The systems under load: started as production runs them, each with a Redis of its own, ready before they are loaded.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { lastLines } from '../../deploy/local/command.js';
+import { type Exit, end, type Running, start } from '../../deploy/local/process.js';
+import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/redis.js';
+import type { RedisProgram } from '../../deploy/local/redis-program.js';
+import { systemClock as clock, sleep } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { modelFolder } from './digits.js';
+import type { ProtocolName } from './protocols.js';
+
+/** Where to start, what to call when it ends, and when to give up. */
+export interface Site {
+  /** Temporary; each system takes a folder in it. */
+  folder: string;
+  program: RedisProgram;
+  /** Called at the end, in reverse order. */
+  defer(close: () => Promise<unknown>): void;
+  signal: AbortSignal;
+}
+
+export interface System {
+  protocol: ProtocolName;
+  origin: string;
+  apiKey: string;
+  /** Of its own processes. */
+  pids: number[];
+  redis: RedisServer;
+}
+
+const STOP_MS = 5000;
+const READY_MS = 60_000;
+const POLL_MS = 50;
+const DIST = resolve(import.meta.dirname, '../..');
+
+export async function openRedisFor(site: Site, name: string): Promise<RedisServer> {
+  const { program, signal } = site;
+  const { SLUICE_CACHE_DIR: cacheDir } = loadConfig();
+  const folder = join(site.folder, name);
+  const redis = await startRedisIn(folder, { program, cacheDir, signal, tell: () => undefined });
+  site.defer(() => redis.stop());
+  return redis;
+}
+
+/** The API and one worker. */
+export async function startSluice(site: Site): Promise<System> {
+  const redis = await openRedisFor(site, 'sluice');
+  const port = await freePort();
+  const apiKey = `slk_${randomBytes(16).toString('hex')}`;
+  const environment = {
+    REDIS_URL: redis.url,
+    PORT: String(port),
+    LOG_LEVEL: 'warn',
+    SLUICE_BOOTSTRAP_KEY: apiKey,
+    SLUICE_DATA_DIR: join(site.folder, 'sluice'),
+    SLUICE_METRICS_PORT: '0',
+    SLUICE_KEY_PREFIX: '{bench}',
+  };
+  const api = startProgram(site, 'api', 'api/main.js', environment);
+  const worker = startProgram(site, 'worker', 'worker/main.js', environment);
+  const origin = `http://127.0.0.1:${port}`;
+  const authorization = { authorization: `Bearer ${apiKey}` };
+  await until(site, [api, worker], async () => {
+    if ((await fetch(`${origin}/readyz`)).status !== 200) return false;
+    const answer = await fetch(`${origin}/v1/models/mnist`, { headers: authorization });
+    return answer.status === 200 && isServed(await answer.json());
+  });
+  return { protocol: 'sluice', origin, apiKey, pids: pidsOf([api, worker]), redis };
+}
+
+export async function startRival(site: Site, redis: RedisServer, concurrency: number) {
+  const port = await freePort();
+  const environment = {
+    REDIS_URL: redis.url,
+    PORT: String(port),
+    MODEL_FOLDER: modelFolder(),
+    CONCURRENCY: String(concurrency),
+  };
+  const app = startProgram(site, 'rival', 'test/bench/rival.js', environment);
+  const origin = `http://127.0.0.1:${port}`;
+  // Any answer will do: it listens once all else is ready.
+  await until(site, [app], async () => (await fetch(origin)).status > 0);
+  const system: System = { protocol: 'rival', origin, apiKey: '', pids: pidsOf([app]), redis };
+  return { system, stop: () => end(app.running, STOP_MS, clock) };
+}
+
+interface Program {
+  name: string;
+  running: Running;
+  logFile: string;
+  exit?: Exit;
+}
+
+function startProgram(site: Site, name: string, entry: string, environment: Record<string, string>): Program {
+  const logFile = join(site.folder, `${name}.log`);
+  const pidFile = join(site.folder, `${name}.pid`);
+  const args = [join(DIST, entry)];
+  const running = start({ command: process.execPath, args, environment, logFile, pidFile });
+  const program: Program = { name, running, logFile };
+  void running.exited.then((exit) => {
+    program.exit = exit;
+  });
+  site.defer(() => end(running, STOP_MS, clock));
+  return program;
+}
+
+async function until(site: Site, programs: Program[], isReady: () => Promise<boolean>): Promise<void> {
+  const startedMs = clock.monotonic();
+  while (!(await isReady().catch(() => false))) {
+    if (site.signal.aborted) throw new Error('interrupted');
+    const ended = programs.find((program) => program.exit);
+    if (ended) throw new Error(`${ended.name} ended before it was ready:\n${logOf(ended)}`);
+    if (clock.monotonic() - startedMs > READY_MS) {
+      const logs = programs.map((program) => `${program.name}: ${logOf(program)}`);
+      throw new Error(`not ready within ${READY_MS / 1000} s\n${logs.join('\n')}`);
+    }
+    await sleep(clock, POLL_MS);
+  }
+}
+
+function isServed(model: unknown): boolean {
+  const { versions = [] } = model as { versions?: { state: string }[] };
+  return versions.some((version) => version.state === 'ready');
+}
+
+function pidsOf(programs: Program[]): number[] {
+  return programs.flatMap(({ running }) => running.pid ?? []);
+}
+
+function logOf({ logFile }: Program): string {
+  return lastLines(readFileSync(logFile, 'utf8'), 20) || '(it said nothing)';
+}

@@ -1,0 +1,129 @@
+import { existsSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
+import { type Executor, startExecutor } from '../../worker/inference/executor.js';
+import type { InstanceResult } from '../../worker/inference/messages.js';
+
+const THROWS = -1;
+const ABORTS = -2;
+const HANGS = -3;
+const NOT_A_NUMBER = -4;
+const HANGS_ONCE = -5;
+
+let executor: Executor;
+let deaths = 0;
+
+async function start(): Promise<void> {
+  deaths = 0;
+  executor = await startExecutor({
+    child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
+    options: { backend: 'cpu', cacheDir: '', logLevel: 'silent' },
+    environment: {},
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+    onRespawn: () => deaths++,
+  });
+}
+
+function instance(value: number): Instance {
+  return { x: { dtype: 'float32', shape: [], data: toBytes(new Float32Array([value])) } };
+}
+
+/** Each result as the number computed or the code of its error. */
+function shown(results: InstanceResult[]): (number | string | undefined)[] {
+  return results.map((result) =>
+    result.ok ? toTypedArray('float32', result.outputs.y?.data as Uint8Array)[0] : result.code,
+  );
+}
+
+async function run(values: number[], timeoutMs = 30_000) {
+  const { results } = await executor.run({
+    model: 'm',
+    version: 1,
+    instances: values.map(instance),
+    timeoutMs,
+  });
+  return shown(results);
+}
+
+/** 0, 1, 2, … with some places taken by something worse. */
+function batchOf(size: number, bad: Record<number, number>): number[] {
+  return Array.from({ length: size }, (_, i) => bad[i] ?? i);
+}
+
+function doubled(size: number, bad: Record<number, string>): (number | string)[] {
+  return Array.from({ length: size }, (_, i) => bad[i] ?? 2 * i);
+}
+
+describe('executor', () => {
+  afterEach(async () => {
+    await executor.close();
+    expect(executor.pid, 'a child is left').toBeNull();
+  });
+
+  it('answers every instance in its place', async () => {
+    await start();
+    expect(await run(batchOf(32, {}))).toEqual(doubled(32, {}));
+  });
+
+  it('fails an instance that the backend throws on, alone and without a death', async () => {
+    await start();
+    expect(await run(batchOf(32, { 5: THROWS }))).toEqual(doubled(32, { 5: 'backend_error' }));
+    expect(deaths).toBe(0);
+  });
+
+  it('fails an instance that crashes the child, alone, within ceil(log2 32) + 1 deaths', async () => {
+    await start();
+    expect(await run(batchOf(32, { 20: ABORTS }))).toEqual(doubled(32, { 20: 'input_crashed_backend' }));
+    expect(deaths).toBeLessThanOrEqual(6);
+  });
+
+  it('finds two that crash among 32', async () => {
+    await start();
+    const bad = { 3: 'input_crashed_backend', 17: 'input_crashed_backend' };
+    expect(await run(batchOf(32, { 3: ABORTS, 17: ABORTS }))).toEqual(doubled(32, bad));
+  });
+
+  it('fails an instance that hangs, alone, when its time is up', async () => {
+    await start();
+    expect(await run(batchOf(4, { 2: HANGS }), 200)).toEqual(doubled(4, { 2: 'timeout' }));
+  });
+
+  it('passes on what failed for one instance only', async () => {
+    await start();
+    expect(await run(batchOf(4, { 1: NOT_A_NUMBER }))).toEqual(doubled(4, { 1: 'non_finite_output' }));
+  });
+
+  it('runs a lone instance again when its child was killed by somebody else, and what waited behind it', async () => {
+    await start();
+    const note = join(tmpdir(), `sluice-fake-child-of-${process.pid}`);
+    rmSync(note, { force: true });
+    const first = run([HANGS_ONCE]);
+    const second = run([4]);
+    await expect.poll(() => existsSync(note), { timeout: 10_000 }).toBe(true);
+    process.kill(executor.pid as number, 'SIGKILL');
+    expect(await first).toEqual([-10]);
+    expect(await second).toEqual([8]);
+    expect(deaths).toBe(1);
+    rmSync(note);
+  });
+
+  it('loads the versions again into a new child', async () => {
+    await start();
+    const manifest = { name: 'm', version: 1 } as Parameters<Executor['load']>[1];
+    await executor.load('/nowhere', manifest);
+    process.kill(executor.pid as number, 'SIGKILL');
+    await expect.poll(() => deaths, { timeout: 10_000 }).toBe(1);
+    expect(await run([1])).toEqual([2]);
+  });
+
+  it('refuses runs once it is closed', async () => {
+    await start();
+    await executor.close();
+    await expect(run([1])).rejects.toThrow('closed');
+  });
+});

@@ -1,0 +1,51 @@
+/**
+ * A child that computes y = 2x and does on magic values what real ones do at their worst.
+ *
+ * -1 throws · -2 dies of an abort · -3 hangs · -4 computes NaN · -5 hangs, but only in the first child of its parent ·
+ * anything else is doubled. `up` costs no model.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Instance } from '../../shared/contract/tensor.js';
+import { toBytes, toTypedArray } from '../../shared/contract/tensor.js';
+import type { FromChild, InstanceResult, ToChild } from '../../worker/inference/messages.js';
+
+const send = (message: FromChild) => process.send?.(message);
+
+function compute(instance: Instance): InstanceResult {
+  const value = toTypedArray('float32', instance.x?.data ?? new Uint8Array(4))[0] ?? 0;
+  if (value === -1) throw new Error('the backend refuses -1');
+  if (value === -2) process.abort();
+  if (value === -3) for (;;);
+  if (value === -5 && isFirst()) for (;;);
+  if (value === -4) return { ok: false, code: 'non_finite_output', message: 'NaN' };
+  return {
+    ok: true,
+    outputs: { y: { dtype: 'float32', shape: [], data: toBytes(new Float32Array([2 * value])) } },
+  };
+}
+
+/** Leaves a note for the children that come after this one. */
+function isFirst(): boolean {
+  const note = join(tmpdir(), `sluice-fake-child-of-${process.ppid}`);
+  if (existsSync(note)) return false;
+  writeFileSync(note, '');
+  return true;
+}
+
+process.on('SIGINT', () => {});
+process.on('disconnect', () => process.exit(0));
+process.on('message', (message: ToChild) => {
+  const { call } = message;
+  if (message.type === 'load') {
+    send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
+    return;
+  }
+  try {
+    send({ type: 'ran', call, results: message.instances.map(compute), computeMs: 1 });
+  } catch (error) {
+    send({ type: 'failed', call, message: (error as Error).message });
+  }
+});
+send({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });

@@ -1,0 +1,217 @@
+/** Models small enough to compute by hand, written to a folder as the loader finds them. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Golden, Manifest, TensorSpec } from '../../shared/contract/model.js';
+import { type Instance, toBytes } from '../../shared/contract/tensor.js';
+
+export interface TinyModel {
+  folder: string;
+  manifest: Manifest;
+}
+
+interface Description {
+  name: string;
+  format: Manifest['format'];
+  inputs: TensorSpec[];
+  outputs: TensorSpec[];
+  topology: object;
+  /** In the order of the topology's weights. */
+  weights?: { name: string; shape: number[]; dtype: 'float32' | 'int32'; values: number[] }[];
+  /** Path that model.json gives for its weights. */
+  shard?: string;
+  golden?: Golden;
+  maxBatchSize?: number;
+}
+
+export function writeModel(
+  parent: string,
+  {
+    name,
+    format,
+    inputs,
+    outputs,
+    topology,
+    weights = [],
+    shard = 'weights.bin',
+    golden,
+    maxBatchSize = 8,
+  }: Description,
+): TinyModel {
+  const folder = join(parent, name);
+  mkdirSync(folder, { recursive: true });
+  const bytes = Buffer.concat(
+    weights.map(({ dtype, values }) =>
+      toBytes(dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values)),
+    ),
+  );
+  const model = {
+    format: format === 'layers' ? 'layers-model' : 'graph-model',
+    modelTopology: topology,
+    weightsManifest:
+      weights.length === 0
+        ? []
+        : [{ paths: [shard], weights: weights.map(({ values: _, ...spec }) => spec) }],
+  };
+  const contents: Record<string, string | Buffer> = {
+    'model.json': JSON.stringify(model),
+    'weights.bin': bytes,
+    ...(golden && { 'golden.json': JSON.stringify(golden) }),
+  };
+  const files: Record<string, string> = {};
+  for (const [path, content] of Object.entries(contents)) {
+    writeFileSync(join(folder, path), content);
+    files[path] = createHash('sha256').update(content).digest('hex');
+  }
+  const manifest = {
+    name,
+    version: 1,
+    format,
+    signature: { inputs, outputs },
+    batching: { maxBatchSize, maxDelayMs: 5 },
+    files: files as Manifest['files'],
+    ...(golden && { golden: 'golden.json' }),
+  };
+  return { folder, manifest };
+}
+
+const dense = {
+  class_name: 'Sequential',
+  config: {
+    name: 'tiny',
+    layers: [
+      {
+        class_name: 'Dense',
+        config: {
+          name: 'dense',
+          units: 2,
+          activation: 'linear',
+          use_bias: true,
+          dtype: 'float32',
+          batch_input_shape: [null, 3],
+        },
+      },
+    ],
+  },
+};
+
+/** y = x · [[1, 2], [3, 4], [5, 6]] + [0.5, -0.5], as a layers model whose names are not the signature's. */
+export function writeDense(parent: string, changes: Partial<Description> = {}): TinyModel {
+  return writeModel(parent, {
+    name: 'dense',
+    format: 'layers',
+    inputs: [{ name: 'x', dtype: 'float32', shape: [3] }],
+    outputs: [{ name: 'y', dtype: 'float32', shape: [2] }],
+    topology: { keras_version: '2.10.0', backend: 'tensorflow', model_config: dense },
+    weights: [
+      { name: 'dense/kernel', shape: [3, 2], dtype: 'float32', values: [1, 2, 3, 4, 5, 6] },
+      { name: 'dense/bias', shape: [2], dtype: 'float32', values: [0.5, -0.5] },
+    ],
+    ...changes,
+  });
+}
+
+/** What `writeDense` computes for one row. */
+export function denseByHand([a = 0, b = 0, c = 0]: readonly number[]): [number, number] {
+  return [a + 3 * b + 5 * c + 0.5, 2 * a + 4 * b + 6 * c - 0.5];
+}
+
+/** An image twice as large, each pixel four times: a layers model without weights. */
+export function writeDouble(parent: string): TinyModel {
+  const image = { dtype: 'image', shape: [null, null, 3], scale: 1 / 255 } as const;
+  const config = {
+    name: 'double',
+    layers: [
+      {
+        class_name: 'UpSampling2D',
+        config: {
+          name: 'up',
+          size: [2, 2],
+          data_format: 'channels_last',
+          dtype: 'float32',
+          batch_input_shape: [null, null, null, 3],
+        },
+      },
+    ],
+  };
+  return writeModel(parent, {
+    name: 'double',
+    format: 'layers',
+    inputs: [{ ...image, shape: [...image.shape], name: 'small', maxPixels: 10_000 }],
+    outputs: [{ ...image, shape: [...image.shape], name: 'large' }],
+    topology: { model_config: { class_name: 'Sequential', config } },
+  });
+}
+
+const placeholder = (name: string, type: string, size: number) => ({
+  name,
+  op: 'Placeholder',
+  attr: { dtype: { type }, shape: { shape: { dim: [{ size: '-1' }, { size: String(size) }] } } },
+});
+
+/** y = a - b over two int32 inputs of 2 elements, as a graph; the signature names them the other way round. */
+export function writeDifference(parent: string): TinyModel {
+  return writeModel(parent, {
+    name: 'difference',
+    format: 'graph',
+    inputs: [
+      { name: 'b', dtype: 'int32', shape: [2] },
+      { name: 'a', dtype: 'uint8', shape: [2] },
+    ],
+    outputs: [{ name: 'y', dtype: 'int32', shape: [2] }],
+    topology: {
+      node: [
+        placeholder('a', 'DT_INT32', 2),
+        placeholder('b', 'DT_INT32', 2),
+        { name: 'y', op: 'Sub', input: ['a', 'b'], attr: { T: { type: 'DT_INT32' } } },
+      ],
+      versions: { producer: 1 },
+    },
+  });
+}
+
+/** y = x · w as a graph with weights. */
+export function writeProduct(parent: string): TinyModel {
+  return writeModel(parent, {
+    name: 'product',
+    format: 'graph',
+    inputs: [{ name: 'x', dtype: 'float32', shape: [3] }],
+    outputs: [{ name: 'product', dtype: 'float32', shape: [2] }],
+    topology: {
+      node: [
+        placeholder('x', 'DT_FLOAT', 3),
+        {
+          name: 'w',
+          op: 'Const',
+          attr: {
+            dtype: { type: 'DT_FLOAT' },
+            value: {
+              tensor: { dtype: 'DT_FLOAT', tensorShape: { dim: [{ size: '3' }, { size: '2' }] } },
+            },
+          },
+        },
+        {
+          name: 'product',
+          op: 'MatMul',
+          input: ['x', 'w'],
+          attr: { T: { type: 'DT_FLOAT' }, transpose_a: { b: false }, transpose_b: { b: false } },
+        },
+      ],
+      versions: { producer: 1 },
+    },
+    weights: [{ name: 'w', shape: [3, 2], dtype: 'float32', values: [1, 2, 3, 4, 5, 6] }],
+  });
+}
+
+export function floats(name: string, values: readonly number[]): Instance {
+  return { [name]: { dtype: 'float32', shape: [values.length], data: toBytes(Float32Array.from(values)) } };
+}
+
+export function goldenOf(rows: readonly number[][], outputs: readonly (readonly number[])[]): Golden {
+  return {
+    instances: [...rows],
+    outputs: outputs.map((values) => ({
+      y: { b64: Buffer.from(toBytes(Float32Array.from(values))).toString('base64') },
+    })),
+  };
+}

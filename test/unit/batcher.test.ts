@@ -1,0 +1,154 @@
+import { describe, expect, it } from 'vitest';
+import { type Batch, createBatcher, type Task } from '../../worker/inference/batcher.js';
+import { createManualClock } from '../support/clock.js';
+
+const POLICY = { maxBatchSize: 4, maxDelayMs: 10 };
+
+/** A batcher over a backend that echoes, and that the test tells when to finish. */
+function setUp(options: { maxEnqueued?: number } = {}) {
+  const clock = createManualClock();
+  const running: { batch: Batch<string>; finish: () => void; fail: (error: Error) => void }[] = [];
+  const started: string[][] = [];
+  const batcher = createBatcher<string, string>({
+    clock,
+    maxEnqueued: options.maxEnqueued ?? 100,
+    run: (batch) =>
+      new Promise((resolve, reject) => {
+        started.push(batch.instances);
+        running.push({
+          batch,
+          finish: () =>
+            resolve({ results: batch.instances.map((instance) => instance.toUpperCase()), computeMs: 1 }),
+          fail: reject,
+        });
+      }),
+  });
+  const submit = (name: string, more: Partial<Task<string>> = {}) =>
+    batcher.submit({ kind: 'm@1', policy: POLICY, instances: [name], timeoutMs: 1000, ...more });
+  return { clock, batcher, running, started, submit };
+}
+
+describe('batcher', () => {
+  it('runs a lone task at once while the executor is idle', async () => {
+    const { clock, running, submit } = setUp();
+    const result = submit('a');
+    await clock.advance(0);
+    expect(running).toHaveLength(1);
+    running[0]?.finish();
+    expect(await result).toEqual({ results: ['A'], waitMs: 0, computeMs: 1, batchSize: 1 });
+  });
+
+  it('lets tasks that arrive in the same turn meet', async () => {
+    const { clock, started, submit } = setUp();
+    for (const name of ['a', 'b', 'c']) void submit(name);
+    await clock.advance(0);
+    expect(started).toEqual([['a', 'b', 'c']]);
+  });
+
+  it('closes a batch when the next task would not fit, counting instances', async () => {
+    const { clock, started, running, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    void submit('a', { instances: ['a1', 'a2', 'a3'] });
+    void submit('b', { instances: ['b1', 'b2'] });
+    await clock.advance(0);
+    expect(started.slice(1)).toEqual([['a1', 'a2', 'a3']]);
+    running[0]?.finish();
+    running[1]?.finish();
+    await clock.advance(0);
+    expect(started[2]).toEqual(['b1', 'b2']);
+  });
+
+  it('hands a full batch over while another runs, and no third', async () => {
+    const { clock, started, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    for (const name of 'abcdefgh') void submit(name);
+    await clock.advance(0);
+    expect(started).toEqual([['x'], ['a', 'b', 'c', 'd']]);
+  });
+
+  it('hands a batch over when its oldest task is maxDelayMs old, although the executor is busy', async () => {
+    const { clock, started, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    void submit('a');
+    await clock.advance(6);
+    void submit('b');
+    await clock.advance(3);
+    expect(started).toHaveLength(1);
+    await clock.advance(1);
+    expect(started[1]).toEqual(['a', 'b']);
+  });
+
+  it('never mixes kinds, and serves the oldest batch first', async () => {
+    const { clock, started, running, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    void submit('a', { kind: 'm@1' });
+    void submit('b', { kind: 'm@2' });
+    running[0]?.finish();
+    await clock.advance(0);
+    running[1]?.finish();
+    await clock.advance(0);
+    expect(started.slice(1)).toEqual([['a'], ['b']]);
+  });
+
+  it('drops a task whose signal aborts before its batch is handed over', async () => {
+    const { clock, batcher, started, running, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    const gone = new AbortController();
+    const dropped = submit('a', { signal: gone.signal });
+    void submit('b');
+    gone.abort(new Error('canceled'));
+    await expect(dropped).rejects.toThrow('canceled');
+    expect(batcher.enqueued).toBe(1);
+    running[0]?.finish();
+    await clock.advance(0);
+    expect(started[1]).toEqual(['b']);
+  });
+
+  it('does not run a batch that all its tasks have left', async () => {
+    const { clock, batcher, started, running, submit } = setUp();
+    void submit('x');
+    await clock.advance(0);
+    const gone = new AbortController();
+    submit('a', { signal: gone.signal }).catch(() => {});
+    gone.abort(new Error('canceled'));
+    running[0]?.finish();
+    await clock.advance(50);
+    expect(started).toEqual([['x']]);
+    expect(batcher.enqueued).toBe(0);
+  });
+
+  it('refuses more than it may hold', async () => {
+    const { clock, submit } = setUp({ maxEnqueued: 2 });
+    void submit('a');
+    void submit('b');
+    await expect(submit('c')).rejects.toThrow('full');
+    await clock.advance(0);
+    void submit('d');
+    await clock.advance(0);
+  });
+
+  it('fails the tasks of a failed run and goes on with the next', async () => {
+    const { clock, running, submit } = setUp();
+    const failed = submit('a');
+    await clock.advance(0);
+    const next = submit('b');
+    running[0]?.fail(new Error('closed'));
+    await expect(failed).rejects.toThrow('closed');
+    await clock.advance(0);
+    running[1]?.finish();
+    expect((await next).results).toEqual(['B']);
+  });
+
+  it("gives a batch the longest of its tasks' time", async () => {
+    const { clock, running, submit } = setUp();
+    void submit('a', { timeoutMs: 5 });
+    void submit('b', { timeoutMs: 70 });
+    await clock.advance(0);
+    expect(running[0]?.batch.timeoutMs).toBe(70);
+  });
+});

@@ -1,0 +1,219 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { SluiceError } from '../../shared/base/errors.js';
+import { createInputEncoder } from '../../shared/contract/input.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import { publishedSchemas } from '../../shared/contract/signature.js';
+import { packInstances, toNested, toTypedArray, unpackInstances } from '../../shared/contract/tensor.js';
+
+function manifestOf(...inputs: TensorSpec[]): Manifest {
+  const outputs = [{ name: 'y', dtype: 'float32' as const, shape: [1] }];
+  const batching = { maxBatchSize: 4, maxDelayMs: 1 };
+  return {
+    name: 'm',
+    version: 1,
+    format: 'layers',
+    signature: { inputs, outputs },
+    batching,
+    files: { 'model.json': '' },
+  };
+}
+
+const FLOAT4 = manifestOf({ name: 'x', dtype: 'float32', shape: [4], accepts: [[2, 2]] });
+const INT2 = manifestOf({ name: 'x', dtype: 'int32', shape: [2] });
+const BYTE2 = manifestOf({ name: 'x', dtype: 'uint8', shape: [2] });
+const VARIABLE = manifestOf({ name: 'x', dtype: 'float32', shape: [null, 2], maxShape: [3, 2] });
+const TWO = manifestOf(
+  { name: 'a', dtype: 'float32', shape: [1] },
+  { name: 'b', dtype: 'int32', shape: [1] },
+);
+
+function b64(values: Float32Array | Int32Array | Uint8Array): { b64: string } {
+  return { b64: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64') };
+}
+
+async function faultsOf(manifest: Manifest, ...instances: unknown[]): Promise<string[]> {
+  const error = await createInputEncoder(manifest)
+    .encode(instances)
+    .then(
+      () => null,
+      (reason: SluiceError) => reason,
+    );
+  expect(error?.code, 'must be refused').toBe('invalid_input');
+  return error?.faults.map(({ path, message }) => `${path} ${message}`) ?? [];
+}
+
+describe('input encoder refuses', () => {
+  const cases: [name: string, manifest: Manifest, instance: unknown, fault: RegExp][] = [
+    ['null for a number', FLOAT4, [1, null, 3, 4], /^\/instances\/0\/1 must be number/],
+    ['a string for a number', FLOAT4, [1, 2, '5', 4], /^\/instances\/0\/2 must be number/],
+    ['a boolean for a number', FLOAT4, [true, 2, 3, 4], /^\/instances\/0\/0 must be number/],
+    ['1e400, which JSON.parse makes Infinity', FLOAT4, JSON.parse('[1e400, 2, 3, 4]'), /^\/instances\/0\/0 /],
+    ['1e39, which float32 makes Infinity', FLOAT4, [1, 2, 3, 1e39], /^\/instances\/0\/3 must be <= 3\.40/],
+    ['too few values', FLOAT4, [1, 2, 3], /^\/instances\/0 must NOT have fewer than 4/],
+    ['too many values', FLOAT4, [1, 2, 3, 4, 5], /^\/instances\/0 must NOT have more than 4/],
+    ['a ragged array', FLOAT4, [[1, 2], [3]], /^\/instances\/0\/1 must NOT have fewer than 2/],
+    [
+      'a level of nesting too much',
+      FLOAT4,
+      [
+        [
+          [1, 2],
+          [3, 4],
+        ],
+      ],
+      /^\/instances\/0 .*3 levels/,
+    ],
+    ['a number for an array', FLOAT4, 7, /^\/instances\/0 .*got a number/],
+    ['null for an instance', FLOAT4, null, /^\/instances\/0 .*got null/],
+    ['an object that is no raw value', FLOAT4, { x: [1, 2, 3, 4] }, /^\/instances\/0 .*got a object/],
+    ['int32 overflow', INT2, [0, 2147483648], /^\/instances\/0\/1 must be <= 2147483647/],
+    ['a fraction for an int32', INT2, [0, 1.5], /^\/instances\/0\/1 must be integer/],
+    ['256 for a uint8', BYTE2, [256, 0], /^\/instances\/0\/0 must be <= 255/],
+    ['-1 for a uint8', BYTE2, [0, -1], /^\/instances\/0\/1 must be >= 0/],
+    [
+      'NaN inside raw bytes',
+      FLOAT4,
+      b64(new Float32Array([1, 2, Number.NaN, 4])),
+      /^\/instances\/0\/b64 element 2 is NaN/,
+    ],
+    [
+      'Infinity inside raw bytes',
+      FLOAT4,
+      b64(new Float32Array([1, -Infinity, 3, 4])),
+      /^\/instances\/0\/b64 element 1/,
+    ],
+    [
+      'raw bytes of the wrong length',
+      FLOAT4,
+      b64(new Float32Array(3)),
+      /^\/instances\/0\/b64 must hold 16 bytes .*holds 12/,
+    ],
+    ['text that is not base64', FLOAT4, { b64: '@@@@' }, /^\/instances\/0\/b64 must be base64/],
+    ['unpadded base64', FLOAT4, { b64: 'AAAAA' }, /^\/instances\/0\/b64 must be base64/],
+    ['a number as base64', FLOAT4, { b64: 5 }, /^\/instances\/0\/b64 must be a base64 string/],
+    [
+      'a stray field beside raw bytes',
+      FLOAT4,
+      { ...b64(new Float32Array(4)), shape: [4] },
+      /^\/instances\/0\/shape is not/,
+    ],
+    [
+      'a variable dimension above its maximum',
+      VARIABLE,
+      [
+        [1, 2],
+        [1, 2],
+        [1, 2],
+        [1, 2],
+      ],
+      /^\/instances\/0 must NOT have more than 3/,
+    ],
+    [
+      'a stated shape above the maximum, before any allocation',
+      VARIABLE,
+      { b64: '', shape: [1e9, 2] },
+      /^\/instances\/0\/shape\/0 must be an integer from 1 to 3/,
+    ],
+    ['a stated shape of 0', VARIABLE, { b64: '', shape: [0, 2] }, /^\/instances\/0\/shape\/0/],
+    ['a missing input', TWO, { a: [1] }, /^\/instances\/0\/b is required/],
+    [
+      'an input that the model does not have',
+      TWO,
+      { a: [1], b: [1], c: [1] },
+      /^\/instances\/0\/c is not an input/,
+    ],
+    [
+      '__proto__ as an input',
+      TWO,
+      JSON.parse('{"__proto__": [1], "a": [1], "b": [1]}'),
+      /^\/instances\/0\/__proto__ is not an input/,
+    ],
+  ];
+  it.each(cases)('%s', async (_, manifest, instance, fault) => {
+    const faults = await faultsOf(manifest, instance);
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(fault);
+  });
+
+  it('every bad instance by its own place', async () => {
+    const faults = await faultsOf(FLOAT4, [1, 2, 3, 4], [1], [1, 2, 3, 4], 'x');
+    expect(faults.map((fault) => fault.split(' ')[0])).toEqual(['/instances/1', '/instances/3']);
+  });
+});
+
+describe('input encoder takes', () => {
+  it('nested values, flat or as 2 × 2, and raw bytes, as the same bytes', async () => {
+    const raw = new Float32Array([1, 0.5, -3, 4e-3]);
+    const encoded = await createInputEncoder(FLOAT4).encode([
+      [...raw],
+      [
+        [raw[0], raw[1]],
+        [raw[2], raw[3]],
+      ],
+      b64(raw),
+    ]);
+    for (const instance of encoded) {
+      expect(instance.x?.shape).toEqual([4]);
+      expect(toTypedArray('float32', instance.x?.data as Uint8Array)).toEqual(raw);
+    }
+  });
+
+  it('variable dimensions, each instance with its own', async () => {
+    const encoded = await createInputEncoder(VARIABLE).encode([
+      [[1, 2]],
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ]);
+    expect(encoded.map((instance) => instance.x?.shape)).toEqual([
+      [1, 2],
+      [2, 2],
+    ]);
+  });
+
+  it('exactly what the published schema takes', async () => {
+    const validate = new Ajv2020({ strict: false }).compile(publishedSchemas(FLOAT4).instance as object);
+    const number = fc.oneof(
+      fc.double({ min: -1e40, max: 1e40, noNaN: true }),
+      fc.constantFrom(null, '1', true, 0),
+    );
+    const value = fc.oneof(
+      fc.array(number, { minLength: 3, maxLength: 5 }),
+      fc.array(fc.array(number, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 2 }),
+      fc.anything(),
+    );
+    await fc.assert(
+      fc.asyncProperty(value, async (instance) => {
+        const encoder = createInputEncoder(FLOAT4);
+        const taken = await encoder.encode([instance]).then(
+          () => true,
+          () => false,
+        );
+        expect(taken).toBe(validate(instance));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('packed instances', () => {
+  it('come back as they were, also with rows of different shapes and a row without values', () => {
+    const row = (values: number[], shape: number[]) => {
+      const data = new Uint8Array(new Float32Array(values).buffer);
+      return { x: { dtype: 'float32' as const, shape, data } };
+    };
+    const instances = [row([1, 2], [2]), row([1, 2, 3, 4], [2, 2]), {}];
+    const unpacked = unpackInstances(packInstances(instances));
+    expect(unpacked.map((instance) => (instance.x ? toNested(instance.x) : null))).toEqual([
+      [1, 2],
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      null,
+    ]);
+  });
+});

@@ -1,0 +1,82 @@
+/** Stacking and splitting, against a plain computation over arbitrary rows. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Instance, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
+import { finiteRows, split, stack } from '../../worker/backend/tensors.js';
+
+function row(values: readonly number[], shape: readonly number[] = [values.length]): Instance {
+  return { x: { dtype: 'float32', shape, data: toBytes(Float32Array.from(values)) } };
+}
+
+function numbersOf(value: Value | undefined): number[] {
+  if (!value || value.dtype === 'image') throw new Error('no tensor');
+  return Array.from(toTypedArray(value.dtype, value.data));
+}
+
+describe('stack and split', () => {
+  it('are inverse to each other for any rows', () => {
+    const rows = fc
+      .integer({ min: 1, max: 7 })
+      .chain((length) =>
+        fc.array(fc.array(fc.float(), { minLength: length, maxLength: length }), { minLength: 1 }),
+      );
+    fc.assert(
+      fc.property(rows, (given) => {
+        const batch = stack(
+          given.map((values) => row(values)),
+          'x',
+        );
+        expect(batch.shape).toEqual([given.length, given[0]?.length]);
+        expect(split(batch).map(numbersOf)).toEqual(given);
+      }),
+    );
+  });
+
+  it('keep dtype and shape, also of scalars and of integers', () => {
+    const scalar = stack([row([1], []), row([2], [])], 'x');
+    expect(scalar).toMatchObject({ dtype: 'float32', shape: [2] });
+    expect(split(scalar).map((value) => value.shape)).toEqual([[], []]);
+    const value: Value = { dtype: 'int32', shape: [1, 2], data: toBytes(Int32Array.from([-5, 7])) };
+    const integers = stack([{ x: value }, { x: value }], 'x');
+    expect(integers).toMatchObject({ shape: [2, 1, 2], data: Int32Array.from([-5, 7, -5, 7]) });
+  });
+
+  it('take bytes that are not aligned, and leave the rows as views into the batch', () => {
+    const bytes = new Uint8Array(13);
+    bytes.set(toBytes(Float32Array.from([1, 2, 3])), 1);
+    const batch = stack([{ x: { dtype: 'float32', shape: [3], data: bytes.subarray(1) } }], 'x');
+    expect(batch.data).toEqual(Float32Array.from([1, 2, 3]));
+    expect(split(batch)[0]?.data.buffer).toBe(batch.data.buffer);
+  });
+
+  it.each([
+    ['another shape', row([1, 2, 3, 4], [2, 2])],
+    ['another rank', row([1, 2, 3, 4], [4, 1])],
+    ['too few bytes', { x: { dtype: 'float32', shape: [4], data: new Uint8Array(12) } } as Instance],
+    ['another dtype', { x: { dtype: 'int32', shape: [4], data: new Uint8Array(16) } } as Instance],
+    ['no value', {} as Instance],
+  ])('refuse %s', (_, odd) => {
+    expect(() => stack([row([1, 2, 3, 4]), odd], 'x')).toThrow(/instance 1/);
+    if ('x' in odd && odd.x?.data.byteLength === 12) expect(() => stack([odd], 'x')).toThrow();
+  });
+
+  it('refuse an image that was not decoded', () => {
+    const image: Value = { dtype: 'image', shape: [1, 1, 3], data: new Uint8Array(3) };
+    expect(() => stack([{ x: image }], 'x')).toThrow(/not decoded/);
+  });
+});
+
+describe('finiteRows', () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'finds the row with %s',
+    (bad) => {
+      const batch = stack([row([1, -0]), row([3e38, bad]), row([-3e38, 1e-45])], 'x');
+      expect(finiteRows(batch)).toEqual([true, false, true]);
+    },
+  );
+
+  it('takes every row of integers and of finite floats', () => {
+    expect(finiteRows({ dtype: 'int32', shape: [2], data: Int32Array.from([1, 2]) })).toEqual([true, true]);
+    expect(finiteRows(stack([row([0]), row([-1])], 'x'))).toEqual([true, true]);
+  });
+});

@@ -1,0 +1,66 @@
+/**
+ * TensorFlow's own library through tfjs-node-gpu: `native` computes on the CPU, `cuda` on an NVIDIA GPU.
+ *
+ * `cuda` is refused unless TensorFlow says that a GPU is in use: it would else serve from the CPU without a word. What can
+ * be known without loading the library (half a gigabyte, seconds) is asked before.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { messageOf } from '../../shared/base/errors.js';
+import { loadTensorflow, type Tensorflow } from '../../shared/base/native.js';
+import type { Backend } from './backend.js';
+import { createTfjsBackend } from './tfjs.js';
+
+/** What TensorFlow 2.21 opens for a GPU; libcuda comes with the driver, the others with `backend:install -- cuda`. */
+const CUDA_LIBRARIES = [
+  'libcuda.so.1',
+  'libcudart.so.12',
+  'libcublas.so.12',
+  'libcublasLt.so.12',
+  'libcudnn.so.9',
+  'libcufft.so.11',
+  'libcusolver.so.11',
+  'libcusparse.so.12',
+];
+
+export async function openNative(cacheDir: string): Promise<Backend> {
+  const tf = loadTensorflow(cacheDir, 'cpu');
+  await activate(tf);
+  return createTfjsBackend(tf, 'native', 'cpu');
+}
+
+export async function openCuda(cacheDir: string): Promise<Backend> {
+  if (!hasNvidiaDevice()) throw new Error('this machine shows no NVIDIA GPU (no /dev/nvidia0 or the like)');
+  const tf = loadTensorflow(cacheDir, 'cuda');
+  await activate(tf);
+  if (!isUsingGpu(tf)) throw new Error(`TensorFlow loaded but uses no GPU: ${reasonWithoutGpu()}`);
+  return createTfjsBackend(tf, 'cuda', 'gpu:0');
+}
+
+async function activate(tf: Tensorflow): Promise<void> {
+  if (!(await tf.setBackend('tensorflow'))) throw new Error('tfjs did not accept its TensorFlow backend');
+}
+
+function isUsingGpu(tf: Tensorflow): boolean {
+  return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
+}
+
+function hasNvidiaDevice(): boolean {
+  return existsSync('/dev/dxg') || readdirSync('/dev').some((name) => /^nvidia\d+$/.test(name));
+}
+
+function reasonWithoutGpu(): string {
+  const missing = CUDA_LIBRARIES.map(faultOfLibrary).filter((fault) => fault !== null);
+  return missing.length > 0
+    ? `${missing.join('; ')}. Run: npm run backend:install -- cuda`
+    : 'every CUDA library loads; see what TensorFlow says with TF_CPP_MIN_LOG_LEVEL=0 (driver too old? CUDA_VISIBLE_DEVICES empty?)';
+}
+
+/** Asks the dynamic linker itself: a library that is no Node add-on opens and is then rejected for just that. */
+function faultOfLibrary(library: string): string | null {
+  try {
+    process.dlopen({ exports: {} }, library);
+    return null;
+  } catch (error) {
+    return /cannot open shared object|no such file/i.test(messageOf(error)) ? messageOf(error) : null;
+  }
+}

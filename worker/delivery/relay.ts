@@ -1,0 +1,126 @@
+/**
+ * Outbox -> deliveries -> the `webhooks` queue.
+ *
+ * An event leaves the outbox only after its delivery stands in Redis and its id in the queue. A relay that dies in
+ * between leaves its entry pending in the stream's group, and after `reclaimMs` any relay takes it again; both steps may
+ * be done twice without harm. All relays share one consumer name: the group hands each entry to one of them all the
+ * same, and no names of dead processes pile up.
+ */
+import type { Queue } from 'bullmq';
+import { type Clock, sleep } from '../../shared/base/clock.js';
+import type { Redis } from '../../shared/base/redis.js';
+import type { JobEvent } from '../../shared/contract/webhook.js';
+import type { Keys } from '../../shared/core/keys.js';
+import type { OutboxEvent, Webhooks } from '../../shared/core/webhooks.js';
+import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
+
+const GROUP = 'relay';
+const CONSUMER = 'relay';
+const PAGE = 100;
+/** Bounds how long closing waits, too. */
+const BLOCK_MS = 500;
+const RETRY_MS = 1000;
+/** Longer than a relay needs for a page, or it would be robbed while it works (which costs work, not correctness). */
+export const RECLAIM_MS = 10_000;
+
+export interface RelayDeps {
+  redis: Redis;
+  /** A connection of its own: it blocks. */
+  listen: Redis;
+  keys: Keys;
+  queue: Queue;
+  webhooks: Webhooks;
+  clock: Clock;
+  onError: (kind: string, error: unknown) => void;
+  reclaimMs?: number;
+}
+
+type Entry = [id: string, fields: string[] | null];
+
+export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
+  const { redis, listen, keys, queue, webhooks, clock, onError, reclaimMs = RECLAIM_MS } = deps;
+  const closing = new AbortController();
+  let reclaimedMs = Number.NEGATIVE_INFINITY;
+
+  async function createGroup(): Promise<void> {
+    try {
+      await listen.xgroup('CREATE', keys.outbox, GROUP, '0', 'MKSTREAM');
+    } catch (error) {
+      if (!String(error).includes('BUSYGROUP')) throw error;
+    }
+  }
+
+  async function readNew(): Promise<Entry[]> {
+    const streams = (await listen.xreadgroup(
+      'GROUP',
+      GROUP,
+      CONSUMER,
+      'COUNT',
+      PAGE,
+      'BLOCK',
+      BLOCK_MS,
+      'STREAMS',
+      keys.outbox,
+      '>',
+    )) as [key: string, entries: Entry[]][] | null;
+    return streams?.[0]?.[1] ?? [];
+  }
+
+  async function reclaim(): Promise<Entry[]> {
+    if (clock.monotonic() - reclaimedMs < reclaimMs / 2) return [];
+    reclaimedMs = clock.monotonic();
+    const reply = await listen.xautoclaim(keys.outbox, GROUP, CONSUMER, reclaimMs, '0', 'COUNT', PAGE);
+    return reply[1] as Entry[];
+  }
+
+  async function relay([entryId, fields]: Entry): Promise<void> {
+    if (fields) {
+      const event = decodeEvent(fields);
+      const delivery = await webhooks.createDelivery(event);
+      if (!delivery)
+        onError('relay', new Error(`The job of event ${event.id} is no longer kept: nothing to tell.`));
+      if (delivery?.state === 'pending')
+        await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: delivery.id });
+    }
+    // In this order: an entry deleted but not acknowledged is dropped by the next reclaim, the reverse would stay for ever.
+    await Promise.all([redis.xdel(keys.outbox, entryId), redis.xack(keys.outbox, GROUP, entryId)]);
+  }
+
+  /** An entry that fails stays pending and is taken again. */
+  async function relayAll(entries: readonly Entry[]): Promise<void> {
+    const outcomes = await Promise.allSettled(entries.map(relay));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') onError('relay', outcome.reason);
+  }
+
+  async function run(): Promise<void> {
+    while (!closing.signal.aborted) {
+      try {
+        await createGroup();
+        while (!closing.signal.aborted) {
+          await relayAll(await reclaim());
+          await relayAll(await readNew());
+        }
+      } catch (error) {
+        onError('relay', error);
+        await sleep(clock, RETRY_MS, closing.signal);
+      }
+    }
+  }
+
+  const ended = run();
+  return {
+    close() {
+      closing.abort();
+      return ended;
+    },
+  };
+}
+
+function decodeEvent(fields: readonly string[]): OutboxEvent {
+  const named: Record<string, string> = {};
+  for (let i = 0; i < fields.length; i += 2) named[fields[i] ?? ''] = fields[i + 1] ?? '';
+  const { id, type, job, at } = named;
+  if (!id || !type || !job || !at)
+    throw new Error(`The outbox holds an entry that is no event: ${fields.join(' ')}`);
+  return { id, type: type as JobEvent, job, at: Number(at) };
+}

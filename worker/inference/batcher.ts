@@ -1,0 +1,214 @@
+/**
+ * Dynamic batcher: tasks of equal kind wait for each other a little and run together.
+ *
+ * A kind is a model version and a shape; only tasks of one kind share a batch. A forming batch is monotonic: tasks are
+ * added until it closes, and it closes
+ *   - when the next task would not fit (`maxBatchSize` counts instances),
+ *   - when its oldest task has waited `maxDelayMs`,
+ *   - at once when the executor is idle: nobody waits for company while nothing runs.
+ * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `MAX_IN_FLIGHT`
+ * are with the executor. Oldest first, over all kinds. A task whose signal aborts leaves a batch that still forms.
+ *
+ * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
+ */
+import type { Clock } from '../../shared/base/clock.js';
+
+export interface BatchPolicy {
+  /** Instances. */
+  maxBatchSize: number;
+  /** For which the oldest task waits at most, unless the executor is busy for longer. */
+  maxDelayMs: number;
+}
+
+export interface Task<I> {
+  /** Model version and shape. */
+  kind: string;
+  policy: BatchPolicy;
+  /** At most `policy.maxBatchSize`. */
+  instances: readonly I[];
+  /** Limit for its execution. */
+  timeoutMs: number;
+  signal?: AbortSignal;
+}
+
+export interface TaskResult<R> {
+  /** One for each instance of the task, in their order. */
+  results: R[];
+  /** From submit until its batch was handed over. */
+  waitMs: number;
+  /** Of the whole batch. */
+  computeMs: number;
+  /** Instances in the batch. */
+  batchSize: number;
+}
+
+export interface Batch<I> {
+  kind: string;
+  instances: I[];
+  /** The longest of its tasks. */
+  timeoutMs: number;
+}
+
+export interface BatcherDeps<I, R> {
+  clock: Clock;
+  /** One result for each instance, in their order. */
+  run: (batch: Batch<I>) => Promise<{ results: R[]; computeMs: number }>;
+  /** Tasks waiting at most; more are refused. */
+  maxEnqueued: number;
+  onBatch?: (batch: { kind: string; size: number; waitMs: number; computeMs: number }) => void;
+}
+
+export interface Batcher<I, R> {
+  /** Rejects with the run's error, with the signal's reason, or at once when the batcher is full. */
+  submit(task: Task<I>): Promise<TaskResult<R>>;
+  /** Tasks that have not been handed over. */
+  readonly enqueued: number;
+}
+
+/** One batch runs, one is ready. */
+const MAX_IN_FLIGHT = 2;
+
+interface Entry<I, R> {
+  task: Task<I>;
+  submittedMs: number;
+  resolve: (result: TaskResult<R>) => void;
+  reject: (reason: unknown) => void;
+}
+
+interface Forming<I, R> {
+  kind: string;
+  entries: Entry<I, R>[];
+  size: number;
+  cancelDelay: () => void;
+}
+
+export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: BatcherDeps<I, R>): Batcher<I, R> {
+  const forming = new Map<string, Forming<I, R>>();
+  const closed: Forming<I, R>[] = [];
+  let enqueued = 0;
+  let inFlight = 0;
+  let dispatchPlanned = false;
+
+  function submit(task: Task<I>): Promise<TaskResult<R>> {
+    if (task.signal?.aborted) return Promise.reject(task.signal.reason);
+    if (task.instances.length > task.policy.maxBatchSize)
+      return Promise.reject(new Error('A task is larger than a batch. This is a bug.'));
+    if (enqueued >= maxEnqueued)
+      return Promise.reject(new Error(`The batcher is full: ${enqueued} tasks wait.`));
+    return new Promise((resolve, reject) => {
+      const entry: Entry<I, R> = { task, submittedMs: clock.monotonic(), resolve, reject };
+      add(entry);
+      task.signal?.addEventListener('abort', () => leave(entry), { once: true });
+      planDispatch();
+    });
+  }
+
+  function add(entry: Entry<I, R>): void {
+    const { kind, policy, instances } = entry.task;
+    let batch = forming.get(kind);
+    if (batch && batch.size + instances.length > policy.maxBatchSize) {
+      close(batch);
+      batch = undefined;
+    }
+    if (!batch) {
+      const opened: Forming<I, R> = { kind, entries: [], size: 0, cancelDelay: () => {} };
+      opened.cancelDelay = clock.after(policy.maxDelayMs, () => {
+        close(opened);
+        dispatch();
+      });
+      forming.set(kind, opened);
+      batch = opened;
+    }
+    batch.entries.push(entry);
+    batch.size += instances.length;
+    enqueued++;
+    if (batch.size === policy.maxBatchSize) close(batch);
+  }
+
+  function close(batch: Forming<I, R>): void {
+    batch.cancelDelay();
+    if (forming.get(batch.kind) === batch) forming.delete(batch.kind);
+    if (batch.entries.length > 0) closed.push(batch);
+  }
+
+  function leave(entry: Entry<I, R>): void {
+    const batches = [...closed, ...forming.values()];
+    const batch = batches.find(({ entries }) => entries.includes(entry));
+    if (!batch) return; // already with the executor
+    batch.entries.splice(batch.entries.indexOf(entry), 1);
+    batch.size -= entry.task.instances.length;
+    enqueued--;
+    if (batch.entries.length === 0) discard(batch);
+    entry.reject(entry.task.signal?.reason);
+  }
+
+  function discard(batch: Forming<I, R>): void {
+    batch.cancelDelay();
+    if (forming.get(batch.kind) === batch) forming.delete(batch.kind);
+    const index = closed.indexOf(batch);
+    if (index >= 0) closed.splice(index, 1);
+  }
+
+  /** Not at once: tasks that arrive in the same turn of the event loop shall meet. */
+  function planDispatch(): void {
+    if (dispatchPlanned) return;
+    dispatchPlanned = true;
+    clock.soon(() => {
+      dispatchPlanned = false;
+      dispatch();
+    });
+  }
+
+  function dispatch(): void {
+    while (inFlight < MAX_IN_FLIGHT) {
+      if (closed.length === 0 && inFlight === 0) closeOldest();
+      const batch = closed.shift();
+      if (!batch) return;
+      void execute(batch);
+    }
+  }
+
+  function closeOldest(): void {
+    // A map keeps the order in which batches were opened.
+    const oldest = forming.values().next();
+    if (!oldest.done) close(oldest.value);
+  }
+
+  async function execute({ kind, entries, size }: Forming<I, R>): Promise<void> {
+    const handedOverMs = clock.monotonic();
+    inFlight++;
+    enqueued -= entries.length;
+    try {
+      const timeoutMs = Math.max(...entries.map(({ task }) => task.timeoutMs));
+      const { results, computeMs } = await run({
+        kind,
+        instances: entries.flatMap(({ task }) => task.instances),
+        timeoutMs,
+      });
+      let offset = 0;
+      for (const { task, submittedMs, resolve } of entries) {
+        const end = offset + task.instances.length;
+        resolve({
+          results: results.slice(offset, end),
+          waitMs: handedOverMs - submittedMs,
+          computeMs,
+          batchSize: size,
+        });
+        offset = end;
+      }
+      onBatch?.({ kind, size, waitMs: handedOverMs - (entries[0]?.submittedMs ?? handedOverMs), computeMs });
+    } catch (error) {
+      for (const { reject } of entries) reject(error);
+    } finally {
+      inFlight--;
+      planDispatch();
+    }
+  }
+
+  return {
+    submit,
+    get enqueued() {
+      return enqueued;
+    },
+  };
+}

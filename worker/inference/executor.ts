@@ -1,0 +1,277 @@
+/**
+ * Executor: the parent's side of the child that computes.
+ *
+ *   starting -> up -> (child died) -> starting …          closed at the end
+ *
+ * The parent keeps BullMQ's locks and never touches a tensor, so a native crash costs a child, not a lock. Promises:
+ *   - a child that dies is started again and the versions it had are loaded again; runs meanwhile wait;
+ *   - the batch it was computing runs again by halves, until the instance at fault is alone: that one fails with
+ *     `input_crashed_backend`, after at most ceil(log2 size) + 1 crashes; the others get their results;
+ *   - a batch that waited behind it runs again whole;
+ *   - a batch that the backend throws on is halved in the same way, without a crash (`backend_error`);
+ *   - a batch that outlasts its time costs the child too (`timeout`).
+ * An instance that was alone from the start is tried twice: its child may have been killed by somebody else.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type Clock, sleep } from '../../shared/base/clock.js';
+import { inheritedEnvironment } from '../../shared/base/config.js';
+import type { ErrorCode } from '../../shared/base/errors.js';
+import type { Logger } from '../../shared/base/telemetry.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import type { Instance } from '../../shared/contract/tensor.js';
+import type {
+  BackendReport,
+  ChildOptions,
+  FromChild,
+  InstanceResult,
+  LoadReport,
+  ToChild,
+} from './messages.js';
+
+export interface ExecutorDeps {
+  /** The child's entry point. */
+  child: URL;
+  options: ChildOptions;
+  /** Added to the child's environment, such as where CUDA's libraries lie. */
+  environment: Record<string, string>;
+  clock: Clock;
+  log: Logger;
+  onRespawn?: () => void;
+}
+
+export interface Run {
+  model: string;
+  version: number;
+  /** Of equal shapes, at most the version's maxBatchSize. */
+  instances: Instance[];
+  timeoutMs: number;
+}
+
+export interface RunResult {
+  results: InstanceResult[];
+  computeMs: number;
+}
+
+/** How a call ended when it did not end with an answer. */
+class CallFailed extends Error {
+  constructor(
+    readonly code: 'backend_error' | 'input_crashed_backend' | 'timeout',
+    message: string,
+    /** False when the call only waited behind the one at fault. */
+    readonly suspect: boolean,
+  ) {
+    super(message);
+  }
+}
+
+interface Call {
+  resolve: (answer: FromChild) => void;
+  reject: (reason: Error) => void;
+  /** From the moment the child turns to this call. */
+  timeoutMs: number | null;
+  cancelTimer: (() => void) | null;
+}
+
+type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call'> : never) : never;
+
+const FIRST_BACKOFF_MS = 100;
+const MAX_BACKOFF_MS = 10_000;
+/** How long a child may go on after its channel was cut. */
+const EXIT_GRACE_MS = 2000;
+
+export type Executor = Awaited<ReturnType<typeof startExecutor>>;
+
+/** Resolves once the first child is up; rejects when no configured backend loads. */
+export async function startExecutor({
+  child: entry,
+  options,
+  environment,
+  clock,
+  log,
+  onRespawn,
+}: ExecutorDeps) {
+  const calls = new Map<number, Call>();
+  const loaded = new Map<string, { folder: string; manifest: Manifest }>();
+  let nextCall = 1;
+  let closed = false;
+  let current: ChildProcess | null = null;
+  let timedOut: number | null = null;
+  let respawning = false;
+
+  let report = await spawn();
+  let up: Promise<void> = Promise.resolve();
+
+  /** Starts a child and resolves when it is up. */
+  function spawn(): Promise<BackendReport> {
+    return new Promise((resolve, reject) => {
+      const child = fork(fileURLToPath(entry), [JSON.stringify(options)], {
+        serialization: 'advanced',
+        env: inheritedEnvironment(environment),
+        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      });
+      current = child;
+      let isUp = false;
+      child.on('message', (message) => {
+        const from = message as FromChild;
+        if (from.type === 'up') {
+          isUp = true;
+          resolve(from.backend);
+        } else if (from.type === 'refused') {
+          reject(new Error(from.reason));
+        } else {
+          answer(from);
+        }
+      });
+      child.on('error', (error) => log.error({ err: error }, 'child'));
+      child.once('exit', (code, signal) => {
+        current = null;
+        if (!isUp)
+          return reject(new Error(`The child ended before it was up (${signal ?? `exit code ${code}`}).`));
+        failOutstanding(signal ?? `exit code ${code}`);
+        if (!closed && !respawning) up = respawn(signal ?? `exit code ${code}`);
+      });
+    });
+  }
+
+  async function respawn(why: string): Promise<void> {
+    log.warn({ why }, 'child died, starting another');
+    onRespawn?.();
+    respawning = true;
+    for (let backoffMs = FIRST_BACKOFF_MS; !closed; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
+      try {
+        report = await spawn();
+        for (const { folder, manifest } of loaded.values()) await ask({ type: 'load', folder, manifest });
+        respawning = false;
+        return;
+      } catch (error) {
+        log.error({ err: error, backoffMs }, 'child does not come up');
+        await endChild();
+        await sleep(clock, backoffMs);
+      }
+    }
+  }
+
+  function answer(message: Extract<FromChild, { call: number }>): void {
+    const call = calls.get(message.call);
+    if (!call) return;
+    calls.delete(message.call);
+    call.cancelTimer?.();
+    watchOldest();
+    if (message.type === 'failed') call.reject(new CallFailed('backend_error', message.message, true));
+    else call.resolve(message);
+  }
+
+  /** The child works in order, so the oldest outstanding call is the one that it died of. */
+  function failOutstanding(why: string): void {
+    const hung = timedOut;
+    timedOut = null;
+    const outstanding = [...calls];
+    calls.clear();
+    for (const [index, [number, call]] of outstanding.entries()) {
+      call.cancelTimer?.();
+      const code = hung === number ? 'timeout' : 'input_crashed_backend';
+      const message =
+        code === 'timeout' ? 'The execution took too long.' : `The backend's process died (${why}).`;
+      call.reject(new CallFailed(code, message, index === 0));
+    }
+  }
+
+  function ask(message: Ask, timeoutMs: number | null = null): Promise<FromChild> {
+    return new Promise((resolve, reject) => {
+      const child = current;
+      if (!child?.connected)
+        return reject(new CallFailed('input_crashed_backend', 'The child is gone.', false));
+      const number = nextCall++;
+      calls.set(number, { resolve, reject, timeoutMs, cancelTimer: null });
+      child.send({ ...message, call: number } as ToChild, (error) => {
+        // The exit that follows rejects the call.
+        if (error) log.debug({ err: error }, 'send to child');
+      });
+      watchOldest();
+    });
+  }
+
+  /** Only the call that the child is working on is timed. */
+  function watchOldest(): void {
+    const oldest = calls.entries().next();
+    if (oldest.done) return;
+    const [number, call] = oldest.value;
+    if (call.timeoutMs === null || call.cancelTimer) return;
+    call.cancelTimer = clock.after(call.timeoutMs, () => {
+      timedOut = number;
+      current?.kill('SIGKILL');
+    });
+  }
+
+  async function attempt({ timeoutMs, ...run }: Run): Promise<RunResult> {
+    for (;;) {
+      await up;
+      if (closed) throw new Error('The executor is closed.');
+      try {
+        const ran = await ask({ type: 'run', ...run }, timeoutMs);
+        if (ran.type !== 'ran') throw new Error(`The child answered ${ran.type}. This is a bug.`);
+        return { results: ran.results, computeMs: ran.computeMs };
+      } catch (error) {
+        if (!(error instanceof CallFailed) || error.suspect || closed) throw error;
+        // Innocent, but its child is gone: once more with the next one.
+      }
+    }
+  }
+
+  async function runAll(run: Run, suspected: boolean): Promise<RunResult> {
+    try {
+      return await attempt(run);
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error;
+      const { instances } = run;
+      if (instances.length > 1) {
+        const middle = Math.ceil(instances.length / 2);
+        const left = await runAll({ ...run, instances: instances.slice(0, middle) }, true);
+        const right = await runAll({ ...run, instances: instances.slice(middle) }, true);
+        return { results: [...left.results, ...right.results], computeMs: left.computeMs + right.computeMs };
+      }
+      if (!suspected && error.code !== 'backend_error') return runAll(run, true);
+      return { results: [failure(error.code, error.message)], computeMs: 0 };
+    }
+  }
+
+  return {
+    get backend(): BackendReport {
+      return report;
+    },
+    /** The child's process id, null while there is none. */
+    get pid(): number | null {
+      return current?.pid ?? null;
+    },
+    /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
+    async load(folder: string, manifest: Manifest): Promise<LoadReport> {
+      await up;
+      const answered = await ask({ type: 'load', folder, manifest });
+      if (answered.type !== 'loaded') throw new Error(`The child answered ${answered.type}. This is a bug.`);
+      loaded.set(`${manifest.name}@${manifest.version}`, { folder, manifest });
+      return answered.report;
+    },
+    /** One result for each instance. Rejects only when the executor is closed. */
+    run: (run: Run): Promise<RunResult> => runAll(run, false),
+    /** Ends the child; what it was computing is lost. */
+    async close(): Promise<void> {
+      closed = true;
+      await endChild();
+    },
+  };
+
+  async function endChild(): Promise<void> {
+    const child = current;
+    if (!child || child.exitCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    if (child.connected) child.disconnect();
+    const cancel = clock.after(EXIT_GRACE_MS, () => child.kill('SIGKILL'));
+    await gone;
+    cancel();
+  }
+}
+
+function failure(code: ErrorCode, message: string): InstanceResult {
+  return { ok: false, code, message };
+}

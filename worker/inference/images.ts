@@ -1,0 +1,52 @@
+/**
+ * Images at the edge of a model: an encoded file -> float32 pixels × scale, and back to a PNG.
+ *
+ * Decoding is where a stranger's bytes meet native code: it happens in the child only, one image fails by itself, and
+ * no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB (or grey for one channel); transparency is
+ * dropped.
+ */
+import sharp from 'sharp';
+import { openImage } from '../../shared/contract/image.js';
+import type { TensorSpec } from '../../shared/contract/model.js';
+import { toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
+
+/** float32 [height, width, channels], each pixel × `spec.scale`. Rejects when the file is damaged or not of `value.shape`. */
+export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
+  const channels = value.shape[2];
+  const opened = openImage(value.data, spec.maxPixels).removeAlpha();
+  const { data, info } = await opened
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const shape = [info.height, info.width, info.channels];
+  if (shape.some((size, axis) => size !== value.shape[axis])) {
+    throw new Error(`decodes to [${shape.join(', ')}], not to the announced [${value.shape.join(', ')}]`);
+  }
+  return { dtype: 'float32', shape, data: toBytes(scaled(data, spec.scale ?? 1)) };
+}
+
+/** A PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. */
+export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value> {
+  const [height = 0, width = 0, channels = 0] = value.shape;
+  if (value.dtype !== 'float32' || value.shape.length !== 3 || (channels !== 1 && channels !== 3)) {
+    throw new Error(
+      `${spec.name} is ${value.dtype} [${value.shape.join(', ')}]: no float32 [height, width, 1 or 3]`,
+    );
+  }
+  const pixels = unscaled(toTypedArray('float32', value.data) as Float32Array, spec.scale ?? 1);
+  const data = await sharp(pixels, { raw: { width, height, channels } }).png().toBuffer();
+  return { dtype: 'image', shape: value.shape, data };
+}
+
+function scaled(pixels: Uint8Array, scale: number): Float32Array {
+  const values = new Float32Array(pixels.length);
+  for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) * scale;
+  return values;
+}
+
+function unscaled(values: Float32Array, scale: number): Uint8ClampedArray {
+  const pixels = new Uint8ClampedArray(values.length);
+  // A clamped array rounds to nearest and clamps by itself.
+  for (let i = 0; i < pixels.length; i++) pixels[i] = (values[i] as number) / scale;
+  return pixels;
+}

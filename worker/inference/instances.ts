@@ -1,0 +1,171 @@
+/**
+ * The versions that a child has loaded, and what it computes with them.
+ *
+ *   verify files -> load -> golden vectors -> warm up -> ready        a fault on the way: freed, not loaded, the reason told
+ *
+ * Promises: a version that is not exactly what its manifest states never computes for a caller; one instance that cannot be
+ * decoded, or for which the model computes NaN or Infinity, fails alone; a throw of the backend fails the call.
+ */
+import type { Clock } from '../../shared/base/clock.js';
+import { messageOf } from '../../shared/base/errors.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import {
+  BYTES_PER_ELEMENT,
+  type Dtype,
+  elementsOf,
+  type Instance,
+  type Value,
+} from '../../shared/contract/tensor.js';
+import type { Backend, BatchTensors, LoadedModel } from '../backend/backend.js';
+import { finiteRows, split, stack } from '../backend/tensors.js';
+import { verifyFiles } from './files.js';
+import { compareGolden, type GoldenVectors, readGolden } from './golden.js';
+import { decodeImage, encodeImage } from './images.js';
+import type { InstanceResult, LoadReport } from './messages.js';
+
+interface Version {
+  manifest: Manifest;
+  model: LoadedModel;
+}
+
+type Decoded = { ok: true; instance: Instance } | Extract<InstanceResult, { ok: false }>;
+
+export interface RunReport {
+  /** One for each instance, in order. */
+  results: InstanceResult[];
+  /** In the backend alone: without images, stacking and splitting. */
+  computeMs: number;
+}
+
+export type Versions = ReturnType<typeof createVersions>;
+
+export function createVersions(backend: Backend, clock: Clock) {
+  const versions = new Map<string, Version>();
+
+  return {
+    /** Replaces a version of the same name and number once the new one is ready. */
+    async load(folder: string, manifest: Manifest): Promise<LoadReport> {
+      const started = clock.monotonic();
+      await verifyFiles(folder, manifest);
+      const golden = await readGolden(folder, manifest);
+      const version = { manifest, model: await backend.load(folder, manifest) };
+      try {
+        const goldenDifference = golden ? await checkGolden(version, golden) : null;
+        const loaded = clock.monotonic();
+        await warmUp(version, golden);
+        const key = keyOf(manifest.name, manifest.version);
+        versions.get(key)?.model.dispose();
+        versions.set(key, version);
+        return { loadMs: loaded - started, warmUpMs: clock.monotonic() - loaded, goldenDifference };
+      } catch (error) {
+        version.model.dispose();
+        throw error;
+      }
+    },
+
+    /** `instances` have equal shapes and are at most maxBatchSize. Rejects when the backend throws. */
+    async run(name: string, number: number, instances: readonly Instance[]): Promise<RunReport> {
+      const version = versions.get(keyOf(name, number));
+      if (!version) throw new Error(`${keyOf(name, number)} is not loaded`);
+      const decoded = await Promise.all(instances.map((instance) => decode(version.manifest, instance)));
+      const sound = decoded.filter((entry) => entry.ok).map((entry) => entry.instance);
+      if (sound.length === 0) return { results: decoded as InstanceResult[], computeMs: 0 };
+      const batch = stackAll(version.manifest, sound);
+      const started = clock.monotonic();
+      const outputs = await version.model.run(batch);
+      const computeMs = clock.monotonic() - started;
+      const computed = (await resultsOf(version.manifest, outputs, sound.length)).values();
+      const results = decoded.map((entry) => (entry.ok ? (computed.next().value as InstanceResult) : entry));
+      return { results, computeMs };
+    },
+  };
+}
+
+function keyOf(name: string, version: number): string {
+  return `${name}@${version}`;
+}
+
+/** One at a time: their shapes may differ. */
+async function checkGolden({ manifest, model }: Version, golden: GoldenVectors): Promise<number> {
+  let largest = 0;
+  for (const [index, instance] of golden.instances.entries()) {
+    const decoded = await decode(manifest, instance);
+    if (!decoded.ok) throw new Error(`golden instance ${index}: ${decoded.message}`);
+    const computed = await model.run(stackAll(manifest, [decoded.instance]));
+    try {
+      largest = Math.max(largest, compareGolden(golden.outputs[index] ?? {}, computed));
+    } catch (error) {
+      throw new Error(`golden instance ${index}: ${messageOf(error)}`);
+    }
+  }
+  return largest;
+}
+
+/**
+ * Runs batches of 1 and of maxBatchSize, so that the first caller waits for no lazy set-up and a model that cannot take a
+ * full batch is found now. A size that varies is taken from the golden instance; without one there is nothing to run.
+ */
+async function warmUp({ manifest, model }: Version, golden: GoldenVectors | null): Promise<void> {
+  const example = golden?.instances[0] ?? zeroInstance(manifest.signature.inputs);
+  if (!example) return;
+  const decoded = await decode(manifest, example);
+  if (!decoded.ok) throw new Error(decoded.message);
+  for (const size of new Set([1, manifest.batching.maxBatchSize])) {
+    await model.run(stackAll(manifest, new Array<Instance>(size).fill(decoded.instance)));
+  }
+}
+
+/** Null when a size varies. */
+function zeroInstance(specs: readonly TensorSpec[]): Instance | null {
+  const values: Record<string, Value> = {};
+  for (const { name, dtype, shape } of specs) {
+    const sizes = shape.filter((size) => size !== null);
+    if (sizes.length < shape.length) return null;
+    const tensorDtype: Dtype = dtype === 'image' ? 'float32' : dtype;
+    const data = new Uint8Array(elementsOf(sizes) * BYTES_PER_ELEMENT[tensorDtype]);
+    values[name] = { dtype: tensorDtype, shape: sizes, data };
+  }
+  return values;
+}
+
+async function decode({ signature }: Manifest, instance: Instance): Promise<Decoded> {
+  const decoded: Record<string, Value> = { ...instance };
+  for (const spec of signature.inputs) {
+    const value = instance[spec.name];
+    if (value?.dtype !== 'image') continue;
+    try {
+      decoded[spec.name] = await decodeImage(value, spec);
+    } catch (error) {
+      return { ok: false, code: 'invalid_image', message: `${spec.name}: ${messageOf(error)}` };
+    }
+  }
+  return { ok: true, instance: decoded };
+}
+
+function stackAll({ signature }: Manifest, instances: readonly Instance[]): BatchTensors {
+  return Object.fromEntries(signature.inputs.map(({ name }) => [name, stack(instances, name)]));
+}
+
+async function resultsOf(
+  { signature }: Manifest,
+  outputs: BatchTensors,
+  count: number,
+): Promise<InstanceResult[]> {
+  const columns = signature.outputs.map((spec) => {
+    const batch = outputs[spec.name];
+    if (!batch) throw new Error(`the backend answered without ${spec.name}`);
+    return { spec, rows: split(batch), finite: finiteRows(batch) };
+  });
+  const resultOf = async (row: number): Promise<InstanceResult> => {
+    const values: Record<string, Value> = {};
+    for (const { spec, rows, finite } of columns) {
+      if (!finite[row]) {
+        return { ok: false, code: 'non_finite_output', message: `${spec.name} has NaN or Infinity in it` };
+      }
+      const value = rows[row] as Value;
+      values[spec.name] = spec.dtype === 'image' ? await encodeImage(value, spec) : value;
+    }
+    return { ok: true, outputs: values };
+  };
+  return Promise.all(Array.from({ length: count }, (_, row) => resultOf(row)));
+}

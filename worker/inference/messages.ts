@@ -1,0 +1,49 @@
+/**
+ * What the executor (parent, holds the locks) and its child (computes) say to each other.
+ *
+ * They travel over Node's IPC channel in `advanced` serialisation, so bytes stay bytes. Every message that asks carries
+ * a `call` number, and exactly one answer bears the same number, unless the child dies first.
+ */
+import type { ErrorCode } from '../../shared/base/errors.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import type { Instance } from '../../shared/contract/tensor.js';
+import type { BackendName } from '../backend/backend.js';
+
+/** What the parent hands the child at the start, as its only argument (JSON). */
+export interface ChildOptions {
+  backend: BackendName | 'auto';
+  cacheDir: string;
+  logLevel: string;
+}
+
+/** Which backend serves, and why those before it in the order do not. */
+export interface BackendReport {
+  name: BackendName;
+  device: string;
+  refused: { name: BackendName; reason: string }[];
+}
+
+/** One instance's end: what was computed for it, or why nothing was. */
+export type InstanceResult =
+  | { ok: true; outputs: Instance }
+  | { ok: false; code: ErrorCode; message: string };
+
+export interface LoadReport {
+  loadMs: number;
+  warmUpMs: number;
+  /** Largest |computed - golden|, null when the version has no golden vectors. */
+  goldenDifference: number | null;
+}
+
+export type ToChild =
+  | { type: 'load'; call: number; folder: string; manifest: Manifest }
+  /** `instances` have equal shapes and are at most the version's maxBatchSize. */
+  | { type: 'run'; call: number; model: string; version: number; instances: Instance[] };
+
+export type FromChild =
+  | { type: 'up'; backend: BackendReport }
+  | { type: 'refused'; reason: string }
+  | { type: 'loaded'; call: number; report: LoadReport }
+  | { type: 'ran'; call: number; results: InstanceResult[]; computeMs: number }
+  /** The whole call failed; for a run the parent finds the instance at fault by halves. */
+  | { type: 'failed'; call: number; message: string };

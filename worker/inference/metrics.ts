@@ -1,0 +1,50 @@
+/**
+ * What the inference role measures; names and units as in the metrics table of the README.
+ */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+export type InferenceMetrics = ReturnType<typeof createInferenceMetrics>;
+
+export function createInferenceMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    batchSize: new Histogram({
+      name: 'sluice_batch_size',
+      help: 'Instances in a batch.',
+      labelNames: ['model'],
+      buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      registers,
+    }),
+    batchWait: new Histogram({
+      name: 'sluice_batch_wait_seconds',
+      help: 'From the arrival of its oldest task until a batch was handed to the executor.',
+      labelNames: ['model'],
+      buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
+      registers,
+    }),
+    backendRun: new Histogram({
+      name: 'sluice_backend_run_seconds',
+      help: 'Computing time of a batch.',
+      labelNames: ['model'],
+      buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30],
+      registers,
+    }),
+    jobs: new Counter({
+      name: 'sluice_jobs_settled_total',
+      help: 'Jobs ended by this worker; void = its result came too late to count.',
+      labelNames: ['model', 'status'],
+      registers,
+    }),
+    childRestarts: new Counter({
+      name: 'sluice_child_restarts_total',
+      help: 'Children started again after a death.',
+      registers,
+    }),
+    backend: new Gauge({
+      name: 'sluice_backend_info',
+      help: 'The backend that serves.',
+      labelNames: ['backend', 'device'],
+      registers,
+    }),
+  };
+}

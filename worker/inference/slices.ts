@@ -1,0 +1,94 @@
+/**
+ * A job's instances -> slices that fit a batch, and back.
+ *
+ * A slice holds instances of equal shapes, at most `maxBatchSize` of them. Results are joined in the job's order.
+ */
+import type { ErrorCode } from '../../shared/base/errors.js';
+import {
+  type InstanceError,
+  type JobEnd,
+  type JobError,
+  type JobSpec,
+  jobError,
+} from '../../shared/contract/job.js';
+import { type Instance, packInstances } from '../../shared/contract/tensor.js';
+import type { TaskResult } from './batcher.js';
+import type { InstanceResult } from './messages.js';
+
+export interface Slice {
+  /** Text that is equal for instances which may share a batch. */
+  shape: string;
+  /** Places in the job. */
+  indexes: number[];
+  instances: Instance[];
+}
+
+export function sliceInstances(instances: readonly Instance[], maxBatchSize: number): Slice[] {
+  const slices: Slice[] = [];
+  const open = new Map<string, Slice>();
+  for (const [index, instance] of instances.entries()) {
+    const shape = shapeOf(instance);
+    let slice = open.get(shape);
+    if (!slice || slice.instances.length === maxBatchSize) {
+      slice = { shape, indexes: [], instances: [] };
+      open.set(shape, slice);
+      slices.push(slice);
+    }
+    slice.indexes.push(index);
+    slice.instances.push(instance);
+  }
+  return slices;
+}
+
+export interface Outcome {
+  end: JobEnd;
+  /** Packed predictions, null when the job failed. */
+  output: Buffer | null;
+}
+
+/** One bad instance fails the job, unless it allows partial results and at least one instance is good. */
+export function joinResults(
+  spec: JobSpec,
+  slices: readonly Slice[],
+  taskResults: readonly TaskResult<InstanceResult>[],
+  backend: string,
+): Outcome {
+  const results: InstanceResult[] = new Array(spec.instances);
+  let usageMs = 0;
+  let computeMs = 0;
+  let batchSize = 0;
+  let batchWaitMs = 0;
+  for (const [i, task] of taskResults.entries()) {
+    slices[i]?.indexes.forEach((index, row) => {
+      results[index] = task.results[row] as InstanceResult;
+    });
+    usageMs += (task.computeMs * task.results.length) / task.batchSize;
+    computeMs += task.computeMs;
+    batchSize = Math.max(batchSize, task.batchSize);
+    batchWaitMs = Math.max(batchWaitMs, task.waitMs);
+  }
+  const error = errorOf(results);
+  const partial = spec.allowPartial && results.some((result) => result.ok);
+  const output =
+    error && !partial ? null : packInstances(results.map((result) => (result.ok ? result.outputs : {})));
+  return { end: { error, usageMs, timings: { batchWaitMs, computeMs, batchSize, backend } }, output };
+}
+
+function errorOf(results: readonly InstanceResult[]): JobError | null {
+  const instanceErrors: InstanceError[] = [];
+  for (const [index, result] of results.entries()) {
+    if (!result.ok) instanceErrors.push({ index, code: result.code, message: result.message });
+  }
+  const [first] = instanceErrors;
+  if (!first) return null;
+  const alike =
+    instanceErrors.length === results.length && instanceErrors.every(({ code }) => code === first.code);
+  const code: ErrorCode = alike ? first.code : 'instances_failed';
+  return jobError(code, alike ? first.message : undefined, instanceErrors);
+}
+
+function shapeOf(instance: Instance): string {
+  let text = '';
+  for (const name in instance) text += `${name}:${instance[name]?.shape.join('x')};`;
+  return text;
+}

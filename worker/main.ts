@@ -1,0 +1,68 @@
+/**
+ * A worker process: does what SLUICE_ROLES says, each role loaded only where it is wanted.
+ */
+import { Counter } from 'prom-client';
+import { systemClock } from '../shared/base/clock.js';
+import { list } from '../shared/base/config.js';
+import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/redis.js';
+import { run } from '../shared/base/runner.js';
+import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
+import { VERSION } from '../shared/base/version.js';
+import { createAgenda } from '../shared/core/agenda.js';
+import { createJobs } from '../shared/core/jobs.js';
+import { createKeys } from '../shared/core/keys.js';
+import { createModels } from '../shared/core/models.js';
+import { openInferenceQueues } from '../shared/queue/queues.js';
+
+await run('worker', async ({ defer, config, log }) => {
+  const clock = systemClock;
+  const registry = createRegistry();
+  const onError = createErrorLog(log, clock);
+  const onRedisError = (error: Error) => onError('redis', error);
+
+  const redis = await openRedis(redisUrl(config), 'work', onRedisError);
+  defer('redis', () => redis.disconnect());
+  for (const fault of await checkDurable(redis, config.SLUICE_ALLOW_UNSAFE_REDIS))
+    log.warn({ fault }, 'unsafe redis');
+
+  const keys = createKeys(config.SLUICE_KEY_PREFIX);
+  const transport = openInferenceQueues(redis, config.SLUICE_KEY_PREFIX, onRedisError);
+  defer('queues', () => transport.close());
+  const limits = {
+    maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
+    maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
+    retentionSeconds: config.SLUICE_RETENTION_SECONDS,
+  };
+  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const models = createModels({ redis, keys, clock });
+
+  const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
+    delivery: async () => {
+      const { createDeliveryRole } = await import('./delivery/role.js');
+      const open = (purpose: Purpose) => openRedis(redisUrl(config), purpose, onRedisError);
+      return createDeliveryRole({ config, version: VERSION, open, log, registry, clock });
+    },
+    upkeep: async () => {
+      const { startUpkeep } = await import('./upkeep/role.js');
+      const expired = new Counter({
+        name: 'sluice_jobs_expired_total',
+        help: 'Jobs ended by their deadline.',
+        registers: [registry],
+      });
+      return startUpkeep({ agenda: createAgenda({ redis, keys, jobs, transport }), clock, expired, onError });
+    },
+    inference: async () => {
+      const { startInference } = await import('./inference/role.js');
+      const child = new URL('./inference/child.js', import.meta.url);
+      return startInference({ config, child, redis, jobs, models, clock, log, registry, onError });
+    },
+  };
+
+  for (const role of list(config.SLUICE_ROLES)) {
+    const { close } = (await roles[role]?.()) ?? {};
+    if (close) defer(role, close);
+  }
+  const metrics = await serveMetrics(registry, config.SLUICE_METRICS_PORT ?? 0, log);
+  defer('metrics', () => metrics?.close());
+  log.info({ roles: list(config.SLUICE_ROLES) }, 'worker serves');
+});
