@@ -163,7 +163,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       waitMs > 0 && isId('job', id) ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
     answer(ctx, view, 200);
     ctx.etag = createHash('sha1').update(JSON.stringify(view)).digest('base64url');
-    if (ctx.fresh) {
+    // Not `ctx.fresh`: a client that sends If-None-Match beside `no-cache` (as fetch does) asks for just this comparison.
+    if (ctx.get('if-none-match') === ctx.response.get('etag')) {
       ctx.status = 304;
       ctx.body = null;
     }

@@ -8,7 +8,7 @@ import type { BackendOrder, BackendResult } from './backend.js';
 import type { QueueOrder, QueueResult } from './bullmq.js';
 import type { LoadOrder, LoadResult } from './load.js';
 import { type Measurer, openMeasurer } from './measurer.js';
-import type { Row, Sample, Trial } from './report.js';
+import type { Row, RowId, Sample, Trial } from './report.js';
 import { openRedisFor, type Site, type System, startRival, startSluice } from './systems.js';
 import { type Usage, usageOf } from './usage.js';
 
@@ -32,6 +32,8 @@ interface Subject {
   measure(seconds: number): Promise<Sample>;
 }
 
+const NAMES = { sluice: 'Sluice', rival: 'rival: Koa + BullMQ + tfjs' } as const;
+
 type Load = Measurer<LoadOrder, LoadResult>;
 
 export async function runBench(plan: Plan, site: Site, tell: (line: string) => void): Promise<Outcome> {
@@ -40,15 +42,15 @@ export async function runBench(plan: Plan, site: Site, tell: (line: string) => v
   const sluice = await startSluice(site);
   const { rival, trials } = await startBestRival(plan, site, load, tell);
   const subjects = [
-    loaded('Sluice', sluice, load, plan.inFlight),
-    loaded('Sluice', sluice, load, 1),
-    loaded('Koa + BullMQ + tfjs', rival, load, plan.inFlight),
-    loaded('Koa + BullMQ + tfjs', rival, load, 1),
+    loaded('sluice', sluice, load, plan.inFlight),
+    loaded('sluice1', sluice, load, 1),
+    loaded('rival', rival, load, plan.inFlight),
+    loaded('rival1', rival, load, 1),
     ...(await bareQueue(site, plan.inFlight)),
     ...bareBackend(site),
   ];
   tell('Warming up …');
-  for (const subject of subjects) await subject.measure(plan.seconds / 2);
+  for (const subject of subjects) await warmUp(subject, plan.seconds / 2);
   for (let round = 0; round < plan.rounds; round++) {
     tell(`Round ${round + 1} of ${plan.rounds} …`);
     for (const subject of rotated(subjects, round)) {
@@ -56,6 +58,11 @@ export async function runBench(plan: Plan, site: Site, tell: (line: string) => v
     }
   }
   return { rows: subjects.map(({ row }) => row), trials };
+}
+
+async function warmUp({ row, measure }: Subject, seconds: number): Promise<void> {
+  const { wrong, firstFault } = await measure(seconds);
+  if (wrong) throw new Error(`${row.name} answered wrongly ${wrong} times:\n${firstFault}`);
 }
 
 /** The worker concurrency is the one setting of the rival that its speed depends on. */
@@ -66,7 +73,7 @@ async function startBestRival(plan: Plan, site: Site, load: Load, tell: (line: s
     tell('Looking for the best worker concurrency of the rival …');
     for (const concurrency of plan.rivalConcurrencies) {
       const { system, stop } = await startRival(site, redis, concurrency);
-      const { measure } = loaded('', system, load, plan.inFlight);
+      const { measure } = loaded('rival', system, load, plan.inFlight);
       await measure(plan.seconds / 2);
       trials.push({ concurrency, perSecond: (await measure(plan.seconds / 2)).perSecond });
       await stop();
@@ -80,10 +87,10 @@ async function startBestRival(plan: Plan, site: Site, load: Load, tell: (line: s
   return { rival: (await startRival(site, redis, concurrency)).system, trials };
 }
 
-function loaded(name: string, system: System, load: Load, inFlight: number): Subject {
+function loaded(id: RowId, system: System, load: Load, inFlight: number): Subject {
   const { protocol, origin, apiKey, redis } = system;
   return {
-    row: { name, detail: `${inFlight} in flight`, unit: 'jobs', samples: [] },
+    row: { id, name: NAMES[protocol], detail: `${inFlight} in flight`, unit: 'jobs', samples: [] },
     async measure(seconds) {
       const pids = [...system.pids, redis.pid ?? 0];
       const order = { protocol, origin, apiKey, inFlight, seconds };
@@ -107,8 +114,8 @@ function loaded(name: string, system: System, load: Load, inFlight: number): Sub
 async function bareQueue(site: Site, inFlight: number): Promise<Subject[]> {
   const redis = await openRedisFor(site, 'bullmq');
   const queue = openSite<QueueOrder, QueueResult>(site, './bullmq.js');
-  const subject = (payload: QueueOrder['payload'], detail: string): Subject => ({
-    row: { name: 'bare BullMQ, add + process', detail, unit: 'jobs', samples: [] },
+  const subject = (id: RowId, payload: QueueOrder['payload'], detail: string): Subject => ({
+    row: { id, name: 'bare BullMQ, add + process', detail, unit: 'jobs', samples: [] },
     async measure(seconds) {
       const order: QueueOrder = { redisUrl: redis.url, payload, inFlight, seconds };
       const { result, cpuMs } = await metered([queue.pid, redis.pid ?? 0], () => queue.ask(order));
@@ -118,13 +125,13 @@ async function bareQueue(site: Site, inFlight: number): Promise<Subject[]> {
       };
     },
   });
-  return [subject('row', '784 numbers as JSON'), subject('id', 'an id')];
+  return [subject('queueRow', 'row', '784 numbers as JSON'), subject('queueId', 'id', 'an id')];
 }
 
 function bareBackend(site: Site): Subject[] {
   const backend = openSite<BackendOrder, BackendResult>(site, './backend.js');
-  return [1, 32].map((batchSize) => ({
-    row: { name: 'bare tfjs, wasm', detail: `batch ${batchSize}`, unit: 'rows', samples: [] },
+  const subject = (id: RowId, batchSize: number): Subject => ({
+    row: { id, name: 'bare tfjs, wasm', detail: `batch ${batchSize}`, unit: 'rows', samples: [] },
     async measure(seconds) {
       const { result, cpuMs } = await metered([backend.pid], () => backend.ask({ batchSize, seconds }));
       return {
@@ -132,7 +139,8 @@ function bareBackend(site: Site): Subject[] {
         cpuMsPerJob: cpuMs === null ? null : cpuMs / result.rows,
       };
     },
-  }));
+  });
+  return [subject('backend1', 1), subject('backend32', 32)];
 }
 
 /** Does something and tells how much processor time the processes took meanwhile. */

@@ -21,7 +21,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '5' },
     inflight: { type: 'string', default: '64' },
-    'rival-concurrency': { type: 'string', default: '1,8,64' },
+    'rival-concurrency': { type: 'string', default: '1,8,32' },
     out: { type: 'string', default: 'test/bench/results' },
   },
 });
@@ -35,6 +35,7 @@ const plan: Plan = {
 const tell = (line: string) => console.error(line);
 const stopping = new AbortController();
 const closers: (() => Promise<unknown>)[] = [];
+const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(name, () => stopping.abort(new Error(`interrupted by ${name}`)));
 }
@@ -51,11 +52,10 @@ try {
   // An interrupted start may have left more to close.
   await work.catch(() => undefined);
   await closeAll();
+  rmSync(folder, { recursive: true, force: true });
 }
 
 async function measureAndReport(): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
-  closers.push(async () => rmSync(folder, { recursive: true, force: true }));
   const { signal } = stopping;
   const program = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell, signal });
   const site = {

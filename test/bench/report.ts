@@ -15,7 +15,18 @@ export interface Sample {
   firstFault?: string | null;
 }
 
+export type RowId =
+  | 'sluice'
+  | 'sluice1'
+  | 'rival'
+  | 'rival1'
+  | 'queueRow'
+  | 'queueId'
+  | 'backend1'
+  | 'backend32';
+
 export interface Row {
+  id: RowId;
   name: string;
   detail: string;
   unit: 'jobs' | 'rows';
@@ -72,7 +83,7 @@ export function toMarkdown(report: Report): string {
     `${report.date}; ${Object.entries(machine)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ')}.`,
-    `Medians of ${plan.rounds} rounds, ${plan.seconds} s of load for each row and round, one system under load at a time.`,
+    `Medians; rounds: ${plan.rounds}, each with ${plan.seconds} s of load for every row, one system under load at a time.`,
     `One handwritten digit a job: 784 numbers as JSON, ${report.bodyBytes} bytes a request.`,
     'The clients share the machine with what they load; each sends its next job when it has its answer.',
     '',
@@ -81,7 +92,7 @@ export function toMarkdown(report: Report): string {
       rows.map(rowOf),
     ),
     '',
-    'Time is from submit to the answer that holds the prediction. CPU: all processes of the system and its Redis. ',
+    'Time is from submit to the answer that holds the prediction. CPU: all processes of the system and its Redis.',
     'Memory: resident, all processes of the system; its Redis beside it holds all jobs of the run (Sluice, kept for',
     'a day) or the last thousand (the rival).',
     '',
@@ -118,33 +129,38 @@ function trialLines(trials: readonly Trial[]): string[] {
   return [`The rival's worker concurrency is the best of these, by jobs/s: ${tried.join(', ')}.`, ''];
 }
 
-/** Sluice is the first row of all and of those with one job in flight. */
 export function ratiosOf(rows: readonly Row[]): Ratio[] {
-  const [many, one, rivalMany, rivalOne, queueRow, , backendOne] = rows;
-  if (!many || !one || !rivalMany || !rivalOne || !queueRow || !backendOne) return [];
+  const ratio = (title: string, above: RowId, below: RowId, figure: Figure): Ratio => {
+    const values = quotients(samplesOf(rows, above), samplesOf(rows, below), figure);
+    return { title, median: median(values), low: Math.min(...values), high: Math.max(...values) };
+  };
   const perSecond: Figure = (sample) => sample.perSecond;
   const p50: Figure = (sample) => sample.p50Ms;
   const p99: Figure = (sample) => sample.p99Ms;
   const cpu: Figure = (sample) => sample.cpuMsPerJob;
   return [
-    ratio(`jobs/s: Sluice ÷ rival, ${many.detail}`, many, rivalMany, perSecond),
-    ratio(`p50: Sluice ÷ rival, ${many.detail}`, many, rivalMany, p50),
-    ratio(`p99: Sluice ÷ rival, ${many.detail}`, many, rivalMany, p99),
-    ratio(`CPU a job: Sluice ÷ rival, ${many.detail}`, many, rivalMany, cpu),
-    ratio('jobs/s: Sluice ÷ rival, 1 in flight', one, rivalOne, perSecond),
-    ratio('p50: Sluice ÷ rival, 1 in flight', one, rivalOne, p50),
-    ratio('jobs/s: Sluice ÷ bare BullMQ, same payload', many, queueRow, perSecond),
-    ratio('jobs/s: Sluice ÷ bare tfjs, batch 1', many, backendOne, perSecond),
+    ratio('jobs/s: Sluice ÷ rival, many in flight', 'sluice', 'rival', perSecond),
+    ratio('p50: Sluice ÷ rival, many in flight', 'sluice', 'rival', p50),
+    ratio('p99: Sluice ÷ rival, many in flight', 'sluice', 'rival', p99),
+    ratio('CPU a job: Sluice ÷ rival, many in flight', 'sluice', 'rival', cpu),
+    ratio('jobs/s: Sluice ÷ rival, 1 in flight', 'sluice1', 'rival1', perSecond),
+    ratio('p50: Sluice ÷ rival, 1 in flight', 'sluice1', 'rival1', p50),
+    ratio('jobs/s: Sluice ÷ bare BullMQ, same payload', 'sluice', 'queueRow', perSecond),
+    ratio('jobs/s: Sluice ÷ bare tfjs, batch 1', 'sluice', 'backend1', perSecond),
   ];
 }
 
-function ratio(title: string, above: Row, below: Row, figure: Figure): Ratio {
-  const values = above.samples.flatMap((sample, round) => {
-    const other = below.samples[round];
+/** Round by round; a round that lacks one of the two is left out. */
+function quotients(above: readonly Sample[], below: readonly Sample[], figure: Figure): number[] {
+  return above.flatMap((sample, round) => {
+    const other = below[round];
     const value = (figure(sample) ?? Number.NaN) / ((other && figure(other)) ?? Number.NaN);
     return Number.isFinite(value) ? [value] : [];
   });
-  return { title, median: median(values), low: Math.min(...values), high: Math.max(...values) };
+}
+
+function samplesOf(rows: readonly Row[], id: RowId): readonly Sample[] {
+  return rows.find((row) => row.id === id)?.samples ?? [];
 }
 
 function medianOf(row: Row, figure: Figure): number {

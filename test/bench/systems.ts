@@ -110,7 +110,7 @@ function startProgram(site: Site, name: string, entry: string, environment: Reco
 
 async function until(site: Site, programs: Program[], isReady: () => Promise<boolean>): Promise<void> {
   const startedMs = clock.monotonic();
-  while (!(await isReady().catch(() => false))) {
+  while (!(await isReady().catch(refusedMeansFalse))) {
     if (site.signal.aborted) throw new Error('interrupted');
     const ended = programs.find((program) => program.exit);
     if (ended) throw new Error(`${ended.name} ended before it was ready:\n${logOf(ended)}`);
@@ -122,8 +122,16 @@ async function until(site: Site, programs: Program[], isReady: () => Promise<boo
   }
 }
 
+/** Nobody listens yet. */
+function refusedMeansFalse(error: unknown): false {
+  if (error instanceof TypeError) return false;
+  throw error;
+}
+
 function isServed(model: unknown): boolean {
-  const { versions = [] } = model as { versions?: { state: string }[] };
+  const { versions = [] } = model as { versions?: { state: string; error: unknown }[] };
+  const failed = versions.find((version) => version.state === 'failed');
+  if (failed) throw new Error(`the worker refused the model: ${JSON.stringify(failed.error)}`);
   return versions.some((version) => version.state === 'ready');
 }
 

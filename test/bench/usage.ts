@@ -18,8 +18,8 @@ const MS_PER_TICK = 10;
 export function usageOf(pids: readonly number[]): Usage | null {
   const parents = parentsOfAll();
   if (!parents) return null;
-  const isOurs = (pid: number): boolean => pids.includes(pid) || isOurs0(parents.get(pid));
-  const isOurs0 = (parent: number | undefined) => parent !== undefined && parent > 1 && isOurs(parent);
+  const isOurs = (pid: number | undefined): boolean =>
+    pid !== undefined && pid > 1 && (pids.includes(pid) || isOurs(parents.get(pid)));
   const usage: Usage = { cpuMs: 0, memoryMb: 0 };
   for (const pid of [...parents.keys()].filter(isOurs)) {
     usage.cpuMs += cpuMsOf(pid);

@@ -3,6 +3,7 @@
  */
 import type { Reporter, TestModule } from 'vitest/node';
 
+// biome-ignore lint/style/noDefaultExport: vitest takes a reporter by its default export
 export default class Summary implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     const counts = { passed: 0, failed: unhandled.length, skipped: 0, pending: 0 };

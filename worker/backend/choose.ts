@@ -43,6 +43,6 @@ export async function chooseBackend(
   throw new Error(
     wanted === 'auto'
       ? `No backend loads:\n  ${reasons}`
-      : `SLUICE_BACKEND=${reasons}. Install what it needs, or take another backend (SLUICE_BACKEND=auto).`,
+      : `SLUICE_BACKEND=${wanted} cannot serve: ${refused[0]?.reason}\nInstall what it needs or choose another backend: auto takes the first that works.`,
   );
 }

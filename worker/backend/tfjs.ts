@@ -8,6 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
+import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensor.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';
@@ -101,11 +102,12 @@ function createModel(tf: Tfjs, network: Network, { signature }: Manifest): Loade
 
 async function loadLayers(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {
   const model = await tf.loadLayersModel({ load: async () => artifacts });
-  const ports = (names: string[], tensors: { dtype: string }[]) =>
-    names.map((name, index) => ({ name, dtype: tensors[index]?.dtype ?? 'float32' }));
+  // A sequential model has no `inputNames`; the layers have names in every kind.
+  const ports = (tensors: SymbolicTensor[]) =>
+    tensors.map(({ sourceLayer, dtype }) => ({ name: sourceLayer.name, dtype }));
   return {
-    inputs: ports(model.inputNames, model.inputs),
-    outputs: ports(model.outputNames, model.outputs),
+    inputs: ports(model.inputs),
+    outputs: ports(model.outputs),
     compute: (inputs) => asArray(model.predictOnBatch(inputs)),
     dispose: () => void model.dispose(),
   };

@@ -5,6 +5,7 @@
  * to the queue with a delay if another attempt follows. Killed anywhere, the queue gives the id to somebody else; the
  * record tells whether an attempt is due, so an attempt may happen twice (with the same id), but none is lost or early.
  */
+import { setMaxListeners } from 'node:events';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
 import type { Redis } from '../../shared/base/redis.js';
@@ -34,6 +35,8 @@ export interface ConsumerDeps {
 export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
   const { redis, prefix, webhooks, sender, clock, schedule, metrics, onError } = deps;
   const cut = new AbortController();
+  // Each attempt under way listens.
+  setMaxListeners(CONCURRENCY + 1, cut.signal);
 
   /** Milliseconds since the Unix epoch at which the delivery is due again; null when it has ended. */
   async function attempt(delivery: Delivery): Promise<number | null> {

@@ -10,7 +10,7 @@ import { type Instance, toTypedArray } from '../../shared/contract/tensor.js';
 import type { BatchTensors } from '../backend/backend.js';
 import { containedPath } from './files.js';
 
-/** Largest |computed - golden| at which a version may serve. */
+/** Largest |computed - golden| at which a version may serve, for values up to 1; beyond, as a share of the golden one. */
 export const GOLDEN_TOLERANCE = 1e-4;
 
 export interface GoldenVectors {
@@ -45,12 +45,14 @@ export function compareGolden(expected: Record<string, Float32Array>, computed: 
     if (data?.length !== values.length) {
       throw new Error(`output ${name} has ${data?.length ?? 'no'} elements, golden ${values.length}`);
     }
+    const tolerance = GOLDEN_TOLERANCE * values.reduce((peak, value) => Math.max(peak, Math.abs(value)), 1);
     for (let i = 0; i < values.length; i++) {
       const difference = Math.abs((data[i] as number) - (values[i] as number));
+      const allowed = GOLDEN_TOLERANCE * Math.max(1, Math.abs(values[i] as number));
       // Also true of NaN.
-      if (!(difference <= GOLDEN_TOLERANCE)) {
+      if (!(difference <= allowed)) {
         throw new Error(
-          `output ${name}[${i}] is ${data[i]}, golden ${values[i]} (difference at most ${GOLDEN_TOLERANCE})`,
+          `output ${name}[${i}] is ${data[i]}, golden ${values[i]} (difference at most ${allowed})`,
         );
       }
       if (difference > largest) largest = difference;

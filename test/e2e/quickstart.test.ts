@@ -1,0 +1,53 @@
+/**
+ * The README's five-minute start, its own text, in a fresh clone.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { exited, freePort, ROOT } from '../support/stack.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-clone-'));
+const clone = join(folder, 'sluice');
+const argmax = (row: number[]) => row.indexOf(Math.max(...row));
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The shell commands of the section, in their order. */
+function commandsOf(section: string): string[] {
+  const [, after = ''] = readFileSync(join(clone, 'README.md'), 'utf8').split(`## ${section}\n`);
+  const [body = ''] = after.split('\n## ');
+  return [...body.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block.trim());
+}
+
+it('recognises a digit', { timeout: 240_000 }, async () => {
+  execFileSync('git', ['clone', '--quiet', ROOT, clone]);
+  const [start = '', submit = ''] = commandsOf('Five minutes to a result');
+  expect(start).toBe('npm ci && npm start');
+  const port = await freePort();
+  const env: NodeJS.ProcessEnv = { ...process.env, PORT: String(port), SLUICE_METRICS_PORT: '0' };
+  delete env.REDIS_URL;
+  const sluice = spawn('bash', ['-c', `npm ci --prefer-offline --no-progress && exec npm start`], {
+    cwd: clone,
+    env,
+    detached: true,
+  });
+  let told = '';
+  sluice.stdout.on('data', (text) => (told += text));
+  sluice.stderr.on('data', (text) => (told += text));
+  try {
+    await expect.poll(() => told, { timeout: 180_000, interval: 200 }).toContain('Ctrl-C stops');
+    expect(told).toContain(`http://127.0.0.1:${port}`);
+    const printed = told.split('\n').find((line) => line.startsWith('curl ')) ?? '';
+    for (const command of [printed, submit.replaceAll(':8080', `:${port}`)]) {
+      const job = JSON.parse(execFileSync('bash', ['-c', command], { cwd: clone, encoding: 'utf8' }));
+      expect(job.status).toBe('succeeded');
+      expect(argmax(job.predictions[0])).toBe(7);
+    }
+  } finally {
+    // As Ctrl-C does: to the whole foreground group.
+    process.kill(-(sluice.pid as number), 'SIGINT');
+    await exited(sluice);
+  }
+});

@@ -1,0 +1,95 @@
+/**
+ * The walls of the house: who may import whom, no cycles, one place for the environment and for time, docs equal to code.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { expect, it } from 'vitest';
+import { VARIABLES } from '../shared/base/config.js';
+import { ERRORS } from '../shared/base/errors.js';
+import { VERSION } from '../shared/base/version.js';
+
+const ROOT = new URL('../', import.meta.url).pathname;
+
+/** Rooms from the ground up, and whom each may import. */
+const MAY_IMPORT: Record<string, string[]> = {
+  'shared/base': ['shared/base'],
+  'shared/contract': ['shared/base', 'shared/contract'],
+  'shared/queue': ['shared/base', 'shared/contract', 'shared/queue'],
+  'shared/core': ['shared/base', 'shared/contract', 'shared/queue', 'shared/core'],
+  api: ['shared/base', 'shared/contract', 'shared/queue', 'shared/core', 'api'],
+  worker: ['shared/base', 'shared/contract', 'shared/queue', 'shared/core', 'worker'],
+  deploy: ['shared/base', 'deploy'],
+};
+
+const files = ['api', 'worker', 'shared', 'deploy'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name)),
+);
+const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+
+function importsOf(file: string): string[] {
+  return [...text(file).matchAll(/(?:from|import\()\s*'(\.[^']+)\.js'/g)].map(([, path]) =>
+    normalize(join(dirname(file), `${path}.ts`)),
+  );
+}
+
+function roomOf(file: string): string {
+  return Object.keys(MAY_IMPORT).find((room) => file.startsWith(`${room}/`)) ?? 'nowhere';
+}
+
+it('has files in every room', () => {
+  expect(new Set(files.map(roomOf))).toEqual(new Set(Object.keys(MAY_IMPORT)));
+});
+
+it.each(files)('%s imports only what lies below', (file) => {
+  for (const imported of importsOf(file))
+    expect(MAY_IMPORT[roomOf(file)], `imports ${imported}`).toContain(roomOf(imported));
+});
+
+it('has no import cycles', () => {
+  const done = new Set<string>();
+  const visit = (file: string, path: string[]): void => {
+    expect(path, `cycle: ${[...path, file].join(' -> ')}`).not.toContain(file);
+    if (done.has(file)) return;
+    for (const imported of importsOf(file)) visit(imported, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+});
+
+it('reads the environment and the clock in one file each', () => {
+  const using = (pattern: RegExp) => files.filter((file) => pattern.test(text(file)));
+  expect(using(/process\.env/)).toEqual(['shared/base/config.ts']);
+  expect(
+    using(/Date\.now\(|setTimeout\(|setInterval\(/).filter((file) => !file.startsWith('deploy/')),
+  ).toEqual(['shared/base/clock.ts']);
+});
+
+it('loads each backend package in one file only', () => {
+  for (const name of ['@tensorflow/tfjs-backend-wasm', '@tensorflow/tfjs-backend-cpu']) {
+    const using = files.filter((file) => file.startsWith('worker/') && text(file).includes(`'${name}'`));
+    expect(
+      using.map((file) => relative('worker/backend', file)),
+      name,
+    ).toHaveLength(1);
+  }
+});
+
+it('documents every variable and every error code, and none besides', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const variables = [...readme.matchAll(/^\| `([A-Z][A-Z_]+)` \|/gm)].map(([, name]) => name);
+  expect(variables).toEqual(Object.keys(VARIABLES));
+  const codes = [
+    ...readFileSync(join(ROOT, 'api/README.md'), 'utf8').matchAll(
+      /^\| `([a-z_]+)` \| (\d+) \| (yes|no) \|/gm,
+    ),
+  ];
+  expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
+    Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
+  );
+});
+
+it('has one version', () => {
+  expect(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version).toBe(VERSION);
+});

@@ -1,0 +1,125 @@
+/** The real child process, driven by hand over its channel as the executor drives it. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { toTypedArray } from '../../shared/contract/tensor.js';
+import type { ChildOptions, FromChild, ToChild } from '../../worker/inference/messages.js';
+import { denseByHand, floats, writeDense } from '../support/tiny-models.js';
+
+const ENTRY = fileURLToPath(new URL('../../dist/worker/inference/child.js', import.meta.url));
+const root = mkdtempSync(join(tmpdir(), 'sluice-child-'));
+const tiny = writeDense(root);
+const children: ChildProcess[] = [];
+
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function start(options: Partial<ChildOptions> = {}) {
+  const child = fork(
+    ENTRY,
+    [JSON.stringify({ backend: 'cpu', cacheDir: root, logLevel: 'info', ...options })],
+    { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
+  );
+  children.push(child);
+  const waiting: ((message: FromChild) => void)[] = [];
+  const arrived: FromChild[] = [];
+  child.on('message', (message) => {
+    const next = waiting.shift();
+    if (next) next(message as FromChild);
+    else arrived.push(message as FromChild);
+  });
+  let stdout = '';
+  child.stdout?.on('data', (chunk) => {
+    stdout += chunk;
+  });
+  const drained = new Promise((resolve) => child.stdout?.once('end', resolve));
+  const exited = new Promise<number | string | null>((resolve) =>
+    child.once('exit', (code, signal) => void drained.then(() => resolve(signal ?? code))),
+  );
+  return {
+    child,
+    exited,
+    stdout: () => stdout,
+    next: () =>
+      new Promise<FromChild>((resolve) => {
+        const message = arrived.shift();
+        if (message) resolve(message);
+        else waiting.push(resolve);
+      }),
+    send: (message: ToChild) => child.send(message),
+  };
+}
+
+const load: ToChild = { type: 'load', call: 1, folder: tiny.folder, manifest: tiny.manifest };
+const runOf = (call: number, ...rows: number[][]): ToChild => ({
+  type: 'run',
+  call,
+  model: 'dense',
+  version: 1,
+  instances: rows.map((row) => floats('x', row)),
+});
+
+describe('the child', () => {
+  it('comes up, loads, runs in order, survives a failed call and ends when its parent lets go', async () => {
+    const { child, exited, next, send, stdout } = start();
+    expect(await next()).toEqual({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });
+
+    send(load);
+    send(runOf(2, [1, 2, 3], [4, 5, 6]));
+    send({ ...runOf(3, [1, 2, 3]), model: 'nobody' } as ToChild);
+    send(runOf(4, [1, 2, 3, 4]));
+    send(runOf(5, [0, 0, 0]));
+    expect(await next()).toMatchObject({ type: 'loaded', call: 1, report: { goldenDifference: null } });
+    const ran = await next();
+    if (ran.type !== 'ran') throw new Error(ran.type);
+    expect(ran.call).toBe(2);
+    expect(ran.computeMs).toBeGreaterThan(0);
+    const rows = ran.results.map((result) =>
+      result.ok ? Array.from(toTypedArray('float32', result.outputs.y?.data ?? new Uint8Array())) : null,
+    );
+    expect(rows).toEqual([denseByHand([1, 2, 3]), denseByHand([4, 5, 6])]);
+    expect(await next()).toEqual({ type: 'failed', call: 3, message: 'nobody@1 is not loaded' });
+    expect(await next()).toMatchObject({ type: 'failed', call: 4 });
+    expect(await next()).toMatchObject({ type: 'ran', call: 5 });
+
+    child.disconnect();
+    expect(await exited).toBe(0);
+    expect(() => process.kill(child.pid as number, 0)).toThrow(/ESRCH/);
+    // Its log alone, one JSON object a line.
+    const lines = stdout().trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
+      'call failed',
+      'call failed',
+    ]);
+  });
+
+  it('tells for auto what serves and why not what comes before', async () => {
+    const { next } = start({ backend: 'auto' });
+    const up = await next();
+    expect(up).toMatchObject({ type: 'up', backend: { name: 'wasm', refused: [{ name: 'cuda' }] } });
+  });
+
+  it('tells its parent when the backend cannot load, and ends', async () => {
+    const { exited, next } = start({ backend: 'native', cacheDir: join(root, 'empty-cache') });
+    expect(await next()).toMatchObject({
+      type: 'refused',
+      reason: expect.stringMatching(/native cannot serve: .*npm run backend:install -- cpu/),
+    });
+    expect(await exited).toBe(1);
+  });
+
+  it('leaves the signals of a terminal to its parent', async () => {
+    const { child, exited, next, send } = start();
+    await next();
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) child.kill(signal);
+    send(load);
+    expect(await next()).toMatchObject({ type: 'loaded', call: 1 });
+    child.disconnect();
+    expect(await exited).toBe(0);
+  });
+});

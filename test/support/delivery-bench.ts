@@ -1,0 +1,146 @@
+/**
+ * What tests of webhook delivery share: a Redis prefix of their own, jobs that end, and the parts of the role one by one.
+ * Everything opened here is closed by `close`, last opened first, and the keys are removed.
+ */
+import { Registry } from 'prom-client';
+import { vi } from 'vitest';
+import { type Clock, systemClock } from '../../shared/base/clock.js';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis, type Purpose, type Redis } from '../../shared/base/redis.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import { createAddressRules } from '../../shared/contract/address.js';
+import type { JobSpec } from '../../shared/contract/job.js';
+import { packInstances, toBytes } from '../../shared/contract/tensor.js';
+import { createJobs } from '../../shared/core/jobs.js';
+import { createKeys } from '../../shared/core/keys.js';
+import { createWebhooks, type OutboxEvent } from '../../shared/core/webhooks.js';
+import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
+import { openQueue } from '../../shared/queue/queues.js';
+import { startConsumer } from '../../worker/delivery/consumer.js';
+import { createDeliveryMetrics } from '../../worker/delivery/metrics.js';
+import { startRelay } from '../../worker/delivery/relay.js';
+import { createDeliveryRole } from '../../worker/delivery/role.js';
+import type { Schedule } from '../../worker/delivery/schedule.js';
+import { createSender } from '../../worker/delivery/send.js';
+import { openReceiver, type Receiver, type Respond } from './receiver.js';
+
+type Subscription = JobSpec['webhook'];
+export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
+
+const ALLOWED = '127.0.0.0/8';
+/** Three attempts. */
+const SOON: Schedule = { delaysMs: [20, 20], random: () => 0.5 };
+const ROW = { y: { dtype: 'float32', shape: [2], data: toBytes(new Float32Array([0.5, 1])) } } as const;
+/** The second row failed. */
+const OUTPUT = packInstances([ROW, {}]);
+const TRAITS = { alias: null, priority: 'standard', timeoutSeconds: 60, allowPartial: true } as const;
+
+export async function openDeliveryBench(redisUrl: string) {
+  const clock = systemClock;
+  const prefix = `{t-${newId('req', clock.now()).slice(-12)}}`;
+  const keys = createKeys(prefix);
+  const rules = createAddressRules([ALLOWED]);
+  const closers: (() => unknown)[] = [];
+  const errors: unknown[] = [];
+  const onError = (_: string, error: unknown) => void errors.push(error);
+  const open = (purpose: Purpose) => openRedis(redisUrl, purpose, (error) => onError('connection', error));
+
+  async function opened(purpose: Purpose): Promise<Redis> {
+    const connection = await open(purpose);
+    closers.push(() => connection.disconnect());
+    return connection;
+  }
+
+  const redis = await opened('work');
+  closers.push(async () => {
+    for await (const page of redis.scanStream({ match: `${prefix}:*`, count: 1000 }))
+      if (page.length > 0) await redis.unlink(page);
+  });
+  const transport = { add: async () => {}, remove: async () => {} };
+  const limits = { maxQueuedPerTenant: 1000, maxQueuedPerModel: 1000, retentionSeconds: 60 };
+  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const webhooks = createWebhooks({ redis, keys, clock, rules });
+  const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
+  closers.push(() => queue.close());
+
+  async function submitted(webhook: Subscription): Promise<JobSpec> {
+    const id = newId('job', clock.now());
+    const named = { id, tenant: 'acme', model: 'm', version: 1, metadata: { order: '42' } };
+    const spec: JobSpec = { ...TRAITS, ...named, instances: 2, webhook, retryOf: null };
+    await jobs.submit({ spec, ttlSeconds: 60, input: OUTPUT });
+    return spec;
+  }
+
+  return {
+    redis,
+    keys,
+    jobs,
+    webhooks,
+    queue,
+    /** What the parts reported. */
+    errors,
+    submitted,
+
+    /** A job that has succeeded, its event in the outbox. */
+    async succeeded(webhook: Subscription, output = OUTPUT): Promise<JobSpec> {
+      const spec = await submitted(webhook);
+      const started = await jobs.start('m', spec.id, ',1,');
+      if (!('token' in started)) throw new Error(started.skipped);
+      await jobs.settle(spec, started.token, { error: null, usageMs: 1, timings: null }, output);
+      return spec;
+    },
+
+    async outbox(): Promise<OutboxEvent[]> {
+      const entries = await redis.xrange(keys.outbox, '-', '+');
+      return entries.map(([, fields]) => {
+        const [, id = '', , type = '', , job = '', , at = ''] = fields;
+        return { id, type: type as OutboxEvent['type'], job, at: Number(at) };
+      });
+    },
+
+    async receive(respond: Respond): Promise<Receiver> {
+      const receiver = await openReceiver(respond);
+      closers.push(receiver.close);
+      return receiver;
+    },
+
+    /** The whole role. */
+    async deliver(allowed = ALLOWED): Promise<Registry> {
+      const registry = new Registry();
+      const config = { SLUICE_KEY_PREFIX: prefix, SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed };
+      const log = createLogger('test', 'silent');
+      const deps = { config, version: '0', open, log, registry, clock, schedule: SOON };
+      const role = await createDeliveryRole(deps);
+      closers.push(role.close);
+      return registry;
+    },
+
+    async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
+      const listen = await opened('listen');
+      const relay = startRelay({ redis, listen, keys, queue, webhooks, clock, onError, reclaimMs });
+      closers.push(relay.close);
+      return relay;
+    },
+
+    consume(consumerClock: Clock = clock): { close(): Promise<void> } {
+      const sender = createSender({ clock: consumerClock, rules, version: '0', timeoutMs: 1e7 });
+      const metrics = createDeliveryMetrics(new Registry());
+      const parts = { redis, prefix, webhooks, sender, schedule: SOON, metrics, onError };
+      const consumer = startConsumer({ ...parts, clock: consumerClock });
+      closers.push(sender.close, consumer.close);
+      return consumer;
+    },
+
+    async close(): Promise<void> {
+      for (const close of closers.reverse()) await close();
+    },
+  };
+}
+
+export function deliveryIdOf(event: OutboxEvent | undefined): string {
+  return String(event?.id.replace('evt_', 'dlv_'));
+}
+
+export function eventually(check: () => Promise<void>): Promise<void> {
+  return vi.waitFor(check, { timeout: 8000, interval: 10 });
+}

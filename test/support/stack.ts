@@ -1,0 +1,148 @@
+/**
+ * Sluice as it runs in production, for black-box tests: the built entry points as processes of their own.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export const ROOT = new URL('../../', import.meta.url).pathname;
+
+/** Both together: 20 s. */
+const READY_TRIES = 200;
+const READY_PAUSE_MS = 100;
+
+export interface Stack {
+  url: string;
+  key: string;
+  prefix: string;
+  /** Starts one more worker with the same queues. */
+  addWorker(env?: Record<string, string>): ChildProcess;
+  api: ChildProcess;
+  workers: ChildProcess[];
+  /** Everything the processes wrote. */
+  output(): string;
+  request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into answers of every form
+  body: any;
+}
+
+export async function startStack(
+  redisUrl: string,
+  env: Record<string, string> = {},
+  workerCount = 1,
+): Promise<Stack> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'sluice-stack-'));
+  const key = `slk_${randomBytes(16).toString('hex')}`;
+  const prefix = `{t-${randomBytes(6).toString('hex')}}`;
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  let written = '';
+
+  const start = (entry: string, more: Record<string, string> = {}) => {
+    const child = spawn(process.execPath, [join(ROOT, 'dist', entry, 'main.js')], {
+      cwd: ROOT,
+      env: {
+        ...clean(process.env),
+        PORT: String(port),
+        REDIS_URL: redisUrl,
+        LOG_LEVEL: 'warn',
+        SLUICE_DATA_DIR: dataDir,
+        SLUICE_KEY_PREFIX: prefix,
+        SLUICE_BOOTSTRAP_KEY: key,
+        SLUICE_METRICS_PORT: '0',
+        SLUICE_BACKEND: 'wasm',
+        SLUICE_WEBHOOK_ALLOW_PRIVATE: '127.0.0.0/8',
+        ...env,
+        ...more,
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout?.on('data', (text) => (written += text));
+    child.stderr?.on('data', (text) => (written += text));
+    return child;
+  };
+
+  const request: Stack['request'] = async (method, path, body, headers = {}) => {
+    const response = await fetch(url + path, {
+      method,
+      headers: {
+        authorization: `Bearer ${key}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? null : JSON.parse(text),
+    };
+  };
+
+  const stack: Stack = {
+    url,
+    key,
+    prefix,
+    api: start('api'),
+    workers: [],
+    addWorker(more = {}) {
+      const worker = start('worker', more);
+      stack.workers.push(worker);
+      return worker;
+    },
+    output: () => written,
+    request,
+    async ready() {
+      for (let tries = 0; tries < READY_TRIES; tries++) {
+        const answer = await request('GET', '/v1/models/mnist').catch(() => null);
+        if (answer?.body.versions?.[0]?.state === 'ready') return;
+        await pause(READY_PAUSE_MS);
+      }
+      throw new Error(`mnist is not served. The processes wrote:\n${written}`);
+    },
+    async close() {
+      await Promise.all([stack.api, ...stack.workers].map(end));
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+  for (let i = 0; i < workerCount; i++) stack.addWorker();
+  return stack;
+}
+
+export function exited(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode);
+  return new Promise((resolve) => child.once('exit', resolve));
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  child.kill('SIGTERM');
+  await exited(child);
+}
+
+/** The environment without what a developer may have set for Sluice. */
+function clean(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([name]) => !name.startsWith('SLUICE_') && name !== 'HOST'),
+  );
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
