@@ -78,11 +78,11 @@ it('loads each backend package in one file only', () => {
 
 it('documents every variable and every error code, and none besides', () => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  const variables = [...readme.matchAll(/^\| `([A-Z][A-Z_]+)` \|/gm)].map(([, name]) => name);
+  const variables = [...readme.matchAll(/^\| `([A-Z][A-Z_]+)` +\|/gm)].map(([, name]) => name);
   expect(variables).toEqual(Object.keys(VARIABLES));
   const codes = [
     ...readFileSync(join(ROOT, 'api/README.md'), 'utf8').matchAll(
-      /^\| `([a-z_]+)` \| (\d+) \| (yes|no) \|/gm,
+      /^\| `([a-z_]+)` +\| (\d+) +\| (yes|no) +\|/gm,
     ),
   ];
   expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(

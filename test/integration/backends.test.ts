@@ -164,7 +164,12 @@ for (const { name, skipped } of NAMES) {
     });
 
     it.each([
-      ['a name too few', { outputs: [] as never[], inputs: [] as never[] }, /has 0 inputs, the model 1/],
+      ['an input too few', { outputs: [] as never[], inputs: [] as never[] }, /has 0 inputs, the model 1/],
+      [
+        'another shape',
+        { inputs: [{ name: 'x', dtype: 'float32' as const, shape: [4] }] },
+        /input x is \[4\], the model takes \[3\]/,
+      ],
       [
         'an output too many',
         { outputs: ['y', 'z'].map((output) => ({ name: output, dtype: 'float32' as const, shape: [2] })) },

@@ -8,6 +8,7 @@ import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
+import { nativeEnvironment } from '../../shared/base/native.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
@@ -47,7 +48,10 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
       cacheDir: config.SLUICE_CACHE_DIR,
       logLevel: config.LOG_LEVEL,
     },
-    environment: {},
+    environment: nativeEnvironment(
+      config.SLUICE_CACHE_DIR,
+      config.SLUICE_BACKEND === 'native' ? 'cpu' : 'cuda',
+    ),
     clock,
     log,
     onRespawn: () => metrics.childRestarts.inc(),

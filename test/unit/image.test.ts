@@ -1,0 +1,40 @@
+/** What a stranger's file says of itself, and which files are not opened at all. */
+import sharp from 'sharp';
+import { expect, it } from 'vitest';
+import { openImage, readImageHeader } from '../../shared/contract/image.js';
+
+const picture = sharp({ create: { width: 3, height: 2, channels: 3, background: 'red' } });
+
+it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file', async (format) => {
+  const bytes = await picture.clone().toFormat(format).toBuffer();
+  expect(await readImageHeader(bytes)).toEqual({ format, width: 3, height: 2 });
+});
+
+it('gives the size after the rotation that EXIF asks for, and decodes to it', async () => {
+  const bytes = await picture.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer();
+  expect(await readImageHeader(bytes)).toMatchObject({ width: 2, height: 3 });
+  const { info } = await openImage(bytes).raw().toBuffer({ resolveWithObject: true });
+  expect(info).toMatchObject({ width: 2, height: 3 });
+});
+
+it.each([
+  ['no bytes', async () => Buffer.alloc(0)],
+  ['text', async () => Buffer.from('not an image at all')],
+  ['an SVG', async () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>')],
+  ['a GIF', () => picture.clone().gif().toBuffer()],
+  ['a TIFF', () => picture.clone().tiff().toBuffer()],
+  ['a PNG cut in its header', async () => (await picture.clone().png().toBuffer()).subarray(0, 20)],
+])('refuses %s', async (_, make) => {
+  await expect(readImageHeader(await make())).rejects.toThrow('is not a JPEG, PNG or WebP file');
+});
+
+it('decodes no more pixels than allowed, and no damaged file', async () => {
+  const bytes = await picture.clone().resize(40, 40).png().toBuffer();
+  await expect(openImage(bytes, 1599).raw().toBuffer()).rejects.toThrow(/pixel limit/);
+  await expect(openImage(bytes, 1600).raw().toBuffer()).resolves.toHaveLength(4800);
+  await expect(
+    openImage(bytes.subarray(0, bytes.length - 20))
+      .raw()
+      .toBuffer(),
+  ).rejects.toThrow();
+});
