@@ -204,6 +204,8 @@ function idempotencyOf(ctx: Context, body: JsonBody): Idempotency | undefined {
 /** Aborts when the caller hangs up. */
 function goneOf(ctx: Context): AbortSignal {
   const gone = new AbortController();
-  ctx.res.once('close', () => gone.abort());
+  ctx.res.once('close', () => {
+    if (!ctx.res.writableFinished) gone.abort();
+  });
   return gone.signal;
 }

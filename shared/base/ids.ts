@@ -4,13 +4,17 @@
  * They sort by creation time (to the millisecond) and hold 130 random bits, so an id cannot be guessed; they contain no
  * ':' and never consist of digits alone, which BullMQ demands of a job id.
  */
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 
 export type IdPrefix = 'job' | 'evt' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_LENGTH = 10;
 const RANDOM_LENGTH = 26;
+
+/** Chance is drawn for many ids at once: a system call each would cost more than all the rest. */
+const pool = new Uint8Array(128 * RANDOM_LENGTH);
+let used = pool.length;
 
 export function newId(prefix: IdPrefix, nowMs: number): string {
   let time = '';
@@ -20,7 +24,11 @@ export function newId(prefix: IdPrefix, nowMs: number): string {
     rest = Math.floor(rest / 32);
   }
   let chance = '';
-  for (const byte of randomBytes(RANDOM_LENGTH)) chance += ALPHABET.charAt(byte & 31);
+  if (used + RANDOM_LENGTH > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  for (let i = 0; i < RANDOM_LENGTH; i++) chance += ALPHABET.charAt((pool[used++] ?? 0) & 31);
   return `${prefix}_${time}${chance}`;
 }
 

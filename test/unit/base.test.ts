@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { loadConfig, VARIABLES } from '../../shared/base/config.js';
+import { isId, newId } from '../../shared/base/ids.js';
+
+describe('ids', () => {
+  it('sort by time, differ, and are known by their prefix', () => {
+    const ids = Array.from({ length: 2000 }, (_, i) => newId('job', 1_700_000_000_000 + i));
+    expect([...ids].sort()).toEqual(ids);
+    const same = Array.from({ length: 2000 }, () => newId('job', 1_700_000_000_000));
+    expect(new Set(same).size).toBe(2000);
+    expect(isId('job', ids[0] ?? '')).toBe(true);
+    for (const bad of ['', '1', 'job_1', newId('evt', 0), `${ids[0]}0`, `job_${':'.repeat(36)}`])
+      expect(isId('job', bad)).toBe(false);
+  });
+});
+
+describe('configuration', () => {
+  it('has a default for everything that has one', () => {
+    expect(loadConfig({})).toMatchObject({
+      PORT: 8080,
+      HOST: '127.0.0.1',
+      SLUICE_BACKEND: 'auto',
+      SLUICE_ALLOW_UNSAFE_REDIS: false,
+    });
+  });
+
+  it('lists every fault at once and shows no secret', () => {
+    const load = () =>
+      loadConfig({
+        PORT: 'x',
+        SLUICE_BACKEND: 'quantum',
+        SLUICE_PRT: '1',
+        SLUICE_BOOTSTRAP_KEY: 'my-secret',
+        SLUICE_MAX_DEPTH: '1',
+      });
+    expect(load).toThrow(/5 fault/);
+    for (const part of [
+      /PORT=x/,
+      /SLUICE_BACKEND=quantum .*cuda/,
+      /SLUICE_PRT is not a variable/,
+      /SLUICE_MAX_DEPTH=1/,
+    ])
+      expect(load).toThrow(part);
+    expect(load).not.toThrow(/my-secret/);
+  });
+
+  it.each(Object.entries(VARIABLES))('%s is described', (_, { description }) => {
+    expect(description.length).toBeGreaterThan(10);
+  });
+});
