@@ -76,8 +76,8 @@ export function createApp(deps: AppDeps): Koa {
 
   const app = new Koa();
   app.on('error', (error) => log.error({ err: error }, 'koa'));
-  app.use(context({ clock, log, registry }));
-  app.use(errors());
+  app.use(context({ clock, registry }));
+  app.use(errors(log));
   for (const router of routers) app.use(router.routes());
   app.use(methodNotAllowed(routers));
   return app;

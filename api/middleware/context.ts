@@ -1,16 +1,14 @@
 /**
- * Context: every request gets an id, a log of its own, and its place in the metrics.
+ * Context: every request gets an id and its place in the metrics.
  */
 import type { Context, Middleware } from 'koa';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { newId } from '../../shared/base/ids.js';
-import type { Logger } from '../../shared/base/telemetry.js';
 import type { Principal } from '../../shared/contract/access.js';
 
 export interface RequestState {
   requestId: string;
-  log: Logger;
   /** Set by `auth`. */
   principal?: Principal;
 }
@@ -20,15 +18,7 @@ export type RequestContext = Context & { state: RequestState; _matchedRoute?: st
 /** What a caller may choose as X-Request-Id; anything else gets an id of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-export function context({
-  clock,
-  log,
-  registry,
-}: {
-  clock: Clock;
-  log: Logger;
-  registry: Registry;
-}): Middleware {
+export function context({ clock, registry }: { clock: Clock; registry: Registry }): Middleware {
   const registers = [registry];
   const labelNames = ['method', 'route', 'status'];
   const requests = new Counter({
@@ -50,7 +40,6 @@ export function context({
     const asked = ctx.get('x-request-id');
     const requestId = REQUEST_ID.test(asked) ? asked : newId('req', clock.now());
     ctx.state.requestId = requestId;
-    ctx.state.log = log.child({ requestId });
     ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' });
     await next();
     const route = (ctx as RequestContext)._matchedRoute ?? 'none';

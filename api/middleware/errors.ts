@@ -4,9 +4,10 @@
 import type { Middleware } from 'koa';
 import { ERRORS, type ErrorCode, SluiceError } from '../../shared/base/errors.js';
 import { isRedisFailure } from '../../shared/base/redis.js';
+import type { Logger } from '../../shared/base/telemetry.js';
 import type { RequestState } from './context.js';
 
-export function errors(): Middleware {
+export function errors(log: Logger): Middleware {
   return async function asProblem(ctx, next) {
     try {
       await next();
@@ -14,7 +15,7 @@ export function errors(): Middleware {
     } catch (thrown) {
       const error = toSluiceError(thrown);
       const state = ctx.state as RequestState;
-      if (error.status >= 500) state.log.error({ err: thrown }, error.code);
+      if (error.status >= 500) log.error({ err: thrown, requestId: state.requestId }, error.code);
       ctx.status = error.status;
       if (error.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer');
       if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds));
