@@ -41,7 +41,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
     retentionSeconds: config.SLUICE_RETENTION_SECONDS,
   };
-  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const jobs = createJobs({ redis, keys, transport, limits, onError });
   const models = createModels({ redis, keys, clock });
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));

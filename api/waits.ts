@@ -45,7 +45,9 @@ export async function createWaits({ redis, channel, clock, maxPerTenant }: Waits
     held.pending = true;
     held.wake?.(true);
   };
-  redis.on('message', (_, id: string) => byJob.get(id)?.forEach(notify));
+  redis.on('message', (_, ids: string) => {
+    for (const id of ids.split(' ')) byJob.get(id)?.forEach(notify);
+  });
   redis.on('ready', () => {
     for (const helds of byJob.values()) helds.forEach(notify);
   });

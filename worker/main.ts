@@ -33,7 +33,7 @@ await run('worker', async ({ defer, config, log }) => {
     maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
     retentionSeconds: config.SLUICE_RETENTION_SECONDS,
   };
-  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const jobs = createJobs({ redis, keys, transport, limits, onError });
   const models = createModels({ redis, keys, clock });
 
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {

@@ -122,6 +122,8 @@ export interface JobRecord {
   finishedAt: number | null;
   deletedAfter: number | null;
   attempts: number;
+  /** Under which it was taken; null before that. */
+  ticket: string | null;
   end: JobEnd | null;
 }
 

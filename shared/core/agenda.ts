@@ -1,8 +1,8 @@
 /**
  * The agenda: every record by the time at which it must be looked at next, and what is done then.
  *
- *   queued    given to the transport again (it does nothing with an id it holds), until its deadline: then expired
- *   running   given to the transport again, in case that lost it
+ *   queued    its queue gets a ticket in case that was lost; at its deadline: expired
+ *   running   its ticket is given to the transport again (which does nothing with one it holds), in case that lost it
  *   terminal  forgotten when its retention is over
  *
  * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
@@ -12,7 +12,7 @@ import { isTerminal, type JobRecord } from '../contract/job.js';
 import type { Jobs, Transport } from './jobs.js';
 import type { Keys } from './keys.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
-import { CHECK_RUNNING_MS } from './scripts.js';
+import { CHECK_MS } from './scripts.js';
 
 export interface AgendaDeps {
   redis: Redis;
@@ -50,19 +50,15 @@ export function createAgenda({ redis, keys, jobs, transport }: AgendaDeps) {
       return 'forgotten';
     }
     if (isTerminal(record.status)) return forgetOrKeep(record, now);
-    const { model, priority } = record.spec;
+    const { model, version } = record.spec;
     if (record.status === 'queued' && now >= record.expiresAt) {
-      await jobs.expire(model, id);
-      await transport.remove(model, id);
+      await jobs.expire(record);
       return 'expired';
     }
-    await transport.add(model, id, priority);
-    await redis.zadd(
-      keys.agenda,
-      'XX',
-      record.status === 'queued' ? record.expiresAt : now + CHECK_RUNNING_MS,
-      id,
-    );
+    if (record.status === 'queued') await jobs.recall(model, version);
+    else if (record.ticket) await transport.add(model, version, record.ticket);
+    const next = record.status === 'queued' ? Math.min(record.expiresAt, now + CHECK_MS) : now + CHECK_MS;
+    await redis.zadd(keys.agenda, 'XX', next, id);
     return 'kept';
   }
 

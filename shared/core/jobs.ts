@@ -1,33 +1,36 @@
 /**
- * Jobs: the single owner of a job's state. Our record is the truth; the queue only carries ids.
+ * Jobs: the single owner of a job's state. Our record is the truth; the transport only calls workers to it.
  *
- *   submit   writes the record (queued), then hands the id to the transport. Lost in between, upkeep adds it again.
- *   start    queued -> running under a new fencing token; also takes over a job that a dead worker left running.
+ *   submit   writes the record (queued) and, unless one is out, hands a ticket for its queue to the transport.
+ *   start    what a worker may do with a ticket, queued -> running: takes the jobs that are next, up to a batch, each under
+ *            a new fencing token; also takes over those that a dead worker left running under the same ticket.
  *   settle   running -> succeeded | failed, only with the newest token; writes result and event in the same step.
  *   cancel   queued | running -> canceled        expire   queued -> expired
+ *
+ * While jobs wait in a queue, one ticket is out: who takes it gives out the next if it leaves jobs waiting. So the order
+ * of starting is ours alone, and the transport's work is paid by the batch. A ticket that is lost between here and the
+ * transport is replaced by the next submit or start, or by upkeep.
  *
  * Promises: an accepted job ends in exactly one terminal state, which never changes, with at most one result; whoever
  * comes second is told that it was refused. Another tenant's job does not exist.
  */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
-import { newId } from '../base/ids.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import {
   type JobEnd,
+  type JobError,
   type JobRecord,
   type JobSpec,
   type JobStatus,
   jobError,
   PRIORITIES,
-  type Priority,
   type TerminalStatus,
 } from '../contract/job.js';
 import { JOB_EVENTS } from '../contract/webhook.js';
 import type { Keys } from './keys.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
-import { SETTLE, START, SUBMIT } from './scripts.js';
+import { RECALL, SETTLE, START, SUBMIT } from './scripts.js';
 
 /** How long an Idempotency-Key is remembered. */
 const IDEMPOTENCY_SECONDS = 24 * 3600;
@@ -36,10 +39,10 @@ const MAX_STARTS = 10;
 /** Hint to a caller that met a full queue. */
 const RETRY_FULL_SECONDS = 5;
 
-/** The queue as far as jobs need it: carries an id to a worker at least once, unless it loses it. */
+/** The queue as far as jobs need it: carries a ticket to a worker at least once, unless it loses it. */
 export interface Transport {
-  add(model: string, id: string, priority: Priority): Promise<void>;
-  remove(model: string, id: string): Promise<void>;
+  /** Does nothing when it already holds this ticket. */
+  add(model: string, version: number, ticket: string): Promise<void>;
 }
 
 export interface JobLimits {
@@ -52,8 +55,9 @@ export interface JobsDeps {
   redis: Redis;
   keys: Keys;
   transport: Transport;
-  clock: Clock;
   limits: JobLimits;
+  /** Hears of a ticket that could not be handed over: nothing is lost, but its jobs may have to wait for the next. */
+  onError: (kind: string, error: unknown) => void;
 }
 
 export interface NewJob {
@@ -75,7 +79,27 @@ export interface Submitted {
   record: JobRecord;
 }
 
-export type Started = { spec: JobSpec; input: Buffer; token: string } | { skipped: string };
+/** Bounds of what is taken under one ticket; the first job is taken whatever its size. */
+export interface Share {
+  maxInstances: number;
+  maxBytes: number;
+}
+
+/** A job that its worker must run and settle. */
+export interface Started {
+  spec: JobSpec;
+  input: Buffer;
+  ticket: string;
+  token: string;
+}
+
+/** An execution and what came of it. */
+export interface Finished {
+  job: Omit<Started, 'input'>;
+  end: JobEnd;
+  /** Packed predictions, null when the job failed. */
+  output: Buffer | null;
+}
 
 export interface ListFilter {
   status?: JobStatus | undefined;
@@ -89,19 +113,21 @@ export interface ListFilter {
 
 export type Jobs = ReturnType<typeof createJobs>;
 
-export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) {
+export function createJobs({ redis, keys, transport, limits, onError }: JobsDeps) {
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
   const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
   const settleScript = defineScript<string[]>(redis, 'sluiceSettle', SETTLE);
+  const recallScript = defineScript<string>(redis, 'sluiceRecall', RECALL);
 
   async function submit({ spec, ttlSeconds, input }: NewJob, idempotency?: Idempotency): Promise<Submitted> {
-    const [outcome, detail] = await submitScript(
+    const [outcome, detail, ticket] = await submitScript(
       [
         keys.job(spec.id),
-        keys.waiting(spec.model),
+        keys.waiting(spec.model, spec.version),
         keys.agenda,
         keys.tenantJobs(spec.tenant),
-        keys.queuedByTenant,
+        keys.queued,
+        keys.tickets(spec.model, spec.version),
         idempotency
           ? keys.idempotency(spec.tenant, idempotency.route, sha256(idempotency.key))
           : keys.job(spec.id),
@@ -109,8 +135,10 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
       [
         spec.id,
         spec.tenant,
+        spec.model,
         JSON.stringify(spec),
         input,
+        spec.instances,
         ttlSeconds * 1000,
         PRIORITIES.indexOf(spec.priority),
         spec.webhook ? `,${(spec.webhook.events ?? JOB_EVENTS).join(',')},` : '',
@@ -118,14 +146,12 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
         limits.maxQueuedPerModel,
         idempotency?.fingerprint ?? '',
         IDEMPOTENCY_SECONDS,
-        spec.version,
       ],
     );
     switch (outcome) {
       case 'created': {
-        const createdAt = Number(detail);
-        await transport.add(spec.model, spec.id, spec.priority);
-        return { replayed: false, record: queuedRecord(spec, createdAt, ttlSeconds) };
+        await handOver(spec.model, spec.version, ticket);
+        return { replayed: false, record: queuedRecord(spec, Number(detail), ttlSeconds) };
       }
       case 'replayed':
         return { replayed: true, record: await replayed(spec.tenant, detail ?? '') };
@@ -138,12 +164,26 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
     }
   }
 
-  /** The job of an earlier submit; handed to the transport again, in case its own submit died before that. */
   async function replayed(tenant: string, id: string): Promise<JobRecord> {
     const record = await get(tenant, id);
     if (!record) throw new SluiceError('not_found', 'The job of this Idempotency-Key is no longer kept.');
-    if (record.status === 'queued') await transport.add(record.spec.model, id, record.spec.priority);
     return record;
+  }
+
+  /** The record stands already, so a failure here is not the caller's. */
+  async function handOver(model: string, version: number, ticket: string | undefined): Promise<void> {
+    if (!ticket) return;
+    try {
+      await transport.add(model, version, ticket);
+    } catch (error) {
+      onError('ticket not handed over', error);
+    }
+  }
+
+  /** Gives out a ticket for jobs that wait although none is out, which means that it was lost. */
+  async function recall(model: string, version: number): Promise<void> {
+    const ticket = await recallScript([keys.waiting(model, version), keys.tickets(model, version)], []);
+    await handOver(model, version, ticket);
   }
 
   async function get(tenant: string, id: string): Promise<JobRecord | null> {
@@ -164,7 +204,7 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
   /** Number of jobs that start before this one; null once it no longer waits. */
   async function queuePosition(record: JobRecord): Promise<number | null> {
     return record.status === 'queued'
-      ? await redis.zrank(keys.waiting(record.spec.model), record.spec.id)
+      ? await redis.zrank(keys.waiting(record.spec.model, record.spec.version), record.spec.id)
       : null;
   }
 
@@ -198,33 +238,56 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
     return { records, nextCursor: last ?? null };
   }
 
-  /** `served`: the versions that the caller can run, as ",1,2,". */
-  async function start(model: string, id: string, served: string): Promise<Started> {
-    const [outcome, detail, spec, input] = await startScript(
-      [keys.job(id), keys.waiting(model), keys.agenda, keys.queuedByTenant],
-      [id, MAX_STARTS, served],
+  async function start(model: string, version: number, ticket: string, share: Share): Promise<Started[]> {
+    const [next, ...taken] = await startScript(
+      [...finishKeys(model, version), keys.tickets(model, version), keys.taken(model, version, ticket)],
+      [
+        ticket,
+        share.maxInstances,
+        share.maxBytes,
+        MAX_STARTS,
+        keys.job(''),
+        model,
+        EXPIRED,
+        LOST,
+        limits.retentionSeconds,
+        keys.ended,
+      ],
     );
-    if (outcome?.toString() === 'started' && detail && spec && input) {
-      return { spec: JSON.parse(spec.toString()) as JobSpec, input, token: detail.toString() };
+    await handOver(model, version, next?.toString());
+    const started: Started[] = [];
+    for (let i = 0; i < taken.length; i += 4) {
+      const [, token, spec, input] = taken.slice(i, i + 4) as [Buffer, Buffer, Buffer, Buffer];
+      started.push({ spec: JSON.parse(spec.toString()) as JobSpec, input, ticket, token: token.toString() });
     }
-    const why = String(detail);
-    if (why === 'expired') await expire(model, id);
-    if (why === 'lost')
-      await finish(model, id, 'failed', ',running,', '', { ...EMPTY_END, error: jobError('execution_lost') });
-    return { skipped: why };
+    return started;
   }
 
-  /** False when the job has ended meanwhile or was started by somebody else: the result is void. */
-  function settle(spec: JobSpec, token: string, end: JobEnd, output: Buffer | null): Promise<boolean> {
-    return finish(spec.model, spec.id, output ? 'succeeded' : 'failed', ',running,', token, end, output);
+  /**
+   * Ends executions of one version's jobs. False where the job has ended meanwhile or was started by somebody else: that
+   * result is void.
+   */
+  async function settle(model: string, version: number, finished: readonly Finished[]): Promise<boolean[]> {
+    const outcomes = await finish(
+      model,
+      version,
+      finished.map(({ job, end, output }) => ({
+        id: job.spec.id,
+        ticket: job.ticket,
+        from: ',running,',
+        token: job.token,
+        status: output ? 'succeeded' : 'failed',
+        end: JSON.stringify(end),
+        output,
+      })),
+    );
+    return outcomes.map((outcome) => outcome === 'settled');
   }
 
   async function cancel(tenant: string, id: string): Promise<JobRecord> {
     const record = await get(tenant, id);
     if (!record) throw new SluiceError('not_found');
-    const { model } = record.spec;
-    const canceled = await finish(model, id, 'canceled', ',queued,running,', '', EMPTY_END);
-    if (canceled && record.status === 'queued') await transport.remove(model, id);
+    await end(record, 'canceled', ',queued,running,', NO_END);
     const after = await get(tenant, id);
     if (!after) throw new SluiceError('not_found');
     if (after.status !== 'canceled')
@@ -232,42 +295,62 @@ export function createJobs({ redis, keys, transport, clock, limits }: JobsDeps) 
     return after;
   }
 
-  function expire(model: string, id: string): Promise<boolean> {
-    return finish(model, id, 'expired', ',queued,', '', { ...EMPTY_END, error: jobError('expired') });
+  async function expire(record: JobRecord): Promise<void> {
+    await end(record, 'expired', ',queued,', EXPIRED);
   }
 
-  async function finish(
-    model: string,
-    id: string,
-    status: TerminalStatus,
-    from: string,
-    token: string,
-    end: JobEnd,
-    output: Buffer | null = null,
-  ): Promise<boolean> {
-    const [outcome] = await settleScript(
-      [keys.job(id), keys.waiting(model), keys.agenda, keys.queuedByTenant, keys.outbox],
-      [
+  async function end({ spec }: JobRecord, status: TerminalStatus, from: string, text: string): Promise<void> {
+    const ending = { id: spec.id, ticket: '', from, token: '', status, end: text, output: null };
+    await finish(spec.model, spec.version, [ending]);
+  }
+
+  function finish(model: string, version: number, endings: readonly Ending[]): Promise<string[]> {
+    return settleScript(finishKeys(model, version), [
+      keys.job(''),
+      model,
+      limits.retentionSeconds,
+      keys.ended,
+      keys.taken(model, version, ''),
+      ...endings.flatMap(({ id, ticket, from, token, status, end, output }) => [
         id,
-        status,
+        ticket,
         from,
         token,
-        JSON.stringify(end),
+        status,
+        end,
         output ?? '',
-        limits.retentionSeconds,
-        newId('evt', clock.now()),
-        keys.ended,
-      ],
-    );
-    return outcome === 'settled';
+      ]),
+    ]);
   }
 
-  return { submit, get, getWithOutput, queuePosition, list, start, settle, cancel, expire };
+  function finishKeys(model: string, version: number): string[] {
+    return [keys.waiting(model, version), keys.agenda, keys.queued, keys.outbox];
+  }
+
+  return { submit, get, getWithOutput, queuePosition, list, recall, start, settle, cancel, expire };
+}
+
+/** As the settling script takes it. */
+interface Ending {
+  id: string;
+  ticket: string;
+  from: string;
+  token: string;
+  status: TerminalStatus;
+  end: string;
+  output: Buffer | null;
 }
 
 const SCAN_PAGE = 100;
 const SCAN_LIMIT = 2000;
-const EMPTY_END: JobEnd = { error: null, usageMs: 0, timings: null };
+const NO_END = endText(null);
+const EXPIRED = endText(jobError('expired'));
+const LOST = endText(jobError('execution_lost'));
+
+/** The end of a job that no execution ended. */
+function endText(error: JobError | null): string {
+  return JSON.stringify({ error, usageMs: 0, timings: null } satisfies JobEnd);
+}
 
 function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): JobRecord {
   return {
@@ -279,6 +362,7 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
     finishedAt: null,
     deletedAfter: null,
     attempts: 0,
+    ticket: null,
     end: null,
   };
 }

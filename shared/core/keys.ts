@@ -8,14 +8,19 @@ export function createKeys(prefix: string) {
   return {
     /** Hash: the record of a job, its input and output included. */
     job: (id: string) => `${prefix}:job:${id}`,
-    /** Sorted set: queued jobs of a model in the order in which they start. */
-    waiting: (model: string) => `${prefix}:waiting:${model}`,
+    /** Sorted set: queued jobs of a version in the order in which they start. */
+    waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
+    /** Hash {given, out, outSince}: tickets given out for a version's queue, and the one that nobody has taken yet. */
+    tickets: (model: string, version: number) => `${prefix}:tickets:${model}:${version}`,
+    /** Set: jobs taken under a ticket that have not ended. */
+    taken: (model: string, version: number, ticket: string) =>
+      `${prefix}:taken:${model}:${version}:${ticket}`,
     /** Sorted set: every record by the time at which upkeep must look at it next. */
     agenda: `${prefix}:agenda`,
     /** Sorted set, all scores 0: a tenant's jobs; ids sort by time. */
     tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
-    /** Hash: tenant -> number of its queued jobs. */
-    queuedByTenant: `${prefix}:queued-by-tenant`,
+    /** Hash: `tenant:<tenant>` and `model:<model>` -> number of queued jobs. */
+    queued: `${prefix}:queued`,
     /** Hash {fingerprint, job}: an Idempotency-Key that was used. */
     idempotency: (tenant: string, route: string, keyHash: string) =>
       `${prefix}:idempotency:${tenant}:${route}:${keyHash}`,
@@ -31,7 +36,7 @@ export function createKeys(prefix: string) {
     models: `${prefix}:models`,
     /** Hash: a model's versions, their states and aliases. */
     model: (name: string) => `${prefix}:model:${name}`,
-    /** Channel: ids of jobs that have just ended. */
+    /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
   };
 }

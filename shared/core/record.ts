@@ -13,14 +13,14 @@ export const RECORD_FIELDS = [
   'finishedAt',
   'deletedAfter',
   'attempts',
+  'ticket',
   'end',
 ] as const;
 
 /** `values` in the order of `RECORD_FIELDS`; null when there is no such record. */
 export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRecord | null {
-  const [status, spec, createdAt, expiresAt, startedAt, finishedAt, deletedAfter, attempts, end] = values.map(
-    (value) => (value === null || value === undefined ? null : value.toString()),
-  );
+  const [status, spec, createdAt, expiresAt, startedAt, finishedAt, deletedAfter, attempts, ticket, end] =
+    values.map((value) => (value === null || value === undefined ? null : value.toString()));
   if (!status || !spec) return null;
   return {
     status: status as JobStatus,
@@ -31,6 +31,7 @@ export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRe
     finishedAt: numberOrNull(finishedAt),
     deletedAfter: numberOrNull(deletedAfter),
     attempts: Number(attempts),
+    ticket: ticket ?? null,
     end: end ? (JSON.parse(end) as JobEnd) : null,
   };
 }

@@ -1,26 +1,23 @@
 /**
  * Every queue: its name, what its messages carry, how BullMQ is to treat them.
  *
- * BullMQ is transport: a message is an id, the record it names is elsewhere. Ended messages are removed at once, and the
+ *   inference-<model>-<version>   tickets: whoever takes one may take jobs of that version, up to a batch
+ *   webhooks                      ids of deliveries
+ *
+ * BullMQ is transport: a message is an id, what it stands for is elsewhere. Ended messages are removed at once, and the
  * event stream, which nobody reads, is capped.
  */
 import type { DefaultJobOptions } from 'bullmq';
-import { PRIORITIES, type Priority } from '../contract/job.js';
 
 export const WEBHOOKS_QUEUE = 'webhooks';
 
-export function inferenceQueue(model: string): string {
-  return `inference-${model}`;
-}
-
-/** BullMQ takes messages without a priority (0) first, then 1, 2, … */
-export function bullPriority(priority: Priority): number {
-  return PRIORITIES.indexOf(priority);
+export function inferenceQueue(model: string, version: number): string {
+  return `inference-${model}-${version}`;
 }
 
 const REMOVE_AT_ONCE = { removeOnComplete: true, removeOnFail: true } as const;
 
-/** A message that fails was not settled: it comes back after a pause, as often as it takes; the record counts. */
+/** A ticket that fails has jobs that were not settled: it comes back after a pause, as often as it takes; the record counts. */
 export const INFERENCE_OPTIONS = {
   ...REMOVE_AT_ONCE,
   attempts: 1_000_000,
@@ -36,7 +33,7 @@ export const WEBHOOK_OPTIONS = {
 
 export const EVENT_STREAM_LENGTH = 100;
 
-/** A lost worker's jobs start again after at most lockDuration + stalledInterval. */
+/** A lost worker's tickets are taken again after at most lockDuration + stalledInterval. */
 export const WORKER_OPTIONS = {
   lockDuration: 8000,
   stalledInterval: 4000,

@@ -3,14 +3,11 @@
  */
 import { Queue } from 'bullmq';
 import type { Redis } from '../base/redis.js';
-import type { Priority } from '../contract/job.js';
-import { bullPriority, EVENT_STREAM_LENGTH, INFERENCE_OPTIONS, inferenceQueue } from './catalog.js';
+import { EVENT_STREAM_LENGTH, INFERENCE_OPTIONS, inferenceQueue } from './catalog.js';
 
 export interface InferenceQueues {
-  /** Does nothing when the queue already holds this id. */
-  add(model: string, id: string, priority: Priority): Promise<void>;
-  /** Does nothing when the queue does not hold this id or a worker has it. */
-  remove(model: string, id: string): Promise<void>;
+  /** Does nothing when the queue already holds this ticket. */
+  add(model: string, version: number, ticket: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -36,21 +33,15 @@ export function openInferenceQueues(
   onError: (error: Error) => void,
 ): InferenceQueues {
   const queues = new Map<string, Queue>();
-  const queueOf = (model: string) => {
-    const open = queues.get(model) ?? openQueue(redis, prefix, inferenceQueue(model), onError);
-    queues.set(model, open);
+  const queueOf = (model: string, version: number) => {
+    const name = inferenceQueue(model, version);
+    const open = queues.get(name) ?? openQueue(redis, prefix, name, onError);
+    queues.set(name, open);
     return open;
   };
   return {
-    async add(model, id, priority) {
-      await queueOf(model).add('job', null, {
-        ...INFERENCE_OPTIONS,
-        jobId: id,
-        priority: bullPriority(priority),
-      });
-    },
-    async remove(model, id) {
-      await queueOf(model).remove(id);
+    async add(model, version, ticket) {
+      await queueOf(model, version).add('ticket', null, { ...INFERENCE_OPTIONS, jobId: ticket });
     },
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));

@@ -56,9 +56,9 @@ export async function openDeliveryBench(redisUrl: string) {
     for await (const page of redis.scanStream({ match: `${prefix}:*`, count: 1000 }))
       if (page.length > 0) await redis.unlink(page);
   });
-  const transport = { add: async () => {}, remove: async () => {} };
+  const transport = { add: async () => {} };
   const limits = { maxQueuedPerTenant: 1000, maxQueuedPerModel: 1000, retentionSeconds: 60 };
-  const jobs = createJobs({ redis, keys, transport, clock, limits });
+  const jobs = createJobs({ redis, keys, transport, limits, onError });
   const webhooks = createWebhooks({ redis, keys, clock, rules });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
@@ -84,9 +84,13 @@ export async function openDeliveryBench(redisUrl: string) {
     /** A job that has succeeded, its event in the outbox. */
     async succeeded(webhook: Subscription, output = OUTPUT): Promise<JobSpec> {
       const spec = await submitted(webhook);
-      const started = await jobs.start('m', spec.id, ',1,');
-      if (!('token' in started)) throw new Error(started.skipped);
-      await jobs.settle(spec, started.token, { error: null, usageMs: 1, timings: null }, output);
+      const started = await jobs.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
+      const end = { error: null, usageMs: 1, timings: null };
+      await jobs.settle(
+        'm',
+        1,
+        started.map((job) => ({ job, end, output })),
+      );
       return spec;
     },
 

@@ -1,27 +1,26 @@
 /**
- * Consumer of one model's queue: takes an id, runs the job, settles the record, and only then lets BullMQ forget it.
+ * Consumer of one version's queue: takes a ticket, takes jobs for it, runs them, settles their records, and only then lets
+ * BullMQ forget the ticket.
  *
- * BullMQ hands out one job at a time; a processor that waits for the batcher makes batches of them. Law: concurrency =
- * 2 × max batch size (one batch runs, one fills). A job that cannot be run now (its version is not loaded here, the
- * executor is closing) is not settled: BullMQ brings it back.
+ * A job that cannot be run now (the executor is closing) is not settled: BullMQ brings its ticket back. What ends in one
+ * turn of the event loop, as the jobs of a batch do, is settled in one call.
  */
-import { type Job as BullJob, Worker } from 'bullmq';
+import { type Job as Message, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
+import { gather } from '../../shared/base/gather.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, unpackInstances } from '../../shared/contract/tensor.js';
-import type { Jobs } from '../../shared/core/jobs.js';
+import type { Finished, Jobs, Started } from '../../shared/core/jobs.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Batcher, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
 
 export interface ConsumerDeps {
-  model: string;
-  /** Versions that this worker has loaded, by number. */
-  versions: ReadonlyMap<number, Manifest>;
+  manifest: Manifest;
   jobs: Jobs;
   batcher: Batcher<Instance, InstanceResult>;
   backend: () => string;
@@ -30,7 +29,7 @@ export interface ConsumerDeps {
   clock: Clock;
   log: Logger;
   onError: (kind: string, error: Error) => void;
-  onSettled: (model: string, status: 'succeeded' | 'failed' | 'void') => void;
+  onSettled: (status: 'succeeded' | 'failed' | 'void') => void;
 }
 
 export interface Consumer {
@@ -38,36 +37,47 @@ export interface Consumer {
   close(): Promise<void>;
 }
 
+/** One batch runs, one is ready, one is being fetched or settled. */
+const TICKETS_AT_ONCE = 3;
+/** Input held under one ticket. */
+const MAX_TICKET_BYTES = 32 * 1024 * 1024;
 /** Slices of one job with the batcher at the same time: one runs, one is ready. */
 const SLICES_AT_ONCE = 2;
+/** Jobs settled in one call. */
+const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { model, versions, jobs, batcher, clock, log } = deps;
-  const maxBatchSize = Math.max(...[...versions.values()].map(({ batching }) => batching.maxBatchSize));
-  const served = `,${[...versions.keys()].join(',')},`;
+  const { manifest, jobs, batcher, clock, log } = deps;
+  const { name: model, version, batching } = manifest;
+  const settle = gather<Finished, boolean>(clock, MAX_SETTLED, (finished) =>
+    jobs.settle(model, version, finished),
+  );
+  const share = { maxInstances: batching.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
 
-  async function process({ id = '' }: BullJob): Promise<void> {
-    const started = await jobs.start(model, id, served);
-    if ('skipped' in started) {
-      if (started.skipped === 'not_loaded') throw new Error('The version is not loaded on this worker.');
-      log.debug({ job: id, why: started.skipped }, 'skipped');
-      return;
-    }
-    const { spec, input, token } = started;
-    const { end, output } = await execute(spec, input);
-    const settled = await jobs.settle(spec, token, end, output);
-    if (!settled) log.warn({ job: id }, 'result is void: the job has ended or was started elsewhere');
-    deps.onSettled(model, settled ? (output ? 'succeeded' : 'failed') : 'void');
+  async function process({ id: ticket = '' }: Message): Promise<void> {
+    const started = await jobs.start(model, version, ticket, share);
+    const outcomes = await Promise.allSettled(started.map(complete));
+    const failure = outcomes.find(({ status }) => status === 'rejected');
+    if (failure) throw (failure as PromiseRejectedResult).reason;
+  }
+
+  async function complete({ input, ...job }: Started): Promise<void> {
+    log.debug({ job: job.spec.id, start: job.token }, 'started');
+    const { end, output } = await execute(job.spec, input);
+    const settled = await settle({ job, end, output });
+    const status = settled ? (output ? 'succeeded' : 'failed') : 'void';
+    log.debug({ job: job.spec.id, start: job.token, status }, 'settled');
+    if (!settled)
+      log.warn({ job: job.spec.id }, 'result is void: the job has ended or was started elsewhere');
+    deps.onSettled(status);
   }
 
   async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
-    const manifest = versions.get(spec.version);
-    if (!manifest) throw new Error('A job of an unserved version was started. This is a bug.');
-    const slices = sliceInstances(unpackInstances(input), manifest.batching.maxBatchSize);
+    const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
     const overtime = new AbortController();
     const cancel = clock.after(spec.timeoutSeconds * 1000, () => overtime.abort(new OutOfTime()));
     try {
-      const results = await untilAborted(runSlices(spec, manifest, slices, overtime.signal), overtime.signal);
+      const results = await untilAborted(runSlices(spec, slices, overtime.signal), overtime.signal);
       return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
       if (!(error instanceof OutOfTime)) throw error;
@@ -79,7 +89,6 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   async function runSlices(
     spec: JobSpec,
-    manifest: Manifest,
     slices: readonly Slice[],
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
@@ -89,8 +98,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       for (let index = next++; index < slices.length; index = next++) {
         const { shape, instances } = slices[index] as Slice;
         results[index] = await batcher.submit({
-          kind: `${spec.model}@${spec.version}|${shape}`,
-          policy: manifest.batching,
+          kind: `${model}@${version}|${shape}`,
+          policy: batching,
           instances,
           timeoutMs: spec.timeoutSeconds * 1000,
           signal,
@@ -101,14 +110,14 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     return results;
   }
 
-  const worker = new Worker(inferenceQueue(model), process, {
+  const worker = new Worker(inferenceQueue(model, version), process, {
     ...WORKER_OPTIONS,
     connection: deps.redis,
     prefix: deps.prefix,
-    concurrency: 2 * maxBatchSize,
+    concurrency: TICKETS_AT_ONCE,
   });
   worker.on('error', (error) => deps.onError('queue', error));
-  worker.on('failed', (_, error) => deps.onError('job handed back', error));
+  worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
   return { close: () => worker.close() };
 }

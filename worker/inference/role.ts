@@ -1,5 +1,5 @@
 /**
- * The inference role: one executor for the device, one batcher before it, one consumer for each model it serves.
+ * The inference role: one executor for the device, one batcher before it, one consumer for each version it serves.
  *
  * A version serves only after the child has verified, loaded and warmed it up; one that fails is reported and left out,
  * the others go on.
@@ -80,15 +80,14 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
     ({ manifest }) => served.length === 0 || served.includes(manifest.name),
   );
   const ready = await loadVersions(bundled, executor, models, log);
-  const consumers: Consumer[] = [...ready].map(([model, versions]) =>
+  const consumers: Consumer[] = ready.map((manifest) =>
     startConsumer({
       ...deps,
-      model,
-      versions,
+      manifest,
       batcher,
       backend: () => executor.backend.name,
       prefix: config.SLUICE_KEY_PREFIX,
-      onSettled: (name, status) => metrics.jobs.inc({ model: name, status }),
+      onSettled: (status) => metrics.jobs.inc({ model: manifest.name, status }),
     }),
   );
   return {
@@ -99,14 +98,14 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   };
 }
 
-/** Model -> version -> manifest of those that are ready. */
+/** Those that are ready. */
 async function loadVersions(
   bundled: readonly BundledVersion[],
   executor: Executor,
   models: Models,
   log: Logger,
-): Promise<Map<string, Map<number, Manifest>>> {
-  const ready = new Map<string, Map<number, Manifest>>();
+): Promise<Manifest[]> {
+  const ready: Manifest[] = [];
   for (const version of bundled) {
     const { manifest, path } = version;
     await models.register(version);
@@ -117,8 +116,7 @@ async function loadVersions(
         backend: executor.backend.name,
         metrics: { ...report },
       });
-      const versions = ready.get(manifest.name) ?? new Map<number, Manifest>();
-      ready.set(manifest.name, versions.set(manifest.version, manifest));
+      ready.push(manifest);
       log.info({ model: manifest.name, version: manifest.version, ...report }, 'version ready');
     } catch (error) {
       await models.report(manifest.name, manifest.version, 'failed', { error: messageOf(error) });

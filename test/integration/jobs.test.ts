@@ -1,0 +1,290 @@
+/**
+ * The life of a record in Redis: tickets, starts, fencing, and who wins when two end one job.
+ */
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import type { SluiceError } from '../../shared/base/errors.js';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis, type Redis } from '../../shared/base/redis.js';
+import type { JobSpec, Priority } from '../../shared/contract/job.js';
+import { createAgenda } from '../../shared/core/agenda.js';
+import { createJobs, type Jobs, type Started } from '../../shared/core/jobs.js';
+import { createKeys, type Keys } from '../../shared/core/keys.js';
+import { TICKET_LOST_MS } from '../../shared/core/scripts.js';
+
+const LIMITS = { maxQueuedPerTenant: 1000, maxQueuedPerModel: 1000, retentionSeconds: 60 };
+const SHARE = { maxInstances: 4, maxBytes: 1000 };
+const END = { error: null, usageMs: 1, timings: null };
+const OUTPUT = Buffer.from('out');
+
+let redis: Redis;
+let keys: Keys;
+let jobs: Jobs;
+/** Tickets as the transport got them. */
+let tickets: string[];
+let errors: unknown[];
+let transportFails: boolean;
+let nowMs = 1_800_000_000_000;
+
+beforeEach(async () => {
+  redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
+  keys = createKeys(`{jobs-${newId('req', 0).slice(-10)}}`);
+  tickets = [];
+  errors = [];
+  transportFails = false;
+  const transport = {
+    add: async (_: string, __: number, ticket: string) => {
+      if (transportFails) throw new Error('cut');
+      tickets.push(ticket);
+    },
+  };
+  jobs = createJobs({
+    redis,
+    keys,
+    transport,
+    limits: LIMITS,
+    onError: (_, error) => void errors.push(error),
+  });
+});
+
+afterEach(async () => {
+  const left = await redis.keys(`${keys.outbox.replace(/:outbox$/, '')}*`);
+  if (left.length > 0) await redis.unlink(left);
+  redis.disconnect();
+});
+
+async function submit(
+  traits: Partial<JobSpec> & { ttlSeconds?: number; input?: Buffer } = {},
+): Promise<string> {
+  const { ttlSeconds = 60, input = Buffer.from('in'), ...rest } = traits;
+  const spec: JobSpec = {
+    id: newId('job', nowMs++),
+    tenant: 'acme',
+    model: 'm',
+    version: 1,
+    alias: null,
+    priority: 'standard' as Priority,
+    instances: 1,
+    timeoutSeconds: 60,
+    allowPartial: false,
+    metadata: {},
+    webhook: { url: 'https://example.com/' },
+    retryOf: null,
+    ...rest,
+  };
+  await jobs.submit({ spec, ttlSeconds, input });
+  return spec.id;
+}
+
+const submitMany = async (count: number, traits = {}) => {
+  const ids: string[] = [];
+  for (let i = 0; i < count; i++) ids.push(await submit(traits));
+  return ids;
+};
+const start = (ticket: string, share = SHARE) => jobs.start('m', 1, ticket, share);
+const settle = (started: readonly Started[], output: Buffer | null = OUTPUT) =>
+  jobs.settle(
+    'm',
+    1,
+    started.map((job) => ({ job, end: END, output })),
+  );
+const idsOf = (started: readonly Started[]) => started.map(({ spec }) => spec.id);
+const statusOf = async (id: string) => (await jobs.get('acme', id))?.status;
+const eventsOf = async (id: string) =>
+  (await redis.xrange(keys.outbox, '-', '+')).filter(([, fields]) => fields.includes(id)).length;
+/** As if the ticket that is out had been given out long ago. */
+const ageTicket = () => redis.hincrby(keys.tickets('m', 1), 'outSince', -TICKET_LOST_MS);
+
+describe('a ticket', () => {
+  test('is given out for the first job that waits and not for those after it', async () => {
+    await submitMany(5);
+    expect(tickets).toEqual(['t1']);
+  });
+
+  test('takes what fits, and whoever takes it gives out the next while jobs wait', async () => {
+    const ids = await submitMany(6);
+    expect(idsOf(await start('t1'))).toEqual(ids.slice(0, 4));
+    expect(tickets).toEqual(['t1', 't2']);
+    expect(idsOf(await start('t2'))).toEqual(ids.slice(4));
+    expect(tickets).toEqual(['t1', 't2']);
+    await submit();
+    expect(tickets).toEqual(['t1', 't2', 't3']);
+  });
+
+  test('takes no more bytes than its share, but always one job', async () => {
+    const input = Buffer.alloc(600);
+    const [first, second] = await submitMany(2, { input });
+    expect(idsOf(await start('t1'))).toEqual([first]);
+    expect(idsOf(await start('t2', { maxInstances: 4, maxBytes: 10 }))).toEqual([second]);
+  });
+
+  test('takes a job that is larger than a batch, alone', async () => {
+    const [large] = await submitMany(2, { instances: 9 });
+    expect(idsOf(await start('t1'))).toEqual([large]);
+  });
+
+  test('leaves jobs of other versions alone', async () => {
+    const other = await submit({ version: 2 });
+    expect(await start('t1')).toEqual([]);
+    expect(idsOf(await jobs.start('m', 2, 't1', SHARE))).toEqual([other]);
+  });
+
+  test('that was lost is replaced by the next submit, start or look of upkeep', async () => {
+    transportFails = true;
+    const [first] = await submitMany(2);
+    expect(errors).toHaveLength(1);
+    transportFails = false;
+    await jobs.recall('m', 1);
+    expect(tickets).toEqual([]); // not yet taken for lost
+    await ageTicket();
+    await jobs.recall('m', 1);
+    expect(tickets).toEqual(['t2']);
+    await ageTicket();
+    await submit();
+    expect(tickets).toEqual(['t2', 't3']);
+    await ageTicket();
+    expect(idsOf(await start('t2', { ...SHARE, maxInstances: 1 }))).toEqual([first]);
+    expect(tickets).toEqual(['t2', 't3', 't4']);
+  });
+
+  test('is looked for by upkeep when a queued job is due', async () => {
+    transportFails = true;
+    const id = await submit();
+    transportFails = false;
+    await ageTicket();
+    await redis.zadd(keys.agenda, 0, id);
+    const agenda = createAgenda({ redis, keys, jobs, transport: { add: async () => undefined } });
+    expect(await agenda.tend()).toMatchObject({ looked: 1 });
+    expect(tickets).toEqual(['t2']);
+    expect(Number(await redis.zscore(keys.agenda, id))).toBeGreaterThan(nowMs - 1e12);
+  });
+
+  test('that turns up twice finds nothing the second time', async () => {
+    await submit();
+    const started = await start('t1');
+    await settle(started);
+    expect(await start('t1')).toEqual([]);
+    expect(await start('t99')).toEqual([]);
+  });
+});
+
+describe('a start', () => {
+  test('counts an attempt and takes the job off the queue', async () => {
+    const id = await submit();
+    await start('t1');
+    expect(await jobs.get('acme', id)).toMatchObject({ status: 'running', attempts: 1, ticket: 't1' });
+    expect(await redis.hgetall(keys.queued)).toEqual({ 'tenant:acme': '0', 'model:m': '0' });
+    expect(await redis.zcard(keys.waiting('m', 1))).toBe(0);
+  });
+
+  test('under a ticket that comes again takes over what was left running, without a further attempt', async () => {
+    const id = await submit();
+    const [old] = await start('t1');
+    const [late] = await submitMany(1);
+    const again = await start('t1');
+    expect(idsOf(again)).toEqual([id, late]);
+    expect(await jobs.get('acme', id)).toMatchObject({ status: 'running', attempts: 1 });
+    expect(await settle([old as Started])).toEqual([false]);
+    expect(await settle(again)).toEqual([true, true]);
+    expect(await eventsOf(id)).toBe(1);
+  });
+
+  test('the old hand does not drop what the new one holds', async () => {
+    await submit();
+    const old = await start('t1');
+    await start('t1');
+    await settle(old);
+    const third = await start('t1');
+    expect(third).toHaveLength(1);
+    expect(await settle(third)).toEqual([true]);
+    expect(await redis.exists(keys.taken('m', 1, 't1'))).toBe(0);
+  });
+
+  test('ends a job that was started ten times', async () => {
+    const id = await submit();
+    for (let i = 0; i < 10; i++) expect(await start('t1')).toHaveLength(1);
+    expect(await start('t1')).toEqual([]);
+    const record = await jobs.get('acme', id);
+    expect(record).toMatchObject({
+      status: 'failed',
+      attempts: 1,
+      end: { error: { code: 'execution_lost' } },
+    });
+    expect(await eventsOf(id)).toBe(1);
+  });
+
+  test('expires what is past its deadline instead of taking it', async () => {
+    const late = await submit();
+    await redis.hset(keys.job(late), 'expiresAt', 1);
+    const id = await submit();
+    expect(idsOf(await start('t1'))).toEqual([id]);
+    expect(await statusOf(late)).toBe('expired');
+    expect(await eventsOf(late)).toBe(1);
+    expect(await redis.hget(keys.queued, 'model:m')).toBe('0');
+  });
+
+  test('follows priority, then time', async () => {
+    const bulk = await submit({ priority: 'bulk' });
+    const [first, second] = await submitMany(2);
+    const urgent = await submit({ priority: 'interactive' });
+    expect(idsOf(await start('t1'))).toEqual([urgent, first, second, bulk]);
+  });
+});
+
+describe('an end', () => {
+  test('is one, whoever comes first: 1,000 races of a worker and a canceller', async () => {
+    const ids = await submitMany(1000);
+    const share = { maxInstances: 1000, maxBytes: 1e9 };
+    const started = await start('t1', share);
+    expect(started).toHaveLength(1000);
+    const outcomes = await Promise.all(
+      started.map(async (job, i) => {
+        // A cancel takes two round trips; the result comes none to three after its beginning.
+        const late = async () => {
+          for (let trips = (i * 7919) % 4; trips > 0; trips--) await redis.ping();
+          const [settled] = await settle([job]);
+          return settled;
+        };
+        const canceled = jobs.cancel('acme', job.spec.id).then(
+          () => true,
+          (error: SluiceError) => (error.code === 'job_finished' ? false : Promise.reject(error)),
+        );
+        return Promise.all([late(), canceled]);
+      }),
+    );
+    const wins = outcomes.filter(([settled]) => settled).length;
+    expect(wins).toBeGreaterThan(100);
+    expect(wins).toBeLessThan(900);
+    for (const [i, [settled, canceled]] of outcomes.entries()) {
+      expect([settled, canceled].filter(Boolean)).toHaveLength(1);
+      expect(await statusOf(ids[i] as string)).toBe(settled ? 'succeeded' : 'canceled');
+    }
+    expect(await redis.xlen(keys.outbox)).toBe(1000);
+  });
+
+  test('never changes: not by a result, a cancel or a deadline', async () => {
+    const id = await submit();
+    const started = await start('t1');
+    expect(await settle(started)).toEqual([true]);
+    expect(await settle(started, null)).toEqual([false]);
+    await expect(jobs.cancel('acme', id)).rejects.toMatchObject({ code: 'job_finished' });
+    const record = await jobs.get('acme', id);
+    if (record) await jobs.expire(record);
+    expect(await statusOf(id)).toBe('succeeded');
+    expect(await eventsOf(id)).toBe(1);
+  });
+
+  test('of many at once is told for each', async () => {
+    const ids = await submitMany(3);
+    const started = await start('t1');
+    await jobs.cancel('acme', ids[1] as string);
+    expect(await settle(started)).toEqual([true, false, true]);
+    expect(await redis.exists(keys.taken('m', 1, 't1'))).toBe(0);
+  });
+
+  test('by a cancel makes room in the queue at once', async () => {
+    const [id] = await submitMany(2);
+    await jobs.cancel('acme', id as string);
+    expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
+    expect(await start('t1')).toHaveLength(1);
+  });
+});
