@@ -35,7 +35,10 @@ await run('api', async ({ config, log, defer, draining }) => {
   defer('listener', () => listener.disconnect());
 
   const keys = createKeys(config.SLUICE_KEY_PREFIX);
-  const transport = openInferenceQueues(redis, config.SLUICE_KEY_PREFIX, onRedisError);
+  // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
+  const queueRedis = await openRedis(redisUrl(config), 'request', onRedisError);
+  defer('queue redis', () => queueRedis.disconnect());
+  const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   const limits = {
     maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
     maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,

@@ -9,15 +9,17 @@ import { SluiceError } from '../shared/base/errors.js';
 import type { Redis } from '../shared/base/redis.js';
 
 export interface Wait {
-  /** Resolves true when the job may have ended, false when time is up, the caller is gone or the process drains. */
+  /** Resolves true when the job may have ended, false when time is up, somebody gave up or the process drains. */
   woken(): Promise<boolean>;
+  /** For a caller that is gone. */
+  giveUp(): void;
   /** Must be called in the end. */
   release(): void;
 }
 
 export interface Waits {
   /** Watches `id` from now on, for `timeoutMs`; throws `too_many_waits` when the tenant holds its share. */
-  hold(tenant: string, id: string, timeoutMs: number, gone: AbortSignal): Wait;
+  hold(tenant: string, id: string, timeoutMs: number): Wait;
   /** Lets every held request go. */
   close(): void;
   readonly held: number;
@@ -58,15 +60,13 @@ export async function createWaits({ redis, channel, clock, maxPerTenant }: Waits
     held.wake?.(false);
   };
 
-  function hold(tenant: string, id: string, timeoutMs: number, gone: AbortSignal): Wait {
+  function hold(tenant: string, id: string, timeoutMs: number): Wait {
     const count = byTenant.get(tenant) ?? 0;
     if (count >= maxPerTenant) throw new SluiceError('too_many_waits', undefined, { retryAfterSeconds: 1 });
     byTenant.set(tenant, count + 1);
-    const held: Held = { pending: false, wake: null, over: gone.aborted };
+    const held: Held = { pending: false, wake: null, over: false };
     byJob.set(id, (byJob.get(id) ?? new Set()).add(held));
     const cancelTimer = clock.after(timeoutMs, () => giveUp(held));
-    const onGone = () => giveUp(held);
-    gone.addEventListener('abort', onGone, { once: true });
 
     return {
       woken() {
@@ -83,9 +83,9 @@ export async function createWaits({ redis, channel, clock, maxPerTenant }: Waits
           };
         });
       },
+      giveUp: () => giveUp(held),
       release() {
         cancelTimer();
-        gone.removeEventListener('abort', onGone);
         const helds = byJob.get(id);
         if (helds?.delete(held) && helds.size === 0) byJob.delete(id);
         const left = (byTenant.get(tenant) ?? 1) - 1;

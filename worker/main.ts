@@ -26,7 +26,10 @@ await run('worker', async ({ defer, config, log }) => {
     log.warn({ fault }, 'unsafe redis');
 
   const keys = createKeys(config.SLUICE_KEY_PREFIX);
-  const transport = openInferenceQueues(redis, config.SLUICE_KEY_PREFIX, onRedisError);
+  // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
+  const queueRedis = await openRedis(redisUrl(config), 'work', onRedisError);
+  defer('queue redis', () => queueRedis.disconnect());
+  const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('queues', () => transport.close());
   const limits = {
     maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
@@ -54,7 +57,17 @@ await run('worker', async ({ defer, config, log }) => {
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
       const child = new URL('./inference/child.js', import.meta.url);
-      return startInference({ config, child, redis, jobs, models, clock, log, registry, onError });
+      return startInference({
+        config,
+        child,
+        redis: queueRedis,
+        jobs,
+        models,
+        clock,
+        log,
+        registry,
+        onError,
+      });
     },
   };
 

@@ -103,7 +103,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const job = await toJob(guardSubmit(body.value), tenant);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
-    const wait = waitMs > 0 ? waits.hold(tenant, job.spec.id, waitMs, goneOf(ctx)) : null;
+    const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;
     try {
       const { record, replayed } = await jobs.submit(job, idempotency);
       if (replayed) ctx.set('Idempotent-Replayed', 'true');
@@ -126,7 +126,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     early: Wait | null,
     waitMs: number,
   ): Promise<JobView> {
-    const wait = early ?? waits.hold(tenant, id, waitMs, goneOf(ctx));
+    const wait = early ?? holdFor(ctx, tenant, id, waitMs);
     try {
       let mayHaveEnded = early ? await wait.woken() : true;
       for (;;) {
@@ -137,6 +137,13 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     } finally {
       if (!early) wait.release();
     }
+  }
+
+  /** A wait that ends when the caller hangs up. */
+  function holdFor(ctx: Context, tenant: string, id: string, waitMs: number): Wait {
+    const wait = waits.hold(tenant, id, waitMs);
+    ctx.res.once('close', wait.giveUp);
+    return wait;
   }
 
   async function read(tenant: string, id: string): Promise<JobView> {
@@ -199,13 +206,4 @@ function idempotencyOf(ctx: Context, body: JsonBody): Idempotency | undefined {
     );
   }
   return { route: 'jobs', key, fingerprint: body.fingerprint() };
-}
-
-/** Aborts when the caller hangs up. */
-function goneOf(ctx: Context): AbortSignal {
-  const gone = new AbortController();
-  ctx.res.once('close', () => {
-    if (!ctx.res.writableFinished) gone.abort();
-  });
-  return gone.signal;
 }

@@ -15,7 +15,7 @@ import { ensureApiKey } from './api-key.js';
 import { findRedisProgram } from './find-redis.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
 import { beginLog } from './logs.js';
-import { start } from './process.js';
+import { NODE_FLAGS, start } from './process.js';
 import { REDIS_STOP_MS, startRedis } from './redis.js';
 import { type Supervised, supervise } from './supervisor.js';
 
@@ -134,7 +134,7 @@ function keepRunning(
     log.mark();
     return start({
       command: process.execPath,
-      args: [entry],
+      args: [...NODE_FLAGS, entry],
       environment,
       logFile: log.path,
       pidFile: join(dataDir, 'run', `${name}.pid`),

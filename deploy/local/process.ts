@@ -11,6 +11,9 @@ import { dirname } from 'node:path';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { inheritedEnvironment } from '../../shared/base/config.js';
 
+/** Megabytes for young objects: requests and tensors die young, and with the default many are copied before they do. */
+export const NODE_FLAGS = ['--max-semi-space-size=32'] as const;
+
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { lastLines } from '../../deploy/local/command.js';
-import { type Exit, end, type Running, start } from '../../deploy/local/process.js';
+import { type Exit, end, NODE_FLAGS, type Running, start } from '../../deploy/local/process.js';
 import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/redis.js';
 import type { RedisProgram } from '../../deploy/local/redis-program.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
@@ -60,8 +60,8 @@ export async function startSluice(site: Site): Promise<System> {
     SLUICE_METRICS_PORT: '0',
     SLUICE_KEY_PREFIX: '{bench}',
   };
-  const api = startProgram(site, 'api', 'api/main.js', environment);
-  const worker = startProgram(site, 'worker', 'worker/main.js', environment);
+  const api = startProgram(site, 'api', 'api/main.js', environment, NODE_FLAGS);
+  const worker = startProgram(site, 'worker', 'worker/main.js', environment, NODE_FLAGS);
   const origin = `http://127.0.0.1:${port}`;
   const authorization = { authorization: `Bearer ${apiKey}` };
   await until(site, [api, worker], async () => {
@@ -95,10 +95,16 @@ interface Program {
   exit?: Exit;
 }
 
-function startProgram(site: Site, name: string, entry: string, environment: Record<string, string>): Program {
+function startProgram(
+  site: Site,
+  name: string,
+  entry: string,
+  environment: Record<string, string>,
+  flags: readonly string[] = [],
+): Program {
   const logFile = join(site.folder, `${name}.log`);
   const pidFile = join(site.folder, `${name}.pid`);
-  const args = [join(DIST, entry)];
+  const args = [...flags, join(DIST, entry)];
   const running = start({ command: process.execPath, args, environment, logFile, pidFile });
   const program: Program = { name, running, logFile };
   void running.exited.then((exit) => {

@@ -26,6 +26,7 @@ export interface InferenceDeps {
   config: Config;
   /** Entry point of the child. */
   child: URL;
+  /** For BullMQ. */
   redis: Redis;
   jobs: Jobs;
   models: Models;
