@@ -9,9 +9,11 @@ import type { Config } from '../shared/base/config.js';
 import type { Redis } from '../shared/base/redis.js';
 import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
+import type { Backlog } from '../shared/core/backlog.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
+import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
@@ -19,17 +21,21 @@ import { docRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
+import { queueRoutes } from './routes/queues.js';
 import { webhookRoutes } from './routes/webhooks.js';
 import type { Waits } from './waits.js';
+import type { Watermark } from './watermark.js';
 
 export interface AppDeps {
   config: Config;
   redis: Redis;
   access: Access;
   jobs: Jobs;
+  backlog: Backlog;
   models: Models;
   webhooks: Webhooks;
   waits: Waits;
+  watermark: Watermark;
   clock: Clock;
   log: Logger;
   registry: Registry;
@@ -37,9 +43,11 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, models, webhooks, waits, clock, log, registry, draining } = deps;
+  const { config, redis, jobs, backlog, models, webhooks, waits, watermark, clock, log, registry, draining } =
+    deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
+  const audit = createAudit(log);
   const submitted = new Counter({
     name: 'sluice_jobs_submitted_total',
     help: 'Jobs accepted.',
@@ -58,9 +66,12 @@ export function createApp(deps: AppDeps): Koa {
   const routers = [
     jobRoutes({
       jobs,
+      backlog,
       models,
       waits,
+      watermark,
       auth,
+      audit,
       clock,
       bodyLimits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
       maxInstances: config.SLUICE_MAX_INSTANCES,
@@ -68,6 +79,7 @@ export function createApp(deps: AppDeps): Koa {
       checkWebhookUrl: webhooks.checkUrl,
       submitted,
     }),
+    queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
     healthRoutes({ redis, clock, draining }),

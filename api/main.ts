@@ -10,14 +10,16 @@ import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
+import { createCore } from '../shared/core/core.js';
 import { readModelFolder } from '../shared/core/folder.js';
-import { createJobs } from '../shared/core/jobs.js';
 import { createKeys } from '../shared/core/keys.js';
+import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { createWebhooks } from '../shared/core/webhooks.js';
 import { openInferenceQueues } from '../shared/queue/queues.js';
 import { createApp } from './app.js';
 import { createWaits } from './waits.js';
+import { watchMemory } from './watermark.js';
 
 const METRICS_PORT = 9090;
 
@@ -39,12 +41,8 @@ await run('api', async ({ config, log, defer, draining }) => {
   const queueRedis = await openRedis(redisUrl(config), 'request', onRedisError);
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
-  const limits = {
-    maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
-    maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
-    retentionSeconds: config.SLUICE_RETENTION_SECONDS,
-  };
-  const jobs = createJobs({ redis, keys, transport, limits, onError });
+  const limits = jobLimitsOf(config);
+  const { jobs, backlog } = createCore({ redis, keys, transport, limits, onError });
   const models = createModels({ redis, keys, clock });
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
@@ -56,6 +54,9 @@ await run('api', async ({ config, log, defer, draining }) => {
     maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT,
   });
 
+  const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
+  defer('watermark', () => watermark.close());
+
   if (config.SLUICE_BOOTSTRAP_KEY) await access.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
   for (const version of await readModelFolder(config.SLUICE_MODELS_DIR)) await models.register(version);
 
@@ -64,9 +65,11 @@ await run('api', async ({ config, log, defer, draining }) => {
     redis,
     access,
     jobs,
+    backlog,
     models,
     webhooks,
     waits,
+    watermark,
     clock,
     log,
     registry,

@@ -93,6 +93,16 @@ export const jobSchema = {
     deletedAfter: NULLABLE_TIME,
     priority: { enum: PRIORITIES },
     attempts: { type: 'integer' },
+    history: {
+      type: 'array',
+      description: 'Attempts that failed and were followed by another.',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['attempt', 'startedAt', 'finishedAt', 'error'],
+        properties: { attempt: { type: 'integer' }, startedAt: TIME, finishedAt: TIME, error: errorSchema },
+      },
+    },
     queuePosition: { type: ['integer', 'null'] },
     estimatedStartAt: NULLABLE_TIME,
     predictions: { type: ['array', 'null'], items: {} },
@@ -115,6 +125,16 @@ const PROBLEM = {
 };
 const JOB = json('The job.', ref('Job'));
 const ID = { name: 'id', in: 'path', required: true, schema: { type: 'string' } };
+const IDEMPOTENCY_KEY = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  schema: { type: 'string', maxLength: 255 },
+};
+const LIST_QUERY = ['status', 'model', 'from', 'to', 'limit', 'cursor'].map((name) => ({
+  name,
+  in: 'query',
+  schema: { type: 'string' },
+}));
 const WAIT = {
   name: 'wait',
   in: 'query',
@@ -143,20 +163,12 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
     paths: {
       '/v1/jobs': {
         post: operation('submitJob', 'Submit a job', {
-          parameters: [
-            PREFER,
-            WAIT,
-            { name: 'Idempotency-Key', in: 'header', schema: { type: 'string', maxLength: 255 } },
-          ],
+          parameters: [PREFER, WAIT, IDEMPOTENCY_KEY],
           requestBody: { required: true, content: { 'application/json': { schema: ref('Submit') } } },
           responses: { 200: JOB, 202: JOB },
         }),
         get: operation('listJobs', "List the tenant's jobs, newest first", {
-          parameters: ['status', 'model', 'from', 'to', 'limit', 'cursor'].map((name) => ({
-            name,
-            in: 'query',
-            schema: { type: 'string' },
-          })),
+          parameters: LIST_QUERY,
           responses: { 200: json('A page.', page(ref('Job'))) },
         }),
       },
@@ -164,6 +176,43 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         get: operation('getJob', 'Look at a job, or wait for its end', {
           parameters: [ID, WAIT, PREFER],
           responses: { 200: JOB, 304: { description: 'Unchanged.' } },
+        }),
+        delete: operation('eraseJob', 'Erase a job that is not running, with its input and output', {
+          parameters: [ID],
+          responses: { 204: { description: 'It is gone.' } },
+        }),
+      },
+      '/v1/jobs/{id}/retry': {
+        post: operation('retryJob', 'Submit the input of a job that has ended again', {
+          parameters: [ID, IDEMPOTENCY_KEY],
+          responses: { 202: JOB },
+        }),
+      },
+      '/v1/jobs/retry': {
+        post: operation(
+          'retryJobs',
+          'Submit the inputs of all jobs of a filter again (failed ones unless told)',
+          {
+            parameters: LIST_QUERY,
+            responses: { 200: json('What became of each.', { type: 'object' }) },
+          },
+        ),
+      },
+      '/v1/queues': {
+        get: operation('listQueues', 'What waits, by model', {
+          responses: { 200: json('All queues.', page({ type: 'object' })) },
+        }),
+      },
+      '/v1/queues/{model}/pause': {
+        post: operation('pauseQueue', 'Start no more jobs of a model', {
+          parameters: [{ ...ID, name: 'model' }],
+          responses: { 200: json('The queue.', { type: 'object' }) },
+        }),
+      },
+      '/v1/queues/{model}/resume': {
+        post: operation('resumeQueue', 'Start jobs of a model again', {
+          parameters: [{ ...ID, name: 'model' }],
+          responses: { 200: json('The queue.', { type: 'object' }) },
         }),
       },
       '/v1/jobs/{id}/cancel': {

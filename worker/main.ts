@@ -8,9 +8,9 @@ import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/
 import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { VERSION } from '../shared/base/version.js';
-import { createAgenda } from '../shared/core/agenda.js';
-import { createJobs } from '../shared/core/jobs.js';
+import { createCore } from '../shared/core/core.js';
 import { createKeys } from '../shared/core/keys.js';
+import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { openInferenceQueues } from '../shared/queue/queues.js';
 
@@ -31,12 +31,8 @@ await run('worker', async ({ defer, config, log }) => {
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('queues', () => transport.close());
-  const limits = {
-    maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
-    maxQueuedPerModel: config.SLUICE_MAX_QUEUED_PER_MODEL,
-    retentionSeconds: config.SLUICE_RETENTION_SECONDS,
-  };
-  const jobs = createJobs({ redis, keys, transport, limits, onError });
+  const limits = jobLimitsOf(config);
+  const { agenda, executions } = createCore({ redis, keys, transport, limits, onError });
   const models = createModels({ redis, keys, clock });
 
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
@@ -52,16 +48,21 @@ await run('worker', async ({ defer, config, log }) => {
         help: 'Jobs ended by their deadline.',
         registers: [registry],
       });
-      return startUpkeep({ agenda: createAgenda({ redis, keys, jobs, transport }), clock, expired, onError });
+      return startUpkeep({ agenda, clock, expired, onError });
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
+      const { listenForStops } = await import('./inference/stops.js');
+      const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+      defer('listener', () => listener.disconnect());
+      const stops = await listenForStops(listener, keys.stopped);
       const child = new URL('./inference/child.js', import.meta.url);
       return startInference({
         config,
         child,
         redis: queueRedis,
-        jobs,
+        executions,
+        stops,
         models,
         clock,
         log,

@@ -48,7 +48,8 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   415: 'unsupported_media_type',
 };
 
-function toSluiceError(thrown: unknown): SluiceError {
+/** What to answer to whatever was thrown. */
+export function toSluiceError(thrown: unknown): SluiceError {
   if (thrown instanceof SluiceError) return thrown;
   if (isRedisFailure(thrown))
     return new SluiceError('unavailable', undefined, { retryAfterSeconds: 1, cause: thrown });

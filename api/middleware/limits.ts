@@ -20,9 +20,9 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
   return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
 }
 
-export function parseListQuery(ctx: Context): ListFilter {
+export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFilter {
   const faults: Fault[] = [];
-  const status = one(ctx.query.status);
+  const status = one(ctx.query.status) ?? defaultStatus;
   if (status !== undefined && !isStatus(status))
     faults.push({ path: '?status', message: `must be one of ${JOB_STATUSES.join(', ')}` });
   const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);

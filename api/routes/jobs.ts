@@ -1,5 +1,5 @@
 /**
- * Routes of jobs: submit, look, wait, list, cancel.
+ * Routes of jobs: submit, look, wait, list, cancel, retry, erase.
  */
 import { createHash } from 'node:crypto';
 import Router from '@koa/router';
@@ -22,18 +22,25 @@ import {
 import { presentPredictions } from '../../shared/contract/prediction.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { packInstances } from '../../shared/contract/tensor.js';
-import type { Idempotency, Jobs, NewJob } from '../../shared/core/jobs.js';
+import type { Backlog } from '../../shared/core/backlog.js';
+import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
 import type { Models, Resolved } from '../../shared/core/models.js';
+import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
-import { type BodyLimits, type JsonBody, readJson } from '../middleware/input.js';
+import { toSluiceError } from '../middleware/errors.js';
+import { type BodyLimits, readJson } from '../middleware/input.js';
 import { parseListQuery, waitMsOf } from '../middleware/limits.js';
 import type { Wait, Waits } from '../waits.js';
+import type { Watermark } from '../watermark.js';
 
 export interface JobRoutesDeps {
   jobs: Jobs;
+  backlog: Backlog;
   models: Models;
   waits: Waits;
+  watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
+  audit: Audit;
   clock: Clock;
   bodyLimits: BodyLimits;
   maxInstances: number;
@@ -49,7 +56,7 @@ const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { jobs, models, waits, auth, clock } = deps;
+  const { jobs, backlog, models, waits, watermark, auth, audit, clock } = deps;
   const encoders = new Map<string, InputEncoder>();
 
   /** One encoder a version, made when it is first used. */
@@ -98,8 +105,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
+    watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
-    const idempotency = idempotencyOf(ctx, body);
+    const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
     const job = await toJob(guardSubmit(body.value), tenant);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
@@ -153,7 +161,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   }
 
   async function viewOf(record: JobRecord, output: Buffer | null = null): Promise<JobView> {
-    return presentJob(record, output ? presentPredictions(output) : null, await jobs.queuePosition(record));
+    return presentJob(record, output ? presentPredictions(output) : null, await backlog.placeOf(record));
   }
 
   function answer(ctx: Context, view: JobView, status: number): void {
@@ -189,14 +197,78 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.body = presentJob(await jobs.cancel(principalOf(ctx).tenant, id));
   }
 
+  /** A new job of the same version, with what the old one was given. */
+  async function again(tenant: string, id: string, idempotency?: Idempotency): Promise<Submitted> {
+    watermark.check();
+    const { record, input } = await jobs.endedInput(tenant, id);
+    const { model, version } = record.spec;
+    const resolved = await models.resolve(`${model}@${version}`);
+    if (resolved.version.state === 'failed')
+      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
+    const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
+    const submitted = await jobs.submit({ spec, ttlSeconds, input }, idempotency);
+    if (!submitted.replayed) deps.submitted.inc({ model });
+    return submitted;
+  }
+
+  async function retry(ctx: Context & { params: { id: string } }): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { id } = ctx.params;
+    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
+    const { record, replayed } = await again(
+      tenant,
+      id,
+      idempotencyOf(ctx, 'retry', () => id),
+    );
+    if (replayed) ctx.set('Idempotent-Replayed', 'true');
+    else audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
+    ctx.set('Location', `/v1/jobs/${record.spec.id}`);
+    answer(ctx, await viewOf(record), 202);
+  }
+
+  async function retryMany(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { records, nextCursor } = await jobs.list(tenant, parseListQuery(ctx, 'failed'));
+    const results = [];
+    for (const { spec, status } of records) {
+      if (!isTerminal(status)) continue;
+      try {
+        const { record } = await again(tenant, spec.id);
+        audit(ctx, 'job.retry', { job: spec.id, newJob: record.spec.id });
+        results.push({ id: spec.id, status: 202, job: presentJob(record) });
+      } catch (error) {
+        const problem = toSluiceError(error);
+        results.push({
+          id: spec.id,
+          status: problem.status,
+          error: { code: problem.code, message: problem.message },
+        });
+      }
+    }
+    ctx.body = { results, nextCursor };
+  }
+
+  async function erase(ctx: Context & { params: { id: string } }): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { id } = ctx.params;
+    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
+    await jobs.erase(tenant, id);
+    audit(ctx, 'job.erase', { job: id });
+    ctx.status = 204;
+  }
+
   return new Router()
     .post('/v1/jobs', auth('jobs:write'), submit)
+    .post('/v1/jobs/retry', auth('admin'), retryMany)
     .get('/v1/jobs', auth('jobs:read'), list)
     .get('/v1/jobs/:id', auth('jobs:read'), show)
-    .post('/v1/jobs/:id/cancel', auth('jobs:write'), cancel);
+    .post('/v1/jobs/:id/cancel', auth('jobs:write'), cancel)
+    .post('/v1/jobs/:id/retry', auth('jobs:write'), retry)
+    .delete('/v1/jobs/:id', auth('jobs:write'), erase);
 }
 
-function idempotencyOf(ctx: Context, body: JsonBody): Idempotency | undefined {
+function idempotencyOf(ctx: Context, route: string, fingerprint: () => string): Idempotency | undefined {
   const key = ctx.get('idempotency-key');
   if (key === '') return undefined;
   if (!IDEMPOTENCY_KEY.test(key)) {
@@ -205,5 +277,5 @@ function idempotencyOf(ctx: Context, body: JsonBody): Idempotency | undefined {
       'Idempotency-Key must be 1 to 255 printable ASCII characters.',
     );
   }
-  return { route: 'jobs', key, fingerprint: body.fingerprint() };
+  return { route, key, fingerprint: fingerprint() };
 }

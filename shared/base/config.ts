@@ -151,6 +151,43 @@ export const VARIABLES = {
     default: 100_000,
     description: 'Most queued jobs of a model (503 beyond).',
   },
+  SLUICE_MAX_QUEUED_BYTES_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 2 * 1024 ** 3,
+    description: 'Most input of queued jobs of a tenant (429 beyond).',
+  },
+  SLUICE_MAX_QUEUED_BYTES_PER_MODEL: {
+    type: 'integer',
+    minimum: 1,
+    default: 8 * 1024 ** 3,
+    description: 'Most input of queued jobs of a model (503 beyond).',
+  },
+  SLUICE_TENANT_WEIGHTS: {
+    type: 'string',
+    default: '',
+    description: 'Shares of a busy queue: tenant=weight, comma-separated; 1 for others.',
+  },
+  SLUICE_AGING_SECONDS: {
+    type: 'integer',
+    minimum: 1,
+    default: 600,
+    description: 'A job that has waited so long goes before its priority.',
+  },
+  SLUICE_MAX_ATTEMPTS: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 10,
+    default: 3,
+    description: 'Executions of a job that fails for a reason that may go away.',
+  },
+  SLUICE_MEMORY_WATERMARK: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 100,
+    default: 75,
+    description: "Percent of Redis' maxmemory above which no job is taken.",
+  },
   SLUICE_RETENTION_SECONDS: {
     type: 'integer',
     minimum: 1,

@@ -32,6 +32,7 @@ export const ERRORS = {
   not_found: { status: 404, retryable: false, title: 'There is no such resource.' },
   model_not_found: { status: 404, retryable: false, title: 'There is no such model, version or alias.' },
   method_not_allowed: { status: 405, retryable: false, title: 'The resource does not answer this method.' },
+  job_not_finished: { status: 409, retryable: true, title: 'The job has not ended yet.' },
   job_finished: { status: 409, retryable: false, title: 'The job has already ended.' },
   model_failed: {
     status: 409,
@@ -60,6 +61,11 @@ export const ERRORS = {
     status: 503,
     retryable: true,
     title: 'The service cannot reach its store; the outcome of a submit is unknown.',
+  },
+  insufficient_storage: {
+    status: 503,
+    retryable: true,
+    title: 'The store is nearly full; no job is taken until it has room.',
   },
   shutting_down: { status: 503, retryable: true, title: 'This process is shutting down.' },
   // The execution of a job or of one of its instances

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 
-export const SCOPES = ['jobs:read', 'jobs:write', 'models:read', 'webhooks:read'] as const;
+export const SCOPES = ['jobs:read', 'jobs:write', 'models:read', 'webhooks:read', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export interface Principal {

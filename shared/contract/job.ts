@@ -112,6 +112,14 @@ export interface JobEnd {
   timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
 }
 
+/** Times in milliseconds since the Unix epoch. */
+export interface PastAttempt {
+  startedAt: number;
+  finishedAt: number;
+  attempt: number;
+  error: JobError;
+}
+
 /** The record without its input and output; times in milliseconds since the Unix epoch. */
 export interface JobRecord {
   spec: JobSpec;
@@ -124,6 +132,8 @@ export interface JobRecord {
   attempts: number;
   /** Under which it was taken; null before that. */
   ticket: string | null;
+  /** Attempts that failed and were followed by another. */
+  history: PastAttempt[];
   end: JobEnd | null;
 }
 
@@ -140,6 +150,8 @@ export interface JobView {
   deletedAfter: string | null;
   priority: Priority;
   attempts: number;
+  /** Attempts that failed and were followed by another. */
+  history: { attempt: number; startedAt: string; finishedAt: string; error: JobError }[];
   queuePosition: number | null;
   estimatedStartAt: string | null;
   predictions: unknown[] | null;
@@ -151,11 +163,19 @@ export interface JobView {
   links: { self: string; cancel: string };
 }
 
-/** The job as callers see it; `predictions` and `queuePosition` are looked up elsewhere. */
+/** Where a queued job stands. */
+export interface Place {
+  /** Jobs that start before it. */
+  position: number;
+  /** Milliseconds since the Unix epoch; null while no rate of starting is known. */
+  startsAt: number | null;
+}
+
+/** The job as callers see it; `predictions` and `place` are looked up elsewhere. */
 export function presentJob(
   record: JobRecord,
   predictions: unknown[] | null = null,
-  queuePosition: number | null = null,
+  place: Place | null = null,
 ): JobView {
   const { spec, end } = record;
   return {
@@ -171,8 +191,13 @@ export function presentJob(
     deletedAfter: timestampOrNull(record.deletedAfter),
     priority: spec.priority,
     attempts: record.attempts,
-    queuePosition,
-    estimatedStartAt: null,
+    history: record.history.map((past) => ({
+      ...past,
+      startedAt: toTimestamp(past.startedAt),
+      finishedAt: toTimestamp(past.finishedAt),
+    })),
+    queuePosition: place?.position ?? null,
+    estimatedStartAt: timestampOrNull(place?.startsAt ?? null),
     predictions,
     error: end?.error ?? null,
     metadata: spec.metadata,

@@ -1,24 +1,29 @@
 /**
  * The agenda: every record by the time at which it must be looked at next, and what is done then.
  *
- *   queued    its queue gets a ticket in case that was lost; at its deadline: expired
+ *   queued    put (back) in its queue when the pause after a failed attempt is over, and before its priority when it has
+ *             waited for long; its queue gets a ticket in case that was lost; at its deadline: expired
  *   running   its ticket is given to the transport again (which does nothing with one it holds), in case that lost it
  *   terminal  forgotten when its retention is over
  *
  * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
  */
-import type { Redis } from '../base/redis.js';
-import { isTerminal, type JobRecord } from '../contract/job.js';
-import type { Jobs, Transport } from './jobs.js';
+import { defineScript, type Redis } from '../base/redis.js';
+import { isTerminal, type JobRecord, PRIORITIES } from '../contract/job.js';
+import type { Jobs } from './jobs.js';
 import type { Keys } from './keys.js';
+import type { JobLimits } from './limits.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
-import { CHECK_MS } from './scripts.js';
+import { CHECK_MS, ENQUEUE } from './scripts.js';
+import type { Tickets, Transport } from './tickets.js';
 
 export interface AgendaDeps {
   redis: Redis;
   keys: Keys;
   jobs: Jobs;
+  tickets: Tickets;
   transport: Transport;
+  limits: JobLimits;
 }
 
 export interface Tended {
@@ -29,7 +34,9 @@ export interface Tended {
 
 const PAGE = 200;
 
-export function createAgenda({ redis, keys, jobs, transport }: AgendaDeps) {
+export function createAgenda({ redis, keys, jobs, tickets, transport, limits }: AgendaDeps) {
+  const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
+
   /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
   async function tend(): Promise<Tended> {
     const [seconds, micros] = await redis.time();
@@ -50,16 +57,30 @@ export function createAgenda({ redis, keys, jobs, transport }: AgendaDeps) {
       return 'forgotten';
     }
     if (isTerminal(record.status)) return forgetOrKeep(record, now);
-    const { model, version } = record.spec;
-    if (record.status === 'queued' && now >= record.expiresAt) {
-      await jobs.expire(record);
-      return 'expired';
-    }
-    if (record.status === 'queued') await jobs.recall(model, version);
-    else if (record.ticket) await transport.add(model, version, record.ticket);
-    const next = record.status === 'queued' ? Math.min(record.expiresAt, now + CHECK_MS) : now + CHECK_MS;
+    const next =
+      record.status === 'queued' ? await lookAtQueued(record, now) : await lookAtRunning(record, now);
+    if (next === null) return 'expired';
     await redis.zadd(keys.agenda, 'XX', next, id);
     return 'kept';
+  }
+
+  /** When to look again; null when it has expired. */
+  async function lookAtQueued(record: JobRecord, now: number): Promise<number | null> {
+    if (now >= record.expiresAt) {
+      await jobs.expire(record);
+      return null;
+    }
+    const { id, model, version, priority } = record.spec;
+    const agesAt = record.createdAt + limits.agingSeconds * 1000;
+    const rank = now >= agesAt ? 0 : PRIORITIES.indexOf(priority);
+    await enqueueScript([keys.job(id), keys.waiting(model, version), keys.queue(model, version)], [id, rank]);
+    await tickets.recall(model, version);
+    return Math.min(record.expiresAt, now + CHECK_MS, now >= agesAt ? Number.POSITIVE_INFINITY : agesAt);
+  }
+
+  async function lookAtRunning({ spec, ticket }: JobRecord, now: number): Promise<number> {
+    if (ticket) await transport.add(spec.model, spec.version, ticket);
+    return now + CHECK_MS;
   }
 
   async function forgetOrKeep({ spec, deletedAfter }: JobRecord, now: number): Promise<'forgotten' | 'kept'> {

@@ -10,8 +10,13 @@ export function createKeys(prefix: string) {
     job: (id: string) => `${prefix}:job:${id}`,
     /** Sorted set: queued jobs of a version in the order in which they start. */
     waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
-    /** Hash {given, out, outSince}: tickets given out for a version's queue, and the one that nobody has taken yet. */
-    tickets: (model: string, version: number) => `${prefix}:tickets:${model}:${version}`,
+    /**
+     * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet.
+     * {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
+     */
+    queue: (model: string, version: number) => `${prefix}:queue:${model}:${version}`,
+    /** Hash: model -> since when no job of it is started. */
+    paused: `${prefix}:paused`,
     /** Set: jobs taken under a ticket that have not ended. */
     taken: (model: string, version: number, ticket: string) =>
       `${prefix}:taken:${model}:${version}:${ticket}`,
@@ -19,7 +24,7 @@ export function createKeys(prefix: string) {
     agenda: `${prefix}:agenda`,
     /** Sorted set, all scores 0: a tenant's jobs; ids sort by time. */
     tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
-    /** Hash: `tenant:<tenant>` and `model:<model>` -> number of queued jobs. */
+    /** Hash: `tenant:<tenant>`, `model:<model>` -> number of queued jobs; `tenant-bytes:…`, `model-bytes:…` -> of their input. */
     queued: `${prefix}:queued`,
     /** Hash {fingerprint, job}: an Idempotency-Key that was used. */
     idempotency: (tenant: string, route: string, keyHash: string) =>
@@ -38,5 +43,7 @@ export function createKeys(prefix: string) {
     model: (name: string) => `${prefix}:model:${name}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
+    /** Channel: ids of running jobs that were canceled, separated by spaces. */
+    stopped: `${prefix}:stopped`,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * A job's record as Redis holds it -> as the code reads it.
  */
-import type { JobEnd, JobRecord, JobSpec, JobStatus } from '../contract/job.js';
+import type { JobEnd, JobRecord, JobSpec, JobStatus, PastAttempt } from '../contract/job.js';
 
 /** Fields that every reader needs; `input` and `output` are read only where they are used. */
 export const RECORD_FIELDS = [
@@ -14,13 +14,25 @@ export const RECORD_FIELDS = [
   'deletedAfter',
   'attempts',
   'ticket',
+  'history',
   'end',
 ] as const;
 
 /** `values` in the order of `RECORD_FIELDS`; null when there is no such record. */
 export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRecord | null {
-  const [status, spec, createdAt, expiresAt, startedAt, finishedAt, deletedAfter, attempts, ticket, end] =
-    values.map((value) => (value === null || value === undefined ? null : value.toString()));
+  const [
+    status,
+    spec,
+    createdAt,
+    expiresAt,
+    startedAt,
+    finishedAt,
+    deletedAfter,
+    attempts,
+    ticket,
+    history,
+    end,
+  ] = values.map((value) => (value === null || value === undefined ? null : value.toString()));
   if (!status || !spec) return null;
   return {
     status: status as JobStatus,
@@ -32,6 +44,7 @@ export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRe
     deletedAfter: numberOrNull(deletedAfter),
     attempts: Number(attempts),
     ticket: ticket ?? null,
+    history: history ? (JSON.parse(`[${history}]`) as PastAttempt[]) : [],
     end: end ? (JSON.parse(end) as JobEnd) : null,
   };
 }

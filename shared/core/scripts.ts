@@ -4,136 +4,115 @@
  * Each is one atomic step with a compare-and-set in front, and takes the time from Redis, so that no worker's clock
  * decides. Replies of numbers come as strings. Keys of jobs are made from their ids: all keys share one hash tag.
  */
+import { COUNT, FINISH, GIVE_TICKET, LANE, MEASURE, PLACE, TIME } from './script-parts.js';
 
 /** Until a queued record is first looked at by upkeep, which repairs a ticket that was lost after the record was written. */
 export const CHECK_QUEUED_AFTER_MS = 5000;
 /** How often a queued or running record is looked at after that. */
 export const CHECK_MS = 60_000;
-/** A ticket that nobody took for so long is taken for lost and another given out. Should it turn up, it does no harm. */
-export const TICKET_LOST_MS = 2000;
-
-const TIME = `
-local function time()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-`;
-
-/** The ticket to hand to the transport, '' when one is out. To be called whenever jobs are left waiting. */
-const GIVE_TICKET = `
-local function give_ticket(tickets, now)
-  local at = redis.call('HGET', tickets, 'outSince')
-  if at and now - tonumber(at) < ${TICKET_LOST_MS} then return '' end
-  local ticket = 't' .. redis.call('HINCRBY', tickets, 'given', 1)
-  redis.call('HSET', tickets, 'out', ticket, 'outSince', now)
-  return ticket
-end
-`;
 
 /**
- * Ends a job: 'settled', or its present status ('gone' without a record) when it is not in one of the states `from`
- * (",queued,running,") or not under this fencing token ('' = any).
- * Needs KEYS 1 waiting, 2 agenda, 3 queued, 4 outbox.
+ * KEYS job, waiting, agenda, tenant's jobs, queued, queue, paused, idempotency
+ * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 cost (instances / the tenant's weight), 8 ttlMs,
+ *      9 priority rank, 10 events (",job.failed," or ""), 11 most queued jobs and 12 bytes of a tenant, 13 jobs and
+ *      14 bytes of a model, 15 fingerprint ("" = no Idempotency-Key), 16 seconds an Idempotency-Key is kept
+ * Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} |
+ *       {tenant_full | model_full, jobs queued by the tenant, by the model, jobs started, in how many busy milliseconds}
  */
-const FINISH = `
-local function finish(job, id, model, from, token, status, ending, output, kept, now)
-  local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'events')
-  if not r[1] then return 'gone' end
-  if not string.find(from, ',' .. r[1] .. ',', 1, true) then return r[1] end
-  if token ~= '' and token ~= r[2] then return r[1] end
-  local deleted = now + kept * 1000
-  redis.call('HSET', job, 'status', status, 'finishedAt', now, 'deletedAfter', deleted, 'end', ending)
-  if output ~= '' then redis.call('HSET', job, 'output', output) end
-  redis.call('PEXPIREAT', job, deleted + 3600000)
-  redis.call('ZADD', KEYS[2], deleted, id)
-  if r[1] == 'queued' then
-    redis.call('ZREM', KEYS[1], id)
-    redis.call('HINCRBY', KEYS[3], 'tenant:' .. r[3], -1)
-    redis.call('HINCRBY', KEYS[3], 'model:' .. model, -1)
-  end
-  if string.find(r[4], ',job.' .. status .. ',', 1, true) then
-    redis.call('XADD', KEYS[4], '*', 'id', 'evt_' .. string.sub(id, 5), 'type', 'job.' .. status, 'job', id, 'at', now)
-  end
-  return 'settled'
-end
-`;
-
-/**
- * KEYS job, waiting, agenda, tenant's jobs, queued, tickets, idempotency
- * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 ttlMs, 8 priority rank, 9 events (",job.failed," or ""),
- *      10 most queued per tenant, 11 most queued per model, 12 fingerprint ("" = no Idempotency-Key),
- *      13 seconds an Idempotency-Key is kept
- * Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} | {tenant_full} | {model_full}
- */
-export const SUBMIT = `${TIME}${GIVE_TICKET}
-if ARGV[12] ~= '' then
-  local known = redis.call('HMGET', KEYS[7], 'fingerprint', 'job')
+export const SUBMIT = `${TIME}${GIVE_TICKET}${PLACE}${COUNT}
+if ARGV[15] ~= '' then
+  local known = redis.call('HMGET', KEYS[8], 'fingerprint', 'job')
   if known[1] then
-    if known[1] ~= ARGV[12] then return {'mismatch'} end
+    if known[1] ~= ARGV[15] then return {'mismatch'} end
     return {'replayed', known[2]}
   end
 end
-local queued = redis.call('HMGET', KEYS[5], 'tenant:' .. ARGV[2], 'model:' .. ARGV[3])
-if tonumber(queued[1] or '0') >= tonumber(ARGV[10]) then return {'tenant_full'} end
-if tonumber(queued[2] or '0') >= tonumber(ARGV[11]) then return {'model_full'} end
+local q = redis.call('HMGET', KEYS[5], 'tenant:' .. ARGV[2], 'tenant-bytes:' .. ARGV[2], 'model:' .. ARGV[3], 'model-bytes:' .. ARGV[3])
+local function full(i, limit, more)
+  return tonumber(q[i] or '0') + more > tonumber(ARGV[limit])
+end
+local which = (full(1, 11, 1) or full(2, 12, #ARGV[5])) and 'tenant_full' or (full(3, 13, 1) or full(4, 14, #ARGV[5])) and 'model_full'
+if which then
+  local rate = redis.call('HMGET', KEYS[6], 'startedJobs', 'busyMs')
+  return {which, q[1] or '0', q[3] or '0', rate[1] or '0', rate[2] or '0'}
+end
 local now = time()
-local expires = now + tonumber(ARGV[7])
-redis.call('HSET', KEYS[1], 'status', 'queued', 'tenant', ARGV[2], 'spec', ARGV[4], 'input', ARGV[5], 'instances', ARGV[6],
-  'events', ARGV[9], 'createdAt', now, 'expiresAt', expires, 'attempts', 0, 'starts', 0)
-redis.call('ZADD', KEYS[2], ARGV[8] * 1e13 + now, ARGV[1])
+local expires = now + tonumber(ARGV[8])
+redis.call('HSET', KEYS[1], 'status', 'queued', 'tenant', ARGV[2], 'spec', ARGV[4], 'input', ARGV[5], 'bytes', #ARGV[5],
+  'instances', ARGV[6], 'cost', ARGV[7], 'events', ARGV[10], 'createdAt', now, 'expiresAt', expires, 'attempts', 0, 'starts', 0)
+redis.call('ZADD', KEYS[2], place(KEYS[6], ARGV[9], ARGV[2], ARGV[7]), ARGV[1])
 redis.call('ZADD', KEYS[3], math.min(now + ${CHECK_QUEUED_AFTER_MS}, expires), ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
-redis.call('HINCRBY', KEYS[5], 'tenant:' .. ARGV[2], 1)
-redis.call('HINCRBY', KEYS[5], 'model:' .. ARGV[3], 1)
-if ARGV[12] ~= '' then
-  redis.call('HSET', KEYS[7], 'fingerprint', ARGV[12], 'job', ARGV[1])
-  redis.call('EXPIRE', KEYS[7], ARGV[13])
+count(KEYS[5], ARGV[2], ARGV[3], 1, #ARGV[5])
+if ARGV[15] ~= '' then
+  redis.call('HSET', KEYS[8], 'fingerprint', ARGV[15], 'job', ARGV[1])
+  redis.call('EXPIRE', KEYS[8], ARGV[16])
 end
-return {'created', tostring(now), give_ticket(KEYS[6], now)}
+local paused = redis.call('HEXISTS', KEYS[7], ARGV[3]) == 1
+return {'created', tostring(now), paused and '' or give_ticket(KEYS[6], now)}
 `;
 
 /**
- * KEYS waiting, tickets
+ * KEYS waiting, queue, paused
+ * ARGV 1 model
  * Reply the ticket to hand over, "" when none is needed
  */
 export const RECALL = `${TIME}${GIVE_TICKET}
-if redis.call('ZCARD', KEYS[1]) == 0 then return '' end
+if redis.call('ZCARD', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return '' end
 return give_ticket(KEYS[2], time())
+`;
+
+/**
+ * Puts a queued job (back) in its queue: one whose pause after a failure is over, or one that has waited so long that it
+ * may go before its priority.
+ *
+ * KEYS job, waiting, queue
+ * ARGV 1 id, 2 priority rank
+ */
+export const ENQUEUE = `${PLACE}
+local r = redis.call('HMGET', KEYS[1], 'status', 'tenant', 'cost')
+if r[1] ~= 'queued' then return 0 end
+local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
+if score and tonumber(score) < (ARGV[2] + 1) * ${LANE} then return 0 end
+redis.call('ZADD', KEYS[2], place(KEYS[3], ARGV[2], r[2], r[3]), ARGV[1])
+return 1
 `;
 
 /** Rounds of looking for jobs in one start: bounds the work when many have expired. */
 const MAX_ROUNDS = 4;
 
 /**
- * KEYS waiting, agenda, queued, outbox, tickets, taken under this ticket
+ * KEYS waiting, agenda, queued, outbox, queue, taken under this ticket, paused
  * ARGV 1 ticket, 2 most instances, 3 most bytes of input, 4 most starts of a job, 5 prefix of jobs' keys, 6 model,
  *      7 end of an expired job, 8 end of a lost job, 9 seconds kept, 10 channel
- * Reply {ticket to hand over or "", then for each job: id, fencing token, spec, input}
+ * Reply {ticket to hand over or "", then for each job: id, fencing token, attempt, spec, input}
  *
  * What was taken under this ticket and has not ended was left behind by a worker that died or lost its lock: it is started
- * again under a new token, which makes the old execution's result void, and costs no attempt. Then the ticket is filled up
- * from those waiting. The first job is taken whatever its size.
+ * again under a new token, which makes the old execution's result void, and costs no attempt. Then, unless the model is
+ * paused, the ticket is filled up from those waiting. The first job is taken whatever its size.
  */
-export const START = `${TIME}${GIVE_TICKET}${FINISH}
+export const START = `${TIME}${GIVE_TICKET}${COUNT}${MEASURE}${FINISH}
 local now = time()
 local reply = {''}
 local ended = {}
+local taken = 0
 local instances, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local function hand_out(id, r)
+local function hand_out(id, attempt, r)
   local token = redis.call('HINCRBY', ARGV[5] .. id, 'starts', 1)
   redis.call('ZADD', KEYS[2], now + ${CHECK_MS}, id)
   instances = instances - tonumber(r[3])
   bytes = bytes - #r[5]
   reply[#reply + 1] = id
   reply[#reply + 1] = tostring(token)
+  reply[#reply + 1] = tostring(attempt)
   reply[#reply + 1] = r[4]
   reply[#reply + 1] = r[5]
 end
 
-local function take(id)
+local function take(id, score)
   local job = ARGV[5] .. id
-  local r = redis.call('HMGET', job, 'expiresAt', 'tenant', 'instances', 'spec', 'input')
+  local r = redis.call('HMGET', job, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes')
   if not r[1] then
     redis.call('ZREM', KEYS[1], id)
   elseif now >= tonumber(r[1]) then
@@ -143,18 +122,19 @@ local function take(id)
     bytes = 0
   else
     redis.call('HSET', job, 'status', 'running', 'startedAt', now, 'ticket', ARGV[1])
-    redis.call('HINCRBY', job, 'attempts', 1)
     redis.call('ZREM', KEYS[1], id)
-    redis.call('HINCRBY', KEYS[3], 'tenant:' .. r[2], -1)
-    redis.call('HINCRBY', KEYS[3], 'model:' .. ARGV[6], -1)
+    count(KEYS[3], r[2], ARGV[6], -1, -r[6])
     redis.call('SADD', KEYS[6], id)
-    hand_out(id, r)
+    local rank = math.floor(score / ${LANE})
+    redis.call('HSET', KEYS[5], 'tag:' .. rank, score - rank * ${LANE})
+    taken = taken + 1
+    hand_out(id, redis.call('HINCRBY', job, 'attempts', 1), r)
   end
 end
 
 local function take_again(id)
   local job = ARGV[5] .. id
-  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input')
+  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'attempts')
   if r[1] ~= 'running' then
     redis.call('SREM', KEYS[6], id)
   elseif tonumber(r[2]) >= tonumber(ARGV[4]) then
@@ -162,44 +142,85 @@ local function take_again(id)
     redis.call('SREM', KEYS[6], id)
     ended[#ended + 1] = id
   else
-    hand_out(id, r)
+    hand_out(id, r[6], r)
   end
 end
 
 if redis.call('HGET', KEYS[5], 'out') == ARGV[1] then redis.call('HDEL', KEYS[5], 'out', 'outSince') end
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[6])) do take_again(id) end
-for _ = 1, ${MAX_ROUNDS} do
+local paused = redis.call('HEXISTS', KEYS[7], ARGV[6]) == 1
+for _ = 1, paused and 0 or ${MAX_ROUNDS} do
   if instances <= 0 or bytes <= 0 then break end
-  local ids = redis.call('ZRANGE', KEYS[1], 0, instances - 1)
-  if #ids == 0 then break end
-  for _, id in ipairs(ids) do
-    if instances > 0 and bytes > 0 then take(id) end
+  local next = redis.call('ZRANGE', KEYS[1], 0, instances - 1, 'WITHSCORES')
+  if #next == 0 then break end
+  for i = 1, #next, 2 do
+    if instances > 0 and bytes > 0 then take(next[i], tonumber(next[i + 1])) end
   end
 end
 if #ended > 0 then redis.call('PUBLISH', ARGV[10], table.concat(ended, ' ')) end
-if redis.call('ZCARD', KEYS[1]) > 0 then reply[1] = give_ticket(KEYS[5], now) end
+local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
+measure(KEYS[5], taken, left, now)
+if left then reply[1] = give_ticket(KEYS[5], now) end
 return reply
 `;
 
 /**
  * KEYS waiting, agenda, queued, outbox
- * ARGV 1 prefix of jobs' keys, 2 model, 3 seconds kept, 4 channel, 5 prefix of the keys of what is taken;
+ * ARGV 1 prefix of jobs' keys, 2 model, 3 seconds kept, 4 channel of ends, 5 channel of running jobs that were canceled,
+ *      6 prefix of the keys of what is taken;
  *      then for each job: id, ticket it was taken under ("" = none), states it may come from, fencing token ("" = any),
- *      terminal status, end, output ("" = none)
- * Reply for each job: settled | its present status or "gone"
+ *      terminal status, end, output ("" = none), pause in ms before another attempt ("" = ends now), JSON object of this attempt
+ * Reply for each job: settled | retried | its present status or "gone"
  */
-export const SETTLE = `${TIME}${FINISH}
+export const SETTLE = `${TIME}${COUNT}${FINISH}
 local now = time()
 local reply = {}
 local ended = {}
-for i = 6, #ARGV, 7 do
-  local id = ARGV[i]
-  local outcome = finish(ARGV[1] .. id, id, ARGV[2], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[3], now)
+local stopped = {}
+
+local function retry(job, id, token, pause, attempt)
+  local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'bytes', 'expiresAt', 'startedAt', 'history')
+  if r[1] ~= 'running' or r[2] ~= token then return r[1] or 'gone' end
+  local entry = '{"startedAt":' .. r[6] .. ',"finishedAt":' .. now .. ',' .. string.sub(attempt, 2)
+  redis.call('HSET', job, 'history', r[7] and r[7] .. ',' .. entry or entry)
+  if now + pause >= tonumber(r[5]) then return nil end
+  redis.call('HSET', job, 'status', 'queued')
+  redis.call('HDEL', job, 'startedAt', 'ticket')
+  redis.call('ZADD', KEYS[2], now + pause, id)
+  count(KEYS[3], r[3], ARGV[2], 1, tonumber(r[4]))
+  return 'retried'
+end
+
+for i = 7, #ARGV, 9 do
+  local id, ticket, from, token, status, ending, output, pause, attempt = unpack(ARGV, i, i + 8)
+  local job = ARGV[1] .. id
+  local outcome, before = pause ~= '' and retry(job, id, token, tonumber(pause), attempt) or nil
+  if not outcome then
+    outcome, before = finish(job, id, ARGV[2], from, token, status, ending, output, ARGV[3], now)
+  end
   if outcome == 'settled' then ended[#ended + 1] = id end
+  if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
   -- Still running: under a newer token, and thus in newer hands.
-  if ARGV[i + 1] ~= '' and outcome ~= 'running' then redis.call('SREM', ARGV[5] .. ARGV[i + 1], id) end
+  if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', ARGV[6] .. ticket, id) end
   reply[#reply + 1] = outcome
 end
 if #ended > 0 then redis.call('PUBLISH', ARGV[4], table.concat(ended, ' ')) end
+if #stopped > 0 then redis.call('PUBLISH', ARGV[5], table.concat(stopped, ' ')) end
 return reply
+`;
+
+/**
+ * Forgets a job that has ended, with all that it held.
+ *
+ * KEYS job, tenant's jobs, agenda
+ * ARGV 1 id
+ * Reply erased | its status when it has not ended | gone
+ */
+export const ERASE = `
+local status = redis.call('HGET', KEYS[1], 'status')
+if status == 'queued' or status == 'running' then return status end
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return status and 'erased' or 'gone'
 `;

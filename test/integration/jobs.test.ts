@@ -2,23 +2,26 @@
  * The life of a record in Redis: tickets, starts, fencing, and who wins when two end one job.
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { loadConfig } from '../../shared/base/config.js';
 import type { SluiceError } from '../../shared/base/errors.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Redis } from '../../shared/base/redis.js';
-import type { JobSpec, Priority } from '../../shared/contract/job.js';
-import { createAgenda } from '../../shared/core/agenda.js';
-import { createJobs, type Jobs, type Started } from '../../shared/core/jobs.js';
+import { type JobSpec, jobError, type Priority } from '../../shared/contract/job.js';
+import { type Core, createCore } from '../../shared/core/core.js';
+import type { Started } from '../../shared/core/executions.js';
 import { createKeys, type Keys } from '../../shared/core/keys.js';
-import { TICKET_LOST_MS } from '../../shared/core/scripts.js';
+import { type JobLimits, jobLimitsOf } from '../../shared/core/limits.js';
+import { TICKET_LOST_MS } from '../../shared/core/script-parts.js';
 
-const LIMITS = { maxQueuedPerTenant: 1000, maxQueuedPerModel: 1000, retentionSeconds: 60 };
+const LIMITS: JobLimits = { ...jobLimitsOf(loadConfig({})), weights: new Map([['heavy', 3]]) };
 const SHARE = { maxInstances: 4, maxBytes: 1000 };
 const END = { error: null, usageMs: 1, timings: null };
 const OUTPUT = Buffer.from('out');
 
 let redis: Redis;
 let keys: Keys;
-let jobs: Jobs;
+let core: Core;
+let jobs: Core['jobs'];
 /** Tickets as the transport got them. */
 let tickets: string[];
 let errors: unknown[];
@@ -37,13 +40,9 @@ beforeEach(async () => {
       tickets.push(ticket);
     },
   };
-  jobs = createJobs({
-    redis,
-    keys,
-    transport,
-    limits: LIMITS,
-    onError: (_, error) => void errors.push(error),
-  });
+  const onError = (_: string, error: unknown) => void errors.push(error);
+  core = createCore({ redis, keys, transport, limits: LIMITS, onError });
+  jobs = core.jobs;
 });
 
 afterEach(async () => {
@@ -80,9 +79,9 @@ const submitMany = async (count: number, traits = {}) => {
   for (let i = 0; i < count; i++) ids.push(await submit(traits));
   return ids;
 };
-const start = (ticket: string, share = SHARE) => jobs.start('m', 1, ticket, share);
+const start = (ticket: string, share = SHARE) => core.executions.start('m', 1, ticket, share);
 const settle = (started: readonly Started[], output: Buffer | null = OUTPUT) =>
-  jobs.settle(
+  core.executions.settle(
     'm',
     1,
     started.map((job) => ({ job, end: END, output })),
@@ -92,7 +91,7 @@ const statusOf = async (id: string) => (await jobs.get('acme', id))?.status;
 const eventsOf = async (id: string) =>
   (await redis.xrange(keys.outbox, '-', '+')).filter(([, fields]) => fields.includes(id)).length;
 /** As if the ticket that is out had been given out long ago. */
-const ageTicket = () => redis.hincrby(keys.tickets('m', 1), 'outSince', -TICKET_LOST_MS);
+const ageTicket = () => redis.hincrby(keys.queue('m', 1), 'outSince', -TICKET_LOST_MS);
 
 describe('a ticket', () => {
   test('is given out for the first job that waits and not for those after it', async () => {
@@ -125,7 +124,7 @@ describe('a ticket', () => {
   test('leaves jobs of other versions alone', async () => {
     const other = await submit({ version: 2 });
     expect(await start('t1')).toEqual([]);
-    expect(idsOf(await jobs.start('m', 2, 't1', SHARE))).toEqual([other]);
+    expect(idsOf(await core.executions.start('m', 2, 't1', SHARE))).toEqual([other]);
   });
 
   test('that was lost is replaced by the next submit, start or look of upkeep', async () => {
@@ -133,10 +132,10 @@ describe('a ticket', () => {
     const [first] = await submitMany(2);
     expect(errors).toHaveLength(1);
     transportFails = false;
-    await jobs.recall('m', 1);
+    await core.tickets.recall('m', 1);
     expect(tickets).toEqual([]); // not yet taken for lost
     await ageTicket();
-    await jobs.recall('m', 1);
+    await core.tickets.recall('m', 1);
     expect(tickets).toEqual(['t2']);
     await ageTicket();
     await submit();
@@ -152,8 +151,7 @@ describe('a ticket', () => {
     transportFails = false;
     await ageTicket();
     await redis.zadd(keys.agenda, 0, id);
-    const agenda = createAgenda({ redis, keys, jobs, transport: { add: async () => undefined } });
-    expect(await agenda.tend()).toMatchObject({ looked: 1 });
+    expect(await core.agenda.tend()).toMatchObject({ looked: 1 });
     expect(tickets).toEqual(['t2']);
     expect(Number(await redis.zscore(keys.agenda, id))).toBeGreaterThan(nowMs - 1e12);
   });
@@ -172,7 +170,12 @@ describe('a start', () => {
     const id = await submit();
     await start('t1');
     expect(await jobs.get('acme', id)).toMatchObject({ status: 'running', attempts: 1, ticket: 't1' });
-    expect(await redis.hgetall(keys.queued)).toEqual({ 'tenant:acme': '0', 'model:m': '0' });
+    expect(await redis.hgetall(keys.queued)).toMatchObject({
+      'tenant:acme': '0',
+      'tenant-bytes:acme': '0',
+      'model:m': '0',
+      'model-bytes:m': '0',
+    });
     expect(await redis.zcard(keys.waiting('m', 1))).toBe(0);
   });
 
@@ -183,8 +186,8 @@ describe('a start', () => {
     const again = await start('t1');
     expect(idsOf(again)).toEqual([id, late]);
     expect(await jobs.get('acme', id)).toMatchObject({ status: 'running', attempts: 1 });
-    expect(await settle([old as Started])).toEqual([false]);
-    expect(await settle(again)).toEqual([true, true]);
+    expect(await settle([old as Started])).toEqual(['void']);
+    expect(await settle(again)).toEqual(['succeeded', 'succeeded']);
     expect(await eventsOf(id)).toBe(1);
   });
 
@@ -195,7 +198,7 @@ describe('a start', () => {
     await settle(old);
     const third = await start('t1');
     expect(third).toHaveLength(1);
-    expect(await settle(third)).toEqual([true]);
+    expect(await settle(third)).toEqual(['succeeded']);
     expect(await redis.exists(keys.taken('m', 1, 't1'))).toBe(0);
   });
 
@@ -222,11 +225,161 @@ describe('a start', () => {
     expect(await redis.hget(keys.queued, 'model:m')).toBe('0');
   });
 
+  test('of a failure that may go away is followed by another after a pause; the ledger tells', async () => {
+    const id = await submit();
+    const [job] = await start('t1');
+    const end = { error: jobError('timeout'), usageMs: 1, timings: null };
+    const fail = (each: Started) => core.executions.settle('m', 1, [{ job: each, end, output: null }]);
+    expect(await fail(job as Started)).toEqual(['retried']);
+    expect(await jobs.get('acme', id)).toMatchObject({
+      status: 'queued',
+      attempts: 1,
+      history: [{ attempt: 1, error: { code: 'timeout' } }],
+    });
+    expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
+    expect(await start('t1')).toEqual([]); // pauses
+    await redis.zadd(keys.agenda, 0, id);
+    await core.agenda.tend();
+    const [second] = await start('t2');
+    expect(second).toMatchObject({ attempt: 2, spec: { id } });
+    expect(await fail(second as Started)).toEqual(['retried']);
+    await redis.zadd(keys.agenda, 0, id);
+    await core.agenda.tend();
+    const [third] = await start('t3');
+    expect(await fail(third as Started)).toEqual(['failed']);
+    expect(await jobs.get('acme', id)).toMatchObject({
+      status: 'failed',
+      attempts: 3,
+      end: { error: { code: 'timeout' } },
+    });
+    expect(await eventsOf(id)).toBe(1);
+  });
+
+  test('of a failure that will not go away is the last', async () => {
+    await submit();
+    const [job] = await start('t1');
+    const end = { error: jobError('backend_error'), usageMs: 1, timings: null };
+    expect(await core.executions.settle('m', 1, [{ job: job as Started, end, output: null }])).toEqual([
+      'failed',
+    ]);
+  });
+
+  test('is not made while the model is paused; a resume gives out a ticket', async () => {
+    const [first] = await submitMany(2);
+    await core.backlog.pause('m');
+    expect(await start('t1')).toEqual([]);
+    const urgent = await submit({ priority: 'interactive' });
+    expect(tickets).toEqual(['t1']);
+    expect(await core.backlog.stateOf('m', [1])).toMatchObject({ paused: true, versions: [{ queued: 3 }] });
+    const record = await jobs.get('acme', first as string);
+    expect(record && (await core.backlog.placeOf(record))).toEqual({ position: 1, startsAt: null });
+    await core.backlog.resume('m', [1]);
+    expect(tickets).toEqual(['t1', 't2']);
+    expect(idsOf(await start('t2'))[0]).toBe(urgent);
+  });
+
   test('follows priority, then time', async () => {
     const bulk = await submit({ priority: 'bulk' });
     const [first, second] = await submitMany(2);
     const urgent = await submit({ priority: 'interactive' });
     expect(idsOf(await start('t1'))).toEqual([urgent, first, second, bulk]);
+  });
+});
+
+describe('fairness', () => {
+  const tenantsOf = (started: readonly Started[]) => started.map(({ spec }) => spec.tenant);
+
+  test('a tenant with one job does not wait for another with many', async () => {
+    await submitMany(500, { tenant: 'big' });
+    expect(tenantsOf(await start('t1'))).toEqual(['big', 'big', 'big', 'big']);
+    await submit({ tenant: 'small' });
+    expect(tenantsOf(await start('t2'))).toContain('small');
+  });
+
+  test('tenants share a busy queue by weight: within 10 % over 1,000 batches', async () => {
+    const counts: Record<string, number> = { heavy: 0, light: 0 };
+    const top = async (tenant: string) => submitMany(40, { tenant, input: Buffer.alloc(1) });
+    for (let batch = 0; batch < 1000; batch++) {
+      // Both always have jobs waiting.
+      if (batch % 10 === 0) await Promise.all([top('heavy'), top('light')]);
+      const started = await start(`b${batch}`);
+      expect(started).toHaveLength(4);
+      for (const tenant of tenantsOf(started)) counts[tenant] = (counts[tenant] ?? 0) + 1;
+      await settle(started);
+    }
+    expect((counts.heavy ?? 0) / 4000).toBeGreaterThan(0.75 * 0.9);
+    expect((counts.heavy ?? 0) / 4000).toBeLessThan(0.75 * 1.1);
+  }, 60_000);
+
+  test('who was away does not save up a share', async () => {
+    for (let batch = 0; batch < 50; batch++) {
+      await submitMany(4, { tenant: 'busy' });
+      await settle(await start(`a${batch}`));
+    }
+    await submitMany(100, { tenant: 'busy' });
+    await submitMany(100, { tenant: 'late' });
+    const tenants = tenantsOf(await start('x', { maxInstances: 60, maxBytes: 1e9 }));
+    expect(tenants.filter((tenant) => tenant === 'late').length).toBeLessThanOrEqual(32);
+  });
+
+  test('a job that has waited for long goes before its priority', async () => {
+    const bulk = await submit({ priority: 'bulk', tenant: 'patient' });
+    await submitMany(20, { priority: 'interactive' });
+    await redis.hset(keys.job(bulk), 'createdAt', 1);
+    await redis.zadd(keys.agenda, 0, bulk);
+    await core.agenda.tend();
+    expect(idsOf(await start('t1'))).toContain(bulk);
+  });
+});
+
+describe('a full queue', () => {
+  const refusal = (promise: Promise<unknown>) =>
+    promise.then(
+      () => null,
+      (error: SluiceError) => error,
+    );
+
+  test('refuses by count and by bytes, a tenant with 429 and a model with 503', async () => {
+    const small = { ...LIMITS, maxQueuedPerTenant: 2, maxQueuedPerModel: 3, maxQueuedBytesPerTenant: 100 };
+    core = createCore({
+      redis,
+      keys,
+      transport: { add: async () => undefined },
+      limits: small,
+      onError: () => undefined,
+    });
+    jobs = core.jobs;
+    expect(await refusal(submit({ input: Buffer.alloc(101) }))).toMatchObject({
+      code: 'queue_full_for_tenant',
+    });
+    await submitMany(2);
+    expect(await refusal(submit())).toMatchObject({ code: 'queue_full_for_tenant', status: 429 });
+    await submit({ tenant: 'other' });
+    expect(await refusal(submit({ tenant: 'third' }))).toMatchObject({ code: 'queue_full', status: 503 });
+  });
+
+  test('says when to come back from the measured rate of starting', async () => {
+    const small = { ...LIMITS, maxQueuedPerTenant: 1000 };
+    core = createCore({
+      redis,
+      keys,
+      transport: { add: async () => undefined },
+      limits: small,
+      onError: () => undefined,
+    });
+    jobs = core.jobs;
+    await submitMany(1000);
+    await start('t1');
+    // Four jobs each 100 ms of Redis' clock, as if time passed between two starts: 40 a second.
+    for (let batch = 0; batch < 100; batch++) {
+      await redis.hincrby(keys.queue('m', 1), 'measuredAt', -100);
+      await start(`s${batch}`);
+    }
+    await submitMany(404);
+    const error = await refusal(submit());
+    // A tenth of 1,000 at 40 a second.
+    expect(error?.retryAfterSeconds).toBeGreaterThanOrEqual(2);
+    expect(error?.retryAfterSeconds).toBeLessThanOrEqual(3);
   });
 });
 
@@ -242,7 +395,7 @@ describe('an end', () => {
         const late = async () => {
           for (let trips = (i * 7919) % 4; trips > 0; trips--) await redis.ping();
           const [settled] = await settle([job]);
-          return settled;
+          return settled === 'succeeded';
         };
         const canceled = jobs.cancel('acme', job.spec.id).then(
           () => true,
@@ -264,8 +417,8 @@ describe('an end', () => {
   test('never changes: not by a result, a cancel or a deadline', async () => {
     const id = await submit();
     const started = await start('t1');
-    expect(await settle(started)).toEqual([true]);
-    expect(await settle(started, null)).toEqual([false]);
+    expect(await settle(started)).toEqual(['succeeded']);
+    expect(await settle(started, null)).toEqual(['void']);
     await expect(jobs.cancel('acme', id)).rejects.toMatchObject({ code: 'job_finished' });
     const record = await jobs.get('acme', id);
     if (record) await jobs.expire(record);
@@ -277,7 +430,7 @@ describe('an end', () => {
     const ids = await submitMany(3);
     const started = await start('t1');
     await jobs.cancel('acme', ids[1] as string);
-    expect(await settle(started)).toEqual([true, false, true]);
+    expect(await settle(started)).toEqual(['succeeded', 'void', 'succeeded']);
     expect(await redis.exists(keys.taken('m', 1, 't1'))).toBe(0);
   });
 

@@ -5,14 +5,16 @@
 import { Registry } from 'prom-client';
 import { vi } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/base/redis.js';
 import { createLogger } from '../../shared/base/telemetry.js';
 import { createAddressRules } from '../../shared/contract/address.js';
 import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensor.js';
-import { createJobs } from '../../shared/core/jobs.js';
+import { createCore } from '../../shared/core/core.js';
 import { createKeys } from '../../shared/core/keys.js';
+import { jobLimitsOf } from '../../shared/core/limits.js';
 import { createWebhooks, type OutboxEvent } from '../../shared/core/webhooks.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
@@ -57,8 +59,8 @@ export async function openDeliveryBench(redisUrl: string) {
       if (page.length > 0) await redis.unlink(page);
   });
   const transport = { add: async () => {} };
-  const limits = { maxQueuedPerTenant: 1000, maxQueuedPerModel: 1000, retentionSeconds: 60 };
-  const jobs = createJobs({ redis, keys, transport, limits, onError });
+  const limits = jobLimitsOf(loadConfig({}));
+  const { jobs, executions } = createCore({ redis, keys, transport, limits, onError });
   const webhooks = createWebhooks({ redis, keys, clock, rules });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
@@ -84,9 +86,9 @@ export async function openDeliveryBench(redisUrl: string) {
     /** A job that has succeeded, its event in the outbox. */
     async succeeded(webhook: Subscription, output = OUTPUT): Promise<JobSpec> {
       const spec = await submitted(webhook);
-      const started = await jobs.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
+      const started = await executions.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
       const end = { error: null, usageMs: 1, timings: null };
-      await jobs.settle(
+      await executions.settle(
         'm',
         1,
         started.map((job) => ({ job, end, output })),

@@ -10,18 +10,20 @@ import type { Clock } from '../../shared/base/clock.js';
 import { gather } from '../../shared/base/gather.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
-import { type JobSpec, jobError } from '../../shared/contract/job.js';
+import { type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, unpackInstances } from '../../shared/contract/tensor.js';
-import type { Finished, Jobs, Started } from '../../shared/core/jobs.js';
+import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Batcher, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
+import type { Stops } from './stops.js';
 
 export interface ConsumerDeps {
   manifest: Manifest;
-  jobs: Jobs;
+  executions: Executions;
+  stops: Stops;
   batcher: Batcher<Instance, InstanceResult>;
   backend: () => string;
   redis: Redis;
@@ -29,7 +31,7 @@ export interface ConsumerDeps {
   clock: Clock;
   log: Logger;
   onError: (kind: string, error: Error) => void;
-  onSettled: (status: 'succeeded' | 'failed' | 'void') => void;
+  onSettled: (status: Settled) => void;
 }
 
 export interface Consumer {
@@ -47,15 +49,15 @@ const SLICES_AT_ONCE = 2;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, jobs, batcher, clock, log } = deps;
+  const { manifest, executions, stops, batcher, clock, log } = deps;
   const { name: model, version, batching } = manifest;
-  const settle = gather<Finished, boolean>(clock, MAX_SETTLED, (finished) =>
-    jobs.settle(model, version, finished),
+  const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
+    executions.settle(model, version, finished),
   );
   const share = { maxInstances: batching.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
 
   async function process({ id: ticket = '' }: Message): Promise<void> {
-    const started = await jobs.start(model, version, ticket, share);
+    const started = await executions.start(model, version, ticket, share);
     const outcomes = await Promise.allSettled(started.map(complete));
     const failure = outcomes.find(({ status }) => status === 'rejected');
     if (failure) throw (failure as PromiseRejectedResult).reason;
@@ -64,25 +66,25 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   async function complete({ input, ...job }: Started): Promise<void> {
     log.debug({ job: job.spec.id, start: job.token }, 'started');
     const { end, output } = await execute(job.spec, input);
-    const settled = await settle({ job, end, output });
-    const status = settled ? (output ? 'succeeded' : 'failed') : 'void';
+    // `void`: the job has ended meanwhile, or was started elsewhere.
+    const status = await settle({ job, end, output });
     log.debug({ job: job.spec.id, start: job.token, status }, 'settled');
-    if (!settled)
-      log.warn({ job: job.spec.id }, 'result is void: the job has ended or was started elsewhere');
     deps.onSettled(status);
   }
 
   async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
     const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
-    const overtime = new AbortController();
-    const cancel = clock.after(spec.timeoutSeconds * 1000, () => overtime.abort(new OutOfTime()));
+    const halt = new AbortController();
+    const unwatch = stops.watch(spec.id, () => halt.abort(new Halted(null)));
+    const cancel = clock.after(spec.timeoutSeconds * 1000, () => halt.abort(new Halted(jobError('timeout'))));
     try {
-      const results = await untilAborted(runSlices(spec, slices, overtime.signal), overtime.signal);
+      const results = await untilAborted(runSlices(spec, slices, halt.signal), halt.signal);
       return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
-      if (!(error instanceof OutOfTime)) throw error;
-      return { end: { error: jobError('timeout'), usageMs: 0, timings: null }, output: null };
+      if (!(error instanceof Halted)) throw error;
+      return { end: { error: error.end, usageMs: 0, timings: null }, output: null };
     } finally {
+      unwatch();
       cancel();
     }
   }
@@ -122,8 +124,12 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   return { close: () => worker.close() };
 }
 
-/** The job's own limit ran out; its batch goes on for the others. */
-class OutOfTime extends Error {}
+/** The job's own limit ran out, or it was canceled (and thus has its end already); its batch goes on for the others. */
+class Halted extends Error {
+  constructor(readonly end: JobError | null) {
+    super('The job was halted.');
+  }
+}
 
 function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -13,14 +13,15 @@ import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
+import type { Executions } from '../../shared/core/executions.js';
 import { type BundledVersion, readModelFolder } from '../../shared/core/folder.js';
-import type { Jobs } from '../../shared/core/jobs.js';
 import type { Models } from '../../shared/core/models.js';
 import { createBatcher } from './batcher.js';
 import { type Consumer, startConsumer } from './consumer.js';
 import { type Executor, startExecutor } from './executor.js';
 import type { InstanceResult } from './messages.js';
 import { createInferenceMetrics } from './metrics.js';
+import type { Stops } from './stops.js';
 
 export interface InferenceDeps {
   config: Config;
@@ -28,7 +29,8 @@ export interface InferenceDeps {
   child: URL;
   /** For BullMQ. */
   redis: Redis;
-  jobs: Jobs;
+  executions: Executions;
+  stops: Stops;
   models: Models;
   clock: Clock;
   log: Logger;

@@ -1,0 +1,58 @@
+/**
+ * Routes of queues, for operators: what waits, and holding it back.
+ */
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import { toTimestamp } from '../../shared/base/clock.js';
+import { SluiceError } from '../../shared/base/errors.js';
+import type { Backlog, QueueState } from '../../shared/core/backlog.js';
+import type { Model, Models } from '../../shared/core/models.js';
+import type { Audit } from '../middleware/audit.js';
+import type { createAuth } from '../middleware/auth.js';
+
+export interface QueueRoutesDeps {
+  backlog: Backlog;
+  models: Models;
+  auth: ReturnType<typeof createAuth>;
+  audit: Audit;
+}
+
+export function queueRoutes({ backlog, models, auth, audit }: QueueRoutesDeps): Router {
+  const stateOf = (model: Model) => backlog.stateOf(model.name, versionsOf(model));
+
+  async function find(ctx: Context & { params: { model?: string } }): Promise<Model> {
+    const model = await models.find(ctx.params.model ?? '');
+    if (!model) throw new SluiceError('not_found', 'There is no such model.');
+    return model;
+  }
+
+  return new Router()
+    .get('/v1/queues', auth('admin'), async (ctx) => {
+      const states = await Promise.all((await models.list()).map(stateOf));
+      ctx.body = { data: states.map(presentQueue), nextCursor: null };
+    })
+    .post('/v1/queues/:model/pause', auth('admin'), async (ctx) => {
+      const model = await find(ctx);
+      await backlog.pause(model.name);
+      audit(ctx, 'queue.pause', { model: model.name });
+      ctx.body = presentQueue(await stateOf(model));
+    })
+    .post('/v1/queues/:model/resume', auth('admin'), async (ctx) => {
+      const model = await find(ctx);
+      await backlog.resume(model.name, versionsOf(model));
+      audit(ctx, 'queue.resume', { model: model.name });
+      ctx.body = presentQueue(await stateOf(model));
+    });
+}
+
+function versionsOf({ versions }: Model): number[] {
+  return versions.map(({ manifest }) => manifest.version);
+}
+
+function presentQueue({ pausedAt, ...state }: QueueState) {
+  return {
+    ...state,
+    pausedAt: pausedAt === null ? null : toTimestamp(pausedAt),
+    queued: state.versions.reduce((sum, { queued }) => sum + queued, 0),
+  };
+}

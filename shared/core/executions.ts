@@ -1,0 +1,139 @@
+/**
+ * Executions: a worker's side of jobs.
+ *
+ *   start    what a worker may do with a ticket, queued -> running: takes the jobs that are next, up to a batch, each under
+ *            a new fencing token; also takes over those that a dead worker left running under the same ticket.
+ *   settle   running -> succeeded | failed, only with the newest token; writes result and event in the same step.
+ *            running -> queued for a failure that may go away, after a pause, while attempts are left.
+ *
+ * A start that a dead worker left without an end costs no attempt.
+ */
+import { ERRORS } from '../base/errors.js';
+import { defineScript, type Redis } from '../base/redis.js';
+import { type JobEnd, type JobSpec, jobError } from '../contract/job.js';
+import { type Ending, type Endings, EXPIRED, endingKeys, endText } from './endings.js';
+import type { Keys } from './keys.js';
+import type { JobLimits } from './limits.js';
+import { START } from './scripts.js';
+import type { Tickets } from './tickets.js';
+
+/** A job that was started so often without an end kills its workers. */
+const MAX_STARTS = 10;
+const LOST = endText(jobError('execution_lost'));
+/** Pause before the second attempt; doubles with each, up to the most. */
+const FIRST_PAUSE_MS = 1000;
+const MAX_PAUSE_MS = 60_000;
+
+export interface ExecutionsDeps {
+  redis: Redis;
+  keys: Keys;
+  tickets: Tickets;
+  endings: Endings;
+  limits: JobLimits;
+}
+
+/** Bounds of what is taken under one ticket; the first job is taken whatever its size. */
+export interface Share {
+  maxInstances: number;
+  maxBytes: number;
+}
+
+/** A job that its worker must run and settle. */
+export interface Started {
+  spec: JobSpec;
+  input: Buffer;
+  ticket: string;
+  token: string;
+  /** 1 for the first. */
+  attempt: number;
+}
+
+/** An execution and what came of it. */
+export interface Finished {
+  job: Omit<Started, 'input'>;
+  end: JobEnd;
+  /** Packed predictions, null when the job failed. */
+  output: Buffer | null;
+}
+
+/** `void`: the job has ended meanwhile or was started by somebody else; its result does not count. */
+export type Settled = 'succeeded' | 'failed' | 'retried' | 'void';
+
+export type Executions = ReturnType<typeof createExecutions>;
+
+export function createExecutions({ redis, keys, tickets, endings, limits }: ExecutionsDeps) {
+  const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
+
+  async function start(model: string, version: number, ticket: string, share: Share): Promise<Started[]> {
+    const [next, ...taken] = await startScript(
+      [
+        ...endingKeys(keys, model, version),
+        keys.queue(model, version),
+        keys.taken(model, version, ticket),
+        keys.paused,
+      ],
+      [
+        ticket,
+        share.maxInstances,
+        share.maxBytes,
+        MAX_STARTS,
+        keys.job(''),
+        model,
+        EXPIRED,
+        LOST,
+        limits.retentionSeconds,
+        keys.ended,
+      ],
+    );
+    await tickets.handOver(model, version, next?.toString());
+    const started: Started[] = [];
+    for (let i = 0; i < taken.length; i += 5) {
+      const [, token, attempt, spec, input] = taken.slice(i, i + 5) as [
+        Buffer,
+        Buffer,
+        Buffer,
+        Buffer,
+        Buffer,
+      ];
+      started.push({
+        spec: JSON.parse(spec.toString()) as JobSpec,
+        input,
+        ticket,
+        token: token.toString(),
+        attempt: Number(attempt),
+      });
+    }
+    return started;
+  }
+
+  /** What became of each; all of one version. */
+  async function settle(model: string, version: number, finished: readonly Finished[]): Promise<Settled[]> {
+    const outcomes = await endings.end(model, version, finished.map(endingOf));
+    return outcomes.map((outcome, i) => {
+      if (outcome === 'retried') return 'retried';
+      if (outcome !== 'settled') return 'void';
+      return finished[i]?.output ? 'succeeded' : 'failed';
+    });
+  }
+
+  function endingOf({ job, end, output }: Finished): Ending {
+    const ending: Ending = {
+      id: job.spec.id,
+      status: output ? 'succeeded' : 'failed',
+      from: ',running,',
+      end: JSON.stringify(end),
+      ticket: job.ticket,
+      token: job.token,
+      output,
+    };
+    const { error } = end;
+    if (output || !error || !ERRORS[error.code].retryable || job.attempt >= limits.maxAttempts) return ending;
+    return {
+      ...ending,
+      retryAfterMs: Math.min(FIRST_PAUSE_MS * 2 ** (job.attempt - 1), MAX_PAUSE_MS),
+      attempt: JSON.stringify({ attempt: job.attempt, error }),
+    };
+  }
+
+  return { start, settle };
+}
