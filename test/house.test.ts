@@ -15,9 +15,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   'shared/base': ['shared/base'],
   'shared/contract': ['shared/base', 'shared/contract'],
   'shared/queue': ['shared/base', 'shared/contract', 'shared/queue'],
-  'shared/core': ['shared/base', 'shared/contract', 'shared/queue', 'shared/core'],
-  api: ['shared/base', 'shared/contract', 'shared/queue', 'shared/core', 'api'],
-  worker: ['shared/base', 'shared/contract', 'shared/queue', 'shared/core', 'worker'],
+  'shared/blobs': ['shared/base', 'shared/contract', 'shared/blobs'],
+  'shared/core': ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core'],
+  api: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'api'],
+  worker: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'worker'],
   deploy: ['shared/base', 'deploy'],
 };
 
@@ -74,6 +75,13 @@ it('loads each backend package in one file only', () => {
       name,
     ).toHaveLength(1);
   }
+});
+
+it('loads the AWS SDK in one file only, and that file only where a bucket is configured', () => {
+  const using = (pattern: RegExp) => files.filter((file) => pattern.test(text(file)));
+  expect(using(/'@aws-sdk\//)).toEqual(['shared/blobs/s3.ts']);
+  expect(using(/s3\.js'/)).toEqual(['shared/blobs/open.ts']);
+  expect(using(/from '\.\/s3\.js'/)).toEqual([]);
 });
 
 it('documents every variable and every error code, and none besides', () => {

@@ -51,7 +51,7 @@ export const VARIABLES = {
   SLUICE_DATA_DIR: {
     type: 'string',
     default: '.sluice',
-    description: 'Data of the embedded Redis, the printed API key.',
+    description: 'Data of the embedded Redis, blobs, the printed API key.',
   },
   SLUICE_CACHE_DIR: {
     type: 'string',
@@ -62,6 +62,29 @@ export const VARIABLES = {
     type: 'string',
     default: 'deploy/models',
     description: 'Folder of bundled models: <name>/<version>/model.yaml.',
+  },
+  SLUICE_BLOBS: {
+    type: 'string',
+    pattern: '^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-]+)*$',
+    description: 'Place of blobs, as s3://bucket/prefix; unset: the folder `blobs` of SLUICE_DATA_DIR.',
+  },
+  SLUICE_BLOBS_ENDPOINT: {
+    type: 'string',
+    pattern: '^https?://',
+    description: 'URL of the S3 server; unset: that of AWS for the region.',
+  },
+  SLUICE_BLOBS_REGION: {
+    type: 'string',
+    default: 'us-east-1',
+    description: 'Region of the bucket.',
+  },
+  SLUICE_BLOBS_ACCESS_KEY: {
+    type: 'string',
+    description: 'Access key for the bucket; unset: credentials where the AWS SDK looks for them.',
+  },
+  SLUICE_BLOBS_SECRET_KEY: {
+    type: 'string',
+    description: 'Secret of that access key.',
   },
   SLUICE_BOOTSTRAP_KEY: {
     type: 'string',
@@ -212,7 +235,7 @@ export type Config = Readonly<{
 }>;
 
 /** Values that must not be shown. */
-const SECRET: ReadonlySet<string> = new Set(['REDIS_URL', 'SLUICE_BOOTSTRAP_KEY']);
+const SECRET: ReadonlySet<string> = new Set(['REDIS_URL', 'SLUICE_BLOBS_SECRET_KEY', 'SLUICE_BOOTSTRAP_KEY']);
 
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const values: Record<string, unknown> = {};

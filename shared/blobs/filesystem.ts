@@ -1,0 +1,152 @@
+/**
+ * Blobs in a folder, for one machine or a volume that all processes share.
+ *
+ *     <folder>/<two digits of the key's SHA-256>/<the key, its slashes as commas>
+ *     <folder>/uploads/<chance>       a put under way
+ *
+ * A put writes a file of its own, syncs it, renames it to its place and syncs the folder of that place. Folders are made
+ * when first needed and never removed, so none vanishes under a put. Modes are 0700 and 0600.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.js';
+import {
+  type BlobContent,
+  type BlobStore,
+  demandKey,
+  demandPrefix,
+  isBlobKey,
+  type ListedBlob,
+  type OpenedBlob,
+  STALE_UPLOAD_MS,
+  type StoredBlob,
+} from './blobs.js';
+import { fileFailure, nullIfMissing } from './failures.js';
+import { keepError, writeHashed } from './writing.js';
+
+const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+const SHARD = /^[0-9a-f]{2}$/;
+
+/** Makes the folder, and its parents, if it is not there. */
+export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobStore> {
+  const uploads = join(folder, 'uploads');
+  await mkdir(uploads, { recursive: true, mode: FOLDER_MODE }).catch(fileFailure);
+
+  async function put(key: string, content: BlobContent): Promise<StoredBlob> {
+    demandKey(key);
+    keepError(content);
+    const upload = join(uploads, randomUUID());
+    try {
+      const stored = await writeDurably(upload, content);
+      await publish(upload, key);
+      return stored;
+    } catch (error) {
+      await rm(upload, { force: true }).catch(() => {}); // `sweep` will try again; the first error is the one to tell.
+      throw error;
+    }
+  }
+
+  async function publish(upload: string, key: string): Promise<void> {
+    try {
+      const shard = shardOf(folder, key);
+      if (await mkdir(shard, { recursive: true, mode: FOLDER_MODE })) await syncFolder(folder);
+      await rename(upload, pathOf(folder, key));
+      await syncFolder(shard);
+    } catch (error) {
+      fileFailure(error);
+    }
+  }
+
+  async function get(key: string): Promise<Buffer | null> {
+    demandKey(key);
+    return readFile(pathOf(folder, key)).catch(nullIfMissing);
+  }
+
+  async function openBlob(key: string): Promise<OpenedBlob | null> {
+    demandKey(key);
+    const file = await open(pathOf(folder, key)).catch(nullIfMissing);
+    if (!file) return null;
+    const { size: sizeBytes } = await statOrClose(file);
+    return { sizeBytes, stream: file.createReadStream() };
+  }
+
+  async function remove(key: string): Promise<void> {
+    demandKey(key);
+    await rm(pathOf(folder, key), { force: true }).catch(fileFailure);
+  }
+
+  async function* list(prefix: string): AsyncGenerator<ListedBlob> {
+    demandPrefix(prefix);
+    for (const shard of await readdir(folder).catch(fileFailure)) {
+      if (!SHARD.test(shard)) continue;
+      for await (const { name } of await opendir(join(folder, shard)).catch(fileFailure)) {
+        const key = name.replaceAll(',', '/');
+        if (!key.startsWith(prefix) || !isBlobKey(key)) continue;
+        const found = await stat(join(folder, shard, name)).catch(nullIfMissing);
+        if (found) yield { key, sizeBytes: found.size, lastModifiedMs: found.mtimeMs };
+      }
+    }
+  }
+
+  async function check(): Promise<void> {
+    const probe = join(uploads, randomUUID());
+    try {
+      await writeDurably(probe, Buffer.of(1));
+    } finally {
+      await rm(probe, { force: true }).catch(fileFailure);
+    }
+  }
+
+  async function sweep(): Promise<number> {
+    let swept = 0;
+    for (const name of await readdir(uploads).catch(fileFailure)) {
+      const found = await stat(join(uploads, name)).catch(nullIfMissing);
+      if (!found || clock.now() - found.mtimeMs < STALE_UPLOAD_MS) continue;
+      await rm(join(uploads, name), { force: true }).catch(fileFailure);
+      swept++;
+    }
+    return swept;
+  }
+
+  return { put, get, open: openBlob, delete: remove, list, check, sweep, close: () => {} };
+}
+
+function shardOf(folder: string, key: string): string {
+  return join(folder, createHash('sha256').update(key).digest('hex').slice(0, 2));
+}
+
+function pathOf(folder: string, key: string): string {
+  return join(shardOf(folder, key), key.replaceAll('/', ','));
+}
+
+async function writeDurably(path: string, content: BlobContent): Promise<StoredBlob> {
+  const file = await open(path, 'wx', FILE_MODE).catch(fileFailure);
+  try {
+    const stored = await writeHashed(file, content);
+    await file.sync().catch(fileFailure);
+    return stored;
+  } finally {
+    await file.close().catch(fileFailure);
+  }
+}
+
+/** Makes a name in the folder outlive a power cut. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+async function statOrClose(file: FileHandle) {
+  try {
+    return await file.stat();
+  } catch (error) {
+    await file.close();
+    return fileFailure(error);
+  }
+}

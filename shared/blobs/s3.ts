@@ -1,0 +1,215 @@
+/**
+ * Blobs in a bucket of S3 or of any server that speaks its protocol (path-style addresses).
+ *
+ * Each put is one PutObject, atomic by S3's own promise, its body signed by its SHA-256: bytes changed on the way are
+ * refused. Largest blob: 5 GiB. The SDK tries nothing twice; `withRetries` does, uploads of streams included. Where the
+ * credentials may not list the bucket S3 answers 403 for a missing key, so ListBucket is required, as `check` shows.
+ */
+import { webcrypto } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadBucketCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import type { Clock } from '../base/clock.js';
+import {
+  type BlobContent,
+  type BlobStore,
+  demandKey,
+  demandPrefix,
+  isBlobKey,
+  type ListedBlob,
+  type OpenedBlob,
+  type StoredBlob,
+} from './blobs.js';
+import { withRetries } from './retry.js';
+import { bucketFailure, isMissing, isTransient } from './s3-failures.js';
+import { spool } from './spool.js';
+
+export const CONNECT_TIMEOUT_MS = 3000;
+/** Longest silence on a connection while an answer is awaited. */
+export const SILENCE_TIMEOUT_MS = 30_000;
+/** A probe asks every few seconds and waits for no longer. */
+export const CHECK_TIMEOUT_MS = 2000;
+/** Connections at the same time; a download holds one until it ends. */
+const MAX_SOCKETS = 200;
+
+/** What fails is told by errors; with no logger at all the SDK writes to the console. */
+const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
+
+export interface S3Options {
+  bucket: string;
+  /** In front of every key, with its closing slash; empty: none. */
+  prefix: string;
+  region: string;
+  /** Unset: that of AWS for the region. */
+  endpoint: string | undefined;
+  /** Unset: wherever the AWS SDK finds some (AWS_* variables, its files, the role of the machine or container). */
+  credentials: { accessKeyId: string; secretAccessKey: string } | undefined;
+  /** Folder for streams under way. */
+  spoolFolder: string;
+  clock: Clock;
+  silenceTimeoutMs?: number;
+}
+
+interface Body extends StoredBlob {
+  read(): Uint8Array | Readable;
+}
+
+export function openS3Blobs(options: S3Options): BlobStore {
+  const { bucket: Bucket, prefix, spoolFolder, clock } = options;
+  const client = createClient(options);
+  const place = (key: string) => ({ Bucket, Key: prefix + key });
+  const retrying = <T>(attempt: () => Promise<T>) => withRetries(clock, isTransient, attempt);
+
+  async function put(
+    key: string,
+    content: BlobContent,
+    { contentType }: { contentType?: string } = {},
+  ): Promise<StoredBlob> {
+    demandKey(key);
+    if (content instanceof Uint8Array) {
+      const sha256 = await sha256Of(content);
+      return upload(key, { sha256, sizeBytes: content.byteLength, read: () => content }, contentType);
+    }
+    const spooled = await spool(spoolFolder, content);
+    try {
+      return await upload(key, spooled, contentType);
+    } finally {
+      await spooled.close();
+    }
+  }
+
+  async function upload(key: string, body: Body, contentType: string | undefined): Promise<StoredBlob> {
+    const { sizeBytes, sha256 } = body;
+    await retrying(async () => {
+      const Body = body.read();
+      const command = new PutObjectCommand({
+        ...place(key),
+        Body,
+        ContentLength: sizeBytes,
+        ContentType: contentType ?? 'application/octet-stream',
+      });
+      signPayload(command, sha256);
+      try {
+        await client.send(command);
+      } finally {
+        if (!(Body instanceof Uint8Array)) Body.destroy();
+      }
+    }).catch(bucketFailure);
+    return { sizeBytes, sha256 };
+  }
+
+  async function find(key: string): Promise<OpenedBlob | null> {
+    try {
+      const { Body, ContentLength } = await client.send(new GetObjectCommand(place(key)));
+      if (ContentLength === undefined) throw new Error('The S3 server told no length.');
+      return { sizeBytes: ContentLength, stream: Body as Readable };
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+
+  async function open(key: string): Promise<OpenedBlob | null> {
+    demandKey(key);
+    return retrying(() => find(key)).catch(bucketFailure);
+  }
+
+  async function get(key: string): Promise<Buffer | null> {
+    demandKey(key);
+    return retrying(async () => {
+      const found = await find(key);
+      return found && buffer(found.stream);
+    }).catch(bucketFailure);
+  }
+
+  async function remove(key: string): Promise<void> {
+    demandKey(key);
+    await retrying(() => client.send(new DeleteObjectCommand(place(key)))).catch(bucketFailure);
+  }
+
+  async function* list(wanted: string): AsyncGenerator<ListedBlob> {
+    demandPrefix(wanted);
+    let after: string | undefined;
+    do {
+      const page = new ListObjectsV2Command({ Bucket, Prefix: prefix + wanted, ContinuationToken: after });
+      const { Contents = [], NextContinuationToken } = await retrying(() => client.send(page)).catch(
+        bucketFailure,
+      );
+      for (const { Key = '', Size = 0, LastModified } of Contents) {
+        const key = Key.slice(prefix.length);
+        if (isBlobKey(key)) yield { key, sizeBytes: Size, lastModifiedMs: LastModified?.getTime() ?? 0 };
+      }
+      after = NextContinuationToken;
+    } while (after);
+  }
+
+  async function check(): Promise<void> {
+    const bound = new AbortController();
+    const cancel = clock.after(CHECK_TIMEOUT_MS, () => bound.abort());
+    try {
+      await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: bound.signal });
+    } catch (error) {
+      bucketFailure(error);
+    } finally {
+      cancel();
+    }
+  }
+
+  return {
+    put,
+    get,
+    open,
+    delete: remove,
+    list,
+    check,
+    // A put that was killed leaves nothing here.
+    sweep: async () => 0,
+    close: () => client.destroy(),
+  };
+}
+
+function createClient({ region, endpoint, credentials, silenceTimeoutMs }: S3Options): S3Client {
+  const agent = { keepAlive: true, maxSockets: MAX_SOCKETS };
+  return new S3Client({
+    region,
+    ...(endpoint && { endpoint }),
+    ...(credentials && { credentials }),
+    forcePathStyle: true,
+    logger: SILENT,
+    maxAttempts: 1,
+    // The SHA-256 in the signature covers the body; older servers know no other checksum.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  });
+}
+
+/** The SDK leaves the body of a stream out of the signature unless it is told the hash. */
+function signPayload(command: PutObjectCommand, sha256: string): void {
+  command.middlewareStack.add(
+    (next) => (step) => {
+      (step.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = sha256;
+      return next(step);
+    },
+    { step: 'build', name: 'signPayload' },
+  );
+}
+
+/** On a thread of its own: a large buffer holds nobody up. */
+async function sha256Of(bytes: Uint8Array): Promise<string> {
+  return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)).toString(
+    'hex',
+  );
+}

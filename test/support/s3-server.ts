@@ -1,0 +1,166 @@
+/**
+ * A server that speaks the part of S3 which Sluice uses, path-style: objects by PUT, GET and DELETE, ListObjectsV2 with
+ * pages, HeadBucket. Strict where S3 is: signatures and the hashes of bodies are checked, an object appears whole or not
+ * at all. Kept in memory. A test tells it to misbehave on the requests that come next.
+ */
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { faultOfSignature, type SigningCredentials } from './sigv4.js';
+
+export interface S3Object {
+  body: Buffer;
+  contentType: string | undefined;
+  lastModifiedMs: number;
+}
+
+/**
+ * `cut-upload`: the connection ends in the middle of the body. `cut-download`: so does that of the answer. `silent`: no
+ * answer, ever. A status with S3's code: that answer.
+ */
+export type Fault = 'cut-upload' | 'cut-download' | 'silent' | { status: number; code: string };
+
+export interface S3Server {
+  endpoint: string;
+  bucket: string;
+  credentials: SigningCredentials;
+  objects: Map<string, S3Object>;
+  /** Of every request so far. */
+  requests: { method: string; key: string; headers: IncomingMessage['headers'] }[];
+  /** The next requests meet these, in order; then all is well again. */
+  fail(...faults: Fault[]): void;
+  close(): Promise<void>;
+}
+
+const BUCKET = 'sluice-test';
+const CREDENTIALS = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/of+the=test' };
+/** Small, so that a list of few has several pages. */
+const PAGE = 3;
+
+const STATUS: Record<string, number> = {
+  NoSuchBucket: 404,
+  NoSuchKey: 404,
+  MethodNotAllowed: 405,
+  XAmzContentSHA256Mismatch: 400,
+  IncompleteBody: 400,
+};
+
+export async function openS3Server(): Promise<S3Server> {
+  const objects: S3Server['objects'] = new Map();
+  const requests: S3Server['requests'] = [];
+  const faults: Fault[] = [];
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url = '', headers } = request;
+    const [, bucket = '', key = ''] = /^\/([^/?]*)\/?([^?]*)/.exec(url) ?? [];
+    requests.push({ method, key, headers });
+    const fault = faults.shift();
+    if (fault === 'silent') return;
+    if (fault === 'cut-upload') return void request.once('data', () => request.socket.destroy());
+    const refused =
+      faultOfSignature({ method, url, headers }, CREDENTIALS, Date.now()) ??
+      (bucket === BUCKET ? null : 'NoSuchBucket');
+    if (refused) return void answerError(response, STATUS[refused] ?? 403, refused, method);
+    const body = await bodyOf(request);
+    if (createHash('sha256').update(body).digest('hex') !== headers['x-amz-content-sha256'])
+      return void answerError(response, 400, 'XAmzContentSHA256Mismatch', method);
+    if (fault && fault !== 'cut-download')
+      return void answerError(response, fault.status, fault.code, method);
+    if (!key) return serveBucket(method, new URL(url, 'http://s3').searchParams, response);
+    return serveObject(method, key, body, request, response, fault === 'cut-download');
+  }
+
+  function serveBucket(method: string, query: URLSearchParams, response: ServerResponse): void {
+    if (method === 'HEAD') return void response.writeHead(200).end();
+    if (method !== 'GET' || query.get('list-type') !== '2')
+      return void answerError(response, 405, 'MethodNotAllowed', method);
+    const token = query.get('continuation-token');
+    const after = token ? Buffer.from(token, 'base64').toString() : '';
+    const found = [...objects.keys()]
+      .filter((key) => key.startsWith(query.get('prefix') ?? '') && key > after)
+      .sort();
+    const page = found.slice(0, PAGE);
+    const more = found.length > PAGE;
+    const next = Buffer.from(page.at(-1) ?? '').toString('base64');
+    response
+      .writeHead(200, { 'content-type': 'application/xml' })
+      .end(
+        `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` +
+          `<Name>${BUCKET}</Name><KeyCount>${page.length}</KeyCount><MaxKeys>${PAGE}</MaxKeys><IsTruncated>${more}</IsTruncated>` +
+          (more ? `<NextContinuationToken>${next}</NextContinuationToken>` : '') +
+          page.map((key) => listed(key, objects.get(key) as S3Object)).join('') +
+          `</ListBucketResult>`,
+      );
+  }
+
+  function serveObject(
+    method: string,
+    key: string,
+    body: Buffer,
+    { headers }: IncomingMessage,
+    response: ServerResponse,
+    cut: boolean,
+  ): void {
+    if (method === 'PUT') {
+      if (body.length !== Number(headers['content-length']))
+        return void answerError(response, 400, 'IncompleteBody', method);
+      objects.set(key, { body, contentType: headers['content-type'], lastModifiedMs: Date.now() });
+      return void response.writeHead(200, { etag: `"${etagOf(body)}"` }).end();
+    }
+    if (method === 'DELETE') {
+      objects.delete(key);
+      return void response.writeHead(204).end();
+    }
+    if (method !== 'GET') return void answerError(response, 405, 'MethodNotAllowed', method);
+    const object = objects.get(key);
+    if (!object) return void answerError(response, 404, 'NoSuchKey', method);
+    response.writeHead(200, {
+      'content-length': object.body.length,
+      'content-type': object.contentType,
+      'last-modified': new Date(object.lastModifiedMs).toUTCString(),
+      etag: `"${etagOf(object.body)}"`,
+    });
+    if (!cut) return void response.end(object.body);
+    response.write(object.body.subarray(0, object.body.length / 2), () => response.destroy());
+  }
+
+  const server = createServer((request, response) => {
+    serve(request, response).catch(() => request.socket.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    bucket: BUCKET,
+    credentials: CREDENTIALS,
+    objects,
+    requests,
+    fail: (...next) => void faults.push(...next),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+function answerError(response: ServerResponse, status: number, code: string, method: string): void {
+  const text = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`;
+  response.writeHead(status, { 'content-type': 'application/xml' }).end(method === 'HEAD' ? undefined : text);
+}
+
+function listed(key: string, { body, lastModifiedMs }: S3Object): string {
+  return (
+    `<Contents><Key>${key}</Key><LastModified>${new Date(lastModifiedMs).toISOString()}</LastModified>` +
+    `<ETag>&quot;${etagOf(body)}&quot;</ETag><Size>${body.length}</Size><StorageClass>STANDARD</StorageClass></Contents>`
+  );
+}
+
+function etagOf(body: Buffer): string {
+  return createHash('md5').update(body).digest('hex');
+}
