@@ -8,6 +8,7 @@ import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/
 import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { VERSION } from '../shared/base/version.js';
+import { openBlobs } from '../shared/blobs/open.js';
 import { createCore } from '../shared/core/core.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
@@ -31,8 +32,10 @@ await run('worker', async ({ defer, config, log }) => {
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('queues', () => transport.close());
+  const blobs = await openBlobs(config, clock);
+  defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
-  const { agenda, executions } = createCore({ redis, keys, transport, limits, onError });
+  const { agenda, executions, payloads } = createCore({ redis, keys, transport, blobs, limits, onError });
   const models = createModels({ redis, keys, clock });
 
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
@@ -62,6 +65,7 @@ await run('worker', async ({ defer, config, log }) => {
         child,
         redis: queueRedis,
         executions,
+        payloads,
         stops,
         models,
         clock,

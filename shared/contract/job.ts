@@ -76,6 +76,8 @@ export interface JobSpec {
   metadata: Record<string, string>;
   webhook: NonNullable<Submit['webhook']> | null;
   retryOf: string | null;
+  /** Key of its input, where that is too large for the record. */
+  inputBlob?: string;
 }
 
 export interface InstanceError {
@@ -110,6 +112,8 @@ export interface JobEnd {
   /** This job's share of its batches' computing time. */
   usageMs: number;
   timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
+  /** Key of its output, where that is too large for the record. */
+  outputBlob?: string;
 }
 
 /** Times in milliseconds since the Unix epoch. */

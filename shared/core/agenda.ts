@@ -13,6 +13,7 @@ import { isTerminal, type JobRecord, PRIORITIES } from '../contract/job.js';
 import type { Jobs } from './jobs.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
+import type { Payloads } from './payloads.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
 import { CHECK_MS, ENQUEUE } from './scripts.js';
 import type { Tickets, Transport } from './tickets.js';
@@ -23,6 +24,7 @@ export interface AgendaDeps {
   jobs: Jobs;
   tickets: Tickets;
   transport: Transport;
+  payloads: Payloads;
   limits: JobLimits;
 }
 
@@ -33,8 +35,10 @@ export interface Tended {
 }
 
 const PAGE = 200;
+/** A blob without a job is one that was written just before its record, or has lost it. */
+const ORPHAN_AGE_MS = 3_600_000;
 
-export function createAgenda({ redis, keys, jobs, tickets, transport, limits }: AgendaDeps) {
+export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }: AgendaDeps) {
   const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
 
   /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
@@ -83,11 +87,15 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, limits }: 
     return now + CHECK_MS;
   }
 
-  async function forgetOrKeep({ spec, deletedAfter }: JobRecord, now: number): Promise<'forgotten' | 'kept'> {
+  async function forgetOrKeep(
+    { spec, end, deletedAfter }: JobRecord,
+    now: number,
+  ): Promise<'forgotten' | 'kept'> {
     if (deletedAfter !== null && deletedAfter > now) {
       await redis.zadd(keys.agenda, 'XX', deletedAfter, spec.id);
       return 'kept';
     }
+    await payloads.drop(spec, end);
     await redis
       .multi()
       .del(keys.job(spec.id))
@@ -97,5 +105,12 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, limits }: 
     return 'forgotten';
   }
 
-  return { tend };
+  /** Removes blobs that no job names; answers how many. */
+  async function sweep(): Promise<number> {
+    const [seconds] = await redis.time();
+    const isKept = async (id: string) => (await redis.exists(keys.job(id))) === 1;
+    return payloads.sweep(ORPHAN_AGE_MS, Number(seconds) * 1000, isKept);
+  }
+
+  return { tend, sweep };
 }

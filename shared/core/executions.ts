@@ -14,6 +14,7 @@ import { type JobEnd, type JobSpec, jobError } from '../contract/job.js';
 import { type Ending, type Endings, EXPIRED, endingKeys, endText } from './endings.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
+import type { Stored } from './payloads.js';
 import { START } from './scripts.js';
 import type { Tickets } from './tickets.js';
 
@@ -41,7 +42,7 @@ export interface Share {
 /** A job that its worker must run and settle. */
 export interface Started {
   spec: JobSpec;
-  input: Buffer;
+  input: Stored;
   ticket: string;
   token: string;
   /** 1 for the first. */
@@ -53,7 +54,7 @@ export interface Finished {
   job: Omit<Started, 'input'>;
   end: JobEnd;
   /** Packed predictions, null when the job failed. */
-  output: Buffer | null;
+  output: Stored | null;
 }
 
 /** `void`: the job has ended meanwhile or was started by somebody else; its result does not count. */
@@ -95,9 +96,10 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
         Buffer,
         Buffer,
       ];
+      const parsed = JSON.parse(spec.toString()) as JobSpec;
       started.push({
-        spec: JSON.parse(spec.toString()) as JobSpec,
-        input,
+        spec: parsed,
+        input: { inline: input, blob: parsed.inputBlob ?? null },
         ticket,
         token: token.toString(),
         attempt: Number(attempt),
@@ -121,10 +123,10 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
       id: job.spec.id,
       status: output ? 'succeeded' : 'failed',
       from: ',running,',
-      end: JSON.stringify(end),
+      end: JSON.stringify(output?.blob ? { ...end, outputBlob: output.blob } : end),
       ticket: job.ticket,
       token: job.token,
-      output,
+      output: output?.inline ?? null,
     };
     const { error } = end;
     if (output || !error || !ERRORS[error.code].retryable || job.attempt >= limits.maxAttempts) return ending;

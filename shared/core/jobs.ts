@@ -24,6 +24,7 @@ import { ratePerSecond } from './backlog.js';
 import { type Endings, EXPIRED, endText } from './endings.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
+import type { Payloads } from './payloads.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
 import { ERASE, SUBMIT } from './scripts.js';
 import type { Tickets } from './tickets.js';
@@ -41,6 +42,7 @@ export interface JobsDeps {
   keys: Keys;
   tickets: Tickets;
   endings: Endings;
+  payloads: Payloads;
   limits: JobLimits;
 }
 
@@ -75,11 +77,34 @@ export interface ListFilter {
 
 export type Jobs = ReturnType<typeof createJobs>;
 
-export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) {
+export function createJobs({ redis, keys, tickets, endings, payloads, limits }: JobsDeps) {
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
   const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
 
-  async function submit({ spec, ttlSeconds, input }: NewJob, idempotency?: Idempotency): Promise<Submitted> {
+  /** A large input is stored first, and taken away again when no job came of it. */
+  async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
+    const { blob, inline } = await payloads.storeInput(job.spec.id, job.input);
+    if (blob === null) return write(job.spec, inline, job, idempotency);
+    let keep = false;
+    try {
+      const submitted = await write({ ...job.spec, inputBlob: blob }, inline, job, idempotency);
+      keep = !submitted.replayed;
+      return submitted;
+    } catch (error) {
+      // Unknown: the record may stand all the same.
+      keep = !(error instanceof SluiceError);
+      throw error;
+    } finally {
+      if (!keep) await payloads.discard(blob);
+    }
+  }
+
+  async function write(
+    spec: JobSpec,
+    inline: Buffer,
+    { ttlSeconds, input }: NewJob,
+    idempotency?: Idempotency,
+  ): Promise<Submitted> {
     const [outcome, ...details] = await submitScript(
       [
         keys.job(spec.id),
@@ -98,7 +123,7 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
         spec.tenant,
         spec.model,
         JSON.stringify(spec),
-        input,
+        inline,
         spec.instances,
         spec.instances / (limits.weights.get(spec.tenant) ?? 1),
         ttlSeconds * 1000,
@@ -110,6 +135,7 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
         limits.maxQueuedBytesPerModel,
         idempotency?.fingerprint ?? '',
         IDEMPOTENCY_SECONDS,
+        input.length,
       ],
     );
     switch (outcome) {
@@ -156,7 +182,9 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
   ): Promise<{ record: JobRecord; output: Buffer | null } | null> {
     const [output = null, ...values] = await redis.hmgetBuffer(keys.job(id), 'output', ...RECORD_FIELDS);
     const record = decodeRecord(values);
-    return record?.spec.tenant === tenant ? { record, output } : null;
+    if (record?.spec.tenant !== tenant) return null;
+    const blob = record.end?.outputBlob ?? null;
+    return { record, output: blob === null ? output : await payloads.load({ inline: EMPTY, blob }) };
   }
 
   async function existing(tenant: string, id: string): Promise<JobRecord> {
@@ -215,7 +243,8 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
   async function endedInput(tenant: string, id: string): Promise<{ record: JobRecord; input: Buffer }> {
     const record = await existing(tenant, id);
     if (!isTerminal(record.status)) throw new SluiceError('job_not_finished');
-    const input = await redis.hgetBuffer(keys.job(id), 'input');
+    const inline = await redis.hgetBuffer(keys.job(id), 'input');
+    const input = inline && (await payloads.load({ inline, blob: record.spec.inputBlob ?? null }));
     if (!input) throw new SluiceError('not_found', 'There is no such job.');
     return { record, input };
   }
@@ -228,6 +257,7 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
     if (outcome === 'gone') throw new SluiceError('not_found', 'There is no such job.');
     if (outcome !== 'erased')
       throw new SluiceError('job_not_finished', 'The job is running; cancel it first.');
+    await payloads.drop(record.spec, record.end);
   }
 
   return { submit, get, getWithOutput, list, cancel, expire, endedInput, erase };
@@ -236,6 +266,7 @@ export function createJobs({ redis, keys, tickets, endings, limits }: JobsDeps) 
 const SCAN_PAGE = 100;
 const SCAN_LIMIT = 2000;
 const CANCELED = endText(null);
+const EMPTY = Buffer.alloc(0);
 
 function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): JobRecord {
   return {

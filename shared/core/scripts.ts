@@ -15,7 +15,8 @@ export const CHECK_MS = 60_000;
  * KEYS job, waiting, agenda, tenant's jobs, queued, queue, paused, idempotency
  * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 cost (instances / the tenant's weight), 8 ttlMs,
  *      9 priority rank, 10 events (",job.failed," or ""), 11 most queued jobs and 12 bytes of a tenant, 13 jobs and
- *      14 bytes of a model, 15 fingerprint ("" = no Idempotency-Key), 16 seconds an Idempotency-Key is kept
+ *      14 bytes of a model, 15 fingerprint ("" = no Idempotency-Key), 16 seconds an Idempotency-Key is kept,
+ *      17 bytes of the input, wherever it lies
  * Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} |
  *       {tenant_full | model_full, jobs queued by the tenant, by the model, jobs started, in how many busy milliseconds}
  */
@@ -31,19 +32,19 @@ local q = redis.call('HMGET', KEYS[5], 'tenant:' .. ARGV[2], 'tenant-bytes:' .. 
 local function full(i, limit, more)
   return tonumber(q[i] or '0') + more > tonumber(ARGV[limit])
 end
-local which = (full(1, 11, 1) or full(2, 12, #ARGV[5])) and 'tenant_full' or (full(3, 13, 1) or full(4, 14, #ARGV[5])) and 'model_full'
+local which = (full(1, 11, 1) or full(2, 12, ARGV[17])) and 'tenant_full' or (full(3, 13, 1) or full(4, 14, ARGV[17])) and 'model_full'
 if which then
   local rate = redis.call('HMGET', KEYS[6], 'startedJobs', 'busyMs')
   return {which, q[1] or '0', q[3] or '0', rate[1] or '0', rate[2] or '0'}
 end
 local now = time()
 local expires = now + tonumber(ARGV[8])
-redis.call('HSET', KEYS[1], 'status', 'queued', 'tenant', ARGV[2], 'spec', ARGV[4], 'input', ARGV[5], 'bytes', #ARGV[5],
+redis.call('HSET', KEYS[1], 'status', 'queued', 'tenant', ARGV[2], 'spec', ARGV[4], 'input', ARGV[5], 'bytes', ARGV[17],
   'instances', ARGV[6], 'cost', ARGV[7], 'events', ARGV[10], 'createdAt', now, 'expiresAt', expires, 'attempts', 0, 'starts', 0)
 redis.call('ZADD', KEYS[2], place(KEYS[6], ARGV[9], ARGV[2], ARGV[7]), ARGV[1])
 redis.call('ZADD', KEYS[3], math.min(now + ${CHECK_QUEUED_AFTER_MS}, expires), ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
-count(KEYS[5], ARGV[2], ARGV[3], 1, #ARGV[5])
+count(KEYS[5], ARGV[2], ARGV[3], 1, ARGV[17])
 if ARGV[15] ~= '' then
   redis.call('HSET', KEYS[8], 'fingerprint', ARGV[15], 'job', ARGV[1])
   redis.call('EXPIRE', KEYS[8], ARGV[16])
@@ -102,7 +103,7 @@ local function hand_out(id, attempt, r)
   local token = redis.call('HINCRBY', ARGV[5] .. id, 'starts', 1)
   redis.call('ZADD', KEYS[2], now + ${CHECK_MS}, id)
   instances = instances - tonumber(r[3])
-  bytes = bytes - #r[5]
+  bytes = bytes - tonumber(r[6])
   reply[#reply + 1] = id
   reply[#reply + 1] = tostring(token)
   reply[#reply + 1] = tostring(attempt)
@@ -118,7 +119,7 @@ local function take(id, score)
   elseif now >= tonumber(r[1]) then
     finish(job, id, ARGV[6], ',queued,', '', 'expired', ARGV[7], '', ARGV[9], now)
     ended[#ended + 1] = id
-  elseif #reply > 1 and #r[5] > bytes then
+  elseif #reply > 1 and tonumber(r[6]) > bytes then
     bytes = 0
   else
     redis.call('HSET', job, 'status', 'running', 'startedAt', now, 'ticket', ARGV[1])
@@ -134,7 +135,7 @@ end
 
 local function take_again(id)
   local job = ARGV[5] .. id
-  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'attempts')
+  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts')
   if r[1] ~= 'running' then
     redis.call('SREM', KEYS[6], id)
   elseif tonumber(r[2]) >= tonumber(ARGV[4]) then
@@ -142,7 +143,7 @@ local function take_again(id)
     redis.call('SREM', KEYS[6], id)
     ended[#ended + 1] = id
   else
-    hand_out(id, r[6], r)
+    hand_out(id, r[7], r)
   end
 end
 

@@ -2,21 +2,26 @@
  * The life of a record in Redis: tickets, starts, fencing, and who wins when two end one job.
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import type { SluiceError } from '../../shared/base/errors.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Redis } from '../../shared/base/redis.js';
+import type { BlobStore } from '../../shared/blobs/blobs.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { type JobSpec, jobError, type Priority } from '../../shared/contract/job.js';
 import { type Core, createCore } from '../../shared/core/core.js';
 import type { Started } from '../../shared/core/executions.js';
 import { createKeys, type Keys } from '../../shared/core/keys.js';
 import { type JobLimits, jobLimitsOf } from '../../shared/core/limits.js';
+import { MAX_INLINE_BYTES } from '../../shared/core/payloads.js';
 import { TICKET_LOST_MS } from '../../shared/core/script-parts.js';
+import { temporaryFolder } from '../support/redis.js';
 
 const LIMITS: JobLimits = { ...jobLimitsOf(loadConfig({})), weights: new Map([['heavy', 3]]) };
 const SHARE = { maxInstances: 4, maxBytes: 1000 };
 const END = { error: null, usageMs: 1, timings: null };
-const OUTPUT = Buffer.from('out');
+const OUTPUT = { inline: Buffer.from('out'), blob: null };
 
 let redis: Redis;
 let keys: Keys;
@@ -25,12 +30,16 @@ let jobs: Core['jobs'];
 /** Tickets as the transport got them. */
 let tickets: string[];
 let errors: unknown[];
+let blobs: BlobStore;
+let folder: ReturnType<typeof temporaryFolder>;
 let transportFails: boolean;
 let nowMs = 1_800_000_000_000;
 
 beforeEach(async () => {
   redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
   keys = createKeys(`{jobs-${newId('req', 0).slice(-10)}}`);
+  folder = temporaryFolder();
+  blobs = await openFileBlobs(folder.path, systemClock);
   tickets = [];
   errors = [];
   transportFails = false;
@@ -41,7 +50,7 @@ beforeEach(async () => {
     },
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
-  core = createCore({ redis, keys, transport, limits: LIMITS, onError });
+  core = createCore({ redis, keys, transport, blobs, limits: LIMITS, onError });
   jobs = core.jobs;
 });
 
@@ -49,6 +58,7 @@ afterEach(async () => {
   const left = await redis.keys(`${keys.outbox.replace(/:outbox$/, '')}*`);
   if (left.length > 0) await redis.unlink(left);
   redis.disconnect();
+  folder.remove();
 });
 
 async function submit(
@@ -80,7 +90,7 @@ const submitMany = async (count: number, traits = {}) => {
   return ids;
 };
 const start = (ticket: string, share = SHARE) => core.executions.start('m', 1, ticket, share);
-const settle = (started: readonly Started[], output: Buffer | null = OUTPUT) =>
+const settle = (started: readonly Started[], output: typeof OUTPUT | null = OUTPUT) =>
   core.executions.settle(
     'm',
     1,
@@ -345,6 +355,7 @@ describe('a full queue', () => {
       redis,
       keys,
       transport: { add: async () => undefined },
+      blobs,
       limits: small,
       onError: () => undefined,
     });
@@ -364,6 +375,7 @@ describe('a full queue', () => {
       redis,
       keys,
       transport: { add: async () => undefined },
+      blobs,
       limits: small,
       onError: () => undefined,
     });
@@ -439,5 +451,63 @@ describe('an end', () => {
     await jobs.cancel('acme', id as string);
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
     expect(await start('t1')).toHaveLength(1);
+  });
+});
+
+describe('a large payload', () => {
+  const LARGE = Buffer.alloc(MAX_INLINE_BYTES + 1, 7);
+  const blobKeys = async () => {
+    const found: string[] = [];
+    for await (const { key } of blobs.list('')) found.push(key);
+    return found.sort();
+  };
+
+  test('lies in the blob store from submit to result, and goes with the job', async () => {
+    const id = await submit({ input: LARGE });
+    expect(await redis.hstrlen(keys.job(id), 'input')).toBe(0);
+    expect(await redis.hget(keys.queued, 'tenant-bytes:acme')).toBe(String(LARGE.length));
+    const [job] = (await start('t1')) as [Started];
+    expect(await core.payloads.load(job.input)).toEqual(LARGE);
+    const output = await core.payloads.storeOutput(id, job.token, LARGE);
+    expect(await core.executions.settle('m', 1, [{ job, end: END, output }])).toEqual(['succeeded']);
+    expect((await jobs.getWithOutput('acme', id))?.output).toEqual(LARGE);
+    expect((await jobs.endedInput('acme', id)).input).toEqual(LARGE);
+    expect(await blobKeys()).toEqual([`jobs/${id}/input`, `jobs/${id}/output-1`]);
+    await jobs.erase('acme', id);
+    expect(await blobKeys()).toEqual([]);
+  });
+
+  test('goes when the retention of its job is over', async () => {
+    const id = await submit({ input: LARGE });
+    await jobs.cancel('acme', id);
+    await redis.hset(keys.job(id), 'deletedAfter', 1);
+    await redis.zadd(keys.agenda, 0, id);
+    expect(await core.agenda.tend()).toMatchObject({ forgotten: 1 });
+    expect(await blobKeys()).toEqual([]);
+  });
+
+  test('of a submit that was refused does not stay', async () => {
+    const small = { ...LIMITS, maxQueuedPerTenant: 1 };
+    core = createCore({
+      redis,
+      keys,
+      transport: { add: async () => undefined },
+      blobs,
+      limits: small,
+      onError: () => undefined,
+    });
+    jobs = core.jobs;
+    await submit();
+    await expect(submit({ input: LARGE })).rejects.toMatchObject({ code: 'queue_full_for_tenant' });
+    expect(await blobKeys()).toEqual([]);
+  });
+
+  test('without a job is swept when it is old', async () => {
+    const id = await submit({ input: LARGE });
+    await blobs.put('jobs/job_lost/input', LARGE);
+    expect(await core.agenda.sweep()).toBe(0); // young
+    const isKept = async (job: string) => (await redis.exists(keys.job(job))) === 1;
+    expect(await core.payloads.sweep(0, systemClock.now() + 10_000, isKept)).toBe(1);
+    expect(await blobKeys()).toEqual([`jobs/${id}/input`]);
   });
 });

@@ -9,6 +9,7 @@ import { loadConfig } from '../../shared/base/config.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/base/redis.js';
 import { createLogger } from '../../shared/base/telemetry.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { createAddressRules } from '../../shared/contract/address.js';
 import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensor.js';
@@ -25,6 +26,7 @@ import { createDeliveryRole } from '../../worker/delivery/role.js';
 import type { Schedule } from '../../worker/delivery/schedule.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
+import { temporaryFolder } from './redis.js';
 
 type Subscription = JobSpec['webhook'];
 export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
@@ -60,7 +62,10 @@ export async function openDeliveryBench(redisUrl: string) {
   });
   const transport = { add: async () => {} };
   const limits = jobLimitsOf(loadConfig({}));
-  const { jobs, executions } = createCore({ redis, keys, transport, limits, onError });
+  const folder = temporaryFolder();
+  closers.push(() => folder.remove());
+  const blobs = await openFileBlobs(folder.path, clock);
+  const { jobs, executions } = createCore({ redis, keys, transport, blobs, limits, onError });
   const webhooks = createWebhooks({ redis, keys, clock, rules });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
@@ -91,7 +96,7 @@ export async function openDeliveryBench(redisUrl: string) {
       await executions.settle(
         'm',
         1,
-        started.map((job) => ({ job, end, output })),
+        started.map((job) => ({ job, end, output: { inline: output, blob: null } })),
       );
       return spec;
     },

@@ -7,13 +7,15 @@
  */
 import { type Job as Message, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
+import { SluiceError } from '../../shared/base/errors.js';
 import { gather } from '../../shared/base/gather.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
-import { type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
+import { type JobEnd, type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, unpackInstances } from '../../shared/contract/tensor.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
+import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Batcher, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
@@ -23,6 +25,7 @@ import type { Stops } from './stops.js';
 export interface ConsumerDeps {
   manifest: Manifest;
   executions: Executions;
+  payloads: Payloads;
   stops: Stops;
   batcher: Batcher<Instance, InstanceResult>;
   backend: () => string;
@@ -49,7 +52,7 @@ const SLICES_AT_ONCE = 2;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, stops, batcher, clock, log } = deps;
+  const { manifest, executions, payloads, stops, batcher, clock, log } = deps;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
@@ -65,11 +68,27 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   async function complete({ input, ...job }: Started): Promise<void> {
     log.debug({ job: job.spec.id, start: job.token }, 'started');
-    const { end, output } = await execute(job.spec, input);
+    const { end, output } = await run(job, input);
     // `void`: the job has ended meanwhile, or was started elsewhere.
     const status = await settle({ job, end, output });
+    if (status === 'void') await payloads.discard(output?.blob ?? null);
     log.debug({ job: job.spec.id, start: job.token, status }, 'settled');
     deps.onSettled(status);
+  }
+
+  /** A payload that cannot be read or written now is a failure that may go away. */
+  async function run(job: Finished['job'], input: Stored): Promise<Pick<Finished, 'end' | 'output'>> {
+    const { id } = job.spec;
+    try {
+      const bytes = await payloads.load(input);
+      if (!bytes) return failed(jobError('internal', 'The input of this job is gone.'));
+      const { end, output } = await execute(job.spec, bytes);
+      return { end, output: output && (await payloads.storeOutput(id, job.token, output)) };
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'unavailable') throw error;
+      deps.onError('payload', error);
+      return failed(jobError('unavailable', error.message));
+    }
   }
 
   async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
@@ -82,7 +101,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
       if (!(error instanceof Halted)) throw error;
-      return { end: { error: error.end, usageMs: 0, timings: null }, output: null };
+      return failed(error.end);
     } finally {
       unwatch();
       cancel();
@@ -122,6 +141,10 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
   return { close: () => worker.close() };
+}
+
+function failed(error: JobError | null): { end: JobEnd; output: null } {
+  return { end: { error, usageMs: 0, timings: null }, output: null };
 }
 
 /** The job's own limit ran out, or it was canceled (and thus has its end already); its batch goes on for the others. */

@@ -16,6 +16,7 @@ import type { Instance } from '../../shared/contract/tensor.js';
 import type { Executions } from '../../shared/core/executions.js';
 import { type BundledVersion, readModelFolder } from '../../shared/core/folder.js';
 import type { Models } from '../../shared/core/models.js';
+import type { Payloads } from '../../shared/core/payloads.js';
 import { createBatcher } from './batcher.js';
 import { type Consumer, startConsumer } from './consumer.js';
 import { type Executor, startExecutor } from './executor.js';
@@ -30,6 +31,7 @@ export interface InferenceDeps {
   /** For BullMQ. */
   redis: Redis;
   executions: Executions;
+  payloads: Payloads;
   stops: Stops;
   models: Models;
   clock: Clock;

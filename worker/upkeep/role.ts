@@ -1,5 +1,6 @@
 /**
- * Upkeep: tends the agenda (see shared/core/agenda.ts) every `PERIOD_MS`, without pause while much is due.
+ * Upkeep: tends the agenda (see shared/core/agenda.ts) every `PERIOD_MS`, without pause while much is due, and removes
+ * blobs without an owner every `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
@@ -14,6 +15,7 @@ export interface UpkeepDeps {
 
 /** So often is a deadline looked for: a job expires at most this long after it. */
 const PERIOD_MS = 500;
+const SWEEP_MS = 3_600_000;
 /** As many at once are taken as a sign that more are due. */
 const BUSY = 100;
 
@@ -36,9 +38,13 @@ export function startUpkeep({ agenda, clock, expired, onError }: UpkeepDeps): { 
     }
   }
 
+  const stopSweeping = clock.every(SWEEP_MS, () => {
+    agenda.sweep().catch((error) => onError('sweep', error));
+  });
   const ended = loop();
   return {
     async close() {
+      stopSweeping();
       stop.abort();
       await ended;
     },
