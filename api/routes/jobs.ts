@@ -100,7 +100,12 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       webhook: body.webhook ?? null,
       retryOf: null,
     };
-    return { spec, ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS, input: packInstances(instances) };
+    return {
+      spec,
+      ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
+      retentionSeconds: body.retentionSeconds,
+      input: packInstances(instances),
+    };
   }
 
   async function submit(ctx: Context): Promise<void> {
@@ -207,7 +212,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       throw new SluiceError('model_failed', resolved.version.error ?? undefined);
     const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
     const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
-    const submitted = await jobs.submit({ spec, ttlSeconds, input }, idempotency);
+    const { finishedAt, deletedAfter } = record;
+    const retentionSeconds = Math.round((Number(deletedAfter) - Number(finishedAt)) / 1000);
+    const submitted = await jobs.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
     if (!submitted.replayed) deps.submitted.inc({ model });
     return submitted;
   }

@@ -49,6 +49,8 @@ export interface JobsDeps {
 export interface NewJob {
   spec: JobSpec;
   ttlSeconds: number;
+  /** How long it is kept once it has ended; the tenant's where it is left out. */
+  retentionSeconds?: number | undefined;
   /** Packed instances. */
   input: Buffer;
 }
@@ -102,7 +104,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
   async function write(
     spec: JobSpec,
     inline: Buffer,
-    { ttlSeconds, input }: NewJob,
+    { ttlSeconds, retentionSeconds, input }: NewJob,
     idempotency?: Idempotency,
   ): Promise<Submitted> {
     const [outcome, ...details] = await submitScript(
@@ -136,6 +138,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
         idempotency?.fingerprint ?? '',
         IDEMPOTENCY_SECONDS,
         input.length,
+        retentionSeconds ?? limits.retentions.get(spec.tenant) ?? limits.retentionSeconds,
       ],
     );
     switch (outcome) {
