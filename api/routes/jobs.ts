@@ -83,8 +83,10 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     return resolved;
   }
 
-  async function toJob(body: Submit, tenant: string): Promise<NewJob> {
+  /** `mayExist`: an earlier call may have made the job. */
+  async function toJob(body: Submit, tenant: string, mayExist: boolean): Promise<NewJob> {
     const resolved = await checkSubmit(body);
+    if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances);
     const spec = {
       id: newId('job', clock.now()),
@@ -113,7 +115,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await toJob(guardSubmit(body.value), tenant);
+    const job = await toJob(guardSubmit(body.value), tenant, idempotency !== undefined);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
     const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;

@@ -236,8 +236,13 @@ function msOf(times: readonly number[]): string {
   return `p50 ${quantile(times, 0.5).toFixed(1)} ms, p99 ${quantile(times, 0.99).toFixed(1)} ms`;
 }
 
-const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-const percent = (share: number) => `${(share * 100).toFixed(0)} %`;
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
+}
 
 function publish(lines: Line[], machine: Record<string, string | number>): void {
   const date = toTimestamp(clock.now());
