@@ -14,7 +14,7 @@ const UNKNOWN = `job_${'0'.repeat(36)}`;
 
 /** Ten batches of some tenths of a second each. */
 async function album() {
-  const grey = { width: 80, height: 80, channels: 3, background: '#888888' } as const;
+  const grey = { width: 48, height: 48, channels: 3, background: '#888888' } as const;
   const b64 = (await sharp({ create: grey }).png().toBuffer()).toString('base64');
   return { model: 'upscale', instances: new Array(40).fill({ image: { b64 } }) };
 }
