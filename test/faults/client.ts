@@ -23,6 +23,8 @@ export interface Where {
   url: string;
   /** After which the client hangs up. */
   patienceMs?: number;
+  /** For which a submit may be held until its job has ended. */
+  waitSeconds?: number;
 }
 
 export interface Client {
@@ -52,7 +54,7 @@ export function createClient(ledger: Ledger, apiKeys: Record<string, string>): C
     tenant: string,
     method: string,
     path: string,
-    { url, patienceMs = PATIENCE_MS }: Where,
+    { url, patienceMs = PATIENCE_MS, waitSeconds }: Where,
     body?: string,
     key?: string,
   ): Promise<Reply> {
@@ -65,6 +67,7 @@ export function createClient(ledger: Ledger, apiKeys: Record<string, string>): C
           authorization: `Bearer ${apiKeys[tenant]}`,
           ...(body !== undefined && { 'content-type': 'application/json' }),
           ...(key !== undefined && { 'idempotency-key': key }),
+          ...(waitSeconds !== undefined && { prefer: `wait=${waitSeconds}` }),
         },
         ...(body !== undefined && { body }),
         signal: AbortSignal.timeout(patienceMs),
@@ -82,6 +85,7 @@ export function createClient(ledger: Ledger, apiKeys: Record<string, string>): C
     const reply = await ask(entry.tenant, 'POST', '/v1/jobs', where, ledger.bodyOf(entry), entry.key);
     const answer = answerOf(reply);
     ledger.answered(entry, answer);
+    if (reply.status === 200) ledger.saw(reply.body, 'answer');
     return answer;
   }
 

@@ -94,7 +94,10 @@ async function listAll({ client, api }: Pick<Sources, 'client' | 'api'>, tenant:
   return views;
 }
 
-async function readDeliveries({ records, prefix }: Pick<Sources, 'records' | 'prefix'>): Promise<Delivery[]> {
+export async function readDeliveries({
+  records,
+  prefix,
+}: Pick<Sources, 'records' | 'prefix'>): Promise<Delivery[]> {
   const keys = new Set<string>();
   for await (const page of records.scanStream({ match: `${prefix}:delivery:*`, count: 1000 }))
     for (const key of page as string[]) keys.add(key);

@@ -49,3 +49,6 @@ it.each(cases)(
     expect(verdicts[5]?.counts).toEqual({ innocent, poisoned: 1 });
   },
 );
+
+// Its neighbours' limits run from their start and end before the batch's, so that they are told `timeout` with it.
+it.todo('one that hangs fails alone among 15');

@@ -5,7 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 import type { JobView } from '../../shared/contract/job.js';
 import type { JobEvent } from '../../shared/contract/webhook.js';
-import { openReceiver, type Received, type Receiver } from '../support/receiver.js';
+import { openReceiver, type Received, type Receiver, type Respond } from '../support/receiver.js';
+import type { Certificate } from '../support/self-signed.js';
 import type { Ledger } from './ledger.js';
 
 /** The status it answers with, 0 where it never does; `attempt` is 1 for the first request of a `webhook-id`. */
@@ -16,6 +17,7 @@ export interface ReceiverOptions {
   tenant: string;
   secret: string;
   manner?: Manner;
+  certificate?: Certificate;
 }
 
 export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver> {
@@ -40,7 +42,7 @@ export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver
     });
   }
 
-  const receiver = await openReceiver((response, nth, request) => {
+  const respond: Respond = (response, nth, request) => {
     const received = receiver.received[nth - 1];
     if (!received) return;
     const id = received.headers['webhook-id'] ?? '';
@@ -48,8 +50,9 @@ export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver
     attempts.set(id, attempt);
     const answered = manner(attempt, response, request);
     write(received, answered);
-    if (answered > 0 && !response.writableEnded) response.writeHead(answered).end();
-  });
+    if (answered > 0 && !response.headersSent) response.writeHead(answered).end();
+  };
+  const receiver = await openReceiver(respond, '127.0.0.1', 0, options.certificate);
   return receiver;
 }
 

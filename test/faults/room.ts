@@ -15,10 +15,10 @@ import type { Receiver } from '../support/receiver.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { check, type Verdict } from './checker.js';
 import { type Client, createClient, type Where } from './client.js';
-import { collect, unrest } from './collect.js';
+import { collect, readDeliveries, unrest } from './collect.js';
 import { type Order, TERMINAL } from './evidence.js';
 import { createLedger, type Ledger } from './ledger.js';
-import { type Manner, openBookkeeper } from './receivers.js';
+import { openBookkeeper, type ReceiverOptions } from './receivers.js';
 import { until } from './until.js';
 
 export interface Room {
@@ -30,19 +30,22 @@ export interface Room {
   api: Where;
   /** A way to the records past all faults. */
   records: Redis;
-  receive(manner?: Manner, tenant?: string): Promise<Receiver>;
+  /** Opens a receiver of the first tenant's, unless told otherwise. */
+  receive(options?: Partial<ReceiverOptions>): Promise<Receiver>;
   /** A way to Redis that can be cut; `url` goes into the environment of a process. */
   wayToRedis(): Promise<TcpProxy & { url: string }>;
   /** Resolves once `count` workers take jobs, of all that were ever started. */
   serving(count: number): Promise<void>;
   /** Submits them, some at the same time; resolves with their ids when all are accepted. */
   submitAll(orders: readonly Order[]): Promise<string[]>;
+  /** Records of what a job's end was told with. */
+  deliveriesOf(job: string): Promise<Record<string, string>[]>;
   /** Jobs of the first tenant that are computed now, a hundred at most. */
   running(): Promise<string[]>;
   /** Resolves once all of them have ended. */
   ended(ids: readonly string[]): Promise<JobView[]>;
-  /** Waits until nothing is left to do, and judges. */
-  verdicts(): Promise<Verdict[]>;
+  /** Waits until nothing is left to do, and judges. `trapped`: connections to addresses that may not be called. */
+  verdicts(options?: { trapped?: number; restMs?: number }): Promise<Verdict[]>;
   close(): Promise<void>;
 }
 
@@ -97,7 +100,7 @@ function furnish(
   const client = createClient(ledger, apiKeys);
   const api = { url: stack.url };
   const { prefix } = stack;
-  const sources = { ledger, client, api, tenants: TENANTS, records, prefix, trapped: 0 };
+  const sources = { ledger, client, api, tenants: TENANTS, records, prefix };
 
   async function submitAll(orders: readonly Order[]): Promise<string[]> {
     const ids: string[] = new Array(orders.length);
@@ -121,14 +124,10 @@ function furnish(
     api,
     records,
     submitAll,
-    async receive(manner, tenant = TENANTS[0]) {
+    async receive(options = {}) {
+      const { tenant = TENANTS[0] } = options;
       const { body } = await client.ask(tenant, 'GET', '/v1/webhook-secret', api);
-      const receiver = await openBookkeeper({
-        ledger,
-        tenant,
-        secret: body.secret,
-        ...(manner && { manner }),
-      });
+      const receiver = await openBookkeeper({ ...options, ledger, tenant, secret: body.secret });
       closers.push(() => receiver.close());
       return receiver;
     },
@@ -142,6 +141,10 @@ function furnish(
       await until(`${count} workers serve`, READY_MS, served).catch((error: Error) => {
         throw new Error(`${error.message}\n${stack.output()}`);
       });
+    },
+    async deliveriesOf(job) {
+      const made = (await readDeliveries({ records, prefix })).filter((each) => each.job === job);
+      return Promise.all(made.map(({ id }) => records.hgetall(`${prefix}:delivery:${id}`)));
     },
     async running() {
       const path = '/v1/jobs?status=running&limit=100';
@@ -157,15 +160,15 @@ function furnish(
           }),
         ),
       ),
-    async verdicts() {
+    async verdicts({ trapped = 0, restMs = REST_MS } = {}) {
       let why: string | null = null;
-      await until('rest', REST_MS, async () => {
+      await until('rest', restMs, async () => {
         why = await unrest(sources);
         return why === null;
       }).catch((error: Error) => {
         throw new Error(`${error.message}: ${why}`);
       });
-      return check(await collect({ ...sources, logs: stack.output() }));
+      return check(await collect({ ...sources, logs: stack.output(), trapped }));
     },
     close,
   };
