@@ -2,7 +2,7 @@
  * The processes under chaos: two APIs and two workers, each with a way to Redis of its own.
  *
  * Each is started again when it has ended, as a supervisor would do. One that served and then ended without being told to
- * has crashed, and is remembered.
+ * has crashed; one that was told to and ended late or badly has not stopped well. Both are faults, with its last words.
  */
 import type { ChildProcess } from 'node:child_process';
 import { childrenOf, signal } from '../support/processes.js';
@@ -28,17 +28,20 @@ export interface Fleet {
   members: ReadonlyMap<string, Member>;
   /** Of its APIs. */
   urls: string[];
-  /** What ended by itself. */
-  crashes: string[];
+  /** What ended by itself, late or badly. */
+  badEnds: string[];
   /** Ends the restarting; the room ends the processes. */
   close(): void;
 }
 
 const RESTART_MS = 500;
+/** The bound that a process gives itself, and some time for a machine that is busy. */
+const STOP_MS = 27_000;
+const WORDS = 5;
 
 export async function startFleet(room: Room, env: Record<string, string>): Promise<Fleet> {
   const members = new Map<string, Member>();
-  const crashes: string[] = [];
+  const badEnds: string[] = [];
   const urls: string[] = [];
   let isOver = false;
 
@@ -47,22 +50,27 @@ export async function startFleet(room: Room, env: Record<string, string>): Promi
     let current: ChildProcess;
     let isWanted = true;
     let isDown = false;
+    /** When the present process was told to end, and by what. */
+    let told: { signal: NodeJS.Signals; atMs: number } | null = null;
 
     async function start(): Promise<void> {
       isDown = false;
+      told = null;
       current = await begin(way.url);
       const started = current;
-      let serves = false;
-      started.stdout?.on('data', (text) => {
-        serves ||= String(text).includes(' serves"');
-      });
+      const words = lastWordsOf(started);
       const code = await exited(started);
       isDown = true;
       if (isOver) return;
-      if (isWanted && serves)
-        crashes.push(`${name} ended by itself: ${started.signalCode ?? `code ${code}`}`);
+      const fault = faultOfEnd(code ?? started.signalCode, told, words.join('').includes(' serves"'));
+      if (fault) badEnds.push(`${name} ${fault}\n${words.slice(-WORDS).join('')}`);
       if (isWanted) setTimeout(restart, RESTART_MS);
     }
+    const tellToEnd = (name: NodeJS.Signals, pids: readonly (number | undefined)[]) => {
+      isWanted = false;
+      told = { signal: name, atMs: performance.now() };
+      for (const pid of pids) signal(pid, name);
+    };
     const restart = () => {
       if (isWanted && isDown && !isOver) void start();
     };
@@ -71,15 +79,9 @@ export async function startFleet(room: Room, env: Record<string, string>): Promi
     members.set(name, {
       name,
       way,
-      kill(withChildren) {
-        isWanted = false;
-        const children = withChildren ? childrenOf(current.pid) : [];
-        for (const pid of [current.pid, ...children]) signal(pid, 'SIGKILL');
-      },
-      stop() {
-        isWanted = false;
-        signal(current.pid, 'SIGTERM');
-      },
+      kill: (withChildren) =>
+        tellToEnd('SIGKILL', [current.pid, ...(withChildren ? childrenOf(current.pid) : [])]),
+      stop: () => tellToEnd('SIGTERM', [current.pid]),
       up() {
         isWanted = true;
         restart();
@@ -102,9 +104,36 @@ export async function startFleet(room: Room, env: Record<string, string>): Promi
   return {
     members,
     urls,
-    crashes,
+    badEnds,
     close() {
       isOver = true;
     },
   };
+}
+
+/** Grows with what the process writes. */
+function lastWordsOf({ stdout, stderr }: ChildProcess): string[] {
+  const words: string[] = [];
+  for (const stream of [stdout, stderr]) {
+    stream?.on('data', (text) => {
+      // The debug lines of a busy process would be all that is left of it.
+      const lines = String(text)
+        .split('\n')
+        .filter((line) => line !== '' && !line.includes('"level":20'));
+      words.push(...lines.map((line) => `    ${line}\n`));
+    });
+  }
+  return words;
+}
+
+function faultOfEnd(
+  end: number | string | null,
+  told: { signal: NodeJS.Signals; atMs: number } | null,
+  hasServed: boolean,
+): string | null {
+  if (!told) return hasServed ? `ended by itself: ${end}` : null;
+  if (told.signal === 'SIGKILL') return null;
+  const tookMs = performance.now() - told.atMs;
+  if (tookMs > STOP_MS) return `took ${Math.round(tookMs / 1000)} s to stop: ${end}`;
+  return end !== 0 && hasServed ? `stopped with ${end} after ${(tookMs / 1000).toFixed(1)} s` : null;
 }

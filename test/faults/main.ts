@@ -73,8 +73,8 @@ async function run(room: Room): Promise<boolean> {
   report('what clients did', load.counts);
   report('faults', faults);
   console.log(`\n${tableOf(verdicts)}`);
-  console.log(`crashes: ${fleet.crashes.length === 0 ? 'none' : fleet.crashes.join('; ')}`);
-  return violationsIn(verdicts).length === 0 && fleet.crashes.length === 0;
+  console.log(`bad ends: ${fleet.badEnds.length === 0 ? 'none' : `\n${fleet.badEnds.join('\n')}`}`);
+  return violationsIn(verdicts).length === 0 && fleet.badEnds.length === 0;
 }
 
 /** A receiver for each tenant; one that refuses does so once for each delivery, by turns with an error or a redirect. */
