@@ -65,7 +65,7 @@ async function run(room: Room): Promise<boolean> {
   tell('everything is healed; waiting for rest');
   await load.stop();
   tell('no request is under way');
-  const verdicts = await room.verdicts({ trapped: trap.connections(), restMs: REST_MS });
+  const verdicts = await room.verdicts({ trapped: trap.connections(), restMs: REST_MS, tell });
   fleet.close();
   await trap.close();
 
@@ -74,6 +74,7 @@ async function run(room: Room): Promise<boolean> {
   report('faults', faults);
   console.log(`\n${tableOf(verdicts)}`);
   console.log(`bad ends: ${fleet.badEnds.length === 0 ? 'none' : `\n${fleet.badEnds.join('\n')}`}`);
+  console.log(`ended by their own bound: ${fleet.forcedEnds.join(', ') || 'none'}`);
   return violationsIn(verdicts).length === 0 && fleet.badEnds.length === 0;
 }
 

@@ -44,9 +44,17 @@ export interface Room {
   running(): Promise<string[]>;
   /** Resolves once all of them have ended. */
   ended(ids: readonly string[]): Promise<JobView[]>;
-  /** Waits until nothing is left to do, and judges. `trapped`: connections to addresses that may not be called. */
-  verdicts(options?: { trapped?: number; restMs?: number }): Promise<Verdict[]>;
+  /** Waits until nothing is left to do, and judges. */
+  verdicts(options?: VerdictOptions): Promise<Verdict[]>;
   close(): Promise<void>;
+}
+
+export interface VerdictOptions {
+  /** Connections to addresses that may not be called. */
+  trapped?: number;
+  restMs?: number;
+  /** Hears what is not at rest yet, whenever that changes. */
+  tell?: (unrest: string) => void;
 }
 
 export interface RoomOptions {
@@ -160,10 +168,12 @@ function furnish(
           }),
         ),
       ),
-    async verdicts({ trapped = 0, restMs = REST_MS } = {}) {
+    async verdicts({ trapped = 0, restMs = REST_MS, tell } = {}) {
       let why: string | null = null;
       await until('rest', restMs, async () => {
+        const before = why;
         why = await unrest(sources);
+        if (why !== null && why !== before) tell?.(why);
         return why === null;
       }).catch((error: Error) => {
         throw new Error(`${error.message}: ${why}`);
