@@ -8,7 +8,7 @@
  *
  * A start that a dead worker left without an end costs no attempt.
  */
-import { ERRORS } from '../base/errors.js';
+import type { ErrorCode } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import { type JobEnd, type JobSpec, jobError } from '../contract/job.js';
 import { type Ending, type Endings, EXPIRED, endingKeys, endText } from './endings.js';
@@ -21,6 +21,8 @@ import type { Tickets } from './tickets.js';
 /** A job that was started so often without an end kills its workers. */
 const MAX_STARTS = 10;
 const LOST = endText(jobError('execution_lost'));
+/** Failures of what we depend on. An input that hangs or crashes has been tried alone already. */
+const TRANSIENT: ReadonlySet<ErrorCode> = new Set(['unavailable', 'internal']);
 /** Pause before the second attempt; doubles with each, up to the most. */
 const FIRST_PAUSE_MS = 1000;
 const MAX_PAUSE_MS = 60_000;
@@ -128,7 +130,7 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
       output: output?.inline ?? null,
     };
     const { error } = end;
-    if (output || !error || !ERRORS[error.code].retryable || job.attempt >= limits.maxAttempts) return ending;
+    if (!error || !TRANSIENT.has(error.code) || job.attempt >= limits.maxAttempts) return ending;
     return {
       ...ending,
       retryAfterMs: Math.min(FIRST_PAUSE_MS * 2 ** (job.attempt - 1), MAX_PAUSE_MS),

@@ -26,6 +26,7 @@ function jobOf(nth: number, changes: Partial<JobView> = {}): JobView {
     deletedAfter: AT,
     priority: 'standard',
     attempts: 1,
+    history: [],
     queuePosition: null,
     estimatedStartAt: null,
     predictions: [predictionOf(7)],

@@ -45,7 +45,7 @@ async function run(values: number[], timeoutMs = 30_000) {
     model: 'm',
     version: 1,
     instances: values.map(instance),
-    timeoutMs,
+    timeoutsMs: values.map(() => timeoutMs),
   });
   return shown(results);
 }

@@ -238,13 +238,13 @@ describe('a start', () => {
   test('of a failure that may go away is followed by another after a pause; the ledger tells', async () => {
     const id = await submit();
     const [job] = await start('t1');
-    const end = { error: jobError('timeout'), usageMs: 1, timings: null };
+    const end = { error: jobError('unavailable'), usageMs: 1, timings: null };
     const fail = (each: Started) => core.executions.settle('m', 1, [{ job: each, end, output: null }]);
     expect(await fail(job as Started)).toEqual(['retried']);
     expect(await jobs.get('acme', id)).toMatchObject({
       status: 'queued',
       attempts: 1,
-      history: [{ attempt: 1, error: { code: 'timeout' } }],
+      history: [{ attempt: 1, error: { code: 'unavailable' } }],
     });
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
     expect(await start('t1')).toEqual([]); // pauses
@@ -260,7 +260,7 @@ describe('a start', () => {
     expect(await jobs.get('acme', id)).toMatchObject({
       status: 'failed',
       attempts: 3,
-      end: { error: { code: 'timeout' } },
+      end: { error: { code: 'unavailable' } },
     });
     expect(await eventsOf(id)).toBe(1);
   });

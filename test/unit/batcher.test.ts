@@ -149,6 +149,6 @@ describe('batcher', () => {
     void submit('a', { timeoutMs: 5 });
     void submit('b', { timeoutMs: 70 });
     await clock.advance(0);
-    expect(running[0]?.batch.timeoutMs).toBe(70);
+    expect(running[0]?.batch.timeoutsMs).toEqual([5, 70]);
   });
 });

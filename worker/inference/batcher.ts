@@ -26,7 +26,7 @@ export interface Task<I> {
   policy: BatchPolicy;
   /** At most `policy.maxBatchSize`. */
   instances: readonly I[];
-  /** Limit for its execution. */
+  /** Limit for computing it. */
   timeoutMs: number;
   signal?: AbortSignal;
 }
@@ -45,8 +45,8 @@ export interface TaskResult<R> {
 export interface Batch<I> {
   kind: string;
   instances: I[];
-  /** The longest of its tasks. */
-  timeoutMs: number;
+  /** Limit of each instance, as its task has it. */
+  timeoutsMs: number[];
 }
 
 export interface BatcherDeps<I, R> {
@@ -179,11 +179,10 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
     inFlight++;
     enqueued -= entries.length;
     try {
-      const timeoutMs = Math.max(...entries.map(({ task }) => task.timeoutMs));
       const { results, computeMs } = await run({
         kind,
         instances: entries.flatMap(({ task }) => task.instances),
-        timeoutMs,
+        timeoutsMs: entries.flatMap(({ task }) => task.instances.map(() => task.timeoutMs)),
       });
       let offset = 0;
       for (const { task, submittedMs, resolve } of entries) {

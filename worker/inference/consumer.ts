@@ -75,12 +75,15 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   }
 
   async function complete({ input, ...job }: Started): Promise<void> {
-    log.debug({ job: job.spec.id, start: job.token }, 'started');
+    const { id } = job.spec;
+    const execution = Number(job.token);
+    log.debug({ job: id, execution }, 'started');
     const { end, output } = await run(job, input);
     // `void`: the job has ended meanwhile, or was started elsewhere.
     const status = await settle({ job, end, output });
     if (status === 'void') await payloads.discard(output?.blob ?? null);
-    log.debug({ job: job.spec.id, start: job.token, status }, 'settled');
+    if (status === 'void') log.debug({ job: id, execution }, 'void');
+    else log.debug({ job: id, execution, status }, 'settled');
     deps.onSettled(status);
   }
 
@@ -104,54 +107,51 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const leave = new AbortController();
     if (closing) leave.abort(closing);
     inHand.add(leave);
-    const results = runSlices(spec, slices, leave.signal);
-    const halted = watch(spec, (reason) => leave.abort(reason));
+    let cancel: (reason: Canceled) => void = () => {};
+    const canceled = new Promise<never>((_, reject) => {
+      cancel = reject;
+    });
+    const unwatch = stops.watch(spec.id, () => {
+      const reason = new Canceled();
+      leave.abort(reason);
+      cancel(reason);
+    });
     try {
-      return joinResults(spec, slices, await Promise.race([results, halted.rejection]), deps.backend());
+      const results = await Promise.race([runSlices(spec, slices, leave.signal), canceled]);
+      return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
-      if (!(error instanceof Halted)) throw error;
-      return failed(error.end);
+      // It has its end already: this one will be void.
+      if (error instanceof Canceled) return failed(null);
+      if (error instanceof OutOfTime) return failed(jobError('timeout'));
+      throw error;
     } finally {
       inHand.delete(leave);
-      halted.stop();
+      unwatch();
     }
   }
 
-  /** Rejects when the job's time is up or it is canceled; `leave` takes what has not begun out of the batches. */
-  function watch(spec: JobSpec, leave: (reason: Halted) => void) {
-    let stop = () => {};
-    const rejection = new Promise<never>((_, reject) => {
-      const halt = (reason: Halted) => {
-        leave(reason);
-        reject(reason);
-      };
-      const unwatch = stops.watch(spec.id, () => halt(new Halted(null)));
-      const cancel = clock.after(spec.timeoutSeconds * 1000, () => halt(new Halted(jobError('timeout'))));
-      stop = () => {
-        unwatch();
-        cancel();
-      };
-    });
-    return { rejection, stop: () => stop() };
-  }
-
+  /** The job's limit is for what it computes; waiting for others does not count. */
   async function runSlices(
     spec: JobSpec,
     slices: readonly Slice[],
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
     const results: TaskResult<InstanceResult>[] = new Array(slices.length);
+    let leftMs = spec.timeoutSeconds * 1000;
     let next = 0;
     const lane = async () => {
       for (let index = next++; index < slices.length; index = next++) {
         const { shape, instances } = slices[index] as Slice;
-        results[index] = await batcher.submit({
+        if (leftMs <= 0) throw new OutOfTime();
+        const result = await batcher.submit({
           kind: `${model}@${version}|${shape}`,
           policy: batching,
           instances,
-          timeoutMs: spec.timeoutSeconds * 1000,
+          timeoutMs: leftMs,
           signal,
         });
+        leftMs -= result.computeMs;
+        results[index] = result;
       }
     };
     await Promise.all(Array.from({ length: Math.min(SLICES_AT_ONCE, slices.length) }, lane));
@@ -188,9 +188,8 @@ class Closing extends Error {
   }
 }
 
-/** The job's own limit ran out, or it was canceled (and thus has its end already); its batch goes on for the others. */
-class Halted extends Error {
-  constructor(readonly end: JobError | null) {
-    super('The job was halted.');
-  }
-}
+/** The job was canceled; its batch goes on for the others. */
+class Canceled extends Error {}
+
+/** The job's slices have computed for as long as it may. */
+class OutOfTime extends Error {}

@@ -9,7 +9,8 @@
  *     `input_crashed_backend`, after at most ceil(log2 size) + 1 crashes; the others get their results;
  *   - a batch that waited behind it runs again whole;
  *   - a batch that the backend throws on is halved in the same way, without a crash (`backend_error`);
- *   - a batch that outlasts its time costs the child too (`timeout`).
+ *   - a batch that outlasts the shortest limit in it costs the child too; then each instance runs alone under its own limit,
+ *     so that one which hangs costs its limit twice, and the others nothing but the wait (`timeout`).
  * An instance that was alone from the start is tried twice: its child may have been killed by somebody else.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -45,7 +46,8 @@ export interface Run {
   version: number;
   /** Of equal shapes, at most the version's maxBatchSize. */
   instances: Instance[];
-  timeoutMs: number;
+  /** Of each instance: how long it may compute. The shortest holds for all that compute together. */
+  timeoutsMs: number[];
 }
 
 export interface RunResult {
@@ -204,12 +206,12 @@ export async function startExecutor({
     });
   }
 
-  async function attempt({ timeoutMs, ...run }: Run): Promise<RunResult> {
+  async function attempt({ timeoutsMs, ...run }: Run): Promise<RunResult> {
     for (;;) {
       await up;
       if (closed) throw new Error('The executor is closed.');
       try {
-        const ran = await ask({ type: 'run', ...run }, timeoutMs);
+        const ran = await ask({ type: 'run', ...run }, Math.min(...timeoutsMs));
         if (ran.type !== 'ran') throw new Error(`The child answered ${ran.type}. This is a bug.`);
         return { results: ran.results, computeMs: ran.computeMs };
       } catch (error) {
@@ -224,16 +226,29 @@ export async function startExecutor({
       return await attempt(run);
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
-      const { instances } = run;
-      if (instances.length > 1) {
-        const middle = Math.ceil(instances.length / 2);
-        const left = await runAll({ ...run, instances: instances.slice(0, middle) }, true);
-        const right = await runAll({ ...run, instances: instances.slice(middle) }, true);
-        return { results: [...left.results, ...right.results], computeMs: left.computeMs + right.computeMs };
-      }
+      const size = run.instances.length;
+      if (size > 1) return runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2));
       if (!suspected && error.code !== 'backend_error') return runAll(run, true);
       return { results: [failure(error.code, error.message)], computeMs: 0 };
     }
+  }
+
+  /** Runs a batch at fault again, in parts of `size` instances, one after the other. */
+  async function runParts(run: Run, size: number): Promise<RunResult> {
+    const whole: RunResult = { results: [], computeMs: 0 };
+    for (let from = 0; from < run.instances.length; from += size) {
+      const part = await runAll(
+        {
+          ...run,
+          instances: run.instances.slice(from, from + size),
+          timeoutsMs: run.timeoutsMs.slice(from, from + size),
+        },
+        true,
+      );
+      whole.results.push(...part.results);
+      whole.computeMs += part.computeMs;
+    }
+    return whole;
   }
 
   return {

@@ -68,9 +68,9 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   const batcher = createBatcher<Instance, InstanceResult>({
     clock,
     maxEnqueued: MAX_ENQUEUED,
-    run: ({ kind, instances, timeoutMs }) => {
+    run: ({ kind, instances, timeoutsMs }) => {
       const { name: model, version } = modelOf(kind);
-      return executor.run({ model, version, instances, timeoutMs });
+      return executor.run({ model, version, instances, timeoutsMs });
     },
     onBatch: ({ kind, size, waitMs, computeMs }) => {
       const model = modelOf(kind).name;
