@@ -40,6 +40,7 @@ export function createEndings({ redis, keys, limits }: { redis: Redis; keys: Key
       keys.ended,
       keys.stopped,
       keys.taken(model, version, ''),
+      keys.changed,
       ...endings.flatMap((ending) => [
         ending.id,
         ending.ticket ?? '',

@@ -23,10 +23,15 @@ export interface Stack {
   /** Starts one more worker with the same queues. */
   addWorker(env?: Record<string, string>): ChildProcess;
   api: ChildProcess;
+  /** Ends the API process and starts another on the same port. */
+  restartApi(): Promise<number | null>;
   workers: ChildProcess[];
   /** Everything the processes wrote. */
   output(): string;
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  /** The API answers. */
+  apiReady(): Promise<void>;
+  /** A worker serves mnist. */
   ready(): Promise<void>;
   close(): Promise<void>;
 }
@@ -103,15 +108,22 @@ export async function startStack(
       stack.workers.push(worker);
       return worker;
     },
+    async restartApi() {
+      const code = await end(stack.api);
+      stack.api = start('api');
+      await stack.apiReady();
+      return code;
+    },
     output: () => written,
     request,
+    async apiReady() {
+      if (!(await untilTrue(async () => (await request('GET', '/readyz')).status === 200)))
+        throw new Error(`The API does not answer. The processes wrote:\n${written}`);
+    },
     async ready() {
-      for (let tries = 0; tries < READY_TRIES; tries++) {
-        const answer = await request('GET', '/v1/models/mnist').catch(() => null);
-        if (answer?.body.versions?.[0]?.state === 'ready') return;
-        await pause(READY_PAUSE_MS);
-      }
-      throw new Error(`mnist is not served. The processes wrote:\n${written}`);
+      const state = async () => (await request('GET', '/v1/models/mnist')).body.versions?.[0]?.state;
+      if (!(await untilTrue(async () => (await state()) === 'ready')))
+        throw new Error(`mnist is not served. The processes wrote:\n${written}`);
     },
     async close() {
       await Promise.all([stack.api, ...stack.workers].map(end));
@@ -127,9 +139,17 @@ export function exited(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve) => child.once('exit', resolve));
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess): Promise<number | null> {
   child.kill('SIGTERM');
-  await exited(child);
+  return exited(child);
+}
+
+async function untilTrue(probe: () => Promise<boolean>): Promise<boolean> {
+  for (let tries = 0; tries < READY_TRIES; tries++) {
+    if (await probe().catch(() => false)) return true;
+    await pause(READY_PAUSE_MS);
+  }
+  return false;
 }
 
 /** The environment without what a developer may have set for Sluice. */

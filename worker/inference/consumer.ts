@@ -19,6 +19,7 @@ import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Batcher, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
+import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
 import type { Stops } from './stops.js';
 
@@ -82,7 +83,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     try {
       const bytes = await payloads.load(input);
       if (!bytes) return failed(jobError('internal', 'The input of this job is gone.'));
-      const { end, output } = await execute(job.spec, bytes);
+      const { end, output } = await execute(job, bytes);
       return { end, output: output && (await payloads.storeOutput(id, job.token, output)) };
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'unavailable') throw error;
@@ -91,13 +92,15 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     }
   }
 
-  async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
+  async function execute(job: Finished['job'], input: Buffer): Promise<Outcome> {
+    const { spec } = job;
     const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
+    const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
     const halt = new AbortController();
     const unwatch = stops.watch(spec.id, () => halt.abort(new Halted(null)));
     const cancel = clock.after(spec.timeoutSeconds * 1000, () => halt.abort(new Halted(jobError('timeout'))));
     try {
-      const results = await untilAborted(runSlices(spec, slices, halt.signal), halt.signal);
+      const results = await untilAborted(runSlices(spec, slices, progress, halt.signal), halt.signal);
       return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
       if (!(error instanceof Halted)) throw error;
@@ -105,12 +108,23 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     } finally {
       unwatch();
       cancel();
+      progress.stop();
     }
+  }
+
+  function progressOf(job: Finished['job']): ProgressMeter {
+    return startProgress({
+      clock,
+      total: job.spec.instances,
+      report: (progress) => executions.report(job, progress),
+      onError: (error) => deps.onError('progress', error),
+    });
   }
 
   async function runSlices(
     spec: JobSpec,
     slices: readonly Slice[],
+    progress: ProgressMeter,
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
     const results: TaskResult<InstanceResult>[] = new Array(slices.length);
@@ -125,6 +139,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
           timeoutMs: spec.timeoutSeconds * 1000,
           signal,
         });
+        progress.add(instances.length);
       }
     };
     await Promise.all(Array.from({ length: Math.min(SLICES_AT_ONCE, slices.length) }, lane));
