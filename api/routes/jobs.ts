@@ -83,8 +83,10 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     return resolved;
   }
 
-  async function toJob(body: Submit, tenant: string): Promise<NewJob> {
+  /** `mayExist`: an earlier call may have made the job. */
+  async function toJob(body: Submit, tenant: string, mayExist: boolean): Promise<NewJob> {
     const resolved = await checkSubmit(body);
+    if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances);
     const spec = {
       id: newId('job', clock.now()),
@@ -100,7 +102,12 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       webhook: body.webhook ?? null,
       retryOf: null,
     };
-    return { spec, ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS, input: packInstances(instances) };
+    return {
+      spec,
+      ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
+      retentionSeconds: body.retentionSeconds,
+      input: packInstances(instances),
+    };
   }
 
   async function submit(ctx: Context): Promise<void> {
@@ -108,7 +115,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await toJob(guardSubmit(body.value), tenant);
+    const job = await toJob(guardSubmit(body.value), tenant, idempotency !== undefined);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
     const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;
@@ -207,7 +214,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       throw new SluiceError('model_failed', resolved.version.error ?? undefined);
     const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
     const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
-    const submitted = await jobs.submit({ spec, ttlSeconds, input }, idempotency);
+    const { finishedAt, deletedAfter } = record;
+    const retentionSeconds = Math.round((Number(deletedAfter) - Number(finishedAt)) / 1000);
+    const submitted = await jobs.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
     if (!submitted.replayed) deps.submitted.inc({ model });
     return submitted;
   }

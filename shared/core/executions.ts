@@ -84,7 +84,6 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
         model,
         EXPIRED,
         LOST,
-        limits.retentionSeconds,
         keys.ended,
         keys.changed,
       ],
