@@ -104,10 +104,19 @@ export function createApp(deps: AppDeps): Koa {
   const app = new Koa();
   app.on('error', (error) => log.error({ err: error }, 'koa'));
   app.use(context({ clock, registry }));
+  app.use(partWhileDraining(draining));
   app.use(errors(log));
   for (const router of routers) app.use(router.routes());
   app.use(methodNotAllowed(routers));
   return app;
+}
+
+/** A caller that keeps its connection busy would keep the process from ending. */
+function partWhileDraining(draining: AbortSignal): Koa.Middleware {
+  return async function part(ctx, next) {
+    await next();
+    if (draining.aborted) ctx.set('Connection', 'close');
+  };
 }
 
 /** 405 with `Allow` where the path exists for other methods. */

@@ -1,7 +1,7 @@
 /**
  * Connections to Redis, by purpose.
  *
- * - `request`: somebody waits for the answer. Fails within `COMMAND_TIMEOUT_MS`, queues nothing while Redis is away.
+ * - `request`: somebody waits for the answer. Fails within `ANSWER_WITHIN_MS`, queues nothing while Redis is away.
  *   A command that timed out may still have been carried out.
  * - `work`: nobody waits. Commands are held and sent again until Redis is back; required by BullMQ workers.
  * - `listen`: subscriptions and blocking reads; as `work`.
@@ -17,7 +17,10 @@ import { type Config, ConfigError } from './config.js';
 export type { Redis } from 'ioredis';
 export type Purpose = 'request' | 'work' | 'listen';
 
-export const COMMAND_TIMEOUT_MS = 2000;
+/** The longest that somebody waits for one command. */
+const ANSWER_WITHIN_MS = 2000;
+/** A pipeline waits for the one before it, so that a command may wait for two time-outs. */
+const COMMAND_TIMEOUT_MS = ANSWER_WITHIN_MS / 2;
 const SOCKET_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Beside the data folder's embedded Redis lies the file that tells its address. */

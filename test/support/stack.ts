@@ -7,23 +7,34 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-export const ROOT = new URL('../../', import.meta.url).pathname;
+/** Of the repository, whether this file runs as it is or as built. */
+export const ROOT = resolve(import.meta.dirname, '../..').replace(/\/dist$/, '');
 
 /** Both together: 20 s. */
 const READY_TRIES = 200;
 const READY_PAUSE_MS = 100;
 
+export interface Api {
+  process: ChildProcess;
+  url: string;
+}
+
 export interface Stack {
+  /** Of the first API. */
   url: string;
   key: string;
   prefix: string;
+  /** Starts one more API on the same Redis, on a free port unless `PORT` is given. */
+  addApi(env?: Record<string, string>): Promise<Api>;
   /** Starts one more worker with the same queues. */
   addWorker(env?: Record<string, string>): ChildProcess;
+  /** The first one. */
   api: ChildProcess;
-  /** Ends the API process and starts another on the same port. */
+  apis: Api[];
+  /** Ends the first API and starts another in its place; answers its exit code. */
   restartApi(): Promise<number | null>;
   workers: ChildProcess[];
   /** Everything the processes wrote. */
@@ -97,12 +108,20 @@ export async function startStack(
     };
   };
 
+  const api = start('api');
   const stack: Stack = {
     url,
     key,
     prefix,
-    api: start('api'),
+    api,
+    apis: [{ process: api, url }],
     workers: [],
+    async addApi(more = {}) {
+      const own = more.PORT ?? String(await freePort());
+      const api = { process: start('api', { ...more, PORT: own }), url: `http://127.0.0.1:${own}` };
+      stack.apis.push(api);
+      return api;
+    },
     addWorker(more = {}) {
       const worker = start('worker', more);
       stack.workers.push(worker);
@@ -110,7 +129,7 @@ export async function startStack(
     },
     async restartApi() {
       const code = await end(stack.api);
-      stack.api = start('api');
+      stack.api = (await stack.addApi({ PORT: String(port) })).process;
       await stack.apiReady();
       return code;
     },
@@ -126,7 +145,7 @@ export async function startStack(
         throw new Error(`mnist is not served. The processes wrote:\n${written}`);
     },
     async close() {
-      await Promise.all([stack.api, ...stack.workers].map(end));
+      await Promise.all([...stack.apis.map(({ process: each }) => each), ...stack.workers].map(end));
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
@@ -141,6 +160,8 @@ export function exited(child: ChildProcess): Promise<number | null> {
 
 async function end(child: ChildProcess): Promise<number | null> {
   child.kill('SIGTERM');
+  // One that a test stopped would never hear it.
+  child.kill('SIGCONT');
   return exited(child);
 }
 

@@ -15,9 +15,12 @@ import { WEBHOOKS_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { DeliveryMetrics } from './metrics.js';
 import { judge, type Schedule, type Verdict } from './schedule.js';
 import type { Sender } from './send.js';
+import { createTurns } from './turns.js';
 
 /** Attempts at once; most of an attempt is waiting for the receiver. */
-const CONCURRENCY = 50;
+const CONCURRENCY = 100;
+/** Of these to one origin. */
+const PER_ORIGIN = 10;
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;
 
@@ -35,12 +38,24 @@ export interface ConsumerDeps {
 export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
   const { redis, prefix, webhooks, sender, clock, schedule, metrics, onError } = deps;
   const cut = new AbortController();
+  const turns = createTurns(PER_ORIGIN);
   // Each attempt under way listens.
   setMaxListeners(CONCURRENCY + 1, cut.signal);
 
   /** Milliseconds since the Unix epoch at which the delivery is due again; null when it has ended. */
-  async function attempt(delivery: Delivery): Promise<number | null> {
+  async function attemptInTurn(delivery: Delivery): Promise<number | null> {
     if (delivery.nextAt > clock.now()) return delivery.nextAt;
+    const { origin } = new URL(delivery.url);
+    const comeBackMs = turns.take(origin);
+    if (comeBackMs !== null) return clock.now() + comeBackMs;
+    try {
+      return await attempt(delivery);
+    } finally {
+      turns.end(origin);
+    }
+  }
+
+  async function attempt(delivery: Delivery): Promise<number | null> {
     if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
     const secret = await webhooks.signingSecret(delivery.tenant);
     const headers = sign([secret], delivery.id, Math.floor(clock.now() / 1000), delivery.body);
@@ -58,7 +73,7 @@ export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
     const delivery = await webhooks.getDelivery(String(job.id));
     // Gone or ended: an attempt whose end the queue was not told.
     if (delivery?.state !== 'pending') return;
-    const dueAt = await attempt(delivery).catch((error: unknown) => {
+    const dueAt = await attemptInTurn(delivery).catch((error: unknown) => {
       if (!cut.signal.aborted) throw error;
       return clock.now();
     });

@@ -1,0 +1,70 @@
+/**
+ * Webhook receivers that keep books: every request is verified by the library of the standard and written down.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Webhook } from 'standardwebhooks';
+import type { JobView } from '../../shared/contract/job.js';
+import type { JobEvent } from '../../shared/contract/webhook.js';
+import { openReceiver, type Received, type Receiver, type Respond } from '../support/receiver.js';
+import type { Certificate } from '../support/self-signed.js';
+import type { Ledger } from './ledger.js';
+
+/** The status it answers with, 0 where it never does; `attempt` is 1 for the first request of a `webhook-id`. */
+export type Manner = (attempt: number, response: ServerResponse, request: IncomingMessage) => number;
+
+export interface ReceiverOptions {
+  ledger: Ledger;
+  tenant: string;
+  secret: string;
+  manner?: Manner;
+  certificate?: Certificate;
+}
+
+export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver> {
+  const { ledger, tenant, secret, manner = () => 204 } = options;
+  const verifier = new Webhook(secret);
+  const attempts = new Map<string, number>();
+
+  function write({ headers, body }: Received, answered: number): void {
+    ledger.scan(body, tenant, 'a webhook');
+    const told = parse(body);
+    ledger.saw(told.data, 'webhook');
+    ledger.arrived({
+      tenant,
+      id: headers['webhook-id'] ?? '',
+      job: told.data.id,
+      type: told.type,
+      timestamp: Number(headers['webhook-timestamp']),
+      atMs: Date.now(),
+      body,
+      verified: isVerified(verifier, body, headers),
+      answered,
+    });
+  }
+
+  const respond: Respond = (response, nth, request) => {
+    const received = receiver.received[nth - 1];
+    if (!received) return;
+    const id = received.headers['webhook-id'] ?? '';
+    const attempt = (attempts.get(id) ?? 0) + 1;
+    attempts.set(id, attempt);
+    const answered = manner(attempt, response, request);
+    write(received, answered);
+    if (answered > 0 && !response.headersSent) response.writeHead(answered).end();
+  };
+  const receiver = await openReceiver(respond, '127.0.0.1', 0, options.certificate);
+  return receiver;
+}
+
+function parse(body: string): { type: JobEvent; data: JobView } {
+  return JSON.parse(body);
+}
+
+function isVerified(verifier: Webhook, body: string, headers: Record<string, string>): boolean {
+  try {
+    verifier.verify(body, headers);
+    return true;
+  } catch {
+    return false;
+  }
+}

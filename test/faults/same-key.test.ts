@@ -1,0 +1,44 @@
+/**
+ * F16: a thousand submits of one key at once, at two APIs.
+ */
+import { afterEach, expect, it } from 'vitest';
+import { figure } from './figures.js';
+import { violationsIn } from './report.js';
+import { isReady, openRoom, type Room, TENANTS } from './room.js';
+import { until } from './until.js';
+
+const SUBMITS = 1000;
+
+let room: Room;
+afterEach(() => room?.close());
+
+it('is one job, and every answer names it; another body under that key is refused', {
+  timeout: 90_000,
+}, async () => {
+  room = await openRoom();
+  const second = await room.stack.addApi();
+  await until('the second API answers', 20_000, () => isReady(second));
+  const [tenant, other] = TENANTS;
+  const entry = room.ledger.open({ tenant, digits: [3], key: 'all at once' });
+  const startedMs = performance.now();
+  const answers = await Promise.all(
+    Array.from({ length: SUBMITS }, (_, nth) => room.client.submit(entry, nth % 2 ? room.api : second)),
+  );
+  const seconds = (performance.now() - startedMs) / 1000;
+  const ids = new Set(answers.map((answer) => (answer.is === 'accepted' ? answer.job : answer.is)));
+  figure('F16', `jobs of ${SUBMITS} submits with one key, in ${seconds.toFixed(1)} s`, ids.size, '1');
+  expect(ids.size).toBe(1);
+  expect([...ids][0]).toMatch(/^job_/);
+
+  const rival = room.ledger.open({ tenant, digits: [4], key: 'all at once' });
+  expect(await room.client.submit(rival, room.api)).toMatchObject({
+    is: 'refused',
+    status: 422,
+    code: 'idempotency_key_reused',
+  });
+  const stranger = room.ledger.open({ tenant: other, digits: [4], key: 'all at once' });
+  expect((await room.client.submit(stranger, second)).is, "another tenant's key is another key").toBe(
+    'accepted',
+  );
+  expect(violationsIn(await room.verdicts())).toEqual([]);
+});

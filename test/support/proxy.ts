@@ -1,0 +1,99 @@
+/**
+ * A TCP proxy: a network that can be cut, made silent, or made slow.
+ *
+ *   open      bytes pass
+ *   silent    nothing passes and nobody is told, as behind a dead switch; what was sent arrives after `heal`
+ *   mute      requests pass, answers do not (they too arrive after `heal`)
+ *
+ * `cut` breaks every open connection with a reset; new ones are taken.
+ */
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+export interface TcpProxy {
+  port: number;
+  silence(): void;
+  /** Holds back answers only: what is asked is done, and nobody hears of it. */
+  mute(): void;
+  /** Does so from the next request on that holds this text, and lets that request pass. */
+  muteAt(text: string): void;
+  /** Every chunk takes so much longer, in both directions. */
+  slow(delayMs: number): void;
+  cut(): void;
+  /** Everything passes again, at full speed. */
+  heal(): void;
+  close(): Promise<void>;
+}
+
+interface Lane {
+  from: Socket;
+  to: Socket;
+  isAnswer: boolean;
+}
+
+export async function openProxy(targetPort: number): Promise<TcpProxy> {
+  const lanes = new Set<Lane>();
+  const isHeld = { asked: false, answered: false };
+  let delayMs = 0;
+  let trigger: string | null = null;
+
+  const obey = ({ from, isAnswer }: Lane) => {
+    if (isAnswer ? isHeld.answered : isHeld.asked) from.pause();
+    else from.resume();
+  };
+  const hold = (asked: boolean, answered: boolean) => {
+    isHeld.asked = asked;
+    isHeld.answered = answered;
+    for (const lane of lanes) obey(lane);
+  };
+
+  function open(lane: Lane): void {
+    const { from, to, isAnswer } = lane;
+    lanes.add(lane);
+    const later = (act: () => void) => (delayMs > 0 ? void setTimeout(act, delayMs) : act());
+    from.on('data', (chunk) => {
+      if (!isAnswer && trigger && chunk.includes(trigger)) hold(false, true);
+      later(() => to.writable && to.write(chunk));
+    });
+    from.on('end', () => later(() => to.end()));
+    from.on('error', () => to.destroy());
+    from.on('close', () => {
+      lanes.delete(lane);
+      later(() => to.destroySoon());
+    });
+    obey(lane);
+  }
+
+  const server = createServer((client) => {
+    const target = connect(targetPort, '127.0.0.1');
+    client.setNoDelay();
+    target.setNoDelay();
+    open({ from: client, to: target, isAnswer: false });
+    open({ from: target, to: client, isAnswer: true });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+
+  const cut = () => {
+    for (const { from } of [...lanes]) from.resetAndDestroy();
+  };
+  return {
+    port: (server.address() as AddressInfo).port,
+    silence: () => hold(true, true),
+    mute: () => hold(false, true),
+    muteAt(text) {
+      trigger = text;
+    },
+    slow(ms) {
+      delayMs = ms;
+    },
+    cut,
+    heal() {
+      delayMs = 0;
+      trigger = null;
+      hold(false, false);
+    },
+    close() {
+      cut();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
