@@ -14,16 +14,19 @@ import type { Backlog } from '../shared/core/backlog.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
+import type { Feeds } from './feeds.js';
 import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
 import { docRoutes } from './routes/docs.js';
+import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
 import { webhookRoutes } from './routes/webhooks.js';
+import type { Streams } from './streams.js';
 import type { Waits } from './waits.js';
 import type { Watermark } from './watermark.js';
 
@@ -36,6 +39,8 @@ export interface AppDeps {
   models: Models;
   webhooks: Webhooks;
   waits: Waits;
+  feeds: Feeds;
+  streams: Streams;
   watermark: Watermark;
   clock: Clock;
   log: Logger;
@@ -44,8 +49,8 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, backlog, models, webhooks, waits, watermark, clock, log, registry, draining } =
-    deps;
+  const { config, redis, jobs, backlog, models, webhooks, waits, feeds, streams, watermark } = deps;
+  const { clock, log, registry, draining } = deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
   const audit = createAudit(log);
@@ -61,6 +66,14 @@ export function createApp(deps: AppDeps): Koa {
     registers,
     collect() {
       this.set(waits.held);
+    },
+  });
+  new Gauge({
+    name: 'sluice_event_streams',
+    help: 'Open event streams.',
+    registers,
+    collect() {
+      this.set(streams.count);
     },
   });
 
@@ -80,6 +93,7 @@ export function createApp(deps: AppDeps): Koa {
       checkWebhookUrl: webhooks.checkUrl,
       submitted,
     }),
+    eventRoutes({ feeds, streams, auth }),
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),

@@ -19,6 +19,9 @@ import { createModels } from '../shared/core/models.js';
 import { createWebhooks } from '../shared/core/webhooks.js';
 import { openInferenceQueues } from '../shared/queue/queues.js';
 import { createApp } from './app.js';
+import { createFeeds } from './feeds.js';
+import { listenForNotices } from './notices.js';
+import { createStreams } from './streams.js';
 import { createWaits } from './waits.js';
 import { watchMemory } from './watermark.js';
 
@@ -50,12 +53,10 @@ await run('api', async ({ config, log, defer, draining }) => {
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const webhooks = createWebhooks({ redis, keys, clock, rules });
-  const waits = await createWaits({
-    redis: listener,
-    channel: keys.ended,
-    clock,
-    maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT,
-  });
+  const notices = await listenForNotices({ redis: listener, channels: keys });
+  const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
+  const feeds = createFeeds({ jobs, notices, clock, onError });
+  const streams = createStreams({ feeds, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
 
   const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
   defer('watermark', () => watermark.close());
@@ -72,6 +73,8 @@ await run('api', async ({ config, log, defer, draining }) => {
     models,
     webhooks,
     waits,
+    feeds,
+    streams,
     watermark,
     clock,
     log,
@@ -96,8 +99,9 @@ await run('api', async ({ config, log, defer, draining }) => {
     server.listen(config.PORT, config.HOST, resolve);
   });
   defer('server', () => new Promise((resolve) => server.close(resolve)));
-  defer('waits', () => {
+  defer('held requests', () => {
     waits.close();
+    streams.close();
     server.closeIdleConnections();
   });
   const metrics = await serveMetrics(registry, config.SLUICE_METRICS_PORT ?? METRICS_PORT, log);

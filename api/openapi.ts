@@ -105,6 +105,13 @@ export const jobSchema = {
     },
     queuePosition: { type: ['integer', 'null'] },
     estimatedStartAt: NULLABLE_TIME,
+    progress: {
+      type: ['object', 'null'],
+      description: 'Instances computed, while a job runs that is larger than a batch.',
+      additionalProperties: false,
+      required: ['done', 'total'],
+      properties: { done: { type: 'integer' }, total: { type: 'integer' } },
+    },
     predictions: { type: ['array', 'null'], items: {} },
     error: errorSchema,
     metadata: { type: 'object', additionalProperties: { type: 'string' } },
@@ -129,6 +136,12 @@ const IDEMPOTENCY_KEY = {
   name: 'Idempotency-Key',
   in: 'header',
   schema: { type: 'string', maxLength: 255 },
+};
+const LAST_EVENT_ID = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  schema: { type: 'string' },
+  description: '`id` of the last event seen: goes on after it.',
 };
 const LIST_QUERY = ['status', 'model', 'from', 'to', 'limit', 'cursor'].map((name) => ({
   name,
@@ -180,6 +193,21 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         delete: operation('eraseJob', 'Erase a job that is not running, with its input and output', {
           parameters: [ID],
           responses: { 204: { description: 'It is gone.' } },
+        }),
+      },
+      '/v1/jobs/{id}/events': {
+        get: operation('followJob', 'Follow a job to its end by Server-Sent Events', {
+          description:
+            '`status` of the present state and of each change, `progress` while it runs in several slices, last `done` ' +
+            'with the job as `getJob` shows it, then the stream ends.',
+          parameters: [ID, LAST_EVENT_ID],
+          responses: {
+            200: {
+              description: 'The events.',
+              content: { 'text/event-stream': { schema: { type: 'string' } } },
+            },
+            204: { description: 'All events were seen: `done` was the last.' },
+          },
         }),
       },
       '/v1/jobs/{id}/retry': {

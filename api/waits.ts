@@ -1,12 +1,9 @@
 /**
- * Held requests: a caller that waits for a job costs a map entry, not a poll.
- *
- * Whoever ends a job publishes its id; every API process listens on one connection. A notice may be missed while that
- * connection is away, so its return wakes everybody, and whoever is woken reads the record, which alone is the truth.
+ * Held requests: a caller that waits for a job's end costs a map entry, not a poll.
  */
 import type { Clock } from '../shared/base/clock.js';
-import { SluiceError } from '../shared/base/errors.js';
-import type { Redis } from '../shared/base/redis.js';
+import type { Notices } from './notices.js';
+import { createPlaces } from './places.js';
 
 export interface Wait {
   /** Resolves true when the job may have ended, false when time is up, somebody gave up or the process drains. */
@@ -26,71 +23,52 @@ export interface Waits {
 }
 
 export interface WaitsDeps {
-  /** A connection of its own: it will only listen. */
-  redis: Redis;
-  channel: string;
+  notices: Notices;
   clock: Clock;
   maxPerTenant: number;
 }
 
-interface Held {
-  pending: boolean;
-  wake: ((ended: boolean) => void) | null;
-  over: boolean;
-}
-
-export async function createWaits({ redis, channel, clock, maxPerTenant }: WaitsDeps): Promise<Waits> {
-  const byJob = new Map<string, Set<Held>>();
-  const byTenant = new Map<string, number>();
-
-  const notify = (held: Held) => {
-    held.pending = true;
-    held.wake?.(true);
-  };
-  redis.on('message', (_, ids: string) => {
-    for (const id of ids.split(' ')) byJob.get(id)?.forEach(notify);
-  });
-  redis.on('ready', () => {
-    for (const helds of byJob.values()) helds.forEach(notify);
-  });
-  await redis.subscribe(channel);
-
-  const giveUp = (held: Held) => {
-    held.over = true;
-    held.wake?.(false);
-  };
+export function createWaits({ notices, clock, maxPerTenant }: WaitsDeps): Waits {
+  const places = createPlaces(maxPerTenant, 'too_many_waits');
+  const giveUps = new Set<() => void>();
 
   function hold(tenant: string, id: string, timeoutMs: number): Wait {
-    const count = byTenant.get(tenant) ?? 0;
-    if (count >= maxPerTenant) throw new SluiceError('too_many_waits', undefined, { retryAfterSeconds: 1 });
-    byTenant.set(tenant, count + 1);
-    const held: Held = { pending: false, wake: null, over: false };
-    byJob.set(id, (byJob.get(id) ?? new Set()).add(held));
-    const cancelTimer = clock.after(timeoutMs, () => giveUp(held));
+    const leave = places.take(tenant);
+    let pending = false;
+    let over = false;
+    let wake: ((mayHaveEnded: boolean) => void) | null = null;
+    const unwatch = notices.onEnd(id, () => {
+      pending = true;
+      wake?.(true);
+    });
+    const giveUp = () => {
+      over = true;
+      wake?.(false);
+    };
+    giveUps.add(giveUp);
+    const cancelTimer = clock.after(timeoutMs, giveUp);
 
     return {
       woken() {
-        if (held.pending) {
-          held.pending = false;
+        if (pending) {
+          pending = false;
           return Promise.resolve(true);
         }
-        if (held.over) return Promise.resolve(false);
+        if (over) return Promise.resolve(false);
         return new Promise((resolve) => {
-          held.wake = (ended) => {
-            held.wake = null;
-            held.pending = false;
-            resolve(ended);
+          wake = (mayHaveEnded) => {
+            wake = null;
+            pending = false;
+            resolve(mayHaveEnded);
           };
         });
       },
-      giveUp: () => giveUp(held),
+      giveUp,
       release() {
         cancelTimer();
-        const helds = byJob.get(id);
-        if (helds?.delete(held) && helds.size === 0) byJob.delete(id);
-        const left = (byTenant.get(tenant) ?? 1) - 1;
-        if (left === 0) byTenant.delete(tenant);
-        else byTenant.set(tenant, left);
+        unwatch();
+        giveUps.delete(giveUp);
+        leave();
       },
     };
   }
@@ -98,10 +76,10 @@ export async function createWaits({ redis, channel, clock, maxPerTenant }: Waits
   return {
     hold,
     close() {
-      for (const helds of byJob.values()) helds.forEach(giveUp);
+      for (const giveUp of giveUps) giveUp();
     },
     get held() {
-      return [...byTenant.values()].reduce((sum, count) => sum + count, 0);
+      return places.taken;
     },
   };
 }

@@ -162,6 +162,12 @@ export const VARIABLES = {
     default: 1000,
     description: 'Most held requests of a tenant, per API process.',
   },
+  SLUICE_MAX_STREAMS_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 1000,
+    description: 'Most open event streams of a tenant, per API process.',
+  },
   SLUICE_MAX_QUEUED_PER_TENANT: {
     type: 'integer',
     minimum: 1,

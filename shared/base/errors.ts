@@ -54,6 +54,7 @@ export const ERRORS = {
   url_not_allowed: { status: 422, retryable: false, title: 'The URL is not one this service may call.' },
   queue_full_for_tenant: { status: 429, retryable: true, title: 'Your tenant has too many queued jobs.' },
   too_many_waits: { status: 429, retryable: true, title: 'Your tenant holds too many waiting requests.' },
+  too_many_streams: { status: 429, retryable: true, title: 'Your tenant holds too many event streams.' },
   // The service
   internal: { status: 500, retryable: true, title: 'Something failed on our side.' },
   queue_full: { status: 503, retryable: true, title: 'The queue of this model is full.' },

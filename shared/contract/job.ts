@@ -131,6 +131,12 @@ export interface PastAttempt {
   error: JobError;
 }
 
+/** Instances computed, of how many. */
+export interface Progress {
+  done: number;
+  total: number;
+}
+
 /** The record without its input and output; times in milliseconds since the Unix epoch. */
 export interface JobRecord {
   spec: JobSpec;
@@ -141,6 +147,10 @@ export interface JobRecord {
   finishedAt: number | null;
   deletedAfter: number | null;
   attempts: number;
+  /** Grows with every start, those after the death of a worker included; the newest fencing token. */
+  starts: number;
+  /** Of a running job that is run in several slices. */
+  progress: Progress | null;
   /** Under which it was taken; null before that. */
   ticket: string | null;
   /** Attempts that failed and were followed by another. */
@@ -165,13 +175,15 @@ export interface JobView {
   history: { attempt: number; startedAt: string; finishedAt: string; error: JobError }[];
   queuePosition: number | null;
   estimatedStartAt: string | null;
+  /** While it runs in several slices. */
+  progress: Progress | null;
   predictions: unknown[] | null;
   error: JobError | null;
   metadata: Record<string, string>;
   webhook: JobSpec['webhook'];
   usage: { instances: number; computeMs: number };
   timings: Timings | null;
-  links: { self: string; cancel: string };
+  links: { self: string; cancel: string; events: string };
 }
 
 /** Where a queued job stands. */
@@ -209,13 +221,18 @@ export function presentJob(
     })),
     queuePosition: place?.position ?? null,
     estimatedStartAt: timestampOrNull(place?.startsAt ?? null),
+    progress: record.progress,
     predictions,
     error: end?.error ?? null,
     metadata: spec.metadata,
     webhook: spec.webhook,
     usage: { instances: spec.instances, computeMs: round(end?.usageMs ?? 0) },
     timings: presentTimings(record),
-    links: { self: `/v1/jobs/${spec.id}`, cancel: `/v1/jobs/${spec.id}/cancel` },
+    links: {
+      self: `/v1/jobs/${spec.id}`,
+      cancel: `/v1/jobs/${spec.id}/cancel`,
+      events: `/v1/jobs/${spec.id}/events`,
+    },
   };
 }
 

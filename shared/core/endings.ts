@@ -38,6 +38,7 @@ export function createEndings({ redis, keys }: { redis: Redis; keys: Keys }) {
       keys.ended,
       keys.stopped,
       keys.taken(model, version, ''),
+      keys.changed,
       ...endings.flatMap((ending) => [
         ending.id,
         ending.ticket ?? '',

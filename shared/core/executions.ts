@@ -5,17 +5,18 @@
  *            a new fencing token; also takes over those that a dead worker left running under the same ticket.
  *   settle   running -> succeeded | failed, only with the newest token; writes result and event in the same step.
  *            running -> queued for a failure that may go away, after a pause, while attempts are left.
+ *   report   how far a running job is, only with the newest token; changes no state.
  *
  * A start that a dead worker left without an end costs no attempt.
  */
 import type { ErrorCode } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
-import { type JobEnd, type JobSpec, jobError } from '../contract/job.js';
+import { type JobEnd, type JobSpec, jobError, type Progress } from '../contract/job.js';
 import { type Ending, type Endings, EXPIRED, endingKeys, endText } from './endings.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
 import type { Stored } from './payloads.js';
-import { START } from './scripts.js';
+import { REPORT, START } from './scripts.js';
 import type { Tickets } from './tickets.js';
 
 /** A job that was started so often without an end kills its workers. */
@@ -66,6 +67,7 @@ export type Executions = ReturnType<typeof createExecutions>;
 
 export function createExecutions({ redis, keys, tickets, endings, limits }: ExecutionsDeps) {
   const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
+  const reportScript = defineScript<number>(redis, 'sluiceReport', REPORT);
 
   async function start(model: string, version: number, ticket: string, share: Share): Promise<Started[]> {
     const [next, ...taken] = await startScript(
@@ -85,6 +87,7 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
         EXPIRED,
         LOST,
         keys.ended,
+        keys.changed,
       ],
     );
     await tickets.handOver(model, version, next?.toString());
@@ -119,6 +122,11 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
     });
   }
 
+  /** False when the execution is void. */
+  async function report({ spec, token }: Finished['job'], { done, total }: Progress): Promise<boolean> {
+    return (await reportScript([keys.job(spec.id)], [spec.id, token, done, total, keys.changed])) === 1;
+  }
+
   function endingOf({ job, end, output }: Finished): Ending {
     const ending: Ending = {
       id: job.spec.id,
@@ -138,5 +146,5 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
     };
   }
 
-  return { start, settle };
+  return { start, settle, report };
 }

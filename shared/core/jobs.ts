@@ -302,6 +302,8 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
     finishedAt: null,
     deletedAfter: null,
     attempts: 0,
+    starts: 0,
+    progress: null,
     ticket: null,
     history: [],
     end: null,

@@ -43,6 +43,8 @@ export function createKeys(prefix: string) {
     model: (name: string) => `${prefix}:model:${name}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
+    /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */
+    changed: `${prefix}:changed`,
     /** Channel: ids of running jobs that were canceled, separated by spaces. */
     stopped: `${prefix}:stopped`,
   };

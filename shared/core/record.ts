@@ -1,7 +1,7 @@
 /**
  * A job's record as Redis holds it -> as the code reads it.
  */
-import type { JobEnd, JobRecord, JobSpec, JobStatus, PastAttempt } from '../contract/job.js';
+import type { JobEnd, JobRecord, JobSpec, JobStatus, PastAttempt, Progress } from '../contract/job.js';
 
 /** Fields that every reader needs; `input` and `output` are read only where they are used. */
 export const RECORD_FIELDS = [
@@ -13,6 +13,8 @@ export const RECORD_FIELDS = [
   'finishedAt',
   'deletedAfter',
   'attempts',
+  'starts',
+  'progress',
   'ticket',
   'history',
   'end',
@@ -29,6 +31,8 @@ export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRe
     finishedAt,
     deletedAfter,
     attempts,
+    starts,
+    progress,
     ticket,
     history,
     end,
@@ -43,10 +47,18 @@ export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRe
     finishedAt: numberOrNull(finishedAt),
     deletedAfter: numberOrNull(deletedAfter),
     attempts: Number(attempts),
+    starts: Number(starts),
+    progress: status === 'running' ? progressOf(progress, starts) : null,
     ticket: ticket ?? null,
     history: history ? (JSON.parse(`[${history}]`) as PastAttempt[]) : [],
     end: end ? (JSON.parse(end) as JobEnd) : null,
   };
+}
+
+/** "<token> <done> <total>": what an older execution has written no longer holds. */
+function progressOf(text: string | null | undefined, starts: string | null | undefined): Progress | null {
+  const [token, done, total] = (text ?? '').split(' ');
+  return token === starts && done && total ? { done: Number(done), total: Number(total) } : null;
 }
 
 function numberOrNull(text: string | null | undefined): number | null {

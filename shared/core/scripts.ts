@@ -85,7 +85,7 @@ const MAX_ROUNDS = 4;
 /**
  * KEYS waiting, agenda, queued, outbox, queue, taken under this ticket, paused
  * ARGV 1 ticket, 2 most instances, 3 most bytes of input, 4 most starts of a job, 5 prefix of jobs' keys, 6 model,
- *      7 end of an expired job, 8 end of a lost job, 9 channel
+ *      7 end of an expired job, 8 end of a lost job, 9 channel of ends, 10 channel of other changes
  * Reply {ticket to hand over or "", then for each job: id, fencing token, attempt, spec, input}
  *
  * What was taken under this ticket and has not ended was left behind by a worker that died or lost its lock: it is started
@@ -96,6 +96,7 @@ export const START = `${TIME}${GIVE_TICKET}${COUNT}${MEASURE}${FINISH}
 local now = time()
 local reply = {''}
 local ended = {}
+local started = {}
 local taken = 0
 local instances, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -104,6 +105,7 @@ local function hand_out(id, attempt, r)
   redis.call('ZADD', KEYS[2], now + ${CHECK_MS}, id)
   instances = instances - tonumber(r[3])
   bytes = bytes - tonumber(r[6])
+  started[#started + 1] = id
   reply[#reply + 1] = id
   reply[#reply + 1] = tostring(token)
   reply[#reply + 1] = tostring(attempt)
@@ -159,6 +161,7 @@ for _ = 1, paused and 0 or ${MAX_ROUNDS} do
   end
 end
 if #ended > 0 then redis.call('PUBLISH', ARGV[9], table.concat(ended, ' ')) end
+if #started > 0 then redis.call('PUBLISH', ARGV[10], table.concat(started, ' ')) end
 local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
 measure(KEYS[5], taken, left, now)
 if left then reply[1] = give_ticket(KEYS[5], now) end
@@ -168,7 +171,7 @@ return reply
 /**
  * KEYS waiting, agenda, queued, outbox
  * ARGV 1 prefix of jobs' keys, 2 model, 3 channel of ends, 4 channel of running jobs that were canceled, 5 prefix of the
- *      keys of what is taken;
+ *      keys of what is taken, 6 channel of changes that are not ends;
  *      then for each job: id, ticket it was taken under ("" = none), states it may come from, fencing token ("" = any),
  *      terminal status, end, output ("" = none), pause in ms before another attempt ("" = ends now), JSON object of this attempt
  * Reply for each job: settled | retried | its present status or "gone"
@@ -178,6 +181,7 @@ local now = time()
 local reply = {}
 local ended = {}
 local stopped = {}
+local queued = {}
 
 local function retry(job, id, token, pause, attempt)
   local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'bytes', 'expiresAt', 'startedAt', 'history')
@@ -192,7 +196,7 @@ local function retry(job, id, token, pause, attempt)
   return 'retried'
 end
 
-for i = 6, #ARGV, 9 do
+for i = 7, #ARGV, 9 do
   local id, ticket, from, token, status, ending, output, pause, attempt = unpack(ARGV, i, i + 8)
   local job = ARGV[1] .. id
   local outcome, before = pause ~= '' and retry(job, id, token, tonumber(pause), attempt) or nil
@@ -200,6 +204,7 @@ for i = 6, #ARGV, 9 do
     outcome, before = finish(job, id, ARGV[2], from, token, status, ending, output, now)
   end
   if outcome == 'settled' then ended[#ended + 1] = id end
+  if outcome == 'retried' then queued[#queued + 1] = id end
   if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
   -- Still running: under a newer token, and thus in newer hands.
   if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', ARGV[5] .. ticket, id) end
@@ -207,7 +212,23 @@ for i = 6, #ARGV, 9 do
 end
 if #ended > 0 then redis.call('PUBLISH', ARGV[3], table.concat(ended, ' ')) end
 if #stopped > 0 then redis.call('PUBLISH', ARGV[4], table.concat(stopped, ' ')) end
+if #queued > 0 then redis.call('PUBLISH', ARGV[6], table.concat(queued, ' ')) end
 return reply
+`;
+
+/**
+ * How far an execution is. Nobody need take it away again: it is that of one token, and shows only under the newest.
+ *
+ * KEYS job
+ * ARGV 1 id, 2 fencing token, 3 instances done, 4 of how many, 5 channel
+ * Reply 1, or 0 when the job is no longer run under this token
+ */
+export const REPORT = `
+local r = redis.call('HMGET', KEYS[1], 'status', 'starts')
+if r[1] ~= 'running' or r[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[1])
+return 1
 `;
 
 /**

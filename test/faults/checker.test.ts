@@ -35,7 +35,7 @@ function jobOf(nth: number, changes: Partial<JobView> = {}): JobView {
     webhook: HOOK,
     usage: { instances: 1, computeMs: 1 },
     timings: null,
-    links: { self: '', cancel: '' },
+    links: { self: '', cancel: '', events: '' },
     ...changes,
   };
 }

@@ -454,6 +454,67 @@ describe('an end', () => {
   });
 });
 
+describe('what is published', () => {
+  /** [channel, ids] in the order in which they came. */
+  async function listen(): Promise<{ heard: [string, string[]][]; stop: () => void }> {
+    const listener = await openRedis(inject('redisUrl'), 'listen', () => undefined);
+    const heard: [string, string[]][] = [];
+    const names = new Map([
+      [keys.ended, 'ended'],
+      [keys.changed, 'changed'],
+    ]);
+    listener.on('message', (channel, ids: string) =>
+      heard.push([names.get(channel) ?? '', ids.split(' ').sort()]),
+    );
+    await listener.subscribe(keys.ended, keys.changed);
+    return { heard, stop: () => listener.disconnect() };
+  }
+
+  test('of a start is one message; of another attempt it is no end', async () => {
+    const { heard, stop } = await listen();
+    const ids = await submitMany(3);
+    const started = await start('t1');
+    await start('t2'); // Nothing to start, nothing to say.
+    const [job, ...others] = started as [Started, ...Started[]];
+    const end = { error: jobError('timeout'), usageMs: 1, timings: null };
+    await core.executions.settle('m', 1, [{ job, end, output: null }]);
+    await settle(others);
+    await expect
+      .poll(() => heard)
+      .toEqual([
+        ['changed', ids],
+        ['changed', [ids[0]]],
+        ['ended', ids.slice(1)],
+      ]);
+    stop();
+  });
+
+  test('of progress is that of the newest execution, while it runs', async () => {
+    const { heard, stop } = await listen();
+    const id = await submit();
+    const [old] = (await start('t1')) as [Started];
+    const progress = async () => (await jobs.get('acme', id))?.progress;
+    expect(await progress()).toBeNull();
+    expect(await core.executions.report(old, { done: 4, total: 8 })).toBe(true);
+    expect(await progress()).toEqual({ done: 4, total: 8 });
+    const [newer] = (await start('t1')) as [Started];
+    expect(await progress()).toBeNull();
+    expect(await core.executions.report(old, { done: 8, total: 8 })).toBe(false);
+    expect(await progress()).toBeNull();
+    expect(await core.executions.report(newer, { done: 0, total: 8 })).toBe(true);
+    await settle([newer]);
+    expect(await progress()).toBeNull();
+    expect(await core.executions.report(newer, { done: 8, total: 8 })).toBe(false);
+    await jobs.erase('acme', id);
+    expect(await core.executions.report(newer, { done: 8, total: 8 })).toBe(false);
+    expect(await redis.exists(keys.job(id))).toBe(0);
+    await expect
+      .poll(() => heard.map(([what]) => what))
+      .toEqual(['changed', 'changed', 'changed', 'changed', 'ended']);
+    stop();
+  });
+});
+
 test('a job is kept as long as it asks, or its tenant, or all', async () => {
   const limits = { ...LIMITS, retentions: new Map([['brief', 100]]) };
   core = createCore({

@@ -34,10 +34,15 @@ export interface Stack {
   /** The first one. */
   api: ChildProcess;
   apis: Api[];
+  /** Ends the first API and starts another in its place; answers its exit code. */
+  restartApi(): Promise<number | null>;
   workers: ChildProcess[];
   /** Everything the processes wrote. */
   output(): string;
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  /** The API answers. */
+  apiReady(): Promise<void>;
+  /** A worker serves mnist. */
   ready(): Promise<void>;
   close(): Promise<void>;
 }
@@ -122,15 +127,22 @@ export async function startStack(
       stack.workers.push(worker);
       return worker;
     },
+    async restartApi() {
+      const code = await end(stack.api);
+      stack.api = (await stack.addApi({ PORT: String(port) })).process;
+      await stack.apiReady();
+      return code;
+    },
     output: () => written,
     request,
+    async apiReady() {
+      if (!(await untilTrue(async () => (await request('GET', '/readyz')).status === 200)))
+        throw new Error(`The API does not answer. The processes wrote:\n${written}`);
+    },
     async ready() {
-      for (let tries = 0; tries < READY_TRIES; tries++) {
-        const answer = await request('GET', '/v1/models/mnist').catch(() => null);
-        if (answer?.body.versions?.[0]?.state === 'ready') return;
-        await pause(READY_PAUSE_MS);
-      }
-      throw new Error(`mnist is not served. The processes wrote:\n${written}`);
+      const state = async () => (await request('GET', '/v1/models/mnist')).body.versions?.[0]?.state;
+      if (!(await untilTrue(async () => (await state()) === 'ready')))
+        throw new Error(`mnist is not served. The processes wrote:\n${written}`);
     },
     async close() {
       await Promise.all([...stack.apis.map(({ process: each }) => each), ...stack.workers].map(end));
@@ -146,11 +158,19 @@ export function exited(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve) => child.once('exit', resolve));
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess): Promise<number | null> {
   child.kill('SIGTERM');
   // One that a test stopped would never hear it.
   child.kill('SIGCONT');
-  await exited(child);
+  return exited(child);
+}
+
+async function untilTrue(probe: () => Promise<boolean>): Promise<boolean> {
+  for (let tries = 0; tries < READY_TRIES; tries++) {
+    if (await probe().catch(() => false)) return true;
+    await pause(READY_PAUSE_MS);
+  }
+  return false;
 }
 
 /** The environment without what a developer may have set for Sluice. */

@@ -19,6 +19,7 @@ import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Batcher, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
+import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
 import type { Stops } from './stops.js';
 
@@ -93,7 +94,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     try {
       const bytes = await payloads.load(input);
       if (!bytes) return failed(jobError('internal', 'The input of this job is gone.'));
-      const { end, output } = await execute(job.spec, bytes);
+      const { end, output } = await execute(job, bytes);
       return { end, output: output && (await payloads.storeOutput(id, job.token, output)) };
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'unavailable') throw error;
@@ -102,8 +103,10 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     }
   }
 
-  async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
+  async function execute(job: Finished['job'], input: Buffer): Promise<Outcome> {
+    const { spec } = job;
     const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
+    const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
     const leave = new AbortController();
     if (closing) leave.abort(closing);
     inHand.add(leave);
@@ -117,7 +120,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       cancel(reason);
     });
     try {
-      const results = await Promise.race([runSlices(spec, slices, leave.signal), canceled]);
+      const results = await Promise.race([runSlices(spec, slices, progress, leave.signal), canceled]);
       return joinResults(spec, slices, results, deps.backend());
     } catch (error) {
       // It has its end already: this one will be void.
@@ -127,13 +130,24 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     } finally {
       inHand.delete(leave);
       unwatch();
+      progress.stop();
     }
+  }
+
+  function progressOf(job: Finished['job']): ProgressMeter {
+    return startProgress({
+      clock,
+      total: job.spec.instances,
+      report: (progress) => executions.report(job, progress),
+      onError: (error) => deps.onError('progress', error),
+    });
   }
 
   /** The job's limit is for what it computes; waiting for others does not count. */
   async function runSlices(
     spec: JobSpec,
     slices: readonly Slice[],
+    progress: ProgressMeter,
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
     const results: TaskResult<InstanceResult>[] = new Array(slices.length);
@@ -152,6 +166,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         });
         leftMs -= result.computeMs;
         results[index] = result;
+        progress.add(instances.length);
       }
     };
     await Promise.all(Array.from({ length: Math.min(SLICES_AT_ONCE, slices.length) }, lane));

@@ -1,0 +1,54 @@
+/**
+ * `GET /v1/jobs/{id}/events`: a job's life as Server-Sent Events.
+ */
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import { SluiceError } from '../../shared/base/errors.js';
+import { isId } from '../../shared/base/ids.js';
+import type { Feeds } from '../feeds.js';
+import { isLast, resumePosition } from '../job-events.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import type { Streams } from '../streams.js';
+
+export interface EventRoutesDeps {
+  feeds: Feeds;
+  streams: Streams;
+  auth: ReturnType<typeof createAuth>;
+}
+
+export function eventRoutes({ feeds, streams, auth }: EventRoutesDeps): Router {
+  async function events(ctx: Context & { params: { id: string } }): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { id } = ctx.params;
+    if (!isId('job', id)) throw noSuchJob();
+    // Followed before it is read, so that no change is missed in between.
+    const stream = streams.open(tenant, id, ctx.res);
+    let begun = false;
+    try {
+      const job = await feeds.read(tenant, id);
+      if (!job) throw noSuchJob();
+      const after = resumePosition(ctx.get('last-event-id'), job.record);
+      begun = answerHead(ctx, isLast(after, job.record));
+      if (begun) stream.begin(job, after);
+    } finally {
+      if (!begun) stream.release();
+    }
+  }
+
+  return new Router().get('/v1/jobs/:id/events', auth('jobs:read'), events);
+}
+
+/** Whether events follow. 204 tells an EventSource to stop resuming. */
+function answerHead(ctx: Context, isOver: boolean): boolean {
+  ctx.status = isOver ? 204 : 200;
+  if (isOver) return false;
+  // `X-Accel-Buffering`: proxies shall hold nothing back. The connection ends with the events, so that draining need not wait.
+  ctx.set({ 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
+  if (ctx.method === 'HEAD') return false;
+  ctx.respond = false;
+  return true;
+}
+
+function noSuchJob(): SluiceError {
+  return new SluiceError('not_found', 'There is no such job.');
+}
