@@ -17,11 +17,13 @@ import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
+import { bulkRoutes } from './routes/bulk.js';
 import { docRoutes } from './routes/docs.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
+import { createSubmission } from './routes/submission.js';
 import { webhookRoutes } from './routes/webhooks.js';
 import type { Waits } from './waits.js';
 import type { Watermark } from './watermark.js';
@@ -63,22 +65,30 @@ export function createApp(deps: AppDeps): Koa {
     },
   });
 
+  const submission = createSubmission({
+    jobs,
+    models,
+    clock,
+    maxInstances: config.SLUICE_MAX_INSTANCES,
+    checkWebhookUrl: webhooks.checkUrl,
+    submitted,
+  });
+  const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
+  const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
     jobRoutes({
       jobs,
+      submission,
       backlog,
-      models,
       waits,
       watermark,
       auth,
       audit,
       clock,
-      bodyLimits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
-      maxInstances: config.SLUICE_MAX_INSTANCES,
-      maxWaitSeconds: config.SLUICE_MAX_WAIT_SECONDS,
-      checkWebhookUrl: webhooks.checkUrl,
-      submitted,
+      bodyLimits,
+      maxWaitSeconds,
     }),
+    bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),

@@ -5,6 +5,7 @@ import { ERRORS } from '../shared/base/errors.js';
 import { VERSION } from '../shared/base/version.js';
 import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
 import type { JsonSchema } from '../shared/contract/schema.js';
+import { MAX_JOBS } from './routes/bulk.js';
 
 const NULLABLE_TIME: JsonSchema = { type: ['string', 'null'], format: 'date-time' };
 const TIME: JsonSchema = { type: 'string', format: 'date-time' };
@@ -119,6 +120,39 @@ export const jobSchema = {
   },
 } as const satisfies JsonSchema;
 
+const bulkResultsSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['results'],
+  properties: {
+    results: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['status'],
+        description: 'A job, or the error of this item.',
+        properties: {
+          status: { type: 'integer' },
+          job: { $ref: '#/components/schemas/Job' },
+          error: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['code', 'message', 'retryable'],
+            properties: {
+              code: { enum: Object.keys(ERRORS) },
+              message: { type: 'string' },
+              retryable: { type: 'boolean' },
+              retryAfterSeconds: { type: 'integer' },
+              errors: { ...problemSchema.properties.errors, description: 'Paths begin at the item.' },
+            },
+          },
+        },
+      },
+    },
+  },
+};
+
 const PROBLEM = {
   description: 'A problem (RFC 9457).',
   content: { 'application/problem+json': { schema: ref('Problem') } },
@@ -156,6 +190,12 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
       instances: { ...submitSchema.properties.instances, maxItems: maxInstances },
     },
   };
+  const bulk = {
+    type: 'object',
+    additionalProperties: false,
+    required: ['jobs'],
+    properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_JOBS, items: ref('Submit') } },
+  };
   return {
     openapi: '3.1.0',
     info: { title: 'Sluice', version: VERSION, description: 'Queue-based asynchronous inference.' },
@@ -170,6 +210,19 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         get: operation('listJobs', "List the tenant's jobs, newest first", {
           parameters: LIST_QUERY,
           responses: { 200: json('A page.', page(ref('Job'))) },
+        }),
+      },
+      '/v1/jobs/bulk': {
+        post: operation('submitJobs', 'Submit up to 1,000 jobs; a bad one harms no other', {
+          parameters: [IDEMPOTENCY_KEY],
+          requestBody: {
+            required: true,
+            content: {
+              'application/json': { schema: bulk },
+              'application/x-ndjson': { schema: { type: 'string', description: 'A job a line.' } },
+            },
+          },
+          responses: { 200: json('What became of each, in their order.', ref('BulkResults')) },
         }),
       },
       '/v1/jobs/{id}': {
@@ -264,7 +317,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
     },
     components: {
       securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } },
-      schemas: { Submit: submit, Job: jobSchema, Problem: problemSchema },
+      schemas: { Submit: submit, Job: jobSchema, BulkResults: bulkResultsSchema, Problem: problemSchema },
     },
   };
 }

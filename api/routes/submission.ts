@@ -1,0 +1,121 @@
+/**
+ * Submission: what a submit of one job and one of many have in common. A parsed body becomes a checked, encoded job, and
+ * that a record; an Idempotency-Key makes this happen once.
+ */
+import type { Context } from 'koa';
+import type { Counter } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { newId } from '../../shared/base/ids.js';
+import { createInputEncoder, type InputEncoder } from '../../shared/contract/input.js';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  DEFAULT_TTL_SECONDS,
+  type Submit,
+  submitSchema,
+} from '../../shared/contract/job.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import { packInstances } from '../../shared/contract/tensor.js';
+import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
+import type { Models, Resolved } from '../../shared/core/models.js';
+
+export interface SubmissionDeps {
+  jobs: Jobs;
+  models: Models;
+  clock: Clock;
+  maxInstances: number;
+  /** Throws `url_not_allowed` for a webhook that may not be called. */
+  checkWebhookUrl: (url: string) => void;
+  submitted: Counter;
+}
+
+export type Submission = ReturnType<typeof createSubmission>;
+
+const guardSubmit = compileGuard(submitSchema);
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+
+export function createSubmission(deps: SubmissionDeps) {
+  const { jobs, models, clock } = deps;
+  const encoders = new Map<string, InputEncoder>();
+
+  /** One encoder a version, made when it is first used. */
+  function encoderOf({ version }: Resolved): InputEncoder {
+    const key = `${version.manifest.name}@${version.manifest.version}:${version.sha256}`;
+    const encoder = encoders.get(key) ?? createInputEncoder(version.manifest);
+    encoders.set(key, encoder);
+    return encoder;
+  }
+
+  /** A version that a job may be submitted for. */
+  async function resolve(model: string): Promise<Resolved> {
+    const resolved = await models.resolve(model);
+    if (resolved.version.state === 'failed')
+      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    return resolved;
+  }
+
+  async function check(body: Submit): Promise<Resolved> {
+    if (body.instances.length > deps.maxInstances) {
+      throw invalid([
+        {
+          path: '/instances',
+          message: `has ${body.instances.length} instances, at most ${deps.maxInstances} are taken`,
+        },
+      ]);
+    }
+    const resolved = await resolve(body.model);
+    if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
+    return resolved;
+  }
+
+  /** `value` is what POST /v1/jobs takes. */
+  async function toJob(value: unknown, tenant: string): Promise<NewJob> {
+    const body = guardSubmit(value);
+    const resolved = await check(body);
+    const instances = await encoderOf(resolved).encode(body.instances);
+    const spec = {
+      id: newId('job', clock.now()),
+      tenant,
+      model: resolved.version.manifest.name,
+      version: resolved.version.manifest.version,
+      alias: resolved.alias,
+      priority: body.priority ?? 'standard',
+      instances: instances.length,
+      timeoutSeconds: body.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
+      allowPartial: body.allowPartial ?? false,
+      metadata: body.metadata ?? {},
+      webhook: body.webhook ?? null,
+      retryOf: null,
+    };
+    return { spec, ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS, input: packInstances(instances) };
+  }
+
+  async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
+    const submitted = await jobs.submit(job, idempotency);
+    if (!submitted.replayed) deps.submitted.inc({ model: job.spec.model });
+    return submitted;
+  }
+
+  return { resolve, toJob, submit };
+}
+
+/** The Idempotency-Key of a request, '' when it has none. */
+export function idempotencyKeyOf(ctx: Context): string {
+  const key = ctx.get('idempotency-key');
+  if (key !== '' && !IDEMPOTENCY_KEY.test(key)) {
+    throw new SluiceError(
+      'malformed_request',
+      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
+    );
+  }
+  return key;
+}
+
+export function idempotencyOf(
+  ctx: Context,
+  route: string,
+  fingerprint: () => string,
+): Idempotency | undefined {
+  const key = idempotencyKeyOf(ctx);
+  return key === '' ? undefined : { route, key, fingerprint: fingerprint() };
+}
