@@ -10,6 +10,7 @@ import type { Redis } from '../shared/base/redis.js';
 import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
 import type { Backlog } from '../shared/core/backlog.js';
+import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
@@ -19,6 +20,7 @@ import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
 import { bulkRoutes } from './routes/bulk.js';
 import { docRoutes } from './routes/docs.js';
+import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
@@ -34,6 +36,7 @@ export interface AppDeps {
   access: Access;
   jobs: Jobs;
   backlog: Backlog;
+  files: Files;
   models: Models;
   webhooks: Webhooks;
   waits: Waits;
@@ -45,8 +48,21 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, backlog, models, webhooks, waits, watermark, clock, log, registry, draining } =
-    deps;
+  const {
+    config,
+    redis,
+    jobs,
+    backlog,
+    files,
+    models,
+    webhooks,
+    waits,
+    watermark,
+    clock,
+    log,
+    registry,
+    draining,
+  } = deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
   const audit = createAudit(log);
@@ -89,6 +105,7 @@ export function createApp(deps: AppDeps): Koa {
       maxWaitSeconds,
     }),
     bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
+    fileRoutes({ files, auth, audit, clock, uploadLimits: { maxBytes: config.SLUICE_MAX_FILE_BYTES } }),
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),

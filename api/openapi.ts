@@ -153,6 +153,26 @@ const bulkResultsSchema = {
   },
 };
 
+const fileSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['id', 'bytes', 'sha256', 'contentType', 'filename', 'createdAt', 'expiresAt'],
+  properties: {
+    id: { type: 'string' },
+    bytes: { type: 'integer' },
+    sha256: { type: 'string' },
+    contentType: { type: 'string' },
+    filename: { type: ['string', 'null'] },
+    createdAt: TIME,
+    expiresAt: TIME,
+    url: {
+      type: 'string',
+      format: 'uri-reference',
+      description: 'Reads the content without an API key for an hour; only where one file is looked at.',
+    },
+  },
+} as const satisfies JsonSchema;
+
 const PROBLEM = {
   description: 'A problem (RFC 9457).',
   content: { 'application/problem+json': { schema: ref('Problem') } },
@@ -251,6 +271,52 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           },
         ),
       },
+      '/v1/files': {
+        post: operation('uploadFile', 'Upload a file', {
+          parameters: [IDEMPOTENCY_KEY],
+          requestBody: {
+            required: true,
+            content: {
+              'multipart/form-data': {
+                schema: {
+                  type: 'object',
+                  additionalProperties: false,
+                  required: ['file'],
+                  properties: { file: { type: 'string', contentMediaType: 'application/octet-stream' } },
+                },
+              },
+            },
+          },
+          responses: { 201: json('The file.', ref('File')) },
+        }),
+        get: operation('listFiles', "List the tenant's files, newest first", {
+          parameters: LIST_QUERY.filter(({ name }) => name === 'limit' || name === 'cursor'),
+          responses: { 200: json('A page.', page(ref('File'))) },
+        }),
+      },
+      '/v1/files/{id}': {
+        get: operation('getFile', 'Look at a file', {
+          parameters: [ID],
+          responses: { 200: json('The file, and an address to download it for an hour.', ref('File')) },
+        }),
+        delete: operation('deleteFile', 'Delete a file', {
+          parameters: [ID],
+          responses: { 204: { description: 'It is gone.' } },
+        }),
+      },
+      '/v1/files/{id}/content': {
+        get: operation('downloadFile', 'Download a file, with an API key or by its signed address', {
+          security: [{ apiKey: [] }, {}],
+          parameters: [
+            ID,
+            { name: 'expires', in: 'query', schema: { type: 'string' } },
+            { name: 'signature', in: 'query', schema: { type: 'string' } },
+          ],
+          responses: {
+            200: { description: 'The bytes.', content: { 'application/octet-stream': { schema: {} } } },
+          },
+        }),
+      },
       '/v1/queues': {
         get: operation('listQueues', 'What waits, by model', {
           responses: { 200: json('All queues.', page({ type: 'object' })) },
@@ -317,7 +383,13 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
     },
     components: {
       securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } },
-      schemas: { Submit: submit, Job: jobSchema, BulkResults: bulkResultsSchema, Problem: problemSchema },
+      schemas: {
+        Submit: submit,
+        Job: jobSchema,
+        BulkResults: bulkResultsSchema,
+        File: fileSchema,
+        Problem: problemSchema,
+      },
     },
   };
 }

@@ -136,6 +136,12 @@ export const VARIABLES = {
     default: 8 * 1024 * 1024,
     description: 'Largest JSON body.',
   },
+  SLUICE_MAX_FILE_BYTES: {
+    type: 'integer',
+    minimum: 1,
+    default: 2 * 1024 ** 3,
+    description: 'Largest file that is uploaded.',
+  },
   SLUICE_MAX_DEPTH: {
     type: 'integer',
     minimum: 2,
@@ -216,6 +222,12 @@ export const VARIABLES = {
     minimum: 1,
     default: 86_400,
     description: 'How long a finished job is kept.',
+  },
+  SLUICE_FILE_RETENTION_SECONDS: {
+    type: 'integer',
+    minimum: 1,
+    default: 7 * 86_400,
+    description: 'How long an uploaded file is kept.',
   },
 } as const satisfies Record<string, Variable>;
 
