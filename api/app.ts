@@ -84,8 +84,10 @@ export function createApp(deps: AppDeps): Koa {
   const submission = createSubmission({
     jobs,
     models,
+    files,
     clock,
     maxInstances: config.SLUICE_MAX_INSTANCES,
+    maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
     checkWebhookUrl: webhooks.checkUrl,
     submitted,
   });

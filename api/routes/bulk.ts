@@ -6,6 +6,7 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import { invalid, type SluiceError } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/telemetry.js';
+import type { FindFile } from '../../shared/contract/input.js';
 import { presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { Backlog } from '../../shared/core/backlog.js';
@@ -58,12 +59,12 @@ export function bulkRoutes({
     watermark.check();
     const key = idempotencyKeyOf(ctx);
     const items = await readItems(ctx);
+    const findFile = submission.filesOf(tenant);
+    const make = (item: Item, index: number) => submit(item, tenant, findFile, keyOf(key, index));
     const outcomes: Outcome[] = [];
     for (let start = 0; start < items.length; start += WINDOW) {
       const window = items.slice(start, start + WINDOW);
-      outcomes.push(
-        ...(await Promise.all(window.map((item, i) => submit(item, tenant, keyOf(key, start + i))))),
-      );
+      outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
     }
     report(ctx, outcomes);
     const submitted = outcomes.filter(isSubmitted);
@@ -85,10 +86,15 @@ export function bulkRoutes({
     return jobs.map((job) => () => job);
   }
 
-  async function submit(item: Item, tenant: string, scope: ItemScope | null): Promise<Outcome> {
+  async function submit(
+    item: Item,
+    tenant: string,
+    findFile: FindFile,
+    scope: ItemScope | null,
+  ): Promise<Outcome> {
     try {
       const value = item();
-      return await submission.submit(await submission.toJob(value, tenant), scope?.(value));
+      return await submission.submit(await submission.toJob(value, tenant, findFile), scope?.(value));
     } catch (error) {
       return toSluiceError(error);
     }

@@ -44,7 +44,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await submission.toJob(body.value, tenant);
+    const job = await submission.toJob(body.value, tenant, submission.filesOf(tenant));
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
     const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;

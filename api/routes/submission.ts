@@ -7,7 +7,12 @@ import type { Counter } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { invalid, SluiceError } from '../../shared/base/errors.js';
 import { newId } from '../../shared/base/ids.js';
-import { createInputEncoder, type InputEncoder } from '../../shared/contract/input.js';
+import {
+  createInputEncoder,
+  type FindFile,
+  type InputEncoder,
+  NO_SUCH_FILE,
+} from '../../shared/contract/input.js';
 import {
   DEFAULT_TIMEOUT_SECONDS,
   DEFAULT_TTL_SECONDS,
@@ -16,14 +21,18 @@ import {
 } from '../../shared/contract/job.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { packInstances } from '../../shared/contract/tensor.js';
+import type { Files } from '../../shared/core/files.js';
 import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
 import type { Models, Resolved } from '../../shared/core/models.js';
 
 export interface SubmissionDeps {
   jobs: Jobs;
   models: Models;
+  files: Files;
   clock: Clock;
   maxInstances: number;
+  /** Of the files that a request names, each as often as it is named. */
+  maxFileBytes: number;
   /** Throws `url_not_allowed` for a webhook that may not be called. */
   checkWebhookUrl: (url: string) => void;
   submitted: Counter;
@@ -35,7 +44,7 @@ const guardSubmit = compileGuard(submitSchema);
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
 export function createSubmission(deps: SubmissionDeps) {
-  const { jobs, models, clock } = deps;
+  const { jobs, models, files, clock, maxFileBytes } = deps;
   const encoders = new Map<string, InputEncoder>();
 
   /** One encoder a version, made when it is first used. */
@@ -68,11 +77,26 @@ export function createSubmission(deps: SubmissionDeps) {
     return resolved;
   }
 
+  /** The files that the jobs of one request may name; a file is read once, and counts for every instance it is used in. */
+  function filesOf(tenant: string): FindFile {
+    const found = new Map<string, ReturnType<Files['get']>>();
+    const contents = new Map<string, ReturnType<Files['read']>>();
+    let bytes = 0;
+    return async (id) => {
+      const record = await once(found, id, () => files.get(tenant, id));
+      if (!record) return NO_SUCH_FILE;
+      if (bytes + record.bytes > maxFileBytes)
+        return `the files that a request names may hold ${maxFileBytes} bytes together`;
+      bytes += record.bytes;
+      return { bytes: record.bytes, read: () => once(contents, id, () => files.read(record)) };
+    };
+  }
+
   /** `value` is what POST /v1/jobs takes. */
-  async function toJob(value: unknown, tenant: string): Promise<NewJob> {
+  async function toJob(value: unknown, tenant: string, findFile: FindFile): Promise<NewJob> {
     const body = guardSubmit(value);
     const resolved = await check(body);
-    const instances = await encoderOf(resolved).encode(body.instances);
+    const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
     const spec = {
       id: newId('job', clock.now()),
       tenant,
@@ -96,7 +120,13 @@ export function createSubmission(deps: SubmissionDeps) {
     return submitted;
   }
 
-  return { resolve, toJob, submit };
+  return { resolve, filesOf, toJob, submit };
+}
+
+function once<V>(made: Map<string, V>, key: string, make: () => V): V {
+  const value = made.get(key) ?? make();
+  made.set(key, value);
+  return value;
 }
 
 /** The Idempotency-Key of a request, '' when it has none. */

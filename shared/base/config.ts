@@ -134,7 +134,7 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 1024,
     default: 8 * 1024 * 1024,
-    description: 'Largest JSON body.',
+    description: 'Largest JSON body, and most bytes of files that its jobs name.',
   },
   SLUICE_MAX_FILE_BYTES: {
     type: 'integer',

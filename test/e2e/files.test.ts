@@ -2,13 +2,14 @@
  * Files: uploaded, looked at, downloaded with and without an API key, deleted, forgotten; and uploads that go wrong.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/base/redis.js';
 import { temporaryFolder } from '../support/redis.js';
-import { type Answer, type Stack, startStack } from '../support/stack.js';
+import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const MAX_BYTES = 3_000_000;
 const UNKNOWN = `file_${'0'.repeat(36)}`;
@@ -226,6 +227,88 @@ describe('a file', () => {
     expect(await code(url.replace(/expires=\d+&/, ''))).toBe('not_found');
     expect(Number(/expires=(\d+)/.exec(url)?.[1])).toBeCloseTo(Date.now() / 1000 + 3600, -2);
     expect((await get(url, { authorization: 'Bearer nothing' })).status).toBe(200);
+  });
+});
+
+describe('a file as the input of a job', () => {
+  const example = (name: string) =>
+    JSON.parse(readFileSync(join(ROOT, `deploy/models/${name}.json`), 'utf8'));
+  const digit: number[] = example('mnist/examples/7').instances[0];
+  const floats = Buffer.from(new Float32Array(digit).buffer);
+  const picture = Buffer.from(example('upscale/examples/picture').instances[0].image.b64, 'base64');
+  const run = (model: string, ...instances: unknown[]) =>
+    request('POST', '/v1/jobs', { model, instances }, { prefer: 'wait=20' });
+  const idOf = async (bytes: Uint8Array<ArrayBuffer>): Promise<string> => (await upload(bytes)).body.id;
+
+  it('is what its bytes would be in the body, also once it has been deleted', async () => {
+    const file = await idOf(floats);
+    const raw = { b64: floats.toString('base64') };
+    const { body } = await run('mnist', raw, { file }, { file });
+    expect(body.status).toBe('succeeded');
+    expect(body.predictions[1]).toEqual(body.predictions[0]);
+    expect(body.predictions[2]).toEqual(body.predictions[0]);
+    await request('DELETE', `/v1/files/${file}`);
+    const again = await request('POST', `/v1/jobs/${body.id}/retry`);
+    const { predictions } = (await request('GET', `/v1/jobs/${again.body.id}?wait=20`)).body;
+    expect(predictions).toEqual(body.predictions);
+  });
+
+  it('may be a picture', async () => {
+    const file = await idOf(picture);
+    const image = { b64: picture.toString('base64') };
+    const { body } = await run('upscale', { image }, { image: { file } }, { file });
+    expect(body.status).toBe('succeeded');
+    expect(body.predictions[1]).toEqual(body.predictions[0]);
+    expect(body.predictions[2]).toEqual(body.predictions[0]);
+  });
+
+  it('that cannot be used is a fault of its instance', async () => {
+    const [text, file] = [await idOf(Buffer.from('text')), await idOf(floats)];
+    const refusals: [model: string, instance: unknown, path: string][] = [
+      ['mnist', { file: UNKNOWN }, '/instances/1/file'],
+      ['mnist', { file: '../../etc/passwd' }, '/instances/1/file'],
+      ['mnist', { file: ['x'] }, '/instances/1/file'],
+      ['mnist', { file: text }, '/instances/1/file'],
+      ['mnist', { file, shape: [784] }, '/instances/1/shape'],
+    ];
+    for (const [model, instance, path] of refusals) {
+      const { status, body } = await run(model, { file }, instance);
+      expect(status, JSON.stringify(instance)).toBe(422);
+      expect(body.errors).toEqual([{ path, message: expect.any(String) }]);
+    }
+    const { body } = await run('upscale', { image: { file: text } });
+    expect(body.errors[0].path).toBe('/instances/0/image/file');
+  });
+
+  it('of another tenant is one that does not exist', async () => {
+    const { body } = await upload(floats, 'a', asStranger);
+    expect(body.id).toMatch(/^file_/);
+    const [theirs, unknown] = [await run('mnist', { file: body.id }), await run('mnist', { file: UNKNOWN })];
+    expect(theirs.status).toBe(422);
+    expect(theirs.body.errors).toEqual(unknown.body.errors);
+  });
+
+  it('counts for the limit of its request, in many jobs as in one', async () => {
+    const file = await idOf(Buffer.alloc(MAX_BYTES));
+    const { body } = await run('upscale', { file });
+    expect(body.errors[0].message).toContain('is not a JPEG');
+    const one = { model: 'upscale', instances: [{ file }] };
+    const { results } = (await request('POST', '/v1/jobs/bulk', { jobs: [one, one, one] })).body;
+    const faults = results.map(({ error }: { error: { errors: unknown[] } }) => error.errors[0]);
+    expect(faults.at(-1)).toEqual({
+      path: '/instances/0/file',
+      message: 'the files that a request names may hold 8388608 bytes together',
+    });
+  });
+
+  it('is told in the schema of a model', async () => {
+    const { body } = await request('GET', '/v1/models/upscale/versions/1/schema');
+    const validate = new Ajv2020({ strict: false }).compile(body.instance);
+    expect([{ file: UNKNOWN }, { image: { file: UNKNOWN } }, { image: {} }].map((x) => validate(x))).toEqual([
+      true,
+      true,
+      false,
+    ]);
   });
 });
 
