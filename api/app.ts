@@ -6,6 +6,7 @@ import Koa from 'koa';
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Clock } from '../shared/base/clock.js';
 import type { Config } from '../shared/base/config.js';
+import { createReadiness } from '../shared/base/readiness.js';
 import type { Redis } from '../shared/base/redis.js';
 import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
@@ -111,7 +112,7 @@ export function createApp(deps: AppDeps): Koa {
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
-    healthRoutes({ redis, clock, draining }),
+    healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),
   ];
 

@@ -4,6 +4,7 @@
 import { Counter } from 'prom-client';
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
+import { createReadiness } from '../shared/base/readiness.js';
 import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/redis.js';
 import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
@@ -16,7 +17,7 @@ import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { openInferenceQueues } from '../shared/queue/queues.js';
 
-await run('worker', async ({ defer, config, log }) => {
+await run('worker', async ({ defer, config, log, draining }) => {
   const clock = systemClock;
   const registry = createRegistry();
   const onError = createErrorLog(log, clock);
@@ -83,7 +84,12 @@ await run('worker', async ({ defer, config, log }) => {
     const { close } = (await roles[role]?.()) ?? {};
     if (close) defer(role, close);
   }
-  const metrics = await serveMetrics(registry, config.SLUICE_METRICS_PORT ?? 0, log);
+  const metrics = await serveMetrics(
+    registry,
+    config.SLUICE_METRICS_PORT ?? 0,
+    log,
+    createReadiness({ redis, clock, draining }),
+  );
   defer('metrics', () => metrics?.close());
   log.info({ roles: list(config.SLUICE_ROLES) }, 'worker serves');
 });

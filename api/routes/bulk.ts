@@ -6,7 +6,6 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import { invalid, type SluiceError } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/telemetry.js';
-import type { FindFile } from '../../shared/contract/input.js';
 import { presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { Backlog } from '../../shared/core/backlog.js';
@@ -16,7 +15,7 @@ import type { RequestState } from '../middleware/context.js';
 import { presentItemError, toSluiceError } from '../middleware/errors.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../middleware/input.js';
 import type { Watermark } from '../watermark.js';
-import { idempotencyKeyOf, type Submission } from './submission.js';
+import { idempotencyKeyOf, type Submission, type Submitting } from './submission.js';
 
 export interface BulkRoutesDeps {
   submission: Submission;
@@ -59,8 +58,8 @@ export function bulkRoutes({
     watermark.check();
     const key = idempotencyKeyOf(ctx);
     const items = await readItems(ctx);
-    const findFile = submission.filesOf(tenant);
-    const make = (item: Item, index: number) => submit(item, tenant, findFile, keyOf(key, index));
+    const who = { tenant, findFile: submission.filesOf(tenant), mayExist: key !== '' };
+    const make = (item: Item, index: number) => submit(item, who, keyOf(key, index));
     const outcomes: Outcome[] = [];
     for (let start = 0; start < items.length; start += WINDOW) {
       const window = items.slice(start, start + WINDOW);
@@ -86,15 +85,10 @@ export function bulkRoutes({
     return jobs.map((job) => () => job);
   }
 
-  async function submit(
-    item: Item,
-    tenant: string,
-    findFile: FindFile,
-    scope: ItemScope | null,
-  ): Promise<Outcome> {
+  async function submit(item: Item, who: Submitting, scope: ItemScope | null): Promise<Outcome> {
     try {
       const value = item();
-      return await submission.submit(await submission.toJob(value, tenant, findFile), scope?.(value));
+      return await submission.submit(await submission.toJob(value, who), scope?.(value));
     } catch (error) {
       return toSluiceError(error);
     }

@@ -44,7 +44,11 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await submission.toJob(body.value, tenant, submission.filesOf(tenant));
+    const job = await submission.toJob(body.value, {
+      tenant,
+      findFile: submission.filesOf(tenant),
+      mayExist: idempotency !== undefined,
+    });
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
     const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;
@@ -140,7 +144,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     await submission.resolve(`${model}@${version}`);
     const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
     const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
-    return submission.submit({ spec, ttlSeconds, input }, idempotency);
+    const { finishedAt, deletedAfter } = record;
+    const retentionSeconds = Math.round((Number(deletedAfter) - Number(finishedAt)) / 1000);
+    return submission.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
   }
 
   async function retry(ctx: Context & { params: { id: string } }): Promise<void> {

@@ -38,6 +38,13 @@ export interface SubmissionDeps {
   submitted: Counter;
 }
 
+export interface Submitting {
+  tenant: string;
+  findFile: FindFile;
+  /** An earlier call may have made the job. */
+  mayExist: boolean;
+}
+
 export type Submission = ReturnType<typeof createSubmission>;
 
 const guardSubmit = compileGuard(submitSchema);
@@ -93,9 +100,10 @@ export function createSubmission(deps: SubmissionDeps) {
   }
 
   /** `value` is what POST /v1/jobs takes. */
-  async function toJob(value: unknown, tenant: string, findFile: FindFile): Promise<NewJob> {
+  async function toJob(value: unknown, { tenant, findFile, mayExist }: Submitting): Promise<NewJob> {
     const body = guardSubmit(value);
     const resolved = await check(body);
+    if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
     const spec = {
       id: newId('job', clock.now()),
@@ -111,7 +119,12 @@ export function createSubmission(deps: SubmissionDeps) {
       webhook: body.webhook ?? null,
       retryOf: null,
     };
-    return { spec, ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS, input: packInstances(instances) };
+    return {
+      spec,
+      ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
+      retentionSeconds: body.retentionSeconds,
+      input: packInstances(instances),
+    };
   }
 
   async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {

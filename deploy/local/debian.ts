@@ -9,7 +9,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../shared/base/errors.js';
-import { runCommand } from './command.js';
+import { CommandError, runCommand } from './command.js';
 import {
   checkedVersion,
   type FindOptions,
@@ -19,10 +19,9 @@ import {
 } from './redis-program.js';
 
 const APT_TIMEOUT_MS = 120_000;
+const TOOL_TIMEOUT_MS = 5000;
 
 export async function packagedRedis(options: FindOptions): Promise<RedisProgram> {
-  if (!existsSync('/usr/bin/apt-get') || !existsSync('/usr/bin/dpkg'))
-    throw new Error('this system has no apt to fetch the redis-server package with');
   const release = osRelease();
   const folder = join(
     options.cacheDir,
@@ -31,6 +30,7 @@ export async function packagedRedis(options: FindOptions): Promise<RedisProgram>
   const present = await unpackedProgram(folder).catch(() => null);
   if (present) return present;
 
+  await checkTools(options.signal);
   options.tell('Fetching the redis-server package, once …');
   try {
     await fetchTo(folder, options);
@@ -40,18 +40,49 @@ export async function packagedRedis(options: FindOptions): Promise<RedisProgram>
   return unpackedProgram(folder);
 }
 
+async function checkTools(signal: AbortSignal | undefined): Promise<void> {
+  for (const tool of ['apt-get', 'dpkg'])
+    await runCommand(tool, ['--version'], { timeoutMs: TOOL_TIMEOUT_MS, signal }).catch((error) => {
+      if (error instanceof CommandError && error.missing)
+        throw new Error(`${tool} is not on the PATH to fetch the redis-server package with`);
+      throw error;
+    });
+}
+
 async function fetchTo(folder: string, options: FindOptions): Promise<void> {
-  mkdirSync(options.cacheDir, { recursive: true });
-  const work = mkdtempSync(join(options.cacheDir, 'redis-fetching-'));
+  const work = workFolder(options.cacheDir);
   try {
     await fetchInto(work, options.signal);
     await unpackedProgram(join(work, 'root'));
     // Another launcher may have finished first: its folder serves both. A broken one makes way.
+    if (takesPlace(join(work, 'root'), folder)) return;
     if (await unpackedProgram(folder).catch(() => null)) return;
-    if (existsSync(folder)) renameSync(folder, join(work, 'replaced'));
+    renameSync(folder, join(work, 'replaced'));
     renameSync(join(work, 'root'), folder);
   } finally {
-    rmSync(work, { recursive: true, force: true });
+    // Retries: a program that was just stopped may still write.
+    rmSync(work, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+function workFolder(cacheDir: string): string {
+  try {
+    mkdirSync(cacheDir, { recursive: true });
+    return mkdtempSync(join(cacheDir, 'redis-fetching-'));
+  } catch (error) {
+    throw new Error(`SLUICE_CACHE_DIR=${cacheDir} cannot be written (${messageOf(error)})`);
+  }
+}
+
+/** Renames `from` to `to`, unless something is there: one step, so that of two launchers one comes first. */
+function takesPlace(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
+    return false;
   }
 }
 

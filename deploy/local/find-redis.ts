@@ -20,7 +20,7 @@ export async function findRedisProgram(options: FindOptions): Promise<RedisProgr
     () => redisOnPath('redis-server'),
     () => redisOnPath('valkey-server'),
     () => packagedRedis(options),
-    () => redisContainer(options.signal),
+    () => redisContainer(options),
   ];
   const reasons: string[] = [];
   for (const way of ways) {
@@ -46,11 +46,11 @@ export async function redisOnPath(command: string): Promise<RedisProgram> {
 }
 
 const INSTALL_COMMANDS: readonly [family: RegExp, command: string][] = [
-  [/\b(debian|ubuntu)\b/, 'sudo apt-get install redis-server'],
-  [/\b(fedora|rhel|centos)\b/, 'sudo dnf install valkey'],
-  [/\balpine\b/, 'sudo apk add valkey'],
-  [/\barch\b/, 'sudo pacman -S valkey'],
-  [/\bsuse\b/, 'sudo zypper install redis'],
+  [/\b(debian|ubuntu)\b/, 'apt-get install redis-server'],
+  [/\b(fedora|rhel|centos)\b/, 'dnf install valkey'],
+  [/\balpine\b/, 'apk add valkey'],
+  [/\barch\b/, 'pacman -S valkey'],
+  [/\bsuse\b/, 'zypper install redis'],
 ];
 
 function remedy(): string {
@@ -58,7 +58,12 @@ function remedy(): string {
   return `${command ? `Install one with \`${command}\`` : 'Install Redis or Valkey'}, or set REDIS_URL to a running one.`;
 }
 
-export function installCommand(release: Record<string, string>): string | undefined {
+/** For the system of that os-release(5); root, as in a bare container, may have no sudo. */
+export function installCommand(
+  release: Record<string, string>,
+  isRoot = process.getuid?.() === 0,
+): string | undefined {
   const families = `${release.ID ?? ''} ${release.ID_LIKE ?? ''}`;
-  return INSTALL_COMMANDS.find(([family]) => family.test(families))?.[1];
+  const command = INSTALL_COMMANDS.find(([family]) => family.test(families))?.[1];
+  return command && (isRoot ? command : `sudo ${command}`);
 }

@@ -203,6 +203,11 @@ export const VARIABLES = {
     default: 600,
     description: 'A job that has waited so long goes before its priority.',
   },
+  SLUICE_TENANT_RETENTION_SECONDS: {
+    type: 'string',
+    default: '',
+    description: 'Tenants whose finished jobs are kept for another time: tenant=seconds, comma-separated.',
+  },
   SLUICE_MAX_ATTEMPTS: {
     type: 'integer',
     minimum: 1,

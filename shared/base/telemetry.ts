@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { type Logger as PinoLogger, pino } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Clock } from './clock.js';
+import { messageOf } from './errors.js';
 
 export type Logger = Pick<PinoLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'child'>;
 
@@ -33,14 +34,31 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** Serves `GET /metrics` on loopback; a port in use is a warning, never a reason not to run. */
-export async function serveMetrics(registry: Registry, port: number, log: Logger): Promise<Server | null> {
+/**
+ * Serves `GET /metrics` on loopback, and `GET /readyz` (200, or 503 with the reason) for a process that has no other
+ * port; a port in use is a warning, never a reason not to run.
+ */
+export async function serveMetrics(
+  registry: Registry,
+  port: number,
+  log: Logger,
+  demandReady?: () => Promise<void>,
+): Promise<Server | null> {
   const server = createServer((request, response) => {
-    if (request.method !== 'GET' || request.url !== '/metrics') return void response.writeHead(404).end();
-    registry.metrics().then(
-      (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
-      () => response.writeHead(500).end(),
-    );
+    const path = request.method === 'GET' ? request.url : '';
+    if (path === '/metrics') {
+      registry.metrics().then(
+        (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+        () => response.writeHead(500).end(),
+      );
+    } else if (path === '/readyz' && demandReady) {
+      demandReady().then(
+        () => response.writeHead(200).end('ready\n'),
+        (error) => response.writeHead(503).end(`${messageOf(error)}\n`),
+      );
+    } else {
+      response.writeHead(404).end();
+    }
   });
   return new Promise((resolve) => {
     server.once('error', (error) => {

@@ -26,6 +26,7 @@ export type Priority = (typeof PRIORITIES)[number];
 
 export const DEFAULT_TTL_SECONDS = 6 * 3600;
 export const DEFAULT_TIMEOUT_SECONDS = 300;
+export const MAX_RETENTION_SECONDS = 30 * 86_400;
 
 export const submitSchema = {
   type: 'object',
@@ -50,6 +51,12 @@ export const submitSchema = {
     },
     timeoutSeconds: { type: 'integer', minimum: 1, maximum: 3600, description: 'Limit for one execution.' },
     allowPartial: { type: 'boolean' },
+    retentionSeconds: {
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_RETENTION_SECONDS,
+      description: 'How long the job is kept once it has ended.',
+    },
     metadata: {
       type: 'object',
       maxProperties: 16,

@@ -26,7 +26,7 @@ export type Core = ReturnType<typeof createCore>;
 
 export function createCore({ redis, keys, transport, blobs, limits, onError }: CoreDeps) {
   const tickets = createTickets({ redis, keys, transport, onError });
-  const endings = createEndings({ redis, keys, limits });
+  const endings = createEndings({ redis, keys });
   const payloads = createPayloads(blobs);
   const jobs = createJobs({ redis, keys, tickets, endings, payloads, limits });
   return {

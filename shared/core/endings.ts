@@ -6,7 +6,6 @@
 import { defineScript, type Redis } from '../base/redis.js';
 import { type JobEnd, type JobError, jobError, type TerminalStatus } from '../contract/job.js';
 import type { Keys } from './keys.js';
-import type { JobLimits } from './limits.js';
 import { SETTLE } from './scripts.js';
 
 export interface Ending {
@@ -28,7 +27,7 @@ export interface Ending {
 
 export type Endings = ReturnType<typeof createEndings>;
 
-export function createEndings({ redis, keys, limits }: { redis: Redis; keys: Keys; limits: JobLimits }) {
+export function createEndings({ redis, keys }: { redis: Redis; keys: Keys }) {
   const settleScript = defineScript<string[]>(redis, 'sluiceSettle', SETTLE);
 
   /** For each: `settled`, `retried`, or the status that it found ("gone" without a record). All of one version. */
@@ -36,7 +35,6 @@ export function createEndings({ redis, keys, limits }: { redis: Redis; keys: Key
     return settleScript(endingKeys(keys, model, version), [
       keys.job(''),
       model,
-      limits.retentionSeconds,
       keys.ended,
       keys.stopped,
       keys.taken(model, version, ''),

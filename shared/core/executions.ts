@@ -82,7 +82,6 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
         model,
         EXPIRED,
         LOST,
-        limits.retentionSeconds,
         keys.ended,
       ],
     );

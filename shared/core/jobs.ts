@@ -9,6 +9,7 @@
  * comes second is told that it was refused. Another tenant's job does not exist.
  */
 import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 import { SluiceError } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import {
@@ -34,6 +35,8 @@ const IDEMPOTENCY_SECONDS = 24 * 3600;
 /** A caller that met a full queue is asked to come back when this share of the bound has been worked off. */
 const ROOM = 0.1;
 const MAX_RETRY_SECONDS = 300;
+/** For so long a refusal stands for those that follow. */
+const REMEMBER_FULL_MS = 100;
 /** Hint while no rate is known. */
 const UNKNOWN_RETRY_SECONDS = 5;
 
@@ -49,6 +52,8 @@ export interface JobsDeps {
 export interface NewJob {
   spec: JobSpec;
   ttlSeconds: number;
+  /** How long it is kept once it has ended; the tenant's where it is left out. */
+  retentionSeconds?: number | undefined;
   /** Packed instances. */
   input: Buffer;
 }
@@ -78,6 +83,7 @@ export interface ListFilter {
 export type Jobs = ReturnType<typeof createJobs>;
 
 export function createJobs({ redis, keys, tickets, endings, payloads, limits }: JobsDeps) {
+  const refusals = new LRUCache<string, SluiceError>({ max: 1000, ttl: REMEMBER_FULL_MS });
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
   const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
 
@@ -102,7 +108,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
   async function write(
     spec: JobSpec,
     inline: Buffer,
-    { ttlSeconds, input }: NewJob,
+    { ttlSeconds, retentionSeconds, input }: NewJob,
     idempotency?: Idempotency,
   ): Promise<Submitted> {
     const [outcome, ...details] = await submitScript(
@@ -136,6 +142,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
         idempotency?.fingerprint ?? '',
         IDEMPOTENCY_SECONDS,
         input.length,
+        retentionSeconds ?? limits.retentions.get(spec.tenant) ?? limits.retentionSeconds,
       ],
     );
     switch (outcome) {
@@ -149,19 +156,36 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
       case 'mismatch':
         throw new SluiceError('idempotency_key_reused');
       default:
-        throw full(outcome === 'tenant_full' ? 'queue_full_for_tenant' : 'queue_full', details);
+        throw full(spec, outcome === 'tenant_full' ? 'queue_full_for_tenant' : 'queue_full', details);
     }
   }
 
+  /**
+   * Throws what a submit for this queue was refused with a moment ago: under overload most are, and one that cannot
+   * succeed should cost nothing more. Not for one with an Idempotency-Key: its job may be there.
+   */
+  function demandRoom(tenant: string, model: string): void {
+    const refusal = refusals.get(model) ?? refusals.get(`${model} ${tenant}`);
+    if (refusal) throw refusal;
+  }
+
   /** When to come back, from how fast jobs are started now. A tenant's share of that is its share of the queue. */
-  function full(code: 'queue_full_for_tenant' | 'queue_full', details: readonly string[]): SluiceError {
+  function full(
+    { tenant, model }: JobSpec,
+    code: 'queue_full_for_tenant' | 'queue_full',
+    details: readonly string[],
+  ): SluiceError {
     const [ofTenant = 0, ofModel = 0] = details.slice(0, 2).map(Number);
     const rate = ratePerSecond(details.slice(2));
     const [queued, share] =
       code === 'queue_full' ? [ofModel, 1] : [ofTenant, ofTenant / Math.max(ofModel, 1)];
     const seconds =
       rate === null ? UNKNOWN_RETRY_SECONDS : Math.ceil((ROOM * queued) / (rate * Math.min(share, 1)));
-    return new SluiceError(code, undefined, { retryAfterSeconds: clamp(seconds, 1, MAX_RETRY_SECONDS) });
+    const error = new SluiceError(code, undefined, {
+      retryAfterSeconds: clamp(seconds, 1, MAX_RETRY_SECONDS),
+    });
+    refusals.set(code === 'queue_full' ? model : `${model} ${tenant}`, error);
+    return error;
   }
 
   async function replayed(tenant: string, id: string): Promise<JobRecord> {
@@ -260,7 +284,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
     await payloads.drop(record.spec, record.end);
   }
 
-  return { submit, get, getWithOutput, list, cancel, expire, endedInput, erase };
+  return { submit, demandRoom, get, getWithOutput, list, cancel, expire, endedInput, erase };
 }
 
 const SCAN_PAGE = 100;

@@ -1,14 +1,18 @@
 /**
  * What an operator allows jobs, from the configuration.
  */
+
 import { type Config, ConfigError, list } from '../base/config.js';
+import { MAX_RETENTION_SECONDS } from '../contract/job.js';
 
 export interface JobLimits {
   maxQueuedPerTenant: number;
   maxQueuedBytesPerTenant: number;
   maxQueuedPerModel: number;
   maxQueuedBytesPerModel: number;
+  /** How long a job is kept once it has ended, unless it or its tenant has a time of its own. */
   retentionSeconds: number;
+  retentions: ReadonlyMap<string, number>;
   /** Executions of a job whose error may go away. */
   maxAttempts: number;
   /** A job that has waited so long goes before its priority. */
@@ -26,13 +30,23 @@ export function jobLimitsOf(config: Config): JobLimits {
     retentionSeconds: config.SLUICE_RETENTION_SECONDS,
     maxAttempts: config.SLUICE_MAX_ATTEMPTS,
     agingSeconds: config.SLUICE_AGING_SECONDS,
-    weights: new Map(list(config.SLUICE_TENANT_WEIGHTS).map(parseWeight)),
+    retentions: perTenant(config, 'SLUICE_TENANT_RETENTION_SECONDS', 1, MAX_RETENTION_SECONDS),
+    weights: perTenant(config, 'SLUICE_TENANT_WEIGHTS', 0.01, 100),
   };
 }
 
-function parseWeight(text: string): [tenant: string, weight: number] {
-  const [, tenant, weight] = /^([^=]+)=(\d+(?:\.\d+)?)$/.exec(text) ?? [];
-  if (!tenant || !weight || Number(weight) < 0.01 || Number(weight) > 100)
-    throw new ConfigError(`SLUICE_TENANT_WEIGHTS: "${text}" is not <tenant>=<weight from 0.01 to 100>.`);
-  return [tenant, Number(weight)];
+/** "tenant=number,tenant=number" */
+function perTenant(
+  config: Config,
+  name: 'SLUICE_TENANT_WEIGHTS' | 'SLUICE_TENANT_RETENTION_SECONDS',
+  least: number,
+  most: number,
+): Map<string, number> {
+  return new Map(
+    list(config[name]).map((text) => {
+      const [, tenant, number] = /^([^=]+)=(\d+(?:\.\d+)?)$/.exec(text) ?? [];
+      if (tenant && Number(number) >= least && Number(number) <= most) return [tenant, Number(number)];
+      throw new ConfigError(`${name}: "${text}" is not <tenant>=<number from ${least} to ${most}>.`);
+    }),
+  );
 }

@@ -74,12 +74,12 @@ end
  * Needs KEYS 1 waiting, 2 agenda, 3 queued, 4 outbox, and COUNT.
  */
 export const FINISH = `
-local function finish(job, id, model, from, token, status, ending, output, kept, now)
-  local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'events', 'bytes')
+local function finish(job, id, model, from, token, status, ending, output, now)
+  local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'events', 'bytes', 'keptSeconds')
   if not r[1] then return 'gone' end
   if not string.find(from, ',' .. r[1] .. ',', 1, true) then return r[1] end
   if token ~= '' and token ~= r[2] then return r[1] end
-  local deleted = now + kept * 1000
+  local deleted = now + r[6] * 1000
   redis.call('HSET', job, 'status', status, 'finishedAt', now, 'deletedAfter', deleted, 'end', ending)
   if output ~= '' then redis.call('HSET', job, 'output', output) end
   redis.call('PEXPIREAT', job, deleted + 3600000)

@@ -16,7 +16,7 @@ export const CHECK_MS = 60_000;
  * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 cost (instances / the tenant's weight), 8 ttlMs,
  *      9 priority rank, 10 events (",job.failed," or ""), 11 most queued jobs and 12 bytes of a tenant, 13 jobs and
  *      14 bytes of a model, 15 fingerprint ("" = no Idempotency-Key), 16 seconds an Idempotency-Key is kept,
- *      17 bytes of the input, wherever it lies
+ *      17 bytes of the input, wherever it lies, 18 seconds it is kept once it has ended
  * Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} |
  *       {tenant_full | model_full, jobs queued by the tenant, by the model, jobs started, in how many busy milliseconds}
  */
@@ -40,7 +40,7 @@ end
 local now = time()
 local expires = now + tonumber(ARGV[8])
 redis.call('HSET', KEYS[1], 'status', 'queued', 'tenant', ARGV[2], 'spec', ARGV[4], 'input', ARGV[5], 'bytes', ARGV[17],
-  'instances', ARGV[6], 'cost', ARGV[7], 'events', ARGV[10], 'createdAt', now, 'expiresAt', expires, 'attempts', 0, 'starts', 0)
+  'instances', ARGV[6], 'cost', ARGV[7], 'events', ARGV[10], 'createdAt', now, 'expiresAt', expires, 'attempts', 0, 'starts', 0, 'keptSeconds', ARGV[18])
 redis.call('ZADD', KEYS[2], place(KEYS[6], ARGV[9], ARGV[2], ARGV[7]), ARGV[1])
 redis.call('ZADD', KEYS[3], math.min(now + ${CHECK_QUEUED_AFTER_MS}, expires), ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
@@ -85,7 +85,7 @@ const MAX_ROUNDS = 4;
 /**
  * KEYS waiting, agenda, queued, outbox, queue, taken under this ticket, paused
  * ARGV 1 ticket, 2 most instances, 3 most bytes of input, 4 most starts of a job, 5 prefix of jobs' keys, 6 model,
- *      7 end of an expired job, 8 end of a lost job, 9 seconds kept, 10 channel
+ *      7 end of an expired job, 8 end of a lost job, 9 channel
  * Reply {ticket to hand over or "", then for each job: id, fencing token, attempt, spec, input}
  *
  * What was taken under this ticket and has not ended was left behind by a worker that died or lost its lock: it is started
@@ -117,7 +117,7 @@ local function take(id, score)
   if not r[1] then
     redis.call('ZREM', KEYS[1], id)
   elseif now >= tonumber(r[1]) then
-    finish(job, id, ARGV[6], ',queued,', '', 'expired', ARGV[7], '', ARGV[9], now)
+    finish(job, id, ARGV[6], ',queued,', '', 'expired', ARGV[7], '', now)
     ended[#ended + 1] = id
   elseif #reply > 1 and tonumber(r[6]) > bytes then
     bytes = 0
@@ -139,7 +139,7 @@ local function take_again(id)
   if r[1] ~= 'running' then
     redis.call('SREM', KEYS[6], id)
   elseif tonumber(r[2]) >= tonumber(ARGV[4]) then
-    finish(job, id, ARGV[6], ',running,', '', 'failed', ARGV[8], '', ARGV[9], now)
+    finish(job, id, ARGV[6], ',running,', '', 'failed', ARGV[8], '', now)
     redis.call('SREM', KEYS[6], id)
     ended[#ended + 1] = id
   else
@@ -158,7 +158,7 @@ for _ = 1, paused and 0 or ${MAX_ROUNDS} do
     if instances > 0 and bytes > 0 then take(next[i], tonumber(next[i + 1])) end
   end
 end
-if #ended > 0 then redis.call('PUBLISH', ARGV[10], table.concat(ended, ' ')) end
+if #ended > 0 then redis.call('PUBLISH', ARGV[9], table.concat(ended, ' ')) end
 local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
 measure(KEYS[5], taken, left, now)
 if left then reply[1] = give_ticket(KEYS[5], now) end
@@ -167,8 +167,8 @@ return reply
 
 /**
  * KEYS waiting, agenda, queued, outbox
- * ARGV 1 prefix of jobs' keys, 2 model, 3 seconds kept, 4 channel of ends, 5 channel of running jobs that were canceled,
- *      6 prefix of the keys of what is taken;
+ * ARGV 1 prefix of jobs' keys, 2 model, 3 channel of ends, 4 channel of running jobs that were canceled, 5 prefix of the
+ *      keys of what is taken;
  *      then for each job: id, ticket it was taken under ("" = none), states it may come from, fencing token ("" = any),
  *      terminal status, end, output ("" = none), pause in ms before another attempt ("" = ends now), JSON object of this attempt
  * Reply for each job: settled | retried | its present status or "gone"
@@ -192,21 +192,21 @@ local function retry(job, id, token, pause, attempt)
   return 'retried'
 end
 
-for i = 7, #ARGV, 9 do
+for i = 6, #ARGV, 9 do
   local id, ticket, from, token, status, ending, output, pause, attempt = unpack(ARGV, i, i + 8)
   local job = ARGV[1] .. id
   local outcome, before = pause ~= '' and retry(job, id, token, tonumber(pause), attempt) or nil
   if not outcome then
-    outcome, before = finish(job, id, ARGV[2], from, token, status, ending, output, ARGV[3], now)
+    outcome, before = finish(job, id, ARGV[2], from, token, status, ending, output, now)
   end
   if outcome == 'settled' then ended[#ended + 1] = id end
   if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
   -- Still running: under a newer token, and thus in newer hands.
-  if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', ARGV[6] .. ticket, id) end
+  if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', ARGV[5] .. ticket, id) end
   reply[#reply + 1] = outcome
 end
-if #ended > 0 then redis.call('PUBLISH', ARGV[4], table.concat(ended, ' ')) end
-if #stopped > 0 then redis.call('PUBLISH', ARGV[5], table.concat(stopped, ' ')) end
+if #ended > 0 then redis.call('PUBLISH', ARGV[3], table.concat(ended, ' ')) end
+if #stopped > 0 then redis.call('PUBLISH', ARGV[4], table.concat(stopped, ' ')) end
 return reply
 `;
 

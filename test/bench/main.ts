@@ -5,7 +5,7 @@
  * wrong answer is no result. Whatever happens, nothing that it started is left behind.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findRedisProgram } from '../../deploy/local/find-redis.js';
@@ -14,6 +14,7 @@ import { list, loadConfig } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { type Plan, runBench } from './bench.js';
 import { jsonImages } from './digits.js';
+import { machineFacts } from './machine.js';
 import { firstFault, type Report, toMarkdown, wrongAnswers } from './report.js';
 
 const { values } = parseArgs({
@@ -86,17 +87,6 @@ function publish(report: Report): void {
   if (wrongAnswers(report.rows) === 0) return;
   tell(`Wrong answers; the first one:\n${firstFault(report.rows)}`);
   process.exitCode = 1;
-}
-
-function machineFacts(redis: string): Report['machine'] {
-  return {
-    cores: cpus().length,
-    processor: cpus()[0]?.model ?? 'unknown',
-    'memory GB': Math.round(totalmem() / 1e9),
-    node: process.version,
-    redis: redis.replace(/^(Redis|Valkey) (\S+).*/, '$2'),
-    system: `${process.platform} ${process.arch}`,
-  };
 }
 
 function meanBodyBytes(): number {

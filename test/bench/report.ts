@@ -184,7 +184,7 @@ function format(value: number, digits: number): string {
 }
 
 /** A Markdown table, padded so that it reads in a terminal too. */
-function table(head: string[], body: string[][]): string[] {
+export function table(head: string[], body: string[][]): string[] {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...body.map((cells) => cells[column]?.length ?? 0)),
   );

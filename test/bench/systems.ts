@@ -47,7 +47,7 @@ export async function openRedisFor(site: Site, name: string): Promise<RedisServe
 }
 
 /** The API and one worker. */
-export async function startSluice(site: Site): Promise<System> {
+export async function startSluice(site: Site, more: Record<string, string> = {}): Promise<System> {
   const redis = await openRedisFor(site, 'sluice');
   const port = await freePort();
   const apiKey = `slk_${randomBytes(16).toString('hex')}`;
@@ -59,6 +59,7 @@ export async function startSluice(site: Site): Promise<System> {
     SLUICE_DATA_DIR: join(site.folder, 'sluice'),
     SLUICE_METRICS_PORT: '0',
     SLUICE_KEY_PREFIX: '{bench}',
+    ...more,
   };
   const api = startProgram(site, 'api', 'api/main.js', environment, NODE_FLAGS);
   const worker = startProgram(site, 'worker', 'worker/main.js', environment, NODE_FLAGS);

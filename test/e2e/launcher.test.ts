@@ -2,38 +2,46 @@
  * What `npm start` runs after the build: one command, several processes, all of them gone at the end.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
 
-const folder = temporaryFolder();
+let folder: ReturnType<typeof temporaryFolder>;
 let launcher: ChildProcess | undefined;
 let told = '';
 let port = 0;
 
+beforeEach(() => {
+  folder = temporaryFolder();
+});
 afterEach(async () => {
   launcher?.kill('SIGINT');
   if (launcher) await exited(launcher);
   folder.remove();
 });
 
-async function start(): Promise<void> {
+async function launch(changes: NodeJS.ProcessEnv): Promise<void> {
   told = '';
   port = await freePort();
+  const { REDIS_URL: _, ...inherited } = process.env;
   const env: NodeJS.ProcessEnv = {
-    ...process.env,
+    ...inherited,
     PORT: String(port),
     SLUICE_DATA_DIR: folder.path,
     SLUICE_METRICS_PORT: '0',
     SLUICE_BACKEND: 'wasm',
+    ...changes,
   };
-  delete env.REDIS_URL;
   launcher = spawn(process.execPath, [join(ROOT, 'dist/deploy/local/main.js')], { cwd: ROOT, env });
   launcher.stdout?.on('data', (text) => (told += text));
   launcher.stderr?.on('data', (text) => (told += text));
+}
+
+async function start(changes: NodeJS.ProcessEnv = {}): Promise<void> {
+  await launch(changes);
   await expect.poll(() => told, { timeout: 30_000 }).toContain('Ctrl-C stops');
 }
 
@@ -93,4 +101,38 @@ it('keeps jobs and key over a restart, replaces a killed worker, and leaves no p
   await start();
   expect(key()).toBe(firstKey);
   expect(await (await ask(`/v1/jobs/${job.id}`)).json()).toMatchObject({ status: 'succeeded' });
+});
+
+/** A PATH with nothing on it and a cache folder of its own: no way to a Redis is open. */
+function nothingThere() {
+  const bin = join(folder.path, 'bin');
+  mkdirSync(bin, { recursive: true });
+  return { PATH: bin, SLUICE_CACHE_DIR: join(folder.path, 'cache') };
+}
+
+it('serves from the Redis of REDIS_URL, and looks for no other', { timeout: 60_000 }, async () => {
+  const prefix = `{t-${folder.path.slice(-6)}}`;
+  const url = inject('redisUrl');
+  await start({ ...nothingThere(), REDIS_URL: url, SLUICE_KEY_PREFIX: prefix });
+  expect(told).toContain('the one of REDIS_URL');
+  expect((await submit()).status).toBe('succeeded');
+  expect(existsSync(join(folder.path, 'redis'))).toBe(false);
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+
+  const redis = new Redis(url);
+  const keys = await redis.keys(`${prefix}:*`);
+  expect(keys.length, 'the jobs are there').toBeGreaterThan(0);
+  await redis.unlink(keys);
+  redis.disconnect();
+});
+
+it('says what to do where no Redis can be had, and leaves nothing', async () => {
+  await launch(nothingThere());
+  expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);
+  expect(told).toMatch(
+    /^There is no Redis to use, and none could be had:\n( {2}- .+\n){4}Install .+REDIS_URL/,
+  );
+  expect(readdirSync(folder.path).sort()).toEqual(['api-key', 'bin', 'run']);
+  expect(readdirSync(join(folder.path, 'run'))).toEqual([]);
 });

@@ -7,10 +7,17 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/base/redis.js';
 import { startRedis, temporaryFolder } from '../support/redis.js';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const UNKNOWN = `job_${'0'.repeat(36)}`;
+
+/** Ten batches of some tenths of a second each. */
+async function album() {
+  const grey = { width: 48, height: 48, channels: 3, background: '#888888' } as const;
+  const b64 = (await sharp({ create: grey }).png().toBuffer()).toString('base64');
+  return { model: 'upscale', instances: new Array(40).fill({ image: { b64 } }) };
+}
 
 describe('with a worker', () => {
   let stack: Stack;
@@ -92,10 +99,7 @@ describe('with a worker', () => {
   });
 
   it('a running job is canceled at once, and its worker goes on with others', async () => {
-    const grey = { width: 128, height: 128, channels: 3, background: '#888888' } as const;
-    const image = (await sharp({ create: grey }).png().toBuffer()).toString('base64');
-    // Ten batches of about a second each; cancel leaves most of them undone.
-    const long = await submit({ model: 'upscale', instances: new Array(40).fill({ image: { b64: image } }) });
+    const long = await submit(await album());
     const status = async () => (await request('GET', `/v1/jobs/${long.body.id}`)).body.status;
     await expect.poll(status, { timeout: 20_000 }).toBe('running');
     expect((await request('DELETE', `/v1/jobs/${long.body.id}`)).status).toBe(409);
@@ -105,6 +109,25 @@ describe('with a worker', () => {
     expect((await waitFor(long.body.id)).body).toEqual(canceled.body);
   }, 60_000);
 });
+
+it('a worker that is told to stop hands back what it has not computed, and another goes on at once', async () => {
+  const stack = await startStack(inject('redisUrl'));
+  try {
+    await stack.ready();
+    const { body } = await stack.request('POST', '/v1/jobs', await album());
+    const job = async () => (await stack.request('GET', `/v1/jobs/${body.id}`)).body;
+    await expect.poll(async () => (await job()).status, { timeout: 20_000 }).toBe('running');
+    const [first] = stack.workers;
+    first?.kill('SIGTERM');
+    expect(first && (await exited(first))).toBe(0);
+    expect((await job()).status).toBe('running');
+    stack.addWorker();
+    await expect.poll(async () => (await job()).status, { timeout: 90_000 }).toBe('succeeded');
+    expect(await job()).toMatchObject({ attempts: 1, history: [] });
+  } finally {
+    await stack.close();
+  }
+}, 150_000);
 
 describe('with a Redis of its own', () => {
   const folder = temporaryFolder();
@@ -124,8 +147,10 @@ describe('with a Redis of its own', () => {
     await stack.ready();
     const submit = () => stack.request('POST', '/v1/jobs', digit);
     const { body } = await submit();
+    // Four fifths of what Redis may hold: above the watermark, with room left for what is running.
+    await redis.setrange('filler', 64 * 1024 ** 2, 'x');
     const used = Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
-    await redis.config('SET', 'maxmemory', Math.round(used * 1.2));
+    await redis.config('SET', 'maxmemory', Math.round(used / 0.8));
     await expect
       .poll(async () => (await submit()).body.code, { timeout: 10_000 })
       .toBe('insufficient_storage');
@@ -133,7 +158,7 @@ describe('with a Redis of its own', () => {
     expect(refused.status).toBe(503);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await stack.request('GET', `/v1/jobs/${body.id}?wait=10`)).body.status).toBe('succeeded');
-    await redis.config('SET', 'maxmemory', used * 100);
+    await redis.del('filler');
     await expect.poll(async () => (await submit()).status, { timeout: 10_000 }).toBe(202);
   }, 60_000);
 });

@@ -62,9 +62,9 @@ afterEach(async () => {
 });
 
 async function submit(
-  traits: Partial<JobSpec> & { ttlSeconds?: number; input?: Buffer } = {},
+  traits: Partial<JobSpec> & { ttlSeconds?: number; retentionSeconds?: number; input?: Buffer } = {},
 ): Promise<string> {
-  const { ttlSeconds = 60, input = Buffer.from('in'), ...rest } = traits;
+  const { ttlSeconds = 60, retentionSeconds, input = Buffer.from('in'), ...rest } = traits;
   const spec: JobSpec = {
     id: newId('job', nowMs++),
     tenant: 'acme',
@@ -80,7 +80,7 @@ async function submit(
     retryOf: null,
     ...rest,
   };
-  await jobs.submit({ spec, ttlSeconds, input });
+  await jobs.submit({ spec, ttlSeconds, retentionSeconds, input });
   return spec.id;
 }
 
@@ -452,6 +452,27 @@ describe('an end', () => {
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
     expect(await start('t1')).toHaveLength(1);
   });
+});
+
+test('a job is kept as long as it asks, or its tenant, or all', async () => {
+  const limits = { ...LIMITS, retentions: new Map([['brief', 100]]) };
+  core = createCore({
+    redis,
+    keys,
+    transport: { add: async () => undefined },
+    blobs,
+    limits,
+    onError: () => undefined,
+  });
+  jobs = core.jobs;
+  const keptFor = async (traits: Parameters<typeof submit>[0]) => {
+    const id = await submit(traits);
+    const record = await jobs.cancel(traits?.tenant ?? 'acme', id);
+    return Number(record.deletedAfter) - Number(record.finishedAt);
+  };
+  expect(await keptFor({ tenant: 'brief', retentionSeconds: 7 })).toBe(7000);
+  expect(await keptFor({ tenant: 'brief' })).toBe(100_000);
+  expect(await keptFor({})).toBe(LIMITS.retentionSeconds * 1000);
 });
 
 describe('a large payload', () => {

@@ -2,10 +2,10 @@
  * Consumer of one version's queue: takes a ticket, takes jobs for it, runs them, settles their records, and only then lets
  * BullMQ forget the ticket.
  *
- * A job that cannot be run now (the executor is closing) is not settled: BullMQ brings its ticket back. What ends in one
- * turn of the event loop, as the jobs of a batch do, is settled in one call.
+ * A job that is not computed when the worker ends is not settled: its ticket goes back to the queue. What ends in one turn
+ * of the event loop, as the jobs of a batch do, is settled in one call.
  */
-import { type Job as Message, Worker } from 'bullmq';
+import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/base/errors.js';
 import { gather } from '../../shared/base/gather.js';
@@ -38,7 +38,7 @@ export interface ConsumerDeps {
 }
 
 export interface Consumer {
-  /** Takes no more jobs and resolves when those it has are settled. */
+  /** Takes no more jobs, hands back those it has not begun to compute, and resolves when the others are settled. */
   close(): Promise<void>;
 }
 
@@ -57,13 +57,21 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
   );
+  /** Takes a job's tasks out of the batches that still form. */
+  const inHand = new Set<AbortController>();
+  let closing: Closing | null = null;
   const share = { maxInstances: batching.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
 
-  async function process({ id: ticket = '' }: Message): Promise<void> {
-    const started = await executions.start(model, version, ticket, share);
+  async function process(message: Message, lock?: string): Promise<void> {
+    const started = await executions.start(model, version, message.id ?? '', share);
     const outcomes = await Promise.allSettled(started.map(complete));
-    const failure = outcomes.find(({ status }) => status === 'rejected');
-    if (failure) throw (failure as PromiseRejectedResult).reason;
+    const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    if (failures.length === 0) return;
+    const failure = failures.find((reason) => !(reason instanceof Closing));
+    if (failure) throw failure;
+    // Another worker goes on at once with what this one had not begun.
+    await message.moveToWait(lock);
+    throw new WaitingError();
   }
 
   async function complete({ input, ...job }: Started): Promise<void> {
@@ -93,19 +101,38 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   async function execute(spec: JobSpec, input: Buffer): Promise<Outcome> {
     const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
-    const halt = new AbortController();
-    const unwatch = stops.watch(spec.id, () => halt.abort(new Halted(null)));
-    const cancel = clock.after(spec.timeoutSeconds * 1000, () => halt.abort(new Halted(jobError('timeout'))));
+    const leave = new AbortController();
+    if (closing) leave.abort(closing);
+    inHand.add(leave);
+    const results = runSlices(spec, slices, leave.signal);
+    const halted = watch(spec, (reason) => leave.abort(reason));
     try {
-      const results = await untilAborted(runSlices(spec, slices, halt.signal), halt.signal);
-      return joinResults(spec, slices, results, deps.backend());
+      return joinResults(spec, slices, await Promise.race([results, halted.rejection]), deps.backend());
     } catch (error) {
       if (!(error instanceof Halted)) throw error;
       return failed(error.end);
     } finally {
-      unwatch();
-      cancel();
+      inHand.delete(leave);
+      halted.stop();
     }
+  }
+
+  /** Rejects when the job's time is up or it is canceled; `leave` takes what has not begun out of the batches. */
+  function watch(spec: JobSpec, leave: (reason: Halted) => void) {
+    let stop = () => {};
+    const rejection = new Promise<never>((_, reject) => {
+      const halt = (reason: Halted) => {
+        leave(reason);
+        reject(reason);
+      };
+      const unwatch = stops.watch(spec.id, () => halt(new Halted(null)));
+      const cancel = clock.after(spec.timeoutSeconds * 1000, () => halt(new Halted(jobError('timeout'))));
+      stop = () => {
+        unwatch();
+        cancel();
+      };
+    });
+    return { rejection, stop: () => stop() };
   }
 
   async function runSlices(
@@ -140,11 +167,25 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   worker.on('error', (error) => deps.onError('queue', error));
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
-  return { close: () => worker.close() };
+  return {
+    async close() {
+      closing = new Closing();
+      const closed = worker.close();
+      for (const leave of inHand) leave.abort(closing);
+      await closed;
+    },
+  };
 }
 
 function failed(error: JobError | null): { end: JobEnd; output: null } {
   return { end: { error, usageMs: 0, timings: null }, output: null };
+}
+
+/** This worker ends: what it has not begun to compute is for others. */
+class Closing extends Error {
+  constructor() {
+    super('The worker is closing.');
+  }
 }
 
 /** The job's own limit ran out, or it was canceled (and thus has its end already); its batch goes on for the others. */
@@ -152,11 +193,4 @@ class Halted extends Error {
   constructor(readonly end: JobError | null) {
     super('The job was halted.');
   }
-}
-
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
-  });
 }

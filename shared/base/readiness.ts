@@ -1,0 +1,29 @@
+/**
+ * Whether a process should be given work: it is not ending, reaches Redis, and its clock can be trusted.
+ */
+import type { Clock } from './clock.js';
+import { messageOf, SluiceError } from './errors.js';
+import type { Redis } from './redis.js';
+
+/** Beyond this the clock of this machine or that of Redis is wrong: due times are Redis', ids and logs are ours. */
+const MAX_SKEW_MS = 30_000;
+
+export interface ReadinessDeps {
+  redis: Redis;
+  clock: Clock;
+  draining: AbortSignal;
+}
+
+/** Rejects with a `SluiceError` that says why not. */
+export function createReadiness({ redis, clock, draining }: ReadinessDeps): () => Promise<void> {
+  return async () => {
+    if (draining.aborted) throw new SluiceError('shutting_down');
+    const [seconds] = await redis.time().catch((error: unknown) => {
+      const detail = `Redis: ${messageOf(error)}`;
+      throw new SluiceError('unavailable', detail, { cause: error, retryAfterSeconds: 1 });
+    });
+    const skewMs = Math.abs(Number(seconds) * 1000 - clock.now());
+    if (skewMs > MAX_SKEW_MS)
+      throw new SluiceError('unavailable', `The clock is ${skewMs} ms off that of Redis.`);
+  };
+}

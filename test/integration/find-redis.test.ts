@@ -1,0 +1,151 @@
+/**
+ * The ways to a Redis that need no network, with real servers: a PATH of a test's own holds nothing but what is put there.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { containerName, REDIS_IMAGE } from '../../deploy/local/container.js';
+import { findRedisProgram } from '../../deploy/local/find-redis.js';
+import { type RedisServer, startRedisIn } from '../../deploy/local/redis.js';
+import type { RedisProgram } from '../../deploy/local/redis-program.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { temporaryFolder } from '../support/redis.js';
+
+const tell = () => {};
+const present = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell }).catch(() => null);
+const { command: server = '' } = present?.command({ dir: '/', port: 0, redis: [] }) ?? {};
+const withoutServer = present === null || server === 'docker';
+if (withoutServer)
+  console.warn('\n!!! SKIPPED: a Redis on the PATH is not tested: this machine runs none.\n');
+const withoutEngine = engineFault();
+if (withoutEngine) console.warn(`\n!!! SKIPPED: a Redis in a container is not tested: ${withoutEngine}.\n`);
+
+const systemPath = process.env.PATH ?? '';
+let folder: ReturnType<typeof temporaryFolder>;
+let running: RedisServer[];
+/** With a space, as in the homes of some. */
+let bin: string;
+let cacheDir: string;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  bin = join(folder.path, 'my programs');
+  cacheDir = join(folder.path, 'my cache');
+  mkdirSync(bin);
+  vi.stubEnv('PATH', bin);
+  running = [];
+});
+afterEach(async () => {
+  await Promise.all(running.map((one) => one.stop()));
+  vi.unstubAllEnvs();
+  folder.remove();
+});
+
+function engineFault(): string | null {
+  const docker = (...args: string[]) => execFileSync('docker', args, { stdio: 'pipe', timeout: 5000 });
+  try {
+    docker('version', '--format', '{{.Server.Version}}');
+  } catch {
+    return 'no Docker engine answers';
+  }
+  try {
+    docker('image', 'inspect', REDIS_IMAGE);
+    return null;
+  } catch {
+    return `the Docker engine has no image ${REDIS_IMAGE}`;
+  }
+}
+
+function putScript(name: string, script: string): void {
+  const file = join(bin, name);
+  writeFileSync(file, `#!/bin/sh\n${script}\n`);
+  chmodSync(file, 0o755);
+}
+
+/** The server of this machine under that name. */
+function putServer(name: string): void {
+  const variables = Object.entries({ PATH: systemPath, ...present?.environment });
+  putScript(
+    name,
+    [...variables.map(([key, value]) => `export ${key}='${value}'`), `exec '${server}' "$@"`].join('\n'),
+  );
+}
+
+async function serve(program: RedisProgram, port?: number): Promise<RedisServer> {
+  const one = await startRedisIn(folder.path, { cacheDir, tell, program, ...(port && { port }) });
+  running.push(one);
+  return one;
+}
+
+async function answer<T>(url: string, question: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(url);
+  try {
+    return await question(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+const find = () => findRedisProgram({ cacheDir, tell });
+const faultOf = () => find().then(String, (error: Error) => error.message);
+
+it.skipIf(withoutServer)('takes redis-server from the PATH, keeps what it is told, and stops', async () => {
+  putServer('redis-server');
+  putScript('valkey-server', 'exit 1');
+  const first = await serve(await find());
+  expect(first.origin).toMatch(/ on the PATH$/);
+  await answer(first.url, (redis) => redis.set('kept', 'yes'));
+  await first.stop();
+  await expect(first.exited, 'which has no end by SIGKILL').resolves.toMatchObject({ signal: null });
+  const second = await serve(await find());
+  expect(await answer(second.url, (redis) => redis.get('kept'))).toBe('yes');
+});
+
+it.skipIf(withoutServer)('takes valkey-server where redis-server cannot be used', async () => {
+  putServer('valkey-server');
+  for (const unusable of ['exit 127', 'echo Redis server v=5.0.14 sha=00000000:0', 'echo hello']) {
+    putScript('redis-server', unusable);
+    expect((await find()).command({ dir: '/', port: 1, redis: [] }).command).toBe('valkey-server');
+  }
+  const { url } = await serve(await find());
+  expect(await answer(url, (redis) => redis.ping())).toBe('PONG');
+});
+
+it('tells of every way why it is none, and the command that helps', async () => {
+  putScript('redis-server', 'echo Redis server v=5.0.14 sha=00000000:0');
+  expect((await faultOf()).replace(/Install.*, or/, 'Install it, or')).toBe(
+    `There is no Redis to use, and none could be had:
+  - redis-server is version 5.0; 6.2 or newer is needed
+  - valkey-server is not on the PATH
+  - apt-get is not on the PATH to fetch the redis-server package with
+  - docker is not on the PATH
+Install it, or set REDIS_URL to a running one.`,
+  );
+});
+
+it('names a cache folder that cannot be written', async () => {
+  for (const tool of ['apt-get', 'dpkg']) putScript(tool, 'exit 0');
+  writeFileSync(cacheDir, 'a file');
+  expect(await faultOf()).toContain(`SLUICE_CACHE_DIR=${cacheDir} cannot be written (EEXIST`);
+});
+
+it.skipIf(withoutEngine)('takes a container last, and ends one that was left behind', async () => {
+  const docker = execFileSync('which', ['docker'], { env: { PATH: systemPath }, encoding: 'utf8' }).trim();
+  symlinkSync(docker, join(bin, 'docker'));
+  const program = await find();
+  expect(program.origin).toBe(`container of ${REDIS_IMAGE}`);
+
+  const first = await serve(program);
+  await answer(first.url, (redis) => redis.set('kept', 'yes'));
+  // The command only: the container goes on, and the next launch of the folder ends it.
+  process.kill(first.pid as number, 'SIGKILL');
+  await first.exited;
+  const second = await serve(program, first.port);
+  expect(await answer(second.url, (redis) => redis.get('kept'))).toBe('yes');
+  await second.stop();
+  const name = containerName(realpathSync(join(folder.path, 'redis')));
+  const left = () => execFileSync(docker, ['ps', '--all', '--quiet', '--filter', `name=${name}`]);
+  await expect.poll(() => left().toString(), { timeout: 10_000 }).toBe('');
+});
