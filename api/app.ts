@@ -11,6 +11,7 @@ import type { Redis } from '../shared/base/redis.js';
 import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
 import type { Backlog } from '../shared/core/backlog.js';
+import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
@@ -19,12 +20,15 @@ import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
+import { bulkRoutes } from './routes/bulk.js';
 import { docRoutes } from './routes/docs.js';
 import { eventRoutes } from './routes/events.js';
+import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
+import { createSubmission } from './routes/submission.js';
 import { webhookRoutes } from './routes/webhooks.js';
 import type { Streams } from './streams.js';
 import type { Waits } from './waits.js';
@@ -36,6 +40,7 @@ export interface AppDeps {
   access: Access;
   jobs: Jobs;
   backlog: Backlog;
+  files: Files;
   models: Models;
   webhooks: Webhooks;
   waits: Waits;
@@ -49,7 +54,7 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, backlog, models, webhooks, waits, feeds, streams, watermark } = deps;
+  const { config, redis, jobs, backlog, files, models, webhooks, waits, feeds, streams, watermark } = deps;
   const { clock, log, registry, draining } = deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
@@ -77,23 +82,34 @@ export function createApp(deps: AppDeps): Koa {
     },
   });
 
+  const submission = createSubmission({
+    jobs,
+    models,
+    files,
+    clock,
+    maxInstances: config.SLUICE_MAX_INSTANCES,
+    maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
+    checkWebhookUrl: webhooks.checkUrl,
+    submitted,
+  });
+  const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
+  const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
     jobRoutes({
       jobs,
+      submission,
       backlog,
-      models,
       waits,
       watermark,
       auth,
       audit,
       clock,
-      bodyLimits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
-      maxInstances: config.SLUICE_MAX_INSTANCES,
-      maxWaitSeconds: config.SLUICE_MAX_WAIT_SECONDS,
-      checkWebhookUrl: webhooks.checkUrl,
-      submitted,
+      bodyLimits,
+      maxWaitSeconds,
     }),
     eventRoutes({ feeds, streams, auth }),
+    bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
+    fileRoutes({ files, auth, audit, clock, uploadLimits: { maxBytes: config.SLUICE_MAX_FILE_BYTES } }),
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),

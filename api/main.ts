@@ -12,6 +12,7 @@ import { openBlobs } from '../shared/blobs/open.js';
 import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
 import { createCore } from '../shared/core/core.js';
+import { createFiles } from '../shared/core/files.js';
 import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
@@ -26,6 +27,8 @@ import { createWaits } from './waits.js';
 import { watchMemory } from './watermark.js';
 
 const METRICS_PORT = 9090;
+const UPLOAD_MS = 3_600_000;
+const IDLE_CHECK_MS = 100;
 
 await run('api', async ({ config, log, defer, draining }) => {
   const clock: Clock = systemClock;
@@ -49,6 +52,8 @@ await run('api', async ({ config, log, defer, draining }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const { jobs, backlog } = createCore({ redis, keys, transport, blobs, limits, onError });
+  const retentionSeconds = config.SLUICE_FILE_RETENTION_SECONDS;
+  const files = createFiles({ redis, keys, blobs, clock, retentionSeconds });
   const models = createModels({ redis, keys, clock });
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
@@ -70,6 +75,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     access,
     jobs,
     backlog,
+    files,
     models,
     webhooks,
     waits,
@@ -85,7 +91,8 @@ await run('api', async ({ config, log, defer, draining }) => {
   const server = createServer(
     {
       headersTimeout: 5000,
-      requestTimeout: 10_000,
+      // Of an upload; middleware/context.ts bounds all other bodies.
+      requestTimeout: UPLOAD_MS,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 8192,
       keepAliveTimeout: 65_000,
@@ -98,7 +105,11 @@ await run('api', async ({ config, log, defer, draining }) => {
     );
     server.listen(config.PORT, config.HOST, resolve);
   });
-  defer('server', () => new Promise((resolve) => server.close(resolve)));
+  defer('server', () => {
+    // A connection whose answer was under way becomes idle later.
+    const stopLooking = clock.every(IDLE_CHECK_MS, () => server.closeIdleConnections());
+    return new Promise((resolve) => server.close(resolve)).finally(stopLooking);
+  });
   defer('held requests', () => {
     waits.close();
     streams.close();

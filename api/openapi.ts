@@ -5,6 +5,7 @@ import { ERRORS } from '../shared/base/errors.js';
 import { VERSION } from '../shared/base/version.js';
 import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
 import type { JsonSchema } from '../shared/contract/schema.js';
+import { MAX_JOBS } from './routes/bulk.js';
 
 const NULLABLE_TIME: JsonSchema = { type: ['string', 'null'], format: 'date-time' };
 const TIME: JsonSchema = { type: 'string', format: 'date-time' };
@@ -126,6 +127,59 @@ export const jobSchema = {
   },
 } as const satisfies JsonSchema;
 
+const bulkResultsSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['results'],
+  properties: {
+    results: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['status'],
+        description: 'A job, or the error of this item.',
+        properties: {
+          status: { type: 'integer' },
+          job: { $ref: '#/components/schemas/Job' },
+          error: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['code', 'message', 'retryable'],
+            properties: {
+              code: { enum: Object.keys(ERRORS) },
+              message: { type: 'string' },
+              retryable: { type: 'boolean' },
+              retryAfterSeconds: { type: 'integer' },
+              errors: { ...problemSchema.properties.errors, description: 'Paths begin at the item.' },
+            },
+          },
+        },
+      },
+    },
+  },
+};
+
+const fileSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['id', 'bytes', 'sha256', 'contentType', 'filename', 'createdAt', 'expiresAt'],
+  properties: {
+    id: { type: 'string' },
+    bytes: { type: 'integer' },
+    sha256: { type: 'string' },
+    contentType: { type: 'string' },
+    filename: { type: ['string', 'null'] },
+    createdAt: TIME,
+    expiresAt: TIME,
+    url: {
+      type: 'string',
+      format: 'uri-reference',
+      description: 'Reads the content without an API key for an hour; only where one file is looked at.',
+    },
+  },
+} as const satisfies JsonSchema;
+
 const PROBLEM = {
   description: 'A problem (RFC 9457).',
   content: { 'application/problem+json': { schema: ref('Problem') } },
@@ -169,6 +223,12 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
       instances: { ...submitSchema.properties.instances, maxItems: maxInstances },
     },
   };
+  const bulk = {
+    type: 'object',
+    additionalProperties: false,
+    required: ['jobs'],
+    properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_JOBS, items: ref('Submit') } },
+  };
   return {
     openapi: '3.1.0',
     info: { title: 'Sluice', version: VERSION, description: 'Queue-based asynchronous inference.' },
@@ -183,6 +243,19 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         get: operation('listJobs', "List the tenant's jobs, newest first", {
           parameters: LIST_QUERY,
           responses: { 200: json('A page.', page(ref('Job'))) },
+        }),
+      },
+      '/v1/jobs/bulk': {
+        post: operation('submitJobs', 'Submit up to 1,000 jobs; a bad one harms no other', {
+          parameters: [IDEMPOTENCY_KEY],
+          requestBody: {
+            required: true,
+            content: {
+              'application/json': { schema: bulk },
+              'application/x-ndjson': { schema: { type: 'string', description: 'A job a line.' } },
+            },
+          },
+          responses: { 200: json('What became of each, in their order.', ref('BulkResults')) },
         }),
       },
       '/v1/jobs/{id}': {
@@ -225,6 +298,52 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
             responses: { 200: json('What became of each.', { type: 'object' }) },
           },
         ),
+      },
+      '/v1/files': {
+        post: operation('uploadFile', 'Upload a file', {
+          parameters: [IDEMPOTENCY_KEY],
+          requestBody: {
+            required: true,
+            content: {
+              'multipart/form-data': {
+                schema: {
+                  type: 'object',
+                  additionalProperties: false,
+                  required: ['file'],
+                  properties: { file: { type: 'string', contentMediaType: 'application/octet-stream' } },
+                },
+              },
+            },
+          },
+          responses: { 201: json('The file.', ref('File')) },
+        }),
+        get: operation('listFiles', "List the tenant's files, newest first", {
+          parameters: LIST_QUERY.filter(({ name }) => name === 'limit' || name === 'cursor'),
+          responses: { 200: json('A page.', page(ref('File'))) },
+        }),
+      },
+      '/v1/files/{id}': {
+        get: operation('getFile', 'Look at a file', {
+          parameters: [ID],
+          responses: { 200: json('The file, and an address to download it for an hour.', ref('File')) },
+        }),
+        delete: operation('deleteFile', 'Delete a file', {
+          parameters: [ID],
+          responses: { 204: { description: 'It is gone.' } },
+        }),
+      },
+      '/v1/files/{id}/content': {
+        get: operation('downloadFile', 'Download a file, with an API key or by its signed address', {
+          security: [{ apiKey: [] }, {}],
+          parameters: [
+            ID,
+            { name: 'expires', in: 'query', schema: { type: 'string' } },
+            { name: 'signature', in: 'query', schema: { type: 'string' } },
+          ],
+          responses: {
+            200: { description: 'The bytes.', content: { 'application/octet-stream': { schema: {} } } },
+          },
+        }),
       },
       '/v1/queues': {
         get: operation('listQueues', 'What waits, by model', {
@@ -292,7 +411,13 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
     },
     components: {
       securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } },
-      schemas: { Submit: submit, Job: jobSchema, Problem: problemSchema },
+      schemas: {
+        Submit: submit,
+        Job: jobSchema,
+        BulkResults: bulkResultsSchema,
+        File: fileSchema,
+        Problem: problemSchema,
+      },
     },
   };
 }

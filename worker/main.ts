@@ -11,6 +11,7 @@ import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/tel
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { createCore } from '../shared/core/core.js';
+import { createFiles } from '../shared/core/files.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
@@ -52,7 +53,9 @@ await run('worker', async ({ defer, config, log, draining }) => {
         help: 'Jobs ended by their deadline.',
         registers: [registry],
       });
-      return startUpkeep({ agenda, clock, expired, onError });
+      const retentionSeconds = config.SLUICE_FILE_RETENTION_SECONDS;
+      const files = createFiles({ redis, keys, blobs, clock, retentionSeconds });
+      return startUpkeep({ agenda, files, clock, expired, onError });
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');

@@ -9,6 +9,8 @@ import type { Principal } from '../../shared/contract/access.js';
 
 export interface RequestState {
   requestId: string;
+  /** Lets the body take its time. */
+  unboundBody?: () => void;
   /** Set by `auth`. */
   principal?: Principal;
 }
@@ -41,9 +43,33 @@ export function context({ clock, registry }: { clock: Clock; registry: Registry 
     const requestId = REQUEST_ID.test(asked) ? asked : newId('req', clock.now());
     ctx.state.requestId = requestId;
     ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' });
+    boundBody(ctx, clock);
     await next();
+    unboundBody(ctx);
+    if (!ctx.req.complete) boundBody(ctx, clock);
     const route = (ctx as RequestContext)._matchedRoute ?? 'none';
     requests.inc({ method: ctx.method, route, status: ctx.status });
     seconds.observe({ route }, (clock.monotonic() - startedMs) / 1000);
   };
+}
+
+/** In which a body has to arrive, unless its route bounds it otherwise. */
+const BODY_MS = 10_000;
+/** As Node answers, where it keeps the bound. */
+const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
+
+/** After the answer too: what is still being sent then is dropped, for so long. */
+function boundBody(ctx: Context, clock: Clock): void {
+  const { req, res } = ctx;
+  if (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined) return;
+  ctx.state.unboundBody = clock.after(BODY_MS, () => {
+    if (req.complete) return;
+    if (!res.headersSent) req.socket.write(TIMED_OUT);
+    req.socket.destroySoon();
+  });
+}
+
+/** For a route that bounds its body by itself. */
+export function unboundBody(ctx: { state: unknown }): void {
+  (ctx.state as RequestState).unboundBody?.();
 }

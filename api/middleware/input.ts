@@ -19,25 +19,52 @@ export interface JsonBody {
   fingerprint(): string;
 }
 
+export const JSON_TYPE = 'application/json';
+export const NDJSON_TYPE = 'application/x-ndjson';
+const NEWLINE = 0x0a;
+
 export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
-  checkType(ctx);
+  typeOf(ctx, JSON_TYPE);
   const bytes = await readBytes(ctx, maxBytes);
-  if (bytes.length === 0) throw new SluiceError('malformed_json', 'The body is empty.');
-  if (depthExceeds(bytes, maxDepth))
-    throw new SluiceError('malformed_json', `The body is nested deeper than ${maxDepth} levels.`);
-  return { value: parse(bytes), fingerprint: () => createHash('sha256').update(bytes).digest('hex') };
+  return {
+    value: parse(bytes, maxDepth, 'The body'),
+    fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
+  };
 }
 
-function checkType(ctx: Context): void {
-  const [type, ...parameters] = ctx
+/** One value a line, each parsed when it is asked for: it throws what is wrong with it. Blank lines count for nothing. */
+export async function readLines(
+  ctx: Context,
+  { maxBytes, maxDepth }: BodyLimits,
+): Promise<(() => unknown)[]> {
+  const bytes = await readBytes(ctx, maxBytes);
+  return linesOf(bytes).map((line) => () => parse(line, maxDepth, 'The line'));
+}
+
+export function linesOf(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline < 0 ? bytes.length : newline;
+    const line = bytes.subarray(start, end);
+    if (line.some((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0d)) lines.push(line);
+    start = end + 1;
+  }
+  return lines;
+}
+
+/** The one of `accepted` that the body says to be. */
+export function typeOf(ctx: Context, ...accepted: readonly string[]): string {
+  const [type = '', ...parameters] = ctx
     .get('content-type')
     .toLowerCase()
     .split(';')
     .map((part) => part.trim());
   const charset = parameters.find((parameter) => parameter.startsWith('charset='));
-  if (type !== 'application/json' || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
-    throw new SluiceError('unsupported_media_type', 'The body must be application/json in UTF-8.');
+  if (!accepted.includes(type) || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
+    throw new SluiceError('unsupported_media_type', `The body must be ${accepted.join(' or ')} in UTF-8.`);
   }
+  return type;
 }
 
 async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
@@ -85,10 +112,13 @@ export function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
   return false;
 }
 
-function parse(bytes: Buffer): unknown {
+function parse(bytes: Buffer, maxDepth: number, what: string): unknown {
+  if (bytes.length === 0) throw new SluiceError('malformed_json', `${what} is empty.`);
+  if (depthExceeds(bytes, maxDepth))
+    throw new SluiceError('malformed_json', `${what} is nested deeper than ${maxDepth} levels.`);
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (error) {
-    throw new SluiceError('malformed_json', `The body is not JSON: ${messageOf(error)}.`);
+    throw new SluiceError('malformed_json', `${what} is not JSON: ${messageOf(error)}.`);
   }
 }

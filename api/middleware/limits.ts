@@ -3,7 +3,7 @@
  */
 import type { Context } from 'koa';
 import { type Fault, invalid } from '../../shared/base/errors.js';
-import { isId } from '../../shared/base/ids.js';
+import { type IdPrefix, isId } from '../../shared/base/ids.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import type { ListFilter } from '../../shared/core/jobs.js';
 
@@ -25,12 +25,7 @@ export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFil
   const status = one(ctx.query.status) ?? defaultStatus;
   if (status !== undefined && !isStatus(status))
     faults.push({ path: '?status', message: `must be one of ${JOB_STATUSES.join(', ')}` });
-  const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
-  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
-    faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
-  const cursor = one(ctx.query.cursor);
-  if (cursor !== undefined && !isId('job', cursor))
-    faults.push({ path: '?cursor', message: 'must be the nextCursor of an earlier page' });
+  const page = pageOf(ctx, 'job', faults);
   const from = timeOf(one(ctx.query.from), '?from', faults);
   const to = timeOf(one(ctx.query.to), '?to', faults);
   if (faults.length > 0) throw invalid(faults);
@@ -39,9 +34,31 @@ export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFil
     model: one(ctx.query.model),
     from,
     to,
-    limit: Number(limit),
-    cursor,
+    ...page,
   };
+}
+
+export interface Page {
+  limit: number;
+  cursor: string | undefined;
+}
+
+/** `?limit=&cursor=` of a list of what has ids of `prefix`. */
+export function parsePage(ctx: Context, prefix: IdPrefix): Page {
+  const faults: Fault[] = [];
+  const page = pageOf(ctx, prefix, faults);
+  if (faults.length > 0) throw invalid(faults);
+  return page;
+}
+
+function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
+  const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
+  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
+    faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
+  const cursor = one(ctx.query.cursor);
+  if (cursor !== undefined && !isId(prefix, cursor))
+    faults.push({ path: '?cursor', message: 'must be the nextCursor of an earlier page' });
+  return { limit: Number(limit), cursor };
 }
 
 function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {

@@ -4,125 +4,57 @@
 import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import type { Counter } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
-import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { SluiceError } from '../../shared/base/errors.js';
 import { isId, newId } from '../../shared/base/ids.js';
-import { createInputEncoder, type InputEncoder } from '../../shared/contract/input.js';
-import {
-  DEFAULT_TIMEOUT_SECONDS,
-  DEFAULT_TTL_SECONDS,
-  isTerminal,
-  type JobRecord,
-  type JobView,
-  presentJob,
-  type Submit,
-  submitSchema,
-} from '../../shared/contract/job.js';
+import { isTerminal, type JobRecord, type JobView, presentJob } from '../../shared/contract/job.js';
 import { presentPredictions } from '../../shared/contract/prediction.js';
-import { compileGuard } from '../../shared/contract/schema.js';
-import { packInstances } from '../../shared/contract/tensor.js';
 import type { Backlog } from '../../shared/core/backlog.js';
-import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
-import type { Models, Resolved } from '../../shared/core/models.js';
+import type { Idempotency, Jobs, Submitted } from '../../shared/core/jobs.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
-import { toSluiceError } from '../middleware/errors.js';
+import { presentItemError, toSluiceError } from '../middleware/errors.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
 import { parseListQuery, waitMsOf } from '../middleware/limits.js';
 import type { Wait, Waits } from '../waits.js';
 import type { Watermark } from '../watermark.js';
+import { idempotencyOf, type Submission } from './submission.js';
 
 export interface JobRoutesDeps {
   jobs: Jobs;
+  submission: Submission;
   backlog: Backlog;
-  models: Models;
   waits: Waits;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
   clock: Clock;
   bodyLimits: BodyLimits;
-  maxInstances: number;
   maxWaitSeconds: number;
-  /** Throws `url_not_allowed` for a webhook that may not be called. */
-  checkWebhookUrl: (url: string) => void;
-  submitted: Counter;
 }
 
-const guardSubmit = compileGuard(submitSchema);
-const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 /** Hint for a caller that polls. */
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { jobs, backlog, models, waits, watermark, auth, audit, clock } = deps;
-  const encoders = new Map<string, InputEncoder>();
-
-  /** One encoder a version, made when it is first used. */
-  function encoderOf({ version }: Resolved): InputEncoder {
-    const key = `${version.manifest.name}@${version.manifest.version}:${version.sha256}`;
-    const encoder = encoders.get(key) ?? createInputEncoder(version.manifest);
-    encoders.set(key, encoder);
-    return encoder;
-  }
-
-  async function checkSubmit(body: Submit): Promise<Resolved> {
-    if (body.instances.length > deps.maxInstances) {
-      throw invalid([
-        {
-          path: '/instances',
-          message: `has ${body.instances.length} instances, at most ${deps.maxInstances} are taken`,
-        },
-      ]);
-    }
-    const resolved = await models.resolve(body.model);
-    if (resolved.version.state === 'failed')
-      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
-    if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
-    return resolved;
-  }
-
-  /** `mayExist`: an earlier call may have made the job. */
-  async function toJob(body: Submit, tenant: string, mayExist: boolean): Promise<NewJob> {
-    const resolved = await checkSubmit(body);
-    if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
-    const instances = await encoderOf(resolved).encode(body.instances);
-    const spec = {
-      id: newId('job', clock.now()),
-      tenant,
-      model: resolved.version.manifest.name,
-      version: resolved.version.manifest.version,
-      alias: resolved.alias,
-      priority: body.priority ?? 'standard',
-      instances: instances.length,
-      timeoutSeconds: body.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
-      allowPartial: body.allowPartial ?? false,
-      metadata: body.metadata ?? {},
-      webhook: body.webhook ?? null,
-      retryOf: null,
-    };
-    return {
-      spec,
-      ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
-      retentionSeconds: body.retentionSeconds,
-      input: packInstances(instances),
-    };
-  }
+  const { jobs, submission, backlog, waits, watermark, auth, audit, clock } = deps;
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await toJob(guardSubmit(body.value), tenant, idempotency !== undefined);
+    const job = await submission.toJob(body.value, {
+      tenant,
+      findFile: submission.filesOf(tenant),
+      mayExist: idempotency !== undefined,
+    });
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     // Watched before it is submitted, so that its end cannot be missed.
     const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;
     try {
-      const { record, replayed } = await jobs.submit(job, idempotency);
+      const { record, replayed } = await submission.submit(job, idempotency);
       if (replayed) ctx.set('Idempotent-Replayed', 'true');
-      else deps.submitted.inc({ model: record.spec.model });
       ctx.set('Location', `/v1/jobs/${record.spec.id}`);
       const view = wait
         ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
@@ -209,16 +141,12 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const { record, input } = await jobs.endedInput(tenant, id);
     const { model, version } = record.spec;
-    const resolved = await models.resolve(`${model}@${version}`);
-    if (resolved.version.state === 'failed')
-      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    await submission.resolve(`${model}@${version}`);
     const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
     const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
     const { finishedAt, deletedAfter } = record;
     const retentionSeconds = Math.round((Number(deletedAfter) - Number(finishedAt)) / 1000);
-    const submitted = await jobs.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
-    if (!submitted.replayed) deps.submitted.inc({ model });
-    return submitted;
+    return submission.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
   }
 
   async function retry(ctx: Context & { params: { id: string } }): Promise<void> {
@@ -248,11 +176,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
         results.push({ id: spec.id, status: 202, job: presentJob(record) });
       } catch (error) {
         const problem = toSluiceError(error);
-        results.push({
-          id: spec.id,
-          status: problem.status,
-          error: { code: problem.code, message: problem.message },
-        });
+        results.push({ id: spec.id, status: problem.status, error: presentItemError(problem) });
       }
     }
     ctx.body = { results, nextCursor };
@@ -275,16 +199,4 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     .post('/v1/jobs/:id/cancel', auth('jobs:write'), cancel)
     .post('/v1/jobs/:id/retry', auth('jobs:write'), retry)
     .delete('/v1/jobs/:id', auth('jobs:write'), erase);
-}
-
-function idempotencyOf(ctx: Context, route: string, fingerprint: () => string): Idempotency | undefined {
-  const key = ctx.get('idempotency-key');
-  if (key === '') return undefined;
-  if (!IDEMPOTENCY_KEY.test(key)) {
-    throw new SluiceError(
-      'malformed_request',
-      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
-    );
-  }
-  return { route, key, fingerprint: fingerprint() };
 }

@@ -134,7 +134,13 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 1024,
     default: 8 * 1024 * 1024,
-    description: 'Largest JSON body.',
+    description: 'Largest JSON body, and most bytes of files that its jobs name.',
+  },
+  SLUICE_MAX_FILE_BYTES: {
+    type: 'integer',
+    minimum: 1,
+    default: 2 * 1024 ** 3,
+    description: 'Largest file that is uploaded.',
   },
   SLUICE_MAX_DEPTH: {
     type: 'integer',
@@ -227,6 +233,12 @@ export const VARIABLES = {
     minimum: 1,
     default: 86_400,
     description: 'How long a finished job is kept.',
+  },
+  SLUICE_FILE_RETENTION_SECONDS: {
+    type: 'integer',
+    minimum: 1,
+    default: 7 * 86_400,
+    description: 'How long an uploaded file is kept.',
   },
 } as const satisfies Record<string, Variable>;
 

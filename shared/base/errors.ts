@@ -39,6 +39,7 @@ export const ERRORS = {
     retryable: false,
     title: 'This version failed to load; no worker can run it.',
   },
+  link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },
   body_too_large: { status: 413, retryable: false, title: 'The body is larger than the limit.' },
   unsupported_media_type: {
     status: 415,

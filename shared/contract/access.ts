@@ -5,7 +5,15 @@
  */
 import { createHash } from 'node:crypto';
 
-export const SCOPES = ['jobs:read', 'jobs:write', 'models:read', 'webhooks:read', 'admin'] as const;
+export const SCOPES = [
+  'jobs:read',
+  'jobs:write',
+  'files:read',
+  'files:write',
+  'models:read',
+  'webhooks:read',
+  'admin',
+] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export interface Principal {

@@ -22,13 +22,29 @@ import {
 } from './tensor.js';
 
 export interface InputEncoder {
-  /** Throws `invalid_input` with a fault for each bad instance (at most `MAX_FAULTS`). `base` is where `instances` stands. */
-  encode(instances: readonly unknown[], base?: string): Promise<Instance[]>;
+  /**
+   * Throws `invalid_input` with a fault for each bad instance (at most `MAX_FAULTS`). `base` is where `instances` stands.
+   * Without `findFile` no instance may name a file.
+   */
+  encode(instances: readonly unknown[], base?: string, findFile?: FindFile): Promise<Instance[]>;
 }
 
-const MAX_FAULTS = 20;
+/** What an instance may read of a file. */
+export interface InputFile {
+  bytes: number;
+  /** Null when it is gone. */
+  read(): Promise<Uint8Array | null>;
+}
 
-type EncodeValue = (value: unknown, path: string) => Value | Promise<Value>;
+/** A text says why there is none to be had. */
+export type FindFile = (id: string) => Promise<InputFile | string>;
+
+const NO_FILES: FindFile = async () => 'no file can be named here';
+
+const MAX_FAULTS = 20;
+export const NO_SUCH_FILE = 'there is no such file';
+
+type EncodeValue = (value: unknown, path: string, findFile: FindFile) => Value | Promise<Value>;
 
 export function createInputEncoder(manifest: Manifest): InputEncoder {
   const inputs = manifest.signature.inputs.map((spec) => ({
@@ -37,8 +53,8 @@ export function createInputEncoder(manifest: Manifest): InputEncoder {
   }));
   const only = inputs.length === 1 ? inputs[0] : undefined;
 
-  async function encodeInstance(instance: unknown, path: string): Promise<Instance> {
-    if (only) return { [only.name]: await only.encode(instance, path) };
+  async function encodeInstance(instance: unknown, path: string, findFile: FindFile): Promise<Instance> {
+    if (only) return { [only.name]: await only.encode(instance, path, findFile) };
     const fields = asObject(instance, path);
     const known = new Set(inputs.map((input) => input.name));
     for (const field of Object.keys(fields)) {
@@ -47,18 +63,18 @@ export function createInputEncoder(manifest: Manifest): InputEncoder {
     const values: Record<string, Value> = {};
     for (const { name, encode } of inputs) {
       if (!Object.hasOwn(fields, name)) fail(`${path}/${name}`, 'is required');
-      values[name] = await encode(fields[name], `${path}/${name}`);
+      values[name] = await encode(fields[name], `${path}/${name}`, findFile);
     }
     return values;
   }
 
   return {
-    async encode(instances, base = '/instances') {
+    async encode(instances, base = '/instances', findFile = NO_FILES) {
       const encoded: Instance[] = [];
       const faults: Fault[] = [];
       for (const [index, instance] of instances.entries()) {
         try {
-          encoded.push(await encodeInstance(instance, `${base}/${index}`));
+          encoded.push(await encodeInstance(instance, `${base}/${index}`, findFile));
         } catch (error) {
           if (!(error instanceof InputFault)) throw error;
           faults.push(error.fault);
@@ -90,11 +106,12 @@ function createTensorEncoder(spec: TensorSpec, dtype: Dtype): EncodeValue {
   for (const nesting of nestingsOf(spec))
     checkers.set(nesting.sizes.length, compileSchema(nestedSchema(dtype, nesting)));
   const shapes = nestingsOf(spec).map(({ sizes }) => `[${sizes.map((size) => size ?? '*').join(', ')}]`);
-  const expected = `must be ${dtype} values nested as ${shapes.join(' or ')}, or {"b64": …}`;
+  const expected = `must be ${dtype} values nested as ${shapes.join(' or ')}, {"b64": …} or {"file": …}`;
   const fixed = spec.shape.every((size) => size !== null) ? (spec.shape as number[]) : null;
 
-  return (value, path) => {
-    if (isRaw(value)) return decodeRaw(spec, dtype, fixed, value, path);
+  return (value, path, findFile) => {
+    if (has(value, 'b64')) return decodeRaw(spec, dtype, fixed, value, path);
+    if (has(value, 'file')) return readRaw(spec, dtype, fixed, value, path, findFile);
     if (!Array.isArray(value) && spec.shape.length > 0) fail(path, `${expected}; got ${kindOf(value)}`);
     const check = checkers.get(rankOf(value));
     if (!check) fail(path, `${expected}; got ${rankOf(value)} levels of nesting`);
@@ -108,22 +125,74 @@ function createTensorEncoder(spec: TensorSpec, dtype: Dtype): EncodeValue {
   };
 }
 
-function decodeRaw(spec: TensorSpec, dtype: Dtype, fixed: number[] | null, raw: Raw, path: string): Value {
+function decodeRaw(
+  spec: TensorSpec,
+  dtype: Dtype,
+  fixed: number[] | null,
+  raw: Record<string, unknown>,
+  path: string,
+): Value {
+  const shape = rawShape(spec, fixed, raw, 'b64', path);
+  const bytes = decodeBase64(raw.b64, `${path}/b64`);
+  checkLength(bytes.length, dtype, shape, `${path}/b64`);
+  return rawValue(dtype, shape, bytes, `${path}/b64`);
+}
+
+async function readRaw(
+  spec: TensorSpec,
+  dtype: Dtype,
+  fixed: number[] | null,
+  raw: Record<string, unknown>,
+  path: string,
+  findFile: FindFile,
+): Promise<Value> {
+  const shape = rawShape(spec, fixed, raw, 'file', path);
+  // Its length is known before it is read.
+  const bytes = await readFile(raw.file, `${path}/file`, findFile, (length) =>
+    checkLength(length, dtype, shape, `${path}/file`),
+  );
+  return rawValue(dtype, shape, bytes, `${path}/file`);
+}
+
+function rawShape(
+  spec: TensorSpec,
+  fixed: number[] | null,
+  raw: Record<string, unknown>,
+  source: string,
+  path: string,
+): number[] {
   for (const field of Object.keys(raw)) {
-    if (field !== 'b64' && (fixed || field !== 'shape'))
+    if (field !== source && (fixed || field !== 'shape'))
       fail(`${path}/${escapePointer(field)}`, 'is not a field of a raw value');
   }
-  const shape = fixed ?? checkShape(spec, raw.shape, `${path}/shape`);
-  const bytes = decodeBase64(raw.b64, `${path}/b64`);
-  const length = elementsOf(shape) * BYTES_PER_ELEMENT[dtype];
-  if (bytes.length !== length) {
-    fail(`${path}/b64`, `must hold ${length} bytes (${dtype} [${shape.join(', ')}]), holds ${bytes.length}`);
-  }
+  return fixed ?? checkShape(spec, raw.shape, `${path}/shape`);
+}
+
+function checkLength(length: number, dtype: Dtype, shape: readonly number[], path: string): void {
+  const wanted = elementsOf(shape) * BYTES_PER_ELEMENT[dtype];
+  if (length !== wanted)
+    fail(path, `must hold ${wanted} bytes (${dtype} [${shape.join(', ')}]), holds ${length}`);
+}
+
+function rawValue(dtype: Dtype, shape: number[], bytes: Uint8Array, path: string): Value {
   if (dtype === 'float32') {
     const bad = toTypedArray(dtype, bytes).findIndex((element) => !Number.isFinite(element));
-    if (bad >= 0) fail(`${path}/b64`, `element ${bad} is NaN or Infinity`);
+    if (bad >= 0) fail(path, `element ${bad} is NaN or Infinity`);
   }
   return { dtype, shape, data: bytes };
+}
+
+async function readFile(
+  id: unknown,
+  path: string,
+  findFile: FindFile,
+  checkBytes: (bytes: number) => void = () => undefined,
+): Promise<Uint8Array> {
+  if (typeof id !== 'string') fail(path, `must be the id of a file; got ${kindOf(id)}`);
+  const file = await findFile(id);
+  if (typeof file === 'string') fail(path, file);
+  checkBytes(file.bytes);
+  return (await file.read()) ?? fail(path, NO_SUCH_FILE);
 }
 
 function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
@@ -143,16 +212,20 @@ function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
 }
 
 function createImageEncoder(spec: TensorSpec): EncodeValue {
-  const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}}';
-  return async (value, path) => {
-    const image = asObject(asObject(value, path, expected).image, `${path}/image`, expected);
-    const bytes = decodeBase64(image.b64, `${path}/image/b64`);
-    const header = await readImageHeader(bytes).catch((error: Error) =>
-      fail(`${path}/image/b64`, error.message),
-    );
+  const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
+  return async (value, path, findFile) => {
+    const outer = asObject(value, path, expected);
+    const [image, at] = Object.hasOwn(outer, 'file')
+      ? [outer, path]
+      : [asObject(outer.image, `${path}/image`, expected), `${path}/image`];
+    const fromFile = Object.hasOwn(image, 'file');
+    if (fromFile && Object.hasOwn(image, 'b64')) fail(`${at}/b64`, 'cannot stand beside `file`');
+    const source = fromFile ? `${at}/file` : `${at}/b64`;
+    const bytes = fromFile ? await readFile(image.file, source, findFile) : decodeBase64(image.b64, source);
+    const header = await readImageHeader(bytes).catch((error: Error) => fail(source, error.message));
     const { width, height } = header;
     if (spec.maxPixels !== undefined && width * height > spec.maxPixels) {
-      fail(`${path}/image`, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);
+      fail(at, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);
     }
     const shape = [height, width, spec.shape[2] ?? 3];
     shape.forEach((size, axis) => {
@@ -160,7 +233,7 @@ function createImageEncoder(spec: TensorSpec): EncodeValue {
       const maximum = wanted ?? spec.maxShape?.[axis] ?? Number.MAX_SAFE_INTEGER;
       if ((wanted !== null && size !== wanted) || size > maximum) {
         fail(
-          `${path}/image`,
+          at,
           `is ${width} × ${height}; ${axis === 0 ? 'height' : 'width'} must be ${wanted ?? `at most ${maximum}`}`,
         );
       }
@@ -169,13 +242,8 @@ function createImageEncoder(spec: TensorSpec): EncodeValue {
   };
 }
 
-interface Raw {
-  b64: unknown;
-  shape?: unknown;
-}
-
-function isRaw(value: unknown): value is Raw {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, 'b64');
+function has(value: unknown, field: string): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, field);
 }
 
 function asObject(

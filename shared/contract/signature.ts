@@ -6,6 +6,7 @@ import type { Manifest, Signature, TensorSpec } from './model.js';
 import type { JsonSchema } from './schema.js';
 import { type Dtype, RANGE } from './tensor.js';
 
+const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
 const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
 
 /** Sizes of the dimensions of one nesting that a tensor may be sent in; null = up to `maximum`. */
@@ -53,19 +54,30 @@ function byName(specs: Signature['inputs'], schemaOf: (spec: TensorSpec) => Json
 
 function inputSchema(spec: TensorSpec): JsonSchema {
   const description = spec.description === undefined ? {} : { description: spec.description };
-  if (spec.dtype === 'image') return { ...description, ...imageSchema };
+  if (spec.dtype === 'image') return { ...description, anyOf: [imageSchema, imageFileSchema, fileSchema] };
   const dtype = spec.dtype;
+  const nested = nestingsOf(spec).map((nesting) => nestedSchema(dtype, nesting));
+  const raw = [rawSchema(spec, dtype, 'b64', BASE64), rawSchema(spec, dtype, 'file', FILE)];
+  return { ...description, anyOf: [...nested, ...raw] };
+}
+
+/** Raw bytes, in the body or in a file. */
+function rawSchema(
+  spec: TensorSpec,
+  dtype: Dtype,
+  source: string,
+  schema: typeof BASE64 | typeof FILE,
+): JsonSchema {
   const dynamic = spec.shape.includes(null);
-  const raw: JsonSchema = {
+  return {
     type: 'object',
     additionalProperties: false,
-    required: dynamic ? ['b64', 'shape'] : ['b64'],
+    required: dynamic ? [source, 'shape'] : [source],
     properties: {
-      b64: { ...BASE64, description: `Raw little-endian ${dtype} values.` },
+      [source]: { ...schema, description: `Raw little-endian ${dtype} values.` },
       ...(dynamic ? { shape: { type: 'array', items: { type: 'integer', minimum: 1 } } } : {}),
     },
   };
-  return { ...description, anyOf: [...nestingsOf(spec).map((nesting) => nestedSchema(dtype, nesting)), raw] };
 }
 
 function outputSchema(spec: TensorSpec): JsonSchema {
@@ -80,4 +92,19 @@ const imageSchema: JsonSchema = {
   properties: {
     image: { type: 'object', additionalProperties: false, required: ['b64'], properties: { b64: BASE64 } },
   },
+};
+
+/** An uploaded picture. */
+const fileSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['file'],
+  properties: { file: FILE },
+};
+
+const imageFileSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['image'],
+  properties: { image: fileSchema },
 };

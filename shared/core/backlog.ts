@@ -38,11 +38,27 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
       redis.time(),
     ]);
     if (position === null) return null;
-    const rate = ratePerSecond(measured);
-    return {
-      position,
-      startsAt: rate === null ? null : Number(seconds) * 1000 + Math.round(((position + 1) / rate) * 1000),
-    };
+    return { position, startsAt: startsAt(position, ratePerSecond(measured), Number(seconds)) };
+  }
+
+  /** Those of many jobs, by id: what they have in common is read once. */
+  async function placesOf(records: readonly JobRecord[]): Promise<ReadonlyMap<string, Place>> {
+    const queued = records.filter(({ status }) => status === 'queued');
+    const rates = new Map<string, Promise<number | null>>();
+    const [[seconds], ...places] = await Promise.all([
+      redis.time(),
+      ...queued.map(async ({ spec: { id, model, version } }) => {
+        const queue = keys.queue(model, version);
+        const rate = rates.get(queue) ?? redis.hmget(queue, 'startedJobs', 'busyMs').then(ratePerSecond);
+        rates.set(queue, rate);
+        const position = redis.zrank(keys.waiting(model, version), id);
+        return { id, position: await position, rate: await rate };
+      }),
+    ]);
+    const byId = new Map<string, Place>();
+    for (const { id, position, rate } of places)
+      if (position !== null) byId.set(id, { position, startsAt: startsAt(position, rate, Number(seconds)) });
+    return byId;
   }
 
   async function pause(model: string): Promise<void> {
@@ -82,7 +98,11 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
     };
   }
 
-  return { placeOf, pause, resume, stateOf };
+  return { placeOf, placesOf, pause, resume, stateOf };
+}
+
+function startsAt(position: number, rate: number | null, nowSeconds: number): number | null {
+  return rate === null ? null : nowSeconds * 1000 + Math.round(((position + 1) / rate) * 1000);
 }
 
 /** Jobs started ÷ time in which jobs waited, as the starting script keeps them; null when not measured. */

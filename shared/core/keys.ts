@@ -26,9 +26,17 @@ export function createKeys(prefix: string) {
     tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
     /** Hash: `tenant:<tenant>`, `model:<model>` -> number of queued jobs; `tenant-bytes:…`, `model-bytes:…` -> of their input. */
     queued: `${prefix}:queued`,
-    /** Hash {fingerprint, job}: an Idempotency-Key that was used. */
+    /** Hash {fingerprint, job | file}: an Idempotency-Key that was used. */
     idempotency: (tenant: string, route: string, keyHash: string) =>
       `${prefix}:idempotency:${tenant}:${route}:${keyHash}`,
+    /** String: the record of a file. */
+    file: (id: string) => `${prefix}:file:${id}`,
+    /** Sorted set, all scores 0: a tenant's files; ids sort by time. */
+    tenantFiles: (tenant: string) => `${prefix}:tenant:${tenant}:files`,
+    /** Sorted set: every file by the time at which it expires. */
+    files: `${prefix}:files`,
+    /** String: the secret with which download addresses are signed. */
+    downloadSecret: `${prefix}:download-secret`,
     /** Stream: events written by the script that ended their job, not yet made deliveries. */
     outbox: `${prefix}:outbox`,
     /** Hash: a delivery, its body and what became of it. */

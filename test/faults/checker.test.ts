@@ -27,6 +27,7 @@ function jobOf(nth: number, changes: Partial<JobView> = {}): JobView {
     priority: 'standard',
     attempts: 1,
     history: [],
+    progress: null,
     queuePosition: null,
     estimatedStartAt: null,
     predictions: [predictionOf(7)],

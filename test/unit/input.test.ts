@@ -1,8 +1,9 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { SluiceError } from '../../shared/base/errors.js';
-import { createInputEncoder } from '../../shared/contract/input.js';
+import { createInputEncoder, type FindFile } from '../../shared/contract/input.js';
 import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
 import { packInstances, toNested, toTypedArray, unpackInstances } from '../../shared/contract/tensor.js';
@@ -28,6 +29,19 @@ const TWO = manifestOf(
   { name: 'a', dtype: 'float32', shape: [1] },
   { name: 'b', dtype: 'int32', shape: [1] },
 );
+
+const IMAGE = manifestOf({ name: 'picture', dtype: 'image', shape: [null, null, 3], maxShape: [8, 8, 3] });
+
+const FILES: Record<string, Uint8Array | null> = {
+  sixteen: new Uint8Array(new Float32Array([1, 0.5, -3, 4e-3]).buffer),
+  nan: new Uint8Array(new Float32Array([1, 2, Number.NaN, 4]).buffer),
+  gone: null,
+};
+const findFile: FindFile = async (id) => {
+  const bytes = FILES[id];
+  if (bytes === undefined) return 'there is no such file';
+  return { bytes: bytes?.length ?? 16, read: async () => bytes };
+};
 
 function b64(values: Float32Array | Int32Array | Uint8Array): { b64: string } {
   return { b64: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64') };
@@ -137,6 +151,56 @@ describe('input encoder refuses', () => {
     expect(faults[0]).toMatch(fault);
   });
 
+  const files: [name: string, manifest: Manifest, instance: unknown, fault: RegExp][] = [
+    ['a file that is not there', FLOAT4, { file: 'nothing' }, /^\/instances\/0\/file there is no such file/],
+    ['an id that is no text', FLOAT4, { file: 5 }, /^\/instances\/0\/file must be the id .*got a number/],
+    [
+      'a file of the wrong length',
+      INT2,
+      { file: 'sixteen' },
+      /^\/instances\/0\/file must hold 8 bytes .*holds 16/,
+    ],
+    ['NaN inside a file', FLOAT4, { file: 'nan' }, /^\/instances\/0\/file element 2 is NaN/],
+    ['a file that has just gone', FLOAT4, { file: 'gone' }, /^\/instances\/0\/file there is no such file/],
+    ['a shape beside a fixed one', FLOAT4, { file: 'sixteen', shape: [4] }, /^\/instances\/0\/shape is not/],
+    ['a file and text', FLOAT4, { file: 'sixteen', b64: '' }, /^\/instances\/0\/file is not/],
+    ['a file without its shape', VARIABLE, { file: 'sixteen' }, /^\/instances\/0\/shape must be/],
+    [
+      'a stated shape that is too large',
+      VARIABLE,
+      { file: 'huge', shape: [4, 2] },
+      /^\/instances\/0\/shape\/0/,
+    ],
+    [
+      'a file for one of two inputs',
+      TWO,
+      { a: { file: 'x' }, b: [1] },
+      /^\/instances\/0\/a\/file there is no/,
+    ],
+    [
+      'a file that is no picture',
+      IMAGE,
+      { image: { file: 'sixteen' } },
+      /^\/instances\/0\/image\/file is not a JPEG/,
+    ],
+    ['the same by itself', IMAGE, { file: 'sixteen' }, /^\/instances\/0\/file is not a JPEG/],
+    ['a picture twice', IMAGE, { image: { file: 'x', b64: '' } }, /^\/instances\/0\/image\/b64 cannot stand/],
+  ];
+  it.each(files)('%s', async (_, manifest, instance, fault) => {
+    const error = await createInputEncoder(manifest)
+      .encode([instance], '/instances', findFile)
+      .catch((reason: SluiceError) => reason as SluiceError);
+    expect((error as SluiceError).faults).toHaveLength(1);
+    const [{ path = '', message = '' } = {}] = (error as SluiceError).faults;
+    expect(`${path} ${message}`).toMatch(fault);
+  });
+
+  it('every file where none may be named', async () => {
+    expect(await faultsOf(FLOAT4, { file: 'sixteen' })).toEqual([
+      '/instances/0/file no file can be named here',
+    ]);
+  });
+
   it('every bad instance by its own place', async () => {
     const faults = await faultsOf(FLOAT4, [1, 2, 3, 4], [1], [1, 2, 3, 4], 'x');
     expect(faults.map((fault) => fault.split(' ')[0])).toEqual(['/instances/1', '/instances/3']);
@@ -157,6 +221,31 @@ describe('input encoder takes', () => {
     for (const instance of encoded) {
       expect(instance.x?.shape).toEqual([4]);
       expect(toTypedArray('float32', instance.x?.data as Uint8Array)).toEqual(raw);
+    }
+  });
+
+  it('files of raw bytes, and pictures in files', async () => {
+    const [nested, file] = await createInputEncoder(FLOAT4).encode(
+      [[1, 0.5, -3, 4e-3], { file: 'sixteen' }],
+      '/instances',
+      findFile,
+    );
+    expect(file?.x?.shape).toEqual(nested?.x?.shape);
+    expect(Buffer.from(file?.x?.data as Uint8Array).equals(nested?.x?.data as Uint8Array)).toBe(true);
+    const [wide] = await createInputEncoder(VARIABLE).encode(
+      [{ file: 'sixteen', shape: [2, 2] }],
+      '/instances',
+      findFile,
+    );
+    expect(wide?.x?.shape).toEqual([2, 2]);
+    const png = await sharp({ create: { width: 2, height: 3, channels: 3, background: '#123' } })
+      .png()
+      .toBuffer();
+    FILES.png = png;
+    const images = [{ image: { file: 'png' } }, { file: 'png' }, { image: { b64: png.toString('base64') } }];
+    for (const { picture } of await createInputEncoder(IMAGE).encode(images, '/instances', findFile)) {
+      expect(picture?.shape).toEqual([3, 2, 3]);
+      expect(Buffer.from(picture?.data as Uint8Array).equals(png)).toBe(true);
     }
   });
 

@@ -1,13 +1,15 @@
 /**
- * Upkeep: tends the agenda (see shared/core/agenda.ts) every `PERIOD_MS`, without pause while much is due, and removes
- * blobs without an owner every `SWEEP_MS`.
+ * Upkeep: tends the agenda (see shared/core/agenda.ts) and forgets expired files every `PERIOD_MS`, without pause while
+ * much is due, and removes blobs without an owner every `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { createAgenda } from '../../shared/core/agenda.js';
+import type { Files } from '../../shared/core/files.js';
 
 export interface UpkeepDeps {
   agenda: ReturnType<typeof createAgenda>;
+  files: Files;
   clock: Clock;
   expired: Counter;
   onError: (kind: string, error: unknown) => void;
@@ -19,27 +21,37 @@ const SWEEP_MS = 3_600_000;
 /** As many at once are taken as a sign that more are due. */
 const BUSY = 100;
 
-export function startUpkeep({ agenda, clock, expired, onError }: UpkeepDeps): { close(): Promise<void> } {
+export function startUpkeep({ agenda, files, clock, expired, onError }: UpkeepDeps): {
+  close(): Promise<void>;
+} {
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
     while (!stop.signal.aborted) {
-      const busy = await agenda.tend().then(
-        (tended) => {
-          expired.inc(tended.expired);
-          return tended.looked >= BUSY;
-        },
-        (error) => {
-          onError('upkeep', error);
-          return false;
-        },
-      );
-      if (!busy) await sleep(clock, PERIOD_MS, stop.signal);
+      const done = await Promise.all([attempt('upkeep', tend), attempt('files', files.forgetExpired)]);
+      if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
+    }
+  }
+
+  async function tend(): Promise<number> {
+    const tended = await agenda.tend();
+    expired.inc(tended.expired);
+    return tended.looked;
+  }
+
+  /** How many were dealt with; none after an error. */
+  async function attempt(kind: string, act: () => Promise<number>): Promise<number> {
+    try {
+      return await act();
+    } catch (error) {
+      onError(kind, error);
+      return 0;
     }
   }
 
   const stopSweeping = clock.every(SWEEP_MS, () => {
-    agenda.sweep().catch((error) => onError('sweep', error));
+    void attempt('sweep', agenda.sweep);
+    void attempt('sweep', files.sweep);
   });
   const ended = loop();
   return {

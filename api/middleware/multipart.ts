@@ -1,0 +1,155 @@
+/**
+ * Uploads as multipart/form-data with one part `file`, streamed: never more than a few chunks are in memory.
+ *
+ * The part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
+ * that broke off, is too large, or has a part too many.
+ */
+import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
+import type { Context } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
+import { invalid, messageOf, SluiceError } from '../../shared/base/errors.js';
+import { cleanContentType, cleanFilename } from '../../shared/contract/file.js';
+import { escapePointer } from '../../shared/contract/schema.js';
+import { unboundBody } from './context.js';
+
+export interface UploadLimits {
+  /** Of the part's content. */
+  maxBytes: number;
+}
+
+export interface FilePart {
+  contentType: string;
+  filename: string | null;
+  /** Has to be read; throws what is wrong with the upload. */
+  content: AsyncIterable<Uint8Array>;
+}
+
+const PART = 'file';
+/** What boundaries and heads of parts may add. */
+const ENVELOPE_BYTES = 64 * 1024;
+const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
+/** An upload that sends nothing for so long has broken off. */
+const IDLE_MS = 30_000;
+
+/** Gives the part to `take` as it arrives and answers what that answers. */
+export async function readFilePart<T>(
+  ctx: Context,
+  clock: Clock,
+  { maxBytes }: UploadLimits,
+  take: (part: FilePart) => Promise<T>,
+): Promise<T> {
+  const { req } = ctx;
+  const tooLarge = () => new SluiceError('body_too_large', `The file is larger than ${maxBytes} bytes.`);
+  if ((ctx.request.length ?? 0) > maxBytes + ENVELOPE_BYTES) throw tooLarge();
+  const form = openForm(ctx);
+  let taken: Promise<T> | undefined;
+  let stopContent = (_: Error): void => undefined;
+
+  const ended = new Promise<void>((resolve, reject) => {
+    let received = 0;
+    let failed = false;
+    let heardMs = clock.monotonic();
+    const stopWatching = clock.every(IDLE_MS / 3, () => {
+      if (clock.monotonic() - heardMs > IDLE_MS) fail(broken(`nothing came for ${IDLE_MS / 1000} seconds`));
+    });
+
+    function fail(error: Error): void {
+      failed = true;
+      stopWatching();
+      req.unpipe(form);
+      // The rest is dropped, so that a caller who is still sending can read the answer.
+      req.resume();
+      stopContent(error);
+      reject(error);
+    }
+
+    form.on('file', (name, stream, filename, _, type) => {
+      stream.on('error', () => undefined);
+      if (failed) {
+        stream.resume();
+        return;
+      }
+      if (name !== PART || taken !== undefined) {
+        stream.resume();
+        fail(
+          invalid([
+            {
+              path: `/${escapePointer(name)}`,
+              message: `is one part too many: one part \`${PART}\` is taken`,
+            },
+          ]),
+        );
+        return;
+      }
+      async function* content(): AsyncGenerator<Uint8Array> {
+        let bytes = 0;
+        for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+          bytes += chunk.byteLength;
+          if (bytes > maxBytes) throw tooLarge();
+          yield chunk;
+        }
+        await ended;
+      }
+      stopContent = (error) => void stream.destroy(error);
+      taken = take({
+        contentType: cleanContentType(type),
+        filename: cleanFilename(filename),
+        content: content(),
+      });
+      taken.catch(fail);
+    });
+    form.on('field', (name) =>
+      fail(
+        invalid([{ path: `/${escapePointer(name)}`, message: `is no file: one part \`${PART}\` is taken` }]),
+      ),
+    );
+    form.on('error', (error) => fail(broken(messageOf(error))));
+    form.once('finish', () => {
+      stopWatching();
+      resolve();
+    });
+    req.on('data', (chunk: Buffer) => {
+      heardMs = clock.monotonic();
+      received += chunk.length;
+      if (received > maxBytes + ENVELOPE_BYTES) fail(tooLarge());
+    });
+    req.once('error', (error) => fail(broken(messageOf(error))));
+    req.once('close', () => {
+      if (!req.complete) fail(broken('the connection was closed'));
+    });
+    unboundBody(ctx);
+    req.pipe(form);
+  });
+
+  try {
+    await ended;
+  } catch (error) {
+    // Nothing is left once the caller is told.
+    await taken?.catch(() => undefined);
+    throw error;
+  }
+  if (!taken) throw invalid([{ path: `/${PART}`, message: 'is required' }]);
+  return taken;
+}
+
+function openForm(ctx: Context): BusboyInstance {
+  const type = ctx.get('content-type');
+  if (!/^multipart\/form-data\s*(;|$)/i.test(type))
+    throw new SluiceError('unsupported_media_type', 'The body must be multipart/form-data.');
+  const encoding = ctx.get('content-encoding').toLowerCase();
+  if (encoding !== '' && encoding !== 'identity')
+    throw new SluiceError('unsupported_media_type', `The content encoding ${encoding} is not supported.`);
+  try {
+    return new Busboy({
+      headers: { ...ctx.headers, 'content-type': type } satisfies BusboyHeaders,
+      limits: HEAD_LIMITS,
+      isPartAFile: (name, _, filename) => name === PART || filename !== undefined,
+    });
+  } catch (error) {
+    throw broken(messageOf(error));
+  }
+}
+
+function broken(why: string): SluiceError {
+  return new SluiceError('malformed_request', `The upload cannot be read: ${why}.`);
+}

@@ -1,0 +1,139 @@
+/**
+ * Route of many submits in one request: each item is what POST /v1/jobs takes and meets its own fate.
+ */
+import { createHash } from 'node:crypto';
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import { invalid, type SluiceError } from '../../shared/base/errors.js';
+import type { Logger } from '../../shared/base/telemetry.js';
+import { presentJob } from '../../shared/contract/job.js';
+import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
+import type { Backlog } from '../../shared/core/backlog.js';
+import type { Idempotency, Submitted } from '../../shared/core/jobs.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import type { RequestState } from '../middleware/context.js';
+import { presentItemError, toSluiceError } from '../middleware/errors.js';
+import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../middleware/input.js';
+import type { Watermark } from '../watermark.js';
+import { idempotencyKeyOf, type Submission, type Submitting } from './submission.js';
+
+export interface BulkRoutesDeps {
+  submission: Submission;
+  backlog: Backlog;
+  watermark: Watermark;
+  auth: ReturnType<typeof createAuth>;
+  bodyLimits: BodyLimits;
+  log: Logger;
+}
+
+export const MAX_JOBS = 1000;
+/** So many are encoded in one go and travel as one pipeline; between two of these, other requests have their turn. */
+const WINDOW = 100;
+/** The object around the items and its array. */
+const ENVELOPE_DEPTH = 2;
+
+/** Items are checked one by one, so that a bad one harms no other. */
+const bulkSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['jobs'],
+  properties: { jobs: { type: 'array' } },
+} as const satisfies JsonSchema;
+const guardBulk = compileGuard(bulkSchema);
+
+/** Answers the item or throws what is wrong with it. */
+type Item = () => unknown;
+type Outcome = Submitted | SluiceError;
+
+export function bulkRoutes({
+  submission,
+  backlog,
+  watermark,
+  auth,
+  bodyLimits,
+  log,
+}: BulkRoutesDeps): Router {
+  async function submitMany(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    watermark.check();
+    const key = idempotencyKeyOf(ctx);
+    const items = await readItems(ctx);
+    const who = { tenant, findFile: submission.filesOf(tenant), mayExist: key !== '' };
+    const make = (item: Item, index: number) => submit(item, who, keyOf(key, index));
+    const outcomes: Outcome[] = [];
+    for (let start = 0; start < items.length; start += WINDOW) {
+      const window = items.slice(start, start + WINDOW);
+      outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
+    }
+    report(ctx, outcomes);
+    const submitted = outcomes.filter(isSubmitted);
+    if (submitted.length > 0 && submitted.every(({ replayed }) => replayed))
+      ctx.set('Idempotent-Replayed', 'true');
+    ctx.body = { results: await present(outcomes) };
+  }
+
+  async function readItems(ctx: Context): Promise<Item[]> {
+    if (typeOf(ctx, JSON_TYPE, NDJSON_TYPE) === NDJSON_TYPE) {
+      const lines = await readLines(ctx, bodyLimits);
+      checkCount(lines.length, '');
+      return lines;
+    }
+    const { maxBytes, maxDepth } = bodyLimits;
+    const body = await readJson(ctx, { maxBytes, maxDepth: maxDepth + ENVELOPE_DEPTH });
+    const { jobs } = guardBulk(body.value);
+    checkCount(jobs.length, '/jobs');
+    return jobs.map((job) => () => job);
+  }
+
+  async function submit(item: Item, who: Submitting, scope: ItemScope | null): Promise<Outcome> {
+    try {
+      const value = item();
+      return await submission.submit(await submission.toJob(value, who), scope?.(value));
+    } catch (error) {
+      return toSluiceError(error);
+    }
+  }
+
+  /** What an operator has to hear of, each code once a request. */
+  function report(ctx: Context, outcomes: readonly Outcome[]): void {
+    const { requestId } = ctx.state as RequestState;
+    const told = new Set<string>();
+    for (const [item, error] of outcomes.entries()) {
+      if (isSubmitted(error) || error.status < 500 || told.has(error.code)) continue;
+      told.add(error.code);
+      log.error({ err: error.cause ?? error, requestId, item }, error.code);
+    }
+  }
+
+  async function present(outcomes: readonly Outcome[]) {
+    const places = await backlog.placesOf(outcomes.filter(isSubmitted).map(({ record }) => record));
+    return outcomes.map((outcome) =>
+      isSubmitted(outcome)
+        ? { status: 202, job: presentJob(outcome.record, null, places.get(outcome.record.spec.id) ?? null) }
+        : { status: outcome.status, error: presentItemError(outcome) },
+    );
+  }
+
+  return new Router().post('/v1/jobs/bulk', auth('jobs:write'), submitMany);
+}
+
+type ItemScope = (value: unknown) => Idempotency;
+
+/** Each item has a key of its own: a call that is made again finds the job of every place, also after half a success. */
+function keyOf(key: string, index: number): ItemScope | null {
+  if (key === '') return null;
+  return (value) => ({
+    route: 'bulk',
+    key: `${index}:${key}`,
+    fingerprint: createHash('sha256').update(JSON.stringify(value)).digest('hex'),
+  });
+}
+
+function isSubmitted(outcome: Outcome): outcome is Submitted {
+  return 'record' in outcome;
+}
+
+function checkCount(count: number, path: string): void {
+  if (count < 1 || count > MAX_JOBS)
+    throw invalid([{ path, message: `has ${count} jobs, 1 to ${MAX_JOBS} are taken` }]);
+}

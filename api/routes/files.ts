@@ -1,0 +1,100 @@
+/**
+ * Routes of files: upload, look, list, download with an API key or by a signed address, delete.
+ */
+import Router from '@koa/router';
+import type { Context, Middleware } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
+import { SluiceError } from '../../shared/base/errors.js';
+import { type FileRecord, presentFile } from '../../shared/contract/file.js';
+import type { Files } from '../../shared/core/files.js';
+import type { Audit } from '../middleware/audit.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import { parsePage } from '../middleware/limits.js';
+import { readFilePart, type UploadLimits } from '../middleware/multipart.js';
+import { idempotencyKeyOf } from './submission.js';
+
+export interface FileRoutesDeps {
+  files: Files;
+  auth: ReturnType<typeof createAuth>;
+  audit: Audit;
+  clock: Clock;
+  uploadLimits: UploadLimits;
+}
+
+type FileContext = Context & { params: { id: string } };
+
+export function fileRoutes({ files, auth, audit, clock, uploadLimits }: FileRoutesDeps): Router {
+  const authRead = auth('files:read');
+
+  async function upload(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const key = idempotencyKeyOf(ctx);
+    const { record, replayed } = await readFilePart(ctx, clock, uploadLimits, (part) =>
+      files.create(tenant, part, key),
+    );
+    if (replayed) ctx.set('Idempotent-Replayed', 'true');
+    ctx.status = 201;
+    ctx.set('Location', pathOf(record));
+    ctx.body = presentFile(record);
+  }
+
+  async function find(ctx: FileContext): Promise<FileRecord> {
+    return demand(await files.get(principalOf(ctx).tenant, ctx.params.id));
+  }
+
+  async function show(ctx: FileContext): Promise<void> {
+    const record = await find(ctx);
+    const { expires, signature } = await files.sign(record);
+    const url = `${pathOf(record)}/content?expires=${expires}&signature=${signature}`;
+    ctx.body = { ...presentFile(record), url };
+  }
+
+  async function list(ctx: Context): Promise<void> {
+    const { limit, cursor } = parsePage(ctx, 'file');
+    const { records, nextCursor } = await files.list(principalOf(ctx).tenant, limit, cursor);
+    ctx.body = { data: records.map(presentFile), nextCursor };
+  }
+
+  const authUnlessSigned: Middleware = (ctx, next) => (isSigned(ctx) ? next() : authRead(ctx, next));
+
+  async function download(ctx: FileContext): Promise<void> {
+    const record = isSigned(ctx) ? demand(await files.findSigned(ctx.params.id, ctx.query)) : await find(ctx);
+    const blob = await files.open(record);
+    if (!blob) throw noSuchFile();
+    ctx.body = blob.stream;
+    ctx.attachment(record.filename ?? record.id);
+    ctx.set({ 'Content-Type': record.contentType, 'Content-Security-Policy': "default-src 'none'; sandbox" });
+    ctx.length = blob.sizeBytes;
+  }
+
+  async function remove(ctx: FileContext): Promise<void> {
+    const { id } = ctx.params;
+    if (!(await files.remove(principalOf(ctx).tenant, id))) throw noSuchFile();
+    audit(ctx, 'file.delete', { file: id });
+    ctx.status = 204;
+  }
+
+  return new Router()
+    .post('/v1/files', auth('files:write'), upload)
+    .get('/v1/files', authRead, list)
+    .get('/v1/files/:id', authRead, show)
+    .get('/v1/files/:id/content', authUnlessSigned, download)
+    .delete('/v1/files/:id', auth('files:write'), remove);
+}
+
+function isSigned(ctx: Context): boolean {
+  return ctx.query.signature !== undefined;
+}
+
+function pathOf({ id }: FileRecord): string {
+  return `/v1/files/${id}`;
+}
+
+function demand(record: FileRecord | null): FileRecord {
+  if (!record) throw noSuchFile();
+  return record;
+}
+
+function noSuchFile(): SluiceError {
+  return new SluiceError('not_found', 'There is no such file.');
+}

@@ -1,0 +1,164 @@
+/**
+ * Submission: what a submit of one job and one of many have in common. A parsed body becomes a checked, encoded job, and
+ * that a record; an Idempotency-Key makes this happen once.
+ */
+import type { Context } from 'koa';
+import type { Counter } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { newId } from '../../shared/base/ids.js';
+import {
+  createInputEncoder,
+  type FindFile,
+  type InputEncoder,
+  NO_SUCH_FILE,
+} from '../../shared/contract/input.js';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  DEFAULT_TTL_SECONDS,
+  type Submit,
+  submitSchema,
+} from '../../shared/contract/job.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import { packInstances } from '../../shared/contract/tensor.js';
+import type { Files } from '../../shared/core/files.js';
+import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
+import type { Models, Resolved } from '../../shared/core/models.js';
+
+export interface SubmissionDeps {
+  jobs: Jobs;
+  models: Models;
+  files: Files;
+  clock: Clock;
+  maxInstances: number;
+  /** Of the files that a request names, each as often as it is named. */
+  maxFileBytes: number;
+  /** Throws `url_not_allowed` for a webhook that may not be called. */
+  checkWebhookUrl: (url: string) => void;
+  submitted: Counter;
+}
+
+export interface Submitting {
+  tenant: string;
+  findFile: FindFile;
+  /** An earlier call may have made the job. */
+  mayExist: boolean;
+}
+
+export type Submission = ReturnType<typeof createSubmission>;
+
+const guardSubmit = compileGuard(submitSchema);
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+
+export function createSubmission(deps: SubmissionDeps) {
+  const { jobs, models, files, clock, maxFileBytes } = deps;
+  const encoders = new Map<string, InputEncoder>();
+
+  /** One encoder a version, made when it is first used. */
+  function encoderOf({ version }: Resolved): InputEncoder {
+    const key = `${version.manifest.name}@${version.manifest.version}:${version.sha256}`;
+    const encoder = encoders.get(key) ?? createInputEncoder(version.manifest);
+    encoders.set(key, encoder);
+    return encoder;
+  }
+
+  /** A version that a job may be submitted for. */
+  async function resolve(model: string): Promise<Resolved> {
+    const resolved = await models.resolve(model);
+    if (resolved.version.state === 'failed')
+      throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    return resolved;
+  }
+
+  async function check(body: Submit): Promise<Resolved> {
+    if (body.instances.length > deps.maxInstances) {
+      throw invalid([
+        {
+          path: '/instances',
+          message: `has ${body.instances.length} instances, at most ${deps.maxInstances} are taken`,
+        },
+      ]);
+    }
+    const resolved = await resolve(body.model);
+    if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
+    return resolved;
+  }
+
+  /** The files that the jobs of one request may name; a file is read once, and counts for every instance it is used in. */
+  function filesOf(tenant: string): FindFile {
+    const found = new Map<string, ReturnType<Files['get']>>();
+    const contents = new Map<string, ReturnType<Files['read']>>();
+    let bytes = 0;
+    return async (id) => {
+      const record = await once(found, id, () => files.get(tenant, id));
+      if (!record) return NO_SUCH_FILE;
+      if (bytes + record.bytes > maxFileBytes)
+        return `the files that a request names may hold ${maxFileBytes} bytes together`;
+      bytes += record.bytes;
+      return { bytes: record.bytes, read: () => once(contents, id, () => files.read(record)) };
+    };
+  }
+
+  /** `value` is what POST /v1/jobs takes. */
+  async function toJob(value: unknown, { tenant, findFile, mayExist }: Submitting): Promise<NewJob> {
+    const body = guardSubmit(value);
+    const resolved = await check(body);
+    if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
+    const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
+    const spec = {
+      id: newId('job', clock.now()),
+      tenant,
+      model: resolved.version.manifest.name,
+      version: resolved.version.manifest.version,
+      alias: resolved.alias,
+      priority: body.priority ?? 'standard',
+      instances: instances.length,
+      timeoutSeconds: body.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
+      allowPartial: body.allowPartial ?? false,
+      metadata: body.metadata ?? {},
+      webhook: body.webhook ?? null,
+      retryOf: null,
+    };
+    return {
+      spec,
+      ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
+      retentionSeconds: body.retentionSeconds,
+      input: packInstances(instances),
+    };
+  }
+
+  async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
+    const submitted = await jobs.submit(job, idempotency);
+    if (!submitted.replayed) deps.submitted.inc({ model: job.spec.model });
+    return submitted;
+  }
+
+  return { resolve, filesOf, toJob, submit };
+}
+
+function once<V>(made: Map<string, V>, key: string, make: () => V): V {
+  const value = made.get(key) ?? make();
+  made.set(key, value);
+  return value;
+}
+
+/** The Idempotency-Key of a request, '' when it has none. */
+export function idempotencyKeyOf(ctx: Context): string {
+  const key = ctx.get('idempotency-key');
+  if (key !== '' && !IDEMPOTENCY_KEY.test(key)) {
+    throw new SluiceError(
+      'malformed_request',
+      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
+    );
+  }
+  return key;
+}
+
+export function idempotencyOf(
+  ctx: Context,
+  route: string,
+  fingerprint: () => string,
+): Idempotency | undefined {
+  const key = idempotencyKeyOf(ctx);
+  return key === '' ? undefined : { route, key, fingerprint: fingerprint() };
+}

@@ -1,0 +1,64 @@
+/**
+ * A file: bytes that a caller has uploaded, to name them in jobs. Never changes; forgotten when its time is over.
+ */
+import { toTimestamp } from '../base/clock.js';
+
+/** Times in milliseconds since the Unix epoch. */
+export interface FileRecord {
+  id: string;
+  tenant: string;
+  /** Of its blob. */
+  key: string;
+  bytes: number;
+  /** In lower-case hexadecimal. */
+  sha256: string;
+  /** As the caller says. */
+  contentType: string;
+  /** Without folders; null when the caller gave none. */
+  filename: string | null;
+  createdAt: number;
+  expiresAt: number;
+}
+
+export interface FileView {
+  id: string;
+  bytes: number;
+  sha256: string;
+  contentType: string;
+  filename: string | null;
+  createdAt: string;
+  expiresAt: string;
+}
+
+export const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
+const MAX_FILENAME_LENGTH = 255;
+/** RFC 6838 names; parameters are not kept. */
+const CONTENT_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/;
+/** Controls, and what turns the direction of the text around. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+export function presentFile(record: FileRecord): FileView {
+  const { id, bytes, sha256, contentType, filename } = record;
+  return {
+    id,
+    bytes,
+    sha256,
+    contentType,
+    filename,
+    createdAt: toTimestamp(record.createdAt),
+    expiresAt: toTimestamp(record.expiresAt),
+  };
+}
+
+/** What is left of a name when folders and what cannot be shown are taken away; null for nothing. */
+export function cleanFilename(text: string | undefined): string | null {
+  const name = (text ?? '').replace(UNSHOWABLE, '').split(/[/\\]/).at(-1) ?? '';
+  if (name === '.' || name === '..') return null;
+  return [...name].slice(0, MAX_FILENAME_LENGTH).join('') || null;
+}
+
+export function cleanContentType(text: string | undefined): string {
+  const type = (text ?? '').trim().toLowerCase();
+  return CONTENT_TYPE.test(type) ? type : DEFAULT_CONTENT_TYPE;
+}

@@ -1,0 +1,109 @@
+/**
+ * Files between Redis and the blob store: what is left when something fails in between, and what the sweep finds.
+ */
+import { Readable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis, type Redis } from '../../shared/base/redis.js';
+import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
+import { createFiles, type Files, ORPHAN_AGE_MS } from '../../shared/core/files.js';
+import { createKeys, type Keys } from '../../shared/core/keys.js';
+import { type OpenedStore, STORES } from '../support/blob-stores.js';
+import { createManualClock, type ManualClock } from '../support/clock.js';
+
+describe.each(STORES)('files in %s', (_, openStore) => {
+  let opened: OpenedStore;
+  let redis: Redis;
+  let keys: Keys;
+  let clock: ManualClock;
+  let files: Files;
+  const filesOver = (blobs: BlobStore) => createFiles({ redis, keys, blobs, clock, retentionSeconds: 60 });
+
+  beforeEach(async () => {
+    opened = await openStore();
+    redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
+    keys = createKeys(`{files-${newId('req', 0).slice(-10)}}`);
+    clock = createManualClock(Date.now());
+    files = filesOver(opened.store);
+  });
+  afterEach(async () => {
+    const left = await redis.keys(`${keys.files.replace(/:files$/, '')}*`);
+    if (left.length > 0) await redis.unlink(left);
+    redis.disconnect();
+    await opened.close();
+  });
+
+  const make = (content: string, tenant = 'acme') =>
+    files.create(tenant, { contentType: 'a/b', filename: null, content: Buffer.from(content) });
+  async function stored(): Promise<string[]> {
+    const found: string[] = [];
+    for await (const { key } of opened.store.list('')) found.push(key);
+    return found;
+  }
+  /** The store with all its blobs so much older. */
+  const aged = (ms: number): BlobStore => ({
+    ...opened.store,
+    async *list(prefix): AsyncGenerator<ListedBlob> {
+      for await (const blob of opened.store.list(prefix))
+        yield { ...blob, lastModifiedMs: blob.lastModifiedMs - ms };
+    },
+  });
+
+  it('an old blob without a record is swept; a young one and one with a record stay', async () => {
+    const { record } = await make('kept');
+    await opened.store.put(`files/${newId('file', 0)}`, Buffer.from('orphan'));
+    await opened.store.put('jobs/x/input', Buffer.from('not a file'));
+    expect(await filesOver(aged(ORPHAN_AGE_MS - 60_000)).sweep()).toBe(0);
+    expect(await filesOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(1);
+    expect((await stored()).sort()).toEqual([record.key, 'jobs/x/input']);
+  });
+
+  it('nothing is left of content that fails', async () => {
+    const content = Readable.from(
+      (function* () {
+        yield Buffer.from('a');
+        throw new Error('cut');
+      })(),
+    );
+    const making = files.create('acme', { contentType: 'a/b', filename: null, content });
+    await expect(making).rejects.toThrow('cut');
+    expect(await stored()).toEqual([]);
+    expect((await files.list('acme', 10)).records).toEqual([]);
+  });
+
+  it('a file whose blob cannot be deleted is gone all the same, and swept later', async () => {
+    const { record } = await make('x');
+    const failing = { ...opened.store, delete: () => Promise.reject(new Error('cut')) };
+    expect(await filesOver(failing).remove('acme', record.id)).toBe(true);
+    expect(await files.get('acme', record.id)).toBeNull();
+    expect(await filesOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(1);
+    expect(await stored()).toEqual([]);
+  });
+
+  it('an expired file does not exist, also before it is forgotten', async () => {
+    const { record } = await make('x');
+    const address = await files.sign(record);
+    await clock.advance(60_000);
+    expect(await files.get('acme', record.id)).toBeNull();
+    expect(await files.findSigned(record.id, address)).toBeNull();
+    expect((await files.list('acme', 10)).records).toEqual([]);
+    expect(await files.remove('acme', record.id)).toBe(false);
+    await redis.zadd(keys.files, 1, record.id);
+    expect(await files.forgetExpired()).toBe(1);
+    expect(await stored()).toEqual([]);
+    expect(await redis.keys(`${keys.file('')}*`)).toEqual([]);
+  });
+
+  it('an address works in every process until its hour is over', async () => {
+    const long = () => createFiles({ redis, keys, blobs: opened.store, clock, retentionSeconds: 7200 });
+    const content = Buffer.from('x');
+    const { record } = await long().create('acme', { contentType: 'a/b', filename: null, content });
+    const address = await long().sign(record);
+    expect(await long().findSigned(record.id, address)).toEqual(record);
+    await clock.advance(3_599_000);
+    expect(await long().findSigned(record.id, address)).toEqual(record);
+    await clock.advance(2000);
+    await expect(long().findSigned(record.id, address)).rejects.toMatchObject({ code: 'link_expired' });
+    await expect(long().findSigned(record.id, { ...address, signature: 'x' })).resolves.toBeNull();
+  });
+});
