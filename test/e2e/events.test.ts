@@ -2,7 +2,7 @@
  * Event streams: a job followed to its end, by callers that come late, leave early, resume elsewhere, or are many.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -160,14 +160,16 @@ describe('with a worker', () => {
   }, 60_000);
 
   it('an attempt that is retried is told: running, queued, running', async () => {
-    await pause('upscale');
-    const id = await submit(stack, { ...(await pictures(1000, 32)), timeoutSeconds: 1 });
+    await pause();
+    // Large enough for the blob store, which then loses it.
+    const id = await submit(stack, { ...digit, instances: new Array(32).fill(digit.instances[0]) });
+    rmSync(join(stack.dataDir, 'blobs'), { recursive: true });
     const reader = await follow(stack, id);
-    await resume('upscale');
+    await resume();
     await reader.closed;
     const life = ['queued', 'running', 'queued', 'running', 'failed'].map((status) => `status ${status}`);
     expect(statuses(reader)).toEqual([...life, 'done']);
-    expect(reader.events.at(-1)?.data).toMatchObject({ attempts: 2, error: { code: 'timeout' } });
+    expect(reader.events.at(-1)?.data).toMatchObject({ attempts: 2, error: { code: 'internal' } });
     // From the first event on, the record alone tells the same.
     const again = await follow(stack, id, { 'last-event-id': reader.events[0]?.id ?? '' });
     await again.closed;

@@ -476,7 +476,7 @@ describe('what is published', () => {
     const started = await start('t1');
     await start('t2'); // Nothing to start, nothing to say.
     const [job, ...others] = started as [Started, ...Started[]];
-    const end = { error: jobError('timeout'), usageMs: 1, timings: null };
+    const end = { error: jobError('unavailable'), usageMs: 1, timings: null };
     await core.executions.settle('m', 1, [{ job, end, output: null }]);
     await settle(others);
     await expect

@@ -27,6 +27,7 @@ export interface Stack {
   url: string;
   key: string;
   prefix: string;
+  dataDir: string;
   /** Starts one more API on the same Redis, on a free port unless `PORT` is given. */
   addApi(env?: Record<string, string>): Promise<Api>;
   /** Starts one more worker with the same queues. */
@@ -113,6 +114,7 @@ export async function startStack(
     url,
     key,
     prefix,
+    dataDir,
     api,
     apis: [{ process: api, url }],
     workers: [],
