@@ -34,7 +34,7 @@ const PICTURE = await picture(40);
 /** Computes for seconds. */
 const ALBUM = { model: 'upscale', instances: new Array(40).fill((await picture(128)).instances[0]) };
 /** Queue of the slow model, small enough to fill. */
-const MOST_QUEUED = 400;
+const MOST_QUEUED = 1200;
 
 interface Answer {
   status: number;
@@ -114,7 +114,7 @@ async function expire(client: Client): Promise<Line[]> {
 
 /** A queue kept at the same length by submitting one job for each that starts. */
 async function estimate(client: Client): Promise<Line[]> {
-  const inQueue = MOST_QUEUED / 2;
+  const inQueue = 200;
   await Promise.all(Array.from({ length: inQueue }, () => client.call('POST', '/v1/jobs', PICTURE)));
   const asked: { id: string; atMs: number; startsMs: number }[] = [];
   const held: Promise<unknown>[] = [];
@@ -138,14 +138,14 @@ async function estimate(client: Client): Promise<Line[]> {
   return [['error of estimatedStartAt at steady load', 'median ≤ 25 %', error]];
 }
 
-/** Ten times what the worker can do, for as long as it takes to turn the queue over twice. */
+/** Ten times what the worker can do, for as long as it takes to turn a full queue over, and a half more. */
 async function overload(client: Client): Promise<Line[]> {
   const warm = await Promise.all(Array.from({ length: 64 }, () => client.call('POST', '/v1/jobs', PICTURE)));
   const startedMs = clock.monotonic();
   await Promise.all(warm.map(({ body }) => client.call('GET', `/v1/jobs/${body.id}?wait=60`)));
   const perSecond = warm.length / ((clock.monotonic() - startedMs) / 1000);
   const boundMs = (MOST_QUEUED / perSecond) * 1000;
-  const endMs = clock.monotonic() + 2 * boundMs;
+  const endMs = clock.monotonic() + 1.5 * boundMs;
   const accepted: string[] = [];
   const refused: Answer[] = [];
   const pending: Promise<unknown>[] = [];
