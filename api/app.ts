@@ -14,6 +14,7 @@ import type { Backlog } from '../shared/core/backlog.js';
 import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
+import type { Results } from '../shared/core/results.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
 import type { Feeds } from './feeds.js';
 import { createAudit } from './middleware/audit.js';
@@ -41,6 +42,7 @@ export interface AppDeps {
   jobs: Jobs;
   backlog: Backlog;
   files: Files;
+  results: Results;
   models: Models;
   webhooks: Webhooks;
   waits: Waits;
@@ -54,7 +56,8 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, backlog, files, models, webhooks, waits, feeds, streams, watermark } = deps;
+  const { config, redis, jobs, backlog, files, results, models, webhooks, waits, feeds, streams, watermark } =
+    deps;
   const { clock, log, registry, draining } = deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
@@ -99,6 +102,7 @@ export function createApp(deps: AppDeps): Koa {
       jobs,
       submission,
       backlog,
+      results,
       waits,
       watermark,
       auth,

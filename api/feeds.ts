@@ -5,9 +5,9 @@
  * way. A read that fails is tried again: nobody else will say that something has changed.
  */
 import type { Clock } from '../shared/base/clock.js';
-import { type JobRecord, presentJob } from '../shared/contract/job.js';
-import { presentPredictions } from '../shared/contract/prediction.js';
+import { type JobRecord, type Predictions, presentJob } from '../shared/contract/job.js';
 import type { Jobs } from '../shared/core/jobs.js';
+import type { Results } from '../shared/core/results.js';
 import { formatEvent, type JobEvent } from './job-events.js';
 import type { Notices } from './notices.js';
 
@@ -29,6 +29,7 @@ export interface Feeds {
 
 export interface FeedsDeps {
   jobs: Pick<Jobs, 'getWithOutput'>;
+  results: Pick<Results, 'present'>;
   notices: Notices;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
@@ -43,12 +44,12 @@ interface Feed {
 
 const RETRY_MS = 1000;
 
-export function createFeeds({ jobs, notices, clock, onError }: FeedsDeps): Feeds {
+export function createFeeds({ jobs, results, notices, clock, onError }: FeedsDeps): Feeds {
   const feeds = new Map<string, { feed: Feed; unwatch: () => void }>();
 
   async function read(tenant: string, id: string): Promise<Snapshot | null> {
     const found = await jobs.getWithOutput(tenant, id);
-    return found && snapshotOf(found.record, found.output);
+    return found && snapshotOf(found.record, await results.present(found.record, found.output));
   }
 
   async function refresh(feed: Feed, tenant: string, id: string): Promise<void> {
@@ -89,14 +90,12 @@ export function createFeeds({ jobs, notices, clock, onError }: FeedsDeps): Feeds
   return { read, follow };
 }
 
-function snapshotOf(record: JobRecord, output: Buffer | null): Snapshot {
+function snapshotOf(record: JobRecord, predictions: Predictions | null): Snapshot {
   let text: Buffer | null = null;
   return {
     record,
     carry(event) {
-      text ??= Buffer.from(
-        formatEvent(event, presentJob(record, output ? presentPredictions(output) : null)),
-      );
+      text ??= Buffer.from(formatEvent(event, presentJob(record, predictions)));
       return text;
     },
   };

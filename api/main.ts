@@ -12,7 +12,6 @@ import { openBlobs } from '../shared/blobs/open.js';
 import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
 import { createCore } from '../shared/core/core.js';
-import { createFiles } from '../shared/core/files.js';
 import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
@@ -51,16 +50,15 @@ await run('api', async ({ config, log, defer, draining }) => {
   const blobs = await openBlobs(config, clock);
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
-  const { jobs, backlog } = createCore({ redis, keys, transport, blobs, limits, onError });
-  const retentionSeconds = config.SLUICE_FILE_RETENTION_SECONDS;
-  const files = createFiles({ redis, keys, blobs, clock, retentionSeconds });
+  const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
+  const { jobs, backlog, files, results } = core;
   const models = createModels({ redis, keys, clock });
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const webhooks = createWebhooks({ redis, keys, clock, rules });
   const notices = await listenForNotices({ redis: listener, channels: keys });
   const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
-  const feeds = createFeeds({ jobs, notices, clock, onError });
+  const feeds = createFeeds({ jobs, results, notices, clock, onError });
   const streams = createStreams({ feeds, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
 
   const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
@@ -76,6 +74,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     jobs,
     backlog,
     files,
+    results,
     models,
     webhooks,
     waits,

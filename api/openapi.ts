@@ -113,7 +113,19 @@ export const jobSchema = {
       required: ['done', 'total'],
       properties: { done: { type: 'integer' }, total: { type: 'integer' } },
     },
-    predictions: { type: ['array', 'null'], items: {} },
+    predictions: {
+      description: 'One element per instance; a file of them (JSON) where they are more than 256 KiB.',
+      anyOf: [
+        { type: 'array', items: {} },
+        {
+          type: 'object',
+          additionalProperties: false,
+          required: ['file', 'url'],
+          properties: { file: { type: 'string' }, url: { type: 'string' } },
+        },
+        { type: 'null' },
+      ],
+    },
     error: errorSchema,
     metadata: { type: 'object', additionalProperties: { type: 'string' } },
     webhook: { anyOf: [submitSchema.properties.webhook, { type: 'null' }] },

@@ -11,7 +11,6 @@ import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/tel
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { createCore } from '../shared/core/core.js';
-import { createFiles } from '../shared/core/files.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
@@ -37,7 +36,8 @@ await run('worker', async ({ defer, config, log, draining }) => {
   const blobs = await openBlobs(config, clock);
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
-  const { agenda, executions, payloads } = createCore({ redis, keys, transport, blobs, limits, onError });
+  const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
+  const { agenda, executions, files, payloads } = core;
   const models = createModels({ redis, keys, clock });
 
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
@@ -53,8 +53,6 @@ await run('worker', async ({ defer, config, log, draining }) => {
         help: 'Jobs ended by their deadline.',
         registers: [registry],
       });
-      const retentionSeconds = config.SLUICE_FILE_RETENTION_SECONDS;
-      const files = createFiles({ redis, keys, blobs, clock, retentionSeconds });
       return startUpkeep({ agenda, files, clock, expired, onError });
     },
     inference: async () => {

@@ -44,9 +44,7 @@ export function fileRoutes({ files, auth, audit, clock, uploadLimits }: FileRout
 
   async function show(ctx: FileContext): Promise<void> {
     const record = await find(ctx);
-    const { expires, signature } = await files.sign(record);
-    const url = `${pathOf(record)}/content?expires=${expires}&signature=${signature}`;
-    ctx.body = { ...presentFile(record), url };
+    ctx.body = { ...presentFile(record), url: await files.urlOf(record) };
   }
 
   async function list(ctx: Context): Promise<void> {

@@ -8,9 +8,9 @@ import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/base/errors.js';
 import { isId, newId } from '../../shared/base/ids.js';
 import { isTerminal, type JobRecord, type JobView, presentJob } from '../../shared/contract/job.js';
-import { presentPredictions } from '../../shared/contract/prediction.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import type { Idempotency, Jobs, Submitted } from '../../shared/core/jobs.js';
+import type { Results } from '../../shared/core/results.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
 import { presentItemError, toSluiceError } from '../middleware/errors.js';
@@ -24,6 +24,7 @@ export interface JobRoutesDeps {
   jobs: Jobs;
   submission: Submission;
   backlog: Backlog;
+  results: Results;
   waits: Waits;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
@@ -37,7 +38,7 @@ export interface JobRoutesDeps {
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { jobs, submission, backlog, waits, watermark, auth, audit, clock } = deps;
+  const { jobs, submission, backlog, results, waits, watermark, auth, audit, clock } = deps;
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
@@ -58,7 +59,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       ctx.set('Location', `/v1/jobs/${record.spec.id}`);
       const view = wait
         ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
-        : await viewOf(record);
+        : await (replayed ? read(tenant, record.spec.id) : viewOf(record));
       answer(ctx, view, isTerminal(view.status) && wait ? 200 : 202);
     } finally {
       wait?.release();
@@ -100,7 +101,11 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   }
 
   async function viewOf(record: JobRecord, output: Buffer | null = null): Promise<JobView> {
-    return presentJob(record, output ? presentPredictions(output) : null, await backlog.placeOf(record));
+    const [predictions, place] = await Promise.all([
+      results.present(record, output),
+      backlog.placeOf(record),
+    ]);
+    return presentJob(record, predictions, place);
   }
 
   function answer(ctx: Context, view: JobView, status: number): void {
@@ -161,7 +166,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     if (replayed) ctx.set('Idempotent-Replayed', 'true');
     else audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
     ctx.set('Location', `/v1/jobs/${record.spec.id}`);
-    answer(ctx, await viewOf(record), 202);
+    answer(ctx, await (replayed ? read(tenant, record.spec.id) : viewOf(record)), 202);
   }
 
   async function retryMany(ctx: Context): Promise<void> {

@@ -177,7 +177,7 @@ export interface JobView {
   estimatedStartAt: string | null;
   /** While it runs in several slices. */
   progress: Progress | null;
-  predictions: unknown[] | null;
+  predictions: Predictions | null;
   error: JobError | null;
   metadata: Record<string, string>;
   webhook: JobSpec['webhook'];
@@ -185,6 +185,9 @@ export interface JobView {
   timings: Timings | null;
   links: { self: string; cancel: string; events: string };
 }
+
+/** One element per instance; a file of them, as JSON, where they are many. */
+export type Predictions = unknown[] | { file: string; url: string };
 
 /** Where a queued job stands. */
 export interface Place {
@@ -197,7 +200,7 @@ export interface Place {
 /** The job as callers see it; `predictions` and `place` are looked up elsewhere. */
 export function presentJob(
   record: JobRecord,
-  predictions: unknown[] | null = null,
+  predictions: Predictions | null = null,
   place: Place | null = null,
 ): JobView {
   const { spec, end } = record;

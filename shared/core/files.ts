@@ -31,6 +31,13 @@ export interface NewFile {
   content: BlobContent;
 }
 
+/** Times in milliseconds since the Unix epoch. */
+export interface KeptFile extends NewFile {
+  id: string;
+  tenant: string;
+  expiresAt: number;
+}
+
 export type Files = ReturnType<typeof createFiles>;
 
 const FOLDER = 'files/';
@@ -45,6 +52,18 @@ export const ORPHAN_AGE_MS = 3_600_000;
 export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateFile', CREATE);
   let secret: Promise<Buffer> | undefined;
+
+  /** A file of ours under an id that is known beforehand: keeping it twice keeps one. */
+  async function keep({ content, ...file }: KeptFile): Promise<FileRecord> {
+    const key = `${FOLDER}${file.id}`;
+    const { sizeBytes, sha256 } = await blobs.put(key, content, { contentType: file.contentType });
+    const record = { ...file, key, bytes: sizeBytes, sha256, createdAt: clock.now() };
+    await createScript(
+      [keys.file(file.id), keys.tenantFiles(file.tenant), keys.files, keys.file(file.id)],
+      [file.id, JSON.stringify(record), file.expiresAt, '', ''],
+    );
+    return record;
+  }
 
   /** An error of the content passes through as it is, and nothing is left then. */
   async function create(
@@ -132,9 +151,14 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     await blobs.delete(key).catch(() => undefined);
   }
 
-  /** What an address needs to be read without an API key for a while. */
   async function sign({ key, tenant }: FileRecord): Promise<DownloadQuery> {
     return signDownload([await getSecret()], { key, tenant }, clock.now() / 1000 + LINK_SECONDS);
+  }
+
+  /** Path and query that read the file for an hour without an API key. */
+  async function urlOf(record: FileRecord): Promise<string> {
+    const { expires, signature } = await sign(record);
+    return `/v1/files/${record.id}/content?expires=${expires}&signature=${signature}`;
   }
 
   /** The file of a signed address, whosoever it is; null when there is none or the address is forged. */
@@ -189,7 +213,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return removed;
   }
 
-  return { create, get, list, open, read, remove, sign, findSigned, forgetExpired, sweep };
+  return { create, keep, get, list, open, read, remove, urlOf, findSigned, forgetExpired, sweep };
 }
 
 function decode(text: string | null): FileRecord | null {

@@ -8,6 +8,7 @@
  */
 import type { BlobStore } from '../blobs/blobs.js';
 import type { JobEnd, JobSpec } from '../contract/job.js';
+import type { Results } from './results.js';
 
 /** Beyond this many bytes a payload is a blob. */
 export const MAX_INLINE_BYTES = 32 * 1024;
@@ -21,7 +22,7 @@ export interface Stored {
 
 export type Payloads = ReturnType<typeof createPayloads>;
 
-export function createPayloads(blobs: BlobStore) {
+export function createPayloads(blobs: BlobStore, results: Results) {
   async function store(key: string, bytes: Buffer): Promise<Stored> {
     if (bytes.length <= MAX_INLINE_BYTES) return { inline: bytes, blob: null };
     await blobs.put(key, bytes);
@@ -39,7 +40,9 @@ export function createPayloads(blobs: BlobStore) {
     /** Of a job that is forgotten. What cannot be deleted now is left to the sweep. */
     async drop(spec: JobSpec, end: JobEnd | null): Promise<void> {
       await discard(spec.inputBlob ?? null);
-      await discard(end?.outputBlob ?? null);
+      if (!end?.outputBlob) return;
+      await discard(end.outputBlob);
+      await results.drop(spec.tenant, spec.id);
     },
     discard,
 

@@ -94,6 +94,7 @@ async function openLevel(site: Site, queued: number): Promise<Level> {
     maxQueuedPerModel: Number.MAX_SAFE_INTEGER,
   };
   const core = createCore({
+    clock,
     redis,
     keys: createKeys('{growth}'),
     transport: { add: async () => undefined },

@@ -205,7 +205,7 @@ function allApart({ stored }: Evidence, { entryOf }: Index): Found {
 
 function faultOfInnocent({ status, error, predictions }: JobView, digits: readonly number[]): string | null {
   if (status === 'failed') return `failed without a fault of its own: ${error?.code}`;
-  return status === 'succeeded' ? faultIn(predictions, digits) : null;
+  return status === 'succeeded' ? faultIn(Array.isArray(predictions) ? predictions : null, digits) : null;
 }
 
 function faultOfPoison({ status, error }: JobView, poison: NonNullable<Entry['poison']>): string | null {

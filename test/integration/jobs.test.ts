@@ -50,7 +50,7 @@ beforeEach(async () => {
     },
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
-  core = createCore({ redis, keys, transport, blobs, limits: LIMITS, onError });
+  core = createCore({ clock: systemClock, redis, keys, transport, blobs, limits: LIMITS, onError });
   jobs = core.jobs;
 });
 
@@ -352,6 +352,7 @@ describe('a full queue', () => {
   test('refuses by count and by bytes, a tenant with 429 and a model with 503', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 2, maxQueuedPerModel: 3, maxQueuedBytesPerTenant: 100 };
     core = createCore({
+      clock: systemClock,
       redis,
       keys,
       transport: { add: async () => undefined },
@@ -372,6 +373,7 @@ describe('a full queue', () => {
   test('says when to come back from the measured rate of starting', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 1000 };
     core = createCore({
+      clock: systemClock,
       redis,
       keys,
       transport: { add: async () => undefined },
@@ -518,6 +520,7 @@ describe('what is published', () => {
 test('a job is kept as long as it asks, or its tenant, or all', async () => {
   const limits = { ...LIMITS, retentions: new Map([['brief', 100]]) };
   core = createCore({
+    clock: systemClock,
     redis,
     keys,
     transport: { add: async () => undefined },
@@ -559,6 +562,14 @@ describe('a large payload', () => {
     expect(await blobKeys()).toEqual([]);
   });
 
+  test('costs Redis no more than a record: 10,000 of 1 MiB less than 50 MiB', async () => {
+    const used = async () => Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+    const before = await used();
+    for (let i = 0; i < 10; i++)
+      await Promise.all(Array.from({ length: 5 }, () => submit({ input: Buffer.alloc(1024 ** 2) })));
+    expect((await used()) - before).toBeLessThan((50 * 50 * 1024 ** 2) / 10_000);
+  });
+
   test('goes when the retention of its job is over', async () => {
     const id = await submit({ input: LARGE });
     await jobs.cancel('acme', id);
@@ -571,6 +582,7 @@ describe('a large payload', () => {
   test('of a submit that was refused does not stay', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 1 };
     core = createCore({
+      clock: systemClock,
       redis,
       keys,
       transport: { add: async () => undefined },

@@ -65,7 +65,7 @@ export async function openDeliveryBench(redisUrl: string) {
   const folder = temporaryFolder();
   closers.push(() => folder.remove());
   const blobs = await openFileBlobs(folder.path, clock);
-  const { jobs, executions } = createCore({ redis, keys, transport, blobs, limits, onError });
+  const { jobs, executions } = createCore({ clock, redis, keys, transport, blobs, limits, onError });
   const webhooks = createWebhooks({ redis, keys, clock, rules });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());

@@ -44,6 +44,7 @@ function bench(maxPerTenant = 10) {
         return record && { record, output: null };
       },
     },
+    results: { present: async () => null },
     notices: { onEnd: watch, onChange: watch },
     clock,
     onError: () => undefined,
