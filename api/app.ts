@@ -15,6 +15,8 @@ import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
 import type { Results } from '../shared/core/results.js';
+import { createSubmission } from '../shared/core/submission.js';
+import type { Watermark } from '../shared/core/watermark.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
 import type { Feeds } from './feeds.js';
 import { createAudit } from './middleware/audit.js';
@@ -29,11 +31,9 @@ import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
-import { createSubmission } from './routes/submission.js';
 import { webhookRoutes } from './routes/webhooks.js';
 import type { Streams } from './streams.js';
 import type { Waits } from './waits.js';
-import type { Watermark } from './watermark.js';
 
 export interface AppDeps {
   config: Config;
@@ -93,7 +93,7 @@ export function createApp(deps: AppDeps): Koa {
     maxInstances: config.SLUICE_MAX_INSTANCES,
     maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
     checkWebhookUrl: webhooks.checkUrl,
-    submitted,
+    onSubmitted: (model) => submitted.inc({ model }),
   });
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;

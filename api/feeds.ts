@@ -7,9 +7,9 @@
 import type { Clock } from '../shared/base/clock.js';
 import { type JobRecord, type Predictions, presentJob } from '../shared/contract/job.js';
 import type { Jobs } from '../shared/core/jobs.js';
+import type { Notices } from '../shared/core/notices.js';
 import type { Results } from '../shared/core/results.js';
 import { formatEvent, type JobEvent } from './job-events.js';
-import type { Notices } from './notices.js';
 
 /** A job as it was read. */
 export interface Snapshot {

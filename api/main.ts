@@ -16,14 +16,14 @@ import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
+import { listenForNotices } from '../shared/core/notices.js';
+import { watchMemory } from '../shared/core/watermark.js';
 import { createWebhooks } from '../shared/core/webhooks.js';
 import { openInferenceQueues } from '../shared/queue/queues.js';
 import { createApp } from './app.js';
 import { createFeeds } from './feeds.js';
-import { listenForNotices } from './notices.js';
 import { createStreams } from './streams.js';
 import { createWaits } from './waits.js';
-import { watchMemory } from './watermark.js';
 
 const METRICS_PORT = 9090;
 const UPLOAD_MS = 3_600_000;

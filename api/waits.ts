@@ -2,7 +2,7 @@
  * Held requests: a caller that waits for a job's end costs a map entry, not a poll.
  */
 import type { Clock } from '../shared/base/clock.js';
-import type { Notices } from './notices.js';
+import type { Notices } from '../shared/core/notices.js';
 import { createPlaces } from './places.js';
 
 export interface Wait {

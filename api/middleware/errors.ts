@@ -39,17 +39,6 @@ export function problemOf(error: SluiceError, instance: string, requestId: strin
   };
 }
 
-/** An error among the outcomes of several acts; paths of its faults begin at the item. */
-export function presentItemError({ code, message, retryable, retryAfterSeconds, faults }: SluiceError) {
-  return {
-    code,
-    message,
-    retryable,
-    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    ...(faults.length > 0 ? { errors: faults } : {}),
-  };
-}
-
 /** Statuses that libraries below the routes answer with. */
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: 'malformed_request',

@@ -6,6 +6,7 @@ import { createGunzip } from 'node:zlib';
 import type { Context } from 'koa';
 import getRawBody from 'raw-body';
 import { messageOf, SluiceError } from '../../shared/base/errors.js';
+import { parseJson } from '../../shared/contract/json.js';
 
 export interface BodyLimits {
   maxBytes: number;
@@ -27,7 +28,7 @@ export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits)
   typeOf(ctx, JSON_TYPE);
   const bytes = await readBytes(ctx, maxBytes);
   return {
-    value: parse(bytes, maxDepth, 'The body'),
+    value: parseJson(bytes, maxDepth, 'The body'),
     fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
   };
 }
@@ -38,7 +39,7 @@ export async function readLines(
   { maxBytes, maxDepth }: BodyLimits,
 ): Promise<(() => unknown)[]> {
   const bytes = await readBytes(ctx, maxBytes);
-  return linesOf(bytes).map((line) => () => parse(line, maxDepth, 'The line'));
+  return linesOf(bytes).map((line) => () => parseJson(line, maxDepth, 'The line'));
 }
 
 export function linesOf(bytes: Buffer): Buffer[] {
@@ -90,35 +91,5 @@ async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
     throw new SluiceError('malformed_request', `The body cannot be read: ${messageOf(error)}.`, {
       cause: error,
     });
-  }
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-/** Counts brackets outside of strings; a parser would spend memory on every level first. */
-export function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
-  let depth = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (byte === QUOTE) {
-      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
-    } else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > maxDepth) return true;
-    } else if (byte === 0x5d || byte === 0x7d) {
-      depth--;
-    }
-  }
-  return false;
-}
-
-function parse(bytes: Buffer, maxDepth: number, what: string): unknown {
-  if (bytes.length === 0) throw new SluiceError('malformed_json', `${what} is empty.`);
-  if (depthExceeds(bytes, maxDepth))
-    throw new SluiceError('malformed_json', `${what} is nested deeper than ${maxDepth} levels.`);
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch (error) {
-    throw new SluiceError('malformed_json', `${what} is not JSON: ${messageOf(error)}.`);
   }
 }

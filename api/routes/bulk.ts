@@ -4,18 +4,19 @@
 import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { invalid, type SluiceError } from '../../shared/base/errors.js';
+import { invalid, presentError, type SluiceError } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import type { Idempotency, Submitted } from '../../shared/core/jobs.js';
+import type { Submission, Submitting } from '../../shared/core/submission.js';
+import type { Watermark } from '../../shared/core/watermark.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
 import type { RequestState } from '../middleware/context.js';
-import { presentItemError, toSluiceError } from '../middleware/errors.js';
+import { toSluiceError } from '../middleware/errors.js';
+import { idempotencyKeyOf } from '../middleware/idempotency.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../middleware/input.js';
-import type { Watermark } from '../watermark.js';
-import { idempotencyKeyOf, type Submission, type Submitting } from './submission.js';
 
 export interface BulkRoutesDeps {
   submission: Submission;
@@ -110,7 +111,7 @@ export function bulkRoutes({
     return outcomes.map((outcome) =>
       isSubmitted(outcome)
         ? { status: 202, job: presentJob(outcome.record, null, places.get(outcome.record.spec.id) ?? null) }
-        : { status: outcome.status, error: presentItemError(outcome) },
+        : { status: outcome.status, error: presentError(outcome) },
     );
   }
 

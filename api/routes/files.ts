@@ -9,9 +9,9 @@ import { type FileRecord, presentFile } from '../../shared/contract/file.js';
 import type { Files } from '../../shared/core/files.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
+import { idempotencyKeyOf } from '../middleware/idempotency.js';
 import { parsePage } from '../middleware/limits.js';
 import { readFilePart, type UploadLimits } from '../middleware/multipart.js';
-import { idempotencyKeyOf } from './submission.js';
 
 export interface FileRoutesDeps {
   files: Files;

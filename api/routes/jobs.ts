@@ -5,20 +5,21 @@ import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
-import { SluiceError } from '../../shared/base/errors.js';
+import { presentError, SluiceError } from '../../shared/base/errors.js';
 import { isId, newId } from '../../shared/base/ids.js';
 import { isTerminal, type JobRecord, type JobView, presentJob } from '../../shared/contract/job.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import type { Idempotency, Jobs, Submitted } from '../../shared/core/jobs.js';
 import type { Results } from '../../shared/core/results.js';
+import type { Submission } from '../../shared/core/submission.js';
+import type { Watermark } from '../../shared/core/watermark.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
-import { presentItemError, toSluiceError } from '../middleware/errors.js';
+import { toSluiceError } from '../middleware/errors.js';
+import { idempotencyOf } from '../middleware/idempotency.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
 import { parseListQuery, waitMsOf } from '../middleware/limits.js';
 import type { Wait, Waits } from '../waits.js';
-import type { Watermark } from '../watermark.js';
-import { idempotencyOf, type Submission } from './submission.js';
 
 export interface JobRoutesDeps {
   jobs: Jobs;
@@ -181,7 +182,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
         results.push({ id: spec.id, status: 202, job: presentJob(record) });
       } catch (error) {
         const problem = toSluiceError(error);
-        results.push({ id: spec.id, status: problem.status, error: presentItemError(problem) });
+        results.push({ id: spec.id, status: problem.status, error: presentError(problem) });
       }
     }
     ctx.body = { results, nextCursor };

@@ -132,3 +132,14 @@ export function invalid(faults: readonly Fault[], code: ErrorCode = 'invalid_inp
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** An error among the outcomes of several acts; paths of its faults begin at the item. */
+export function presentError({ code, message, retryable, retryAfterSeconds, faults }: SluiceError) {
+  return {
+    code,
+    message,
+    retryable,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    ...(faults.length > 0 ? { errors: faults } : {}),
+  };
+}

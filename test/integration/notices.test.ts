@@ -2,9 +2,9 @@
  * What an API process hears on its listening connection, and that nothing is missed for good while that is away.
  */
 import { afterEach, expect, inject, it } from 'vitest';
-import { listenForNotices } from '../../api/notices.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Redis } from '../../shared/base/redis.js';
+import { listenForNotices } from '../../shared/core/notices.js';
 
 const connections: Redis[] = [];
 afterEach(() => {

@@ -3,10 +3,10 @@
  *
  * A full Redis refuses every write, those that end jobs and renew locks too; so what is running must have room left.
  */
-import type { Clock } from '../shared/base/clock.js';
-import { SluiceError } from '../shared/base/errors.js';
-import type { Redis } from '../shared/base/redis.js';
-import type { Logger } from '../shared/base/telemetry.js';
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import type { Redis } from '../base/redis.js';
+import type { Logger } from '../base/telemetry.js';
 
 const PERIOD_MS = 1000;
 const RETRY_AFTER_SECONDS = 5;

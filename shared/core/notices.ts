@@ -4,7 +4,7 @@
  * Whoever ends or changes a job publishes its id, nothing else. A notice may be missed while the connection is away, so
  * its return notifies everybody; whoever is notified reads the record, which alone is the truth.
  */
-import type { Redis } from '../shared/base/redis.js';
+import type { Redis } from '../base/redis.js';
 
 export interface Notices {
   /** Calls `notify` when the job may have ended, until the returned function is called. */

@@ -1,29 +1,17 @@
 /**
- * Submission: what a submit of one job and one of many have in common. A parsed body becomes a checked, encoded job, and
- * that a record; an Idempotency-Key makes this happen once.
+ * Submission: what a submit of one job, of many and of a file of jobs have in common. A parsed body becomes a checked,
+ * encoded job, and that a record; an Idempotency-Key makes this happen once.
  */
-import type { Context } from 'koa';
-import type { Counter } from 'prom-client';
-import type { Clock } from '../../shared/base/clock.js';
-import { invalid, SluiceError } from '../../shared/base/errors.js';
-import { newId } from '../../shared/base/ids.js';
-import {
-  createInputEncoder,
-  type FindFile,
-  type InputEncoder,
-  NO_SUCH_FILE,
-} from '../../shared/contract/input.js';
-import {
-  DEFAULT_TIMEOUT_SECONDS,
-  DEFAULT_TTL_SECONDS,
-  type Submit,
-  submitSchema,
-} from '../../shared/contract/job.js';
-import { compileGuard } from '../../shared/contract/schema.js';
-import { packInstances } from '../../shared/contract/tensor.js';
-import type { Files } from '../../shared/core/files.js';
-import type { Idempotency, Jobs, NewJob, Submitted } from '../../shared/core/jobs.js';
-import type { Models, Resolved } from '../../shared/core/models.js';
+import type { Clock } from '../base/clock.js';
+import { invalid, SluiceError } from '../base/errors.js';
+import { newId } from '../base/ids.js';
+import { createInputEncoder, type FindFile, type InputEncoder, NO_SUCH_FILE } from '../contract/input.js';
+import { DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, type Submit, submitSchema } from '../contract/job.js';
+import { compileGuard } from '../contract/schema.js';
+import { packInstances } from '../contract/tensor.js';
+import type { Files } from './files.js';
+import type { Idempotency, Jobs, NewJob, Submitted } from './jobs.js';
+import type { Models, Resolved } from './models.js';
 
 export interface SubmissionDeps {
   jobs: Jobs;
@@ -35,7 +23,7 @@ export interface SubmissionDeps {
   maxFileBytes: number;
   /** Throws `url_not_allowed` for a webhook that may not be called. */
   checkWebhookUrl: (url: string) => void;
-  submitted: Counter;
+  onSubmitted: (model: string) => void;
 }
 
 export interface Submitting {
@@ -48,7 +36,6 @@ export interface Submitting {
 export type Submission = ReturnType<typeof createSubmission>;
 
 const guardSubmit = compileGuard(submitSchema);
-const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
 export function createSubmission(deps: SubmissionDeps) {
   const { jobs, models, files, clock, maxFileBytes } = deps;
@@ -129,7 +116,7 @@ export function createSubmission(deps: SubmissionDeps) {
 
   async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
     const submitted = await jobs.submit(job, idempotency);
-    if (!submitted.replayed) deps.submitted.inc({ model: job.spec.model });
+    if (!submitted.replayed) deps.onSubmitted(job.spec.model);
     return submitted;
   }
 
@@ -140,25 +127,4 @@ function once<V>(made: Map<string, V>, key: string, make: () => V): V {
   const value = made.get(key) ?? make();
   made.set(key, value);
   return value;
-}
-
-/** The Idempotency-Key of a request, '' when it has none. */
-export function idempotencyKeyOf(ctx: Context): string {
-  const key = ctx.get('idempotency-key');
-  if (key !== '' && !IDEMPOTENCY_KEY.test(key)) {
-    throw new SluiceError(
-      'malformed_request',
-      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
-    );
-  }
-  return key;
-}
-
-export function idempotencyOf(
-  ctx: Context,
-  route: string,
-  fingerprint: () => string,
-): Idempotency | undefined {
-  const key = idempotencyKeyOf(ctx);
-  return key === '' ? undefined : { route, key, fingerprint: fingerprint() };
 }

@@ -1,0 +1,35 @@
+/**
+ * JSON from outside: its nesting is bounded before it is parsed.
+ */
+import { messageOf, SluiceError } from '../base/errors.js';
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** Counts brackets outside of strings; a parser would spend memory on every level first. */
+function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === QUOTE) {
+      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+    } else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > maxDepth) return true;
+    } else if (byte === 0x5d || byte === 0x7d) {
+      depth--;
+    }
+  }
+  return false;
+}
+
+/** `what` begins the sentence that says what is wrong. */
+export function parseJson(bytes: Buffer, maxDepth: number, what: string): unknown {
+  if (bytes.length === 0) throw new SluiceError('malformed_json', `${what} is empty.`);
+  if (depthExceeds(bytes, maxDepth))
+    throw new SluiceError('malformed_json', `${what} is nested deeper than ${maxDepth} levels.`);
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch (error) {
+    throw new SluiceError('malformed_json', `${what} is not JSON: ${messageOf(error)}.`);
+  }
+}
