@@ -11,6 +11,7 @@ import type { Redis } from '../shared/base/redis.js';
 import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
 import type { Backlog } from '../shared/core/backlog.js';
+import type { Batches } from '../shared/core/batches.js';
 import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
@@ -23,6 +24,7 @@ import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
+import { batchRoutes } from './routes/batches.js';
 import { bulkRoutes } from './routes/bulk.js';
 import { docRoutes } from './routes/docs.js';
 import { eventRoutes } from './routes/events.js';
@@ -42,6 +44,7 @@ export interface AppDeps {
   jobs: Jobs;
   backlog: Backlog;
   files: Files;
+  batches: Batches;
   results: Results;
   models: Models;
   webhooks: Webhooks;
@@ -113,6 +116,7 @@ export function createApp(deps: AppDeps): Koa {
     }),
     eventRoutes({ feeds, streams, auth }),
     bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
+    batchRoutes({ batches: deps.batches, files, submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, uploadLimits: { maxBytes: config.SLUICE_MAX_FILE_BYTES } }),
     queueRoutes({ backlog, models, auth, audit }),
     modelRoutes({ models, auth }),

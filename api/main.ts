@@ -11,6 +11,7 @@ import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/tel
 import { openBlobs } from '../shared/blobs/open.js';
 import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
+import { createBatches } from '../shared/core/batches.js';
 import { createCore } from '../shared/core/core.js';
 import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
@@ -19,7 +20,7 @@ import { createModels } from '../shared/core/models.js';
 import { listenForNotices } from '../shared/core/notices.js';
 import { watchMemory } from '../shared/core/watermark.js';
 import { createWebhooks } from '../shared/core/webhooks.js';
-import { openInferenceQueues } from '../shared/queue/queues.js';
+import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { createApp } from './app.js';
 import { createFeeds } from './feeds.js';
 import { createStreams } from './streams.js';
@@ -52,6 +53,8 @@ await run('api', async ({ config, log, defer, draining }) => {
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
   const { jobs, backlog, files, results } = core;
+  const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
+  const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
   const models = createModels({ redis, keys, clock });
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
@@ -74,6 +77,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     jobs,
     backlog,
     files,
+    batches,
     results,
     models,
     webhooks,

@@ -10,11 +10,12 @@ import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
+import { createBatches } from '../shared/core/batches.js';
 import { createCore } from '../shared/core/core.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
-import { openInferenceQueues } from '../shared/queue/queues.js';
+import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 
 await run('worker', async ({ defer, config, log, draining }) => {
   const clock = systemClock;
@@ -37,7 +38,10 @@ await run('worker', async ({ defer, config, log, draining }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, executions, files, payloads } = core;
+  const { agenda, executions, files, jobs, payloads } = core;
+  const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
+  defer('batch queue', () => queue.close());
+  const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
   const models = createModels({ redis, keys, clock });
 
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
@@ -53,7 +57,44 @@ await run('worker', async ({ defer, config, log, draining }) => {
         help: 'Jobs ended by their deadline.',
         registers: [registry],
       });
-      return startUpkeep({ agenda, files, clock, expired, onError });
+      return startUpkeep({ agenda, files, batches, clock, expired, onError });
+    },
+    batches: async () => {
+      const { createBatchResults } = await import('./batches/results.js');
+      const { startBatches } = await import('./batches/role.js');
+      const { createSubmission } = await import('../shared/core/submission.js');
+      const { listenForNotices } = await import('../shared/core/notices.js');
+      const { watchMemory } = await import('../shared/core/watermark.js');
+      const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+      defer('batch listener', () => listener.disconnect());
+      const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
+      defer('watermark', () => watermark.close());
+      return startBatches({
+        batches,
+        jobs,
+        files,
+        submission: createSubmission({
+          jobs,
+          models,
+          files,
+          clock,
+          maxInstances: config.SLUICE_MAX_INSTANCES,
+          maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
+          // The lines of a batch have no webhooks.
+          checkWebhookUrl: () => undefined,
+          onSubmitted: () => undefined,
+        }),
+        results: createBatchResults({ jobs, files, blobs }),
+        notices: await listenForNotices({ redis: listener, channels: keys }),
+        watermark,
+        fileRetentionSeconds: limits.fileRetentionSeconds,
+        limits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
+        redis: queueRedis,
+        prefix: config.SLUICE_KEY_PREFIX,
+        registry,
+        clock,
+        onError,
+      });
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');

@@ -99,8 +99,8 @@ export const VARIABLES = {
   },
   SLUICE_ROLES: {
     type: 'string',
-    pattern: '^(inference|delivery|upkeep)(,(inference|delivery|upkeep))*$',
-    default: 'inference,delivery,upkeep',
+    pattern: '^(inference|delivery|batches|upkeep)(,(inference|delivery|batches|upkeep))*$',
+    default: 'inference,delivery,batches,upkeep',
     description: 'What a worker does, comma-separated.',
   },
   SLUICE_MODELS: {
@@ -197,6 +197,12 @@ export const VARIABLES = {
     minimum: 1,
     default: 8 * 1024 ** 3,
     description: 'Most input of queued jobs of a model (503 beyond).',
+  },
+  SLUICE_MAX_BATCHES_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 100,
+    description: 'Most batches of a tenant that have not ended (429 beyond).',
   },
   SLUICE_TENANT_WEIGHTS: {
     type: 'string',

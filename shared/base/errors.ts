@@ -39,6 +39,7 @@ export const ERRORS = {
     retryable: false,
     title: 'This version failed to load; no worker can run it.',
   },
+  batch_finished: { status: 409, retryable: false, title: 'The batch has already ended.' },
   link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },
   body_too_large: { status: 413, retryable: false, title: 'The body is larger than the limit.' },
   unsupported_media_type: {
@@ -56,6 +57,7 @@ export const ERRORS = {
   queue_full_for_tenant: { status: 429, retryable: true, title: 'Your tenant has too many queued jobs.' },
   too_many_waits: { status: 429, retryable: true, title: 'Your tenant holds too many waiting requests.' },
   too_many_streams: { status: 429, retryable: true, title: 'Your tenant holds too many event streams.' },
+  too_many_batches: { status: 429, retryable: true, title: 'Your tenant has too many open batches.' },
   // The service
   internal: { status: 500, retryable: true, title: 'Something failed on our side.' },
   queue_full: { status: 503, retryable: true, title: 'The queue of this model is full.' },

@@ -6,7 +6,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 
-export type IdPrefix = 'job' | 'file' | 'evt' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
+export type IdPrefix = 'job' | 'batch' | 'file' | 'evt' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_LENGTH = 10;

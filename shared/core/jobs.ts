@@ -63,6 +63,8 @@ export interface Idempotency {
   route: string;
   key: string;
   fingerprint: string;
+  /** A day unless told. */
+  keptSeconds?: number;
 }
 
 export interface Submitted {
@@ -140,7 +142,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
         limits.maxQueuedPerModel,
         limits.maxQueuedBytesPerModel,
         idempotency?.fingerprint ?? '',
-        IDEMPOTENCY_SECONDS,
+        idempotency?.keptSeconds ?? IDEMPOTENCY_SECONDS,
         input.length,
         retentionSeconds ?? limits.retentions.get(spec.tenant) ?? limits.retentionSeconds,
       ],

@@ -37,6 +37,14 @@ export function createKeys(prefix: string) {
     files: `${prefix}:files`,
     /** String: the secret with which download addresses are signed. */
     downloadSecret: `${prefix}:download-secret`,
+    /** Hash: the record of a batch, and what its driver has stored. */
+    batch: (id: string) => `${prefix}:batch:${id}`,
+    /** Sorted set, all scores 0: a tenant's batches; ids sort by time. */
+    tenantBatches: (tenant: string) => `${prefix}:tenant:${tenant}:batches`,
+    /** Sorted set: every batch by the time at which upkeep must look at it next. */
+    batches: `${prefix}:batches`,
+    /** Hash: tenant -> number of its batches that have not ended. */
+    openBatches: `${prefix}:open-batches`,
     /** Stream: events written by the script that ended their job, not yet made deliveries. */
     outbox: `${prefix}:outbox`,
     /** Hash: a delivery, its body and what became of it. */

@@ -13,6 +13,7 @@ export interface JobLimits {
   /** How long a job is kept once it has ended, unless it or its tenant has a time of its own. */
   retentionSeconds: number;
   fileRetentionSeconds: number;
+  maxBatchesPerTenant: number;
   retentions: ReadonlyMap<string, number>;
   /** Executions of a job whose error may go away. */
   maxAttempts: number;
@@ -32,6 +33,7 @@ export function jobLimitsOf(config: Config): JobLimits {
     maxAttempts: config.SLUICE_MAX_ATTEMPTS,
     agingSeconds: config.SLUICE_AGING_SECONDS,
     fileRetentionSeconds: config.SLUICE_FILE_RETENTION_SECONDS,
+    maxBatchesPerTenant: config.SLUICE_MAX_BATCHES_PER_TENANT,
     retentions: perTenant(config, 'SLUICE_TENANT_RETENTION_SECONDS', 1, MAX_RETENTION_SECONDS),
     weights: perTenant(config, 'SLUICE_TENANT_WEIGHTS', 0.01, 100),
   };

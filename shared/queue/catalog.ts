@@ -2,6 +2,7 @@
  * Every queue: its name, what its messages carry, how BullMQ is to treat them.
  *
  *   inference-<model>-<version>   tickets: whoever takes one may take jobs of that version, up to a batch
+ *   batches                       ids of batches: whoever takes one drives it to its end
  *   webhooks                      ids of deliveries
  *
  * BullMQ is transport: a message is an id, what it stands for is elsewhere. Ended messages are removed at once, and the
@@ -9,6 +10,7 @@
  */
 import type { DefaultJobOptions } from 'bullmq';
 
+export const BATCHES_QUEUE = 'batches';
 export const WEBHOOKS_QUEUE = 'webhooks';
 
 export function inferenceQueue(model: string, version: number): string {
@@ -19,6 +21,13 @@ const REMOVE_AT_ONCE = { removeOnComplete: true, removeOnFail: true } as const;
 
 /** A ticket that fails has jobs that were not settled: it comes back after a pause, as often as it takes; the record counts. */
 export const INFERENCE_OPTIONS = {
+  ...REMOVE_AT_ONCE,
+  attempts: 1_000_000,
+  backoff: { type: 'fixed', delay: 1000 },
+} as const satisfies DefaultJobOptions;
+
+/** A driver that fails is followed by another, which goes on where it was. */
+export const BATCH_OPTIONS = {
   ...REMOVE_AT_ONCE,
   attempts: 1_000_000,
   backoff: { type: 'fixed', delay: 1000 },

@@ -3,7 +3,13 @@
  */
 import { Queue } from 'bullmq';
 import type { Redis } from '../base/redis.js';
-import { EVENT_STREAM_LENGTH, INFERENCE_OPTIONS, inferenceQueue } from './catalog.js';
+import {
+  BATCH_OPTIONS,
+  BATCHES_QUEUE,
+  EVENT_STREAM_LENGTH,
+  INFERENCE_OPTIONS,
+  inferenceQueue,
+} from './catalog.js';
 
 export interface InferenceQueues {
   /** Does nothing when the queue already holds this ticket. */
@@ -46,5 +52,21 @@ export function openInferenceQueues(
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));
     },
+  };
+}
+
+export interface BatchQueue {
+  /** Does nothing when the queue already holds this batch. */
+  add(id: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function openBatchQueue(redis: Redis, prefix: string, onError: (error: Error) => void): BatchQueue {
+  const queue = openQueue(redis, prefix, BATCHES_QUEUE, onError);
+  return {
+    async add(id) {
+      await queue.add('batch', null, { ...BATCH_OPTIONS, jobId: id });
+    },
+    close: () => queue.close(),
   };
 }

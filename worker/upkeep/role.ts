@@ -1,15 +1,17 @@
 /**
- * Upkeep: tends the agenda (see shared/core/agenda.ts) and forgets expired files every `PERIOD_MS`, without pause while
+ * Upkeep: tends the agenda (see shared/core/agenda.ts) and forgets expired files and ended batches every `PERIOD_MS`, without pause while
  * much is due, and removes blobs without an owner every `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { createAgenda } from '../../shared/core/agenda.js';
+import type { Batches } from '../../shared/core/batches.js';
 import type { Files } from '../../shared/core/files.js';
 
 export interface UpkeepDeps {
   agenda: ReturnType<typeof createAgenda>;
   files: Files;
+  batches: Batches;
   clock: Clock;
   expired: Counter;
   onError: (kind: string, error: unknown) => void;
@@ -21,14 +23,18 @@ const SWEEP_MS = 3_600_000;
 /** As many at once are taken as a sign that more are due. */
 const BUSY = 100;
 
-export function startUpkeep({ agenda, files, clock, expired, onError }: UpkeepDeps): {
+export function startUpkeep({ agenda, files, batches, clock, expired, onError }: UpkeepDeps): {
   close(): Promise<void>;
 } {
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
     while (!stop.signal.aborted) {
-      const done = await Promise.all([attempt('upkeep', tend), attempt('files', files.forgetExpired)]);
+      const done = await Promise.all([
+        attempt('upkeep', tend),
+        attempt('files', files.forgetExpired),
+        attempt('batches', batches.tend),
+      ]);
       if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
     }
   }
@@ -52,6 +58,7 @@ export function startUpkeep({ agenda, files, clock, expired, onError }: UpkeepDe
   const stopSweeping = clock.every(SWEEP_MS, () => {
     void attempt('sweep', agenda.sweep);
     void attempt('sweep', files.sweep);
+    void attempt('sweep', batches.sweep);
   });
   const ended = loop();
   return {

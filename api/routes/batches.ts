@@ -1,0 +1,98 @@
+/**
+ * Routes of batches: create from an uploaded file, look, list, cancel.
+ */
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
+import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { newId } from '../../shared/base/ids.js';
+import {
+  type BatchRecord,
+  createBatchSchema,
+  DEFAULT_BATCH_TTL_SECONDS,
+  presentBatch,
+} from '../../shared/contract/batch.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import type { Batches } from '../../shared/core/batches.js';
+import type { Files } from '../../shared/core/files.js';
+import type { Submission } from '../../shared/core/submission.js';
+import type { Watermark } from '../../shared/core/watermark.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import { idempotencyKeyOf } from '../middleware/idempotency.js';
+import { type BodyLimits, readJson } from '../middleware/input.js';
+import { parsePage } from '../middleware/limits.js';
+
+export interface BatchRoutesDeps {
+  batches: Batches;
+  files: Files;
+  submission: Submission;
+  watermark: Watermark;
+  auth: ReturnType<typeof createAuth>;
+  clock: Clock;
+  bodyLimits: BodyLimits;
+}
+
+type BatchContext = Context & { params: { id: string } };
+
+const guardBatch = compileGuard(createBatchSchema);
+
+export function batchRoutes(deps: BatchRoutesDeps): Router {
+  const { batches, files, submission, watermark, auth, clock } = deps;
+
+  async function create(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    watermark.check();
+    const key = idempotencyKeyOf(ctx);
+    const body = await readJson(ctx, deps.bodyLimits);
+    const { model, inputFile, ttlSeconds, metadata } = guardBatch(body.value);
+    // The version is decided here: all lines are computed by the same.
+    const { version, alias } = await submission.resolve(model);
+    if (!(await files.get(tenant, inputFile)))
+      throw invalid([{ path: '/inputFile', message: 'is not a file of yours' }]);
+    const spec = {
+      id: newId('batch', clock.now()),
+      tenant,
+      model: version.manifest.name,
+      version: version.manifest.version,
+      alias,
+      metadata: metadata ?? {},
+      inputFile,
+      outputFile: newId('file', clock.now()),
+      errorFile: newId('file', clock.now()),
+    };
+    const { record, replayed } = await batches.create(
+      spec,
+      ttlSeconds ?? DEFAULT_BATCH_TTL_SECONDS,
+      key === '' ? undefined : { key, fingerprint: body.fingerprint() },
+    );
+    if (replayed) ctx.set('Idempotent-Replayed', 'true');
+    ctx.status = 202;
+    ctx.set('Location', `/v1/batches/${record.spec.id}`);
+    ctx.body = presentBatch(record);
+  }
+
+  async function show(ctx: BatchContext): Promise<void> {
+    ctx.body = presentBatch(demand(await batches.get(principalOf(ctx).tenant, ctx.params.id)));
+  }
+
+  async function list(ctx: Context): Promise<void> {
+    const { limit, cursor } = parsePage(ctx, 'batch');
+    const { records, nextCursor } = await batches.list(principalOf(ctx).tenant, limit, cursor);
+    ctx.body = { data: records.map(presentBatch), nextCursor };
+  }
+
+  async function cancel(ctx: BatchContext): Promise<void> {
+    ctx.body = presentBatch(demand(await batches.cancel(principalOf(ctx).tenant, ctx.params.id)));
+  }
+
+  return new Router()
+    .post('/v1/batches', auth('jobs:write'), create)
+    .get('/v1/batches', auth('jobs:read'), list)
+    .get('/v1/batches/:id', auth('jobs:read'), show)
+    .post('/v1/batches/:id/cancel', auth('jobs:write'), cancel);
+}
+
+function demand(record: BatchRecord | null): BatchRecord {
+  if (!record) throw new SluiceError('not_found', 'There is no such batch.');
+  return record;
+}

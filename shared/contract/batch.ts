@@ -1,0 +1,124 @@
+/**
+ * A batch of the API: a file of jobs of one model, a job a line, worked off in the order of the lines at `bulk` priority.
+ * (What a worker computes together is a batch too; no file of code speaks of both.)
+ *
+ *   queued -> running -> completed | failed | expired
+ *   queued | running -> canceling -> canceled
+ *
+ * Completed, failed, canceled and expired are terminal and never change. Whatever the end, what was computed until then
+ * is in the output file; a line without predictions is in the error file and says why, as often as the input could be
+ * read.
+ */
+import { toTimestamp } from '../base/clock.js';
+import { type JobError, type JobSpec, submitSchema, type TerminalStatus } from './job.js';
+import type { JsonSchema, TypeOf } from './schema.js';
+
+export const BATCH_STATUSES = [
+  'queued',
+  'running',
+  'canceling',
+  'completed',
+  'failed',
+  'canceled',
+  'expired',
+] as const;
+export type BatchStatus = (typeof BATCH_STATUSES)[number];
+export type BatchEnd = 'completed' | 'failed' | 'canceled' | 'expired';
+
+/** Lines of an input file, blank ones not counted. */
+export const MAX_LINES = 50_000;
+export const DEFAULT_BATCH_TTL_SECONDS = 86_400;
+
+const { model, metadata, ttlSeconds, instances, timeoutSeconds, allowPartial } = submitSchema.properties;
+
+export const createBatchSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['model', 'inputFile'],
+  properties: {
+    model,
+    inputFile: {
+      type: 'string',
+      maxLength: 64,
+      description: `Id of a file of JSON lines, ${MAX_LINES} at most.`,
+    },
+    ttlSeconds: { ...ttlSeconds, description: 'Expires if not worked off by then.' },
+    metadata,
+  },
+} as const satisfies JsonSchema;
+
+/** What a line holds. */
+export const lineSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['instances'],
+  properties: {
+    customId: { type: 'string', maxLength: 512, description: 'Repeated in the line of the result.' },
+    instances,
+    timeoutSeconds,
+    allowPartial,
+  },
+} as const satisfies JsonSchema;
+
+export type CreateBatch = TypeOf<typeof createBatchSchema>;
+export type BatchLine = TypeOf<typeof lineSchema>;
+
+/** Lines by what became of their jobs; one that is no job at all has failed. */
+export type LineCounts = Record<TerminalStatus, number>;
+
+export const NO_LINES: Readonly<LineCounts> = { succeeded: 0, failed: 0, canceled: 0, expired: 0 };
+
+/** What is decided at the start and never changes; one JSON text in the record. */
+export interface BatchSpec
+  extends Pick<JobSpec, 'id' | 'tenant' | 'model' | 'version' | 'alias' | 'metadata'> {
+  inputFile: string;
+  /** Ids under which the results will be found. */
+  outputFile: string;
+  errorFile: string;
+}
+
+/** Times in milliseconds since the Unix epoch. */
+export interface BatchRecord {
+  spec: BatchSpec;
+  status: BatchStatus;
+  createdAt: number;
+  expiresAt: number;
+  startedAt: number | null;
+  finishedAt: number | null;
+  deletedAfter: number | null;
+  /** Lines of the input; null until they have been counted. */
+  total: number | null;
+  counts: LineCounts;
+  /** Which of its files there are. */
+  files: { output: boolean; errors: boolean };
+  error: JobError | null;
+}
+
+export function isEnded(status: BatchStatus): status is BatchEnd {
+  return status !== 'queued' && status !== 'running' && status !== 'canceling';
+}
+
+export function presentBatch({ spec, ...record }: BatchRecord) {
+  return {
+    id: spec.id,
+    object: 'batch',
+    status: record.status,
+    model: { name: spec.model, version: spec.version, alias: spec.alias },
+    inputFile: spec.inputFile,
+    outputFile: record.files.output ? spec.outputFile : null,
+    errorFile: record.files.errors ? spec.errorFile : null,
+    counts: { total: record.total, ...record.counts },
+    createdAt: toTimestamp(record.createdAt),
+    startedAt: timestampOrNull(record.startedAt),
+    finishedAt: timestampOrNull(record.finishedAt),
+    expiresAt: toTimestamp(record.expiresAt),
+    deletedAfter: timestampOrNull(record.deletedAfter),
+    error: record.error,
+    metadata: spec.metadata,
+    links: { self: `/v1/batches/${spec.id}`, cancel: `/v1/batches/${spec.id}/cancel` },
+  };
+}
+
+function timestampOrNull(epochMs: number | null): string | null {
+  return epochMs === null ? null : toTimestamp(epochMs);
+}

@@ -1,0 +1,156 @@
+/**
+ * The record of a batch: who drives it, what is lost and found again, what is forgotten.
+ */
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis, type Redis } from '../../shared/base/redis.js';
+import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
+import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
+import { type Batches, createBatches, partKey, type Taken } from '../../shared/core/batches.js';
+import { createKeys, type Keys } from '../../shared/core/keys.js';
+import { type OpenedStore, openFolder } from '../support/blob-stores.js';
+
+const PART = { token: '1', lastLine: 500, output: true, errors: false };
+const NO_FILES = { output: false, errors: false };
+const counts = { ...NO_LINES, succeeded: 500 };
+const HOUR_MS = 3_600_000;
+
+describe('the record of a batch', () => {
+  let redis: Redis;
+  let keys: Keys;
+  let opened: OpenedStore;
+  let batches: Batches;
+  let called: string[];
+  let fails: Error | null;
+  const over = (blobs: BlobStore, fileRetentionSeconds = 60) =>
+    createBatches({
+      redis,
+      keys,
+      blobs,
+      queue: {
+        async add(id) {
+          if (fails) throw fails;
+          called.push(id);
+        },
+      },
+      limits: { maxBatchesPerTenant: 2, fileRetentionSeconds },
+      onError: () => undefined,
+    });
+
+  beforeEach(async () => {
+    redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
+    keys = createKeys(`{batches-${newId('req', 0).slice(-10)}}`);
+    opened = await openFolder();
+    called = [];
+    fails = null;
+    batches = over(opened.store);
+  });
+  afterEach(async () => {
+    const left = await redis.keys(`${keys.batches.replace(/:batches$/, '')}*`);
+    if (left.length > 0) await redis.unlink(left);
+    redis.disconnect();
+    await opened.close();
+  });
+
+  const spec = (): BatchSpec => ({
+    id: newId('batch', Date.now()),
+    tenant: 'acme',
+    model: 'mnist',
+    version: 1,
+    alias: null,
+    metadata: {},
+    inputFile: 'file_in',
+    outputFile: 'file_out',
+    errorFile: 'file_err',
+  });
+  const make = async (of = batches) => (await of.create(spec(), 3600)).record.spec.id;
+  const take = async (id: string): Promise<Taken> => {
+    const taken = await batches.take(id);
+    if (!taken) throw new Error('It has ended.');
+    return taken;
+  };
+  const due = (id: string) => redis.zadd(keys.batches, 0, id);
+
+  it('goes to the newest driver; an older one is told that it is lost, and writes nothing', async () => {
+    const id = await make();
+    const older = await take(id);
+    expect(await batches.report(older, 700, NO_LINES)).toBe('go');
+    expect(await batches.addPart(older, 0, PART, counts)).toBe(true);
+    const newer = await take(id);
+    expect(newer).toMatchObject({ parts: [PART], counts, record: { total: 700, status: 'running' } });
+
+    expect(await batches.report(older, 1, NO_LINES)).toBe('lost');
+    expect(await batches.addPart(older, 1, PART, counts)).toBe(false);
+    expect(await batches.finish(older, 'completed', NO_FILES, null)).toBe(false);
+    // Neither does a part in a place that is taken.
+    expect(await batches.addPart(newer, 0, { ...PART, token: '2' }, counts)).toBe(false);
+    expect(await batches.get('acme', id)).toMatchObject({ status: 'running', total: 700, counts });
+
+    expect(await batches.finish(newer, 'completed', { output: true, errors: false }, null)).toBe(true);
+    expect(await batches.get('acme', id)).toMatchObject({ status: 'completed', files: { output: true } });
+    expect(await batches.take(id)).toBeNull();
+    expect(await batches.report(newer, 1, NO_LINES)).toBe('lost');
+  });
+
+  it('that is being canceled ends canceled, however far it came', async () => {
+    const id = await make();
+    const taken = await take(id);
+    expect((await batches.cancel('acme', id))?.status).toBe('canceling');
+    expect(await batches.report(taken, 1, NO_LINES)).toBe('cancel');
+    await batches.finish(taken, 'completed', NO_FILES, null);
+    expect((await batches.cancel('acme', id))?.status).toBe('canceled');
+  });
+
+  it('expires by the clock of Redis', async () => {
+    const { record } = await batches.create(spec(), 1);
+    const taken = await take(record.spec.id);
+    expect(await batches.report(taken, 1, NO_LINES)).toBe('go');
+    await redis.hset(keys.batch(record.spec.id), 'expiresAt', taken.now - 1);
+    expect(await batches.report(taken, 1, NO_LINES)).toBe('expire');
+  });
+
+  it('whose message was lost is called again by upkeep, and forgotten when its time is over', async () => {
+    fails = new Error('Redis is away.');
+    const id = await make();
+    expect(called).toEqual([]);
+    fails = null;
+    expect(await batches.tend()).toBe(0);
+    await due(id);
+    expect(await batches.tend()).toBe(1);
+    expect(called).toEqual([id]);
+
+    await batches.finish(await take(id), 'completed', NO_FILES, null);
+    await batches.tend();
+    expect(await batches.get('acme', id)).not.toBeNull();
+    await due(id);
+    await batches.tend();
+    expect(await batches.get('acme', id)).toBeNull();
+    expect(await batches.list('acme', 10)).toEqual({ records: [], nextCursor: null });
+    expect(await redis.keys(`${keys.batch('')}*`)).toEqual([]);
+  });
+
+  it('counts as open until it has ended', async () => {
+    const first = await make();
+    await make();
+    await expect(make()).rejects.toMatchObject({ code: 'too_many_batches' });
+    await batches.finish(await take(first), 'failed', NO_FILES, null);
+    await make();
+  });
+
+  it('leaves old parts to the sweep once it has ended; those of an open one stay', async () => {
+    const [open, ended] = [await make(), await make()];
+    await batches.finish(await take(ended), 'completed', NO_FILES, null);
+    for (const id of [open, ended, newId('batch', 0)])
+      await opened.store.put(partKey(id, 0, '1', 'output'), Buffer.from('{}\n'));
+    const aged = (ms: number): BlobStore => ({
+      ...opened.store,
+      async *list(prefix): AsyncGenerator<ListedBlob> {
+        for await (const blob of opened.store.list(prefix))
+          yield { ...blob, lastModifiedMs: blob.lastModifiedMs - ms };
+      },
+    });
+    expect(await over(aged(HOUR_MS - 60_000)).sweep()).toBe(0);
+    expect(await over(aged(HOUR_MS + 60_000)).sweep()).toBe(2);
+    expect(await opened.store.get(partKey(open, 0, '1', 'output'))).not.toBeNull();
+  });
+});

@@ -1,0 +1,62 @@
+/**
+ * The batches role: takes batches from their queue and drives them.
+ */
+import { type Job as Message, WaitingError, Worker } from 'bullmq';
+import { Counter, type Registry } from 'prom-client';
+import type { Redis } from '../../shared/base/redis.js';
+import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
+import { createDriver, type DriverDeps } from './driver.js';
+
+export interface BatchesRoleDeps extends Omit<DriverDeps, 'onLines'> {
+  redis: Redis;
+  prefix: string;
+  registry: Registry;
+}
+
+/** Driven at once; most of it is waiting for jobs. */
+const CONCURRENCY = 4;
+
+export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } {
+  const { redis, prefix, registry, onError } = deps;
+  const lines = new Counter({
+    name: 'sluice_batches_lines_total',
+    help: 'Lines of batches that have ended, by what became of their jobs.',
+    labelNames: ['status'],
+    registers: [registry],
+  });
+  const drive = createDriver({
+    ...deps,
+    onLines: (counts) => {
+      for (const [status, count] of Object.entries(counts)) lines.inc({ status }, count);
+    },
+  });
+  const closing = new AbortController();
+
+  async function process(message: Message, lock?: string): Promise<void> {
+    try {
+      await drive(String(message.id), closing.signal);
+    } catch (error) {
+      if (!closing.signal.aborted) throw error;
+      // Another worker goes on at once.
+      await message.moveToWait(lock);
+      throw new WaitingError();
+    }
+  }
+
+  const worker = new Worker(BATCHES_QUEUE, process, {
+    ...WORKER_OPTIONS,
+    connection: redis,
+    prefix,
+    concurrency: CONCURRENCY,
+  });
+  worker.on('error', (error) => onError('batches queue', error));
+  worker.on('failed', (_, error) => onError('batch', error));
+
+  return {
+    async close() {
+      const closed = worker.close();
+      closing.abort(new Error('The worker is closing.'));
+      await closed;
+    },
+  };
+}
