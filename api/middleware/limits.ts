@@ -5,7 +5,7 @@ import type { Context } from 'koa';
 import { type Fault, invalid } from '../../shared/base/errors.js';
 import { type IdPrefix, isId } from '../../shared/base/ids.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
-import type { ListFilter } from '../../shared/core/jobs.js';
+import type { ListFilter } from '../../shared/core/listing.js';
 
 const DEFAULT_PAGE = 20;
 const MAX_PAGE = 100;

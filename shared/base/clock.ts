@@ -50,3 +50,7 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 export function toTimestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }
+
+export function toTimestampOrNull(epochMs: number | null): string | null {
+  return epochMs === null ? null : toTimestamp(epochMs);
+}

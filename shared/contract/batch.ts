@@ -9,7 +9,7 @@
  * is in the output file; a line without predictions is in the error file and says why, as often as the input could be
  * read.
  */
-import { toTimestamp } from '../base/clock.js';
+import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
 import { type JobError, type JobSpec, submitSchema, type TerminalStatus } from './job.js';
 import type { JsonSchema, TypeOf } from './schema.js';
 
@@ -109,16 +109,12 @@ export function presentBatch({ spec, ...record }: BatchRecord) {
     errorFile: record.files.errors ? spec.errorFile : null,
     counts: { total: record.total, ...record.counts },
     createdAt: toTimestamp(record.createdAt),
-    startedAt: timestampOrNull(record.startedAt),
-    finishedAt: timestampOrNull(record.finishedAt),
+    startedAt: toTimestampOrNull(record.startedAt),
+    finishedAt: toTimestampOrNull(record.finishedAt),
     expiresAt: toTimestamp(record.expiresAt),
-    deletedAfter: timestampOrNull(record.deletedAfter),
+    deletedAfter: toTimestampOrNull(record.deletedAfter),
     error: record.error,
     metadata: spec.metadata,
     links: { self: `/v1/batches/${spec.id}`, cancel: `/v1/batches/${spec.id}/cancel` },
   };
-}
-
-function timestampOrNull(epochMs: number | null): string | null {
-  return epochMs === null ? null : toTimestamp(epochMs);
 }

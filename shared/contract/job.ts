@@ -7,7 +7,7 @@
  * The last four are terminal and never change.
  */
 
-import { toTimestamp } from '../base/clock.js';
+import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
 import { ERRORS, type ErrorCode } from '../base/errors.js';
 import type { JsonSchema, TypeOf } from './schema.js';
 import { webhookSchema } from './webhook.js';
@@ -210,11 +210,11 @@ export function presentJob(
     status: record.status,
     model: { name: spec.model, version: spec.version, alias: spec.alias },
     createdAt: toTimestamp(record.createdAt),
-    startedAt: timestampOrNull(record.startedAt),
-    finishedAt: timestampOrNull(record.finishedAt),
+    startedAt: toTimestampOrNull(record.startedAt),
+    finishedAt: toTimestampOrNull(record.finishedAt),
     retryOf: spec.retryOf,
     expiresAt: toTimestamp(record.expiresAt),
-    deletedAfter: timestampOrNull(record.deletedAfter),
+    deletedAfter: toTimestampOrNull(record.deletedAfter),
     priority: spec.priority,
     attempts: record.attempts,
     history: record.history.map((past) => ({
@@ -223,7 +223,7 @@ export function presentJob(
       finishedAt: toTimestamp(past.finishedAt),
     })),
     queuePosition: place?.position ?? null,
-    estimatedStartAt: timestampOrNull(place?.startsAt ?? null),
+    estimatedStartAt: toTimestampOrNull(place?.startsAt ?? null),
     progress: record.progress,
     predictions,
     error: end?.error ?? null,
@@ -259,10 +259,6 @@ function presentTimings(record: JobRecord): Timings | null {
     batchSize: measured.batchSize,
     backend: measured.backend,
   };
-}
-
-function timestampOrNull(epochMs: number | null): string | null {
-  return epochMs === null ? null : toTimestamp(epochMs);
 }
 
 function round(milliseconds: number): number {

@@ -34,6 +34,7 @@ import {
 } from './batch-scripts.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
+import { numberOrNull } from './record.js';
 
 export interface BatchesDeps {
   redis: Redis;
@@ -305,10 +306,6 @@ function decode(values: readonly (string | null)[]): BatchRecord | null {
 
 function countsOf(text: string | null | undefined): LineCounts {
   return text ? (JSON.parse(text) as LineCounts) : { ...NO_LINES };
-}
-
-function numberOrNull(text: string | null | undefined): number | null {
-  return text ? Number(text) : null;
 }
 
 function sha256(text: string): string {

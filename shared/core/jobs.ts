@@ -16,7 +16,6 @@ import {
   isTerminal,
   type JobRecord,
   type JobSpec,
-  type JobStatus,
   PRIORITIES,
   type TerminalStatus,
 } from '../contract/job.js';
@@ -25,6 +24,7 @@ import { ratePerSecond } from './backlog.js';
 import { type Endings, EXPIRED, endText } from './endings.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
+import { createListing } from './listing.js';
 import type { Payloads } from './payloads.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
 import { ERASE, SUBMIT } from './scripts.js';
@@ -70,16 +70,6 @@ export interface Idempotency {
 export interface Submitted {
   replayed: boolean;
   record: JobRecord;
-}
-
-export interface ListFilter {
-  status?: JobStatus | undefined;
-  model?: string | undefined;
-  /** Inclusive, milliseconds since the Unix epoch. */
-  from?: number | undefined;
-  to?: number | undefined;
-  limit: number;
-  cursor?: string | undefined;
 }
 
 export type Jobs = ReturnType<typeof createJobs>;
@@ -219,36 +209,6 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
     return record;
   }
 
-  /** Newest first. Looks at `SCAN_LIMIT` jobs at most, so a page may be short although there are more. */
-  async function list(
-    tenant: string,
-    filter: ListFilter,
-  ): Promise<{ records: JobRecord[]; nextCursor: string | null }> {
-    const index = keys.tenantJobs(tenant);
-    const records: JobRecord[] = [];
-    let last = filter.cursor;
-    for (let scanned = 0; scanned < SCAN_LIMIT; scanned += SCAN_PAGE) {
-      const ids = await redis.zrange(
-        index,
-        last ? `(${last}` : '+',
-        '-',
-        'BYLEX',
-        'REV',
-        'LIMIT',
-        0,
-        SCAN_PAGE,
-      );
-      const page = await Promise.all(ids.map((id) => get(tenant, id)));
-      for (const [i, record] of page.entries()) {
-        last = ids[i];
-        if (record && matches(record, filter)) records.push(record);
-        if (records.length === filter.limit) return { records, nextCursor: last ?? null };
-      }
-      if (ids.length < SCAN_PAGE) return { records, nextCursor: null };
-    }
-    return { records, nextCursor: last ?? null };
-  }
-
   async function cancel(tenant: string, id: string): Promise<JobRecord> {
     await end(await existing(tenant, id), 'canceled', ',queued,running,', CANCELED);
     const after = await existing(tenant, id);
@@ -286,11 +246,10 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
     await payloads.drop(record.spec, record.end);
   }
 
+  const list = createListing({ redis, keys, get });
   return { submit, demandRoom, get, getWithOutput, list, cancel, expire, endedInput, erase };
 }
 
-const SCAN_PAGE = 100;
-const SCAN_LIMIT = 2000;
 const CANCELED = endText(null);
 const EMPTY = Buffer.alloc(0);
 
@@ -310,15 +269,6 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
     history: [],
     end: null,
   };
-}
-
-function matches(record: JobRecord, filter: ListFilter): boolean {
-  return (
-    (filter.status === undefined || record.status === filter.status) &&
-    (filter.model === undefined || record.spec.model === filter.model) &&
-    (filter.from === undefined || record.createdAt >= filter.from) &&
-    (filter.to === undefined || record.createdAt <= filter.to)
-  );
 }
 
 function sha256(text: string): string {

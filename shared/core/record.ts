@@ -61,6 +61,6 @@ function progressOf(text: string | null | undefined, starts: string | null | und
   return token === starts && done && total ? { done: Number(done), total: Number(total) } : null;
 }
 
-function numberOrNull(text: string | null | undefined): number | null {
+export function numberOrNull(text: string | null | undefined): number | null {
   return text ? Number(text) : null;
 }

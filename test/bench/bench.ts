@@ -9,7 +9,8 @@ import type { QueueOrder, QueueResult } from './bullmq.js';
 import type { LoadOrder, LoadResult } from './load.js';
 import { type Measurer, openMeasurer } from './measurer.js';
 import type { Row, RowId, Sample, Trial } from './report.js';
-import { openRedisFor, type Site, type System, startRival, startSluice } from './systems.js';
+import type { Site } from './site.js';
+import { openRedisFor, type System, startRival, startSluice } from './systems.js';
 import { type Usage, usageOf } from './usage.js';
 
 export interface Plan {

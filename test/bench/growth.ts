@@ -5,11 +5,8 @@
  * 1,000 to 1,000,000 jobs queued. Every level has a Redis of its own, filled beforehand; the rounds take the levels in
  * turn, and a ratio is taken within a round. The core is called without HTTP, so that nothing hides what grows.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { findRedisProgram } from '../../deploy/local/find-redis.js';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
 import { list, loadConfig } from '../../shared/base/config.js';
 import { newId } from '../../shared/base/ids.js';
@@ -20,8 +17,9 @@ import { type Core, createCore } from '../../shared/core/core.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { jobLimitsOf } from '../../shared/core/limits.js';
 import { machineFacts } from './machine.js';
-import { median, table } from './report.js';
-import { openRedisFor, type Site } from './systems.js';
+import { median, quantile, table } from './report.js';
+import { onSite, type Site, tell, writeResult } from './site.js';
+import { openRedisFor } from './systems.js';
 
 const { values } = parseArgs({
   options: {
@@ -57,37 +55,24 @@ interface Sample {
   startP50: number;
 }
 
-const tell = (line: string) => console.error(line);
-const folder = mkdtempSync(join(tmpdir(), 'sluice-growth-'));
-const closers: (() => Promise<unknown>)[] = [];
-const stopping = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stopping.abort());
 let submitted = 0;
 
-try {
-  await measureAndReport();
-} finally {
-  for (const close of closers.reverse()) await close();
-  rmSync(folder, { recursive: true, force: true });
-}
+await onSite(measureAndReport);
 
-async function measureAndReport(): Promise<void> {
-  const { signal } = stopping;
-  const program = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell, signal });
-  const site: Site = { folder, program, signal, defer: (close) => void closers.push(close) };
+async function measureAndReport(site: Site): Promise<void> {
   const levels: Level[] = [];
   for (const text of list(values.levels)) levels.push(await openLevel(site, Number(text)));
   for (let round = 1; round <= Number(values.rounds); round++) {
     tell(`Round ${round} of ${values.rounds} …`);
     for (const level of levels) level.samples.push(await measure(level));
   }
-  publish(levels, machineFacts(program.origin));
+  publish(levels, machineFacts(site.program.origin));
 }
 
 async function openLevel(site: Site, queued: number): Promise<Level> {
   const server = await openRedisFor(site, `queued-${queued}`);
   const redis = await openRedis(server.url, 'work', (error) => tell(String(error)));
-  closers.push(async () => redis.disconnect());
+  site.defer(async () => redis.disconnect());
   const limits = {
     ...jobLimitsOf(loadConfig({})),
     maxQueuedPerTenant: Number.MAX_SAFE_INTEGER,
@@ -98,7 +83,7 @@ async function openLevel(site: Site, queued: number): Promise<Level> {
     redis,
     keys: createKeys('{growth}'),
     transport: { add: async () => undefined },
-    blobs: await openFileBlobs(join(folder, 'blobs'), clock),
+    blobs: await openFileBlobs(join(site.folder, 'blobs'), clock),
     limits,
     onError: (_, error) => tell(String(error)),
   });
@@ -154,15 +139,10 @@ async function measure({ core }: Level): Promise<Sample> {
     await Promise.all(jobs.map(({ spec }) => core.jobs.erase(spec.tenant, spec.id)));
   }
   return {
-    submitP50: quantileOf(submits, 0.5),
-    submitP99: quantileOf(submits, 0.99),
-    startP50: quantileOf(starts, 0.5),
+    submitP50: quantile(submits, 0.5),
+    submitP99: quantile(submits, 0.99),
+    startP50: quantile(starts, 0.5),
   };
-}
-
-function quantileOf(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
 async function timed(act: () => Promise<void>): Promise<number> {
@@ -218,8 +198,6 @@ function publish(levels: readonly Level[], machine: Record<string, string | numb
     ...table(titles, levels.map(row)),
     '',
   ].join('\n');
-  mkdirSync(values.out, { recursive: true });
-  const name = `growth-${date.slice(0, 16).replaceAll(':', '').replace('T', '-')}`;
-  writeFileSync(join(values.out, `${name}.md`), text);
+  writeResult(values.out, 'growth-', date, 'md', text);
   console.log(text);
 }

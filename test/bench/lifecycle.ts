@@ -5,26 +5,20 @@
  * what a full queue answers, and what overload does to the jobs that were accepted. Production's own processes on this
  * machine, which also makes the load.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { Pool } from 'undici';
-import { findRedisProgram } from '../../deploy/local/find-redis.js';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import type { JobView } from '../../shared/contract/job.js';
 import { machineFacts } from './machine.js';
-import { median, table } from './report.js';
-import { type Site, startSluice } from './systems.js';
+import { median, quantile, table } from './report.js';
+import { onSite, type Site, tell, writeResult } from './site.js';
+import { type System, startSluice } from './systems.js';
 
 const { values } = parseArgs({ options: { out: { type: 'string', default: 'test/bench/results' } } });
-const tell = (line: string) => console.error(line);
-const folder = mkdtempSync(join(tmpdir(), 'sluice-lifecycle-'));
-const closers: (() => Promise<unknown>)[] = [];
-const stopping = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stopping.abort());
 
 const DIGIT = JSON.parse(
   readFileSync(join(loadConfig().SLUICE_MODELS_DIR, 'mnist/examples/7.json'), 'utf8'),
@@ -44,30 +38,24 @@ interface Answer {
 }
 
 interface Client {
+  /** Aborts when the bench is interrupted. */
+  signal: AbortSignal;
   call(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer>;
 }
 
 type Line = [what: string, asked: string, measured: string];
 
-try {
-  await measureAndReport();
-} finally {
-  for (const close of closers.reverse()) await close();
-  rmSync(folder, { recursive: true, force: true });
-}
+await onSite(measureAndReport);
 
-async function measureAndReport(): Promise<void> {
-  const { signal } = stopping;
-  const program = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell, signal });
-  const site: Site = { folder, program, signal, defer: (close) => void closers.push(close) };
+async function measureAndReport(site: Site): Promise<void> {
   const system = await startSluice(site, { SLUICE_MAX_QUEUED_PER_MODEL: String(MOST_QUEUED) });
-  const client = openClient(system.origin, system.apiKey);
+  const client = openClient(site, system);
   const lines: Line[] = [];
   for (const part of [cancelQueued, cancelRunning, expire, estimate, overload]) {
     tell(`${part.name} …`);
     lines.push(...(await part(client)));
   }
-  publish(lines, machineFacts(program.origin));
+  publish(lines, machineFacts(site.program.origin));
 }
 
 async function cancelQueued(client: Client): Promise<Line[]> {
@@ -87,7 +75,10 @@ async function cancelRunning(client: Client): Promise<Line[]> {
   const times: number[] = [];
   for (let i = 0; i < 10; i++) {
     const { body } = await client.call('POST', '/v1/jobs', ALBUM);
-    await until(async () => (await client.call('GET', `/v1/jobs/${body.id}`)).body.status === 'running');
+    await until(
+      client,
+      async () => (await client.call('GET', `/v1/jobs/${body.id}`)).body.status === 'running',
+    );
     const canceled = await client.call('POST', `/v1/jobs/${body.id}/cancel`);
     demand(canceled.body.status === 'canceled', canceled);
     times.push(canceled.ms);
@@ -129,7 +120,10 @@ async function estimate(client: Client): Promise<Line[]> {
   }
   const errors: number[] = [];
   for (const { id, atMs, startsMs } of asked) {
-    await until(async () => (await client.call('GET', `/v1/jobs/${id}?wait=60`)).body.startedAt !== null);
+    await until(
+      client,
+      async () => (await client.call('GET', `/v1/jobs/${id}?wait=60`)).body.startedAt !== null,
+    );
     const { body } = await client.call('GET', `/v1/jobs/${id}`);
     const startedMs = Date.parse(body.startedAt ?? '');
     errors.push(Math.abs(startsMs - startedMs) / Math.max(startedMs - atMs, 1));
@@ -149,7 +143,7 @@ async function overload(client: Client): Promise<Line[]> {
   const accepted: string[] = [];
   const refused: Answer[] = [];
   const pending: Promise<unknown>[] = [];
-  while (clock.monotonic() < endMs && !stopping.signal.aborted) {
+  while (clock.monotonic() < endMs && !client.signal.aborted) {
     pending.push(
       client.call('POST', '/v1/jobs', PICTURE).then((answer) => {
         if (answer.status === 202) accepted.push(answer.body.id);
@@ -163,7 +157,10 @@ async function overload(client: Client): Promise<Line[]> {
   const drainedMs = await timeToDrain(client, MOST_QUEUED * 0.9);
   const waits: number[] = [];
   for (const id of accepted) {
-    await until(async () => (await client.call('GET', `/v1/jobs/${id}?wait=60`)).body.finishedAt !== null);
+    await until(
+      client,
+      async () => (await client.call('GET', `/v1/jobs/${id}?wait=60`)).body.finishedAt !== null,
+    );
     const { body } = await client.call('GET', `/v1/jobs/${id}`);
     waits.push(body.timings?.queueMs ?? Number.NaN);
   }
@@ -186,7 +183,7 @@ async function overload(client: Client): Promise<Line[]> {
 
 async function timeToDrain(client: Client, queued: number): Promise<number> {
   const startedMs = clock.monotonic();
-  await until(async () => {
+  await until(client, async () => {
     const { body } = await client.call('GET', '/v1/queues');
     const { data } = body as unknown as { data: { model: string; queued: number }[] };
     return (data.find(({ model }) => model === 'upscale')?.queued ?? 0) <= queued;
@@ -200,11 +197,12 @@ async function picture(side: number) {
   return { model: 'upscale', instances: [{ image: { b64 } }] };
 }
 
-function openClient(origin: string, apiKey: string): Client {
+function openClient({ defer, signal }: Site, { origin, apiKey }: System): Client {
   const pool = new Pool(origin, { connections: 512, pipelining: 1 });
-  closers.push(() => pool.close());
+  defer(() => pool.close());
   const authorization = `Bearer ${apiKey}`;
   return {
+    signal,
     async call(method, path, body) {
       const sentMs = clock.monotonic();
       const headers = body ? { authorization, 'content-type': 'application/json' } : { authorization };
@@ -216,20 +214,15 @@ function openClient(origin: string, apiKey: string): Client {
   };
 }
 
-async function until(isSo: () => Promise<boolean>): Promise<void> {
+async function until({ signal }: Client, isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) {
-    if (stopping.signal.aborted) throw new Error('interrupted');
+    if (signal.aborted) throw new Error('interrupted');
     await sleep(clock, 20);
   }
 }
 
 function demand(isSo: boolean, answer: Answer): void {
   if (!isSo) throw new Error(`unexpected: ${answer.status} ${JSON.stringify(answer.body).slice(0, 300)}`);
-}
-
-function quantile(figures: readonly number[], share: number): number {
-  const sorted = [...figures].sort((a, b) => a - b);
-  return sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? Number.NaN;
 }
 
 function msOf(times: readonly number[]): string {
@@ -256,8 +249,6 @@ function publish(lines: Line[], machine: Record<string, string | number>): void 
     ...table(['what', 'asked', 'measured'], lines),
     '',
   ].join('\n');
-  mkdirSync(values.out, { recursive: true });
-  const name = `lifecycle-${date.slice(0, 16).replaceAll(':', '').replace('T', '-')}`;
-  writeFileSync(join(values.out, `${name}.md`), text);
+  writeResult(values.out, 'lifecycle-', date, 'md', text);
   console.log(text);
 }

@@ -7,22 +7,13 @@ import { join, resolve } from 'node:path';
 import { lastLines } from '../../deploy/local/command.js';
 import { type Exit, end, NODE_FLAGS, type Running, start } from '../../deploy/local/process.js';
 import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/redis.js';
-import type { RedisProgram } from '../../deploy/local/redis-program.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { modelFolder } from './digits.js';
 import type { ProtocolName } from './protocols.js';
+import type { Site } from './site.js';
 
 /** Where to start, what to call when it ends, and when to give up. */
-export interface Site {
-  /** Temporary; each system takes a folder in it. */
-  folder: string;
-  program: RedisProgram;
-  /** Called at the end, in reverse order. */
-  defer(close: () => Promise<unknown>): void;
-  signal: AbortSignal;
-}
-
 export interface System {
   protocol: ProtocolName;
   origin: string;

@@ -43,6 +43,10 @@ beforeEach(async () => {
   tickets = [];
   errors = [];
   transportFails = false;
+  openCore(LIMITS);
+});
+
+function openCore(limits: JobLimits): void {
   const transport = {
     add: async (_: string, __: number, ticket: string) => {
       if (transportFails) throw new Error('cut');
@@ -50,9 +54,9 @@ beforeEach(async () => {
     },
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
-  core = createCore({ clock: systemClock, redis, keys, transport, blobs, limits: LIMITS, onError });
+  core = createCore({ clock: systemClock, redis, keys, transport, blobs, limits, onError });
   jobs = core.jobs;
-});
+}
 
 afterEach(async () => {
   const left = await redis.keys(`${keys.outbox.replace(/:outbox$/, '')}*`);
@@ -351,16 +355,7 @@ describe('a full queue', () => {
 
   test('refuses by count and by bytes, a tenant with 429 and a model with 503', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 2, maxQueuedPerModel: 3, maxQueuedBytesPerTenant: 100 };
-    core = createCore({
-      clock: systemClock,
-      redis,
-      keys,
-      transport: { add: async () => undefined },
-      blobs,
-      limits: small,
-      onError: () => undefined,
-    });
-    jobs = core.jobs;
+    openCore(small);
     expect(await refusal(submit({ input: Buffer.alloc(101) }))).toMatchObject({
       code: 'queue_full_for_tenant',
     });
@@ -372,16 +367,7 @@ describe('a full queue', () => {
 
   test('says when to come back from the measured rate of starting', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 1000 };
-    core = createCore({
-      clock: systemClock,
-      redis,
-      keys,
-      transport: { add: async () => undefined },
-      blobs,
-      limits: small,
-      onError: () => undefined,
-    });
-    jobs = core.jobs;
+    openCore(small);
     await submitMany(1000);
     await start('t1');
     // Four jobs each 100 ms of Redis' clock, as if time passed between two starts: 40 a second.
@@ -518,17 +504,7 @@ describe('what is published', () => {
 });
 
 test('a job is kept as long as it asks, or its tenant, or all', async () => {
-  const limits = { ...LIMITS, retentions: new Map([['brief', 100]]) };
-  core = createCore({
-    clock: systemClock,
-    redis,
-    keys,
-    transport: { add: async () => undefined },
-    blobs,
-    limits,
-    onError: () => undefined,
-  });
-  jobs = core.jobs;
+  openCore({ ...LIMITS, retentions: new Map([['brief', 100]]) });
   const keptFor = async (traits: Parameters<typeof submit>[0]) => {
     const id = await submit(traits);
     const record = await jobs.cancel(traits?.tenant ?? 'acme', id);
@@ -582,16 +558,7 @@ describe('a large payload', () => {
 
   test('of a submit that was refused does not stay', async () => {
     const small = { ...LIMITS, maxQueuedPerTenant: 1 };
-    core = createCore({
-      clock: systemClock,
-      redis,
-      keys,
-      transport: { add: async () => undefined },
-      blobs,
-      limits: small,
-      onError: () => undefined,
-    });
-    jobs = core.jobs;
+    openCore(small);
     await submit();
     await expect(submit({ input: LARGE })).rejects.toMatchObject({ code: 'queue_full_for_tenant' });
     expect(await blobKeys()).toEqual([]);
