@@ -95,7 +95,7 @@ export const VARIABLES = {
     type: 'string',
     enum: ['auto', 'cuda', 'native', 'wasm', 'cpu'],
     default: 'auto',
-    description: 'What computes; `auto` takes the first that loads of cuda, wasm, native, cpu.',
+    description: 'What computes; `auto` takes for each model version the fastest that loads.',
   },
   SLUICE_ROLES: {
     type: 'string',

@@ -19,7 +19,8 @@ import type { Keys } from './keys.js';
 export interface VersionReport {
   backend: string | null;
   error: string | null;
-  metrics: Record<string, number | null> | null;
+  /** Figures of its loading, and of the backends where these were compared. */
+  metrics: Record<string, unknown> | null;
 }
 
 export interface Version extends VersionReport {

@@ -38,7 +38,7 @@ process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(0));
 process.on('message', (message: ToChild) => {
   const { call } = message;
-  if (message.type === 'load') {
+  if (message.type !== 'run') {
     send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
     return;
   }

@@ -22,7 +22,7 @@ const OPENERS: Record<BackendName, Opener> = {
   cpu: async () => (await import('./cpu.js')).openCpu(),
 };
 
-/** Measured on small models (README, D2): wasm beats libtensorflow on the CPU until a version is measured otherwise. */
+/** In which a version first serves, until it has been measured on each (README, D2). */
 const AUTO_ORDER: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 
 /** Rejects with what to do when no allowed backend loads. */

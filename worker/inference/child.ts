@@ -49,16 +49,31 @@ async function start(): Promise<Versions> {
 async function answer(versions: Versions, message: ToChild): Promise<void> {
   const { call } = message;
   try {
-    if (message.type === 'load') {
-      const report = await versions.load(message.folder, message.manifest);
-      send({ type: 'loaded', call, report });
-    } else {
-      const { results, computeMs } = await versions.run(message.model, message.version, message.instances);
-      send({ type: 'ran', call, results, computeMs });
-    }
+    send(await obey(versions, message));
   } catch (error) {
     log.warn({ err: error, call, asked: message.type }, 'call failed');
     send({ type: 'failed', call, message: messageOf(error) });
+  }
+}
+
+async function obey(versions: Versions, message: ToChild): Promise<FromChild> {
+  const { call } = message;
+  switch (message.type) {
+    case 'load':
+      return { type: 'loaded', call, report: await versions.load(message.folder, message.manifest) };
+    case 'unload':
+      versions.unload(message.model, message.version);
+      return { type: 'unloaded', call };
+    case 'measure': {
+      const { model, version, batchSize, budgetMs } = message;
+      return { type: 'measured', call, speed: await versions.measure(model, version, batchSize, budgetMs) };
+    }
+    case 'run':
+      return {
+        type: 'ran',
+        call,
+        ...(await versions.run(message.model, message.version, message.instances)),
+      };
   }
 }
 

@@ -13,13 +13,14 @@ import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type JobEnd, type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { type Instance, unpackInstances } from '../../shared/contract/tensor.js';
+import { unpackInstances } from '../../shared/contract/tensor.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
-import type { Batcher, TaskResult } from './batcher.js';
+import type { TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
+import type { Serving } from './serving.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
 import type { Stops } from './stops.js';
 
@@ -28,8 +29,7 @@ export interface ConsumerDeps {
   executions: Executions;
   payloads: Payloads;
   stops: Stops;
-  batcher: Batcher<Instance, InstanceResult>;
-  backend: () => string;
+  serving: Serving;
   redis: Redis;
   prefix: string;
   clock: Clock;
@@ -53,7 +53,7 @@ const SLICES_AT_ONCE = 2;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, payloads, stops, batcher, clock, log } = deps;
+  const { manifest, executions, payloads, stops, serving, clock, log } = deps;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
@@ -121,7 +121,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     });
     try {
       const results = await Promise.race([runSlices(spec, slices, progress, leave.signal), canceled]);
-      return joinResults(spec, slices, results, deps.backend());
+      return joinResults(spec, slices, results, serving.lane.backend.name);
     } catch (error) {
       // It has its end already: this one will be void.
       if (error instanceof Canceled) return failed(null);
@@ -157,7 +157,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       for (let index = next++; index < slices.length; index = next++) {
         const { shape, instances } = slices[index] as Slice;
         if (leftMs <= 0) throw new OutOfTime();
-        const result = await batcher.submit({
+        const result = await serving.submit({
           kind: `${model}@${version}|${shape}`,
           policy: batching,
           instances,

@@ -27,6 +27,7 @@ import type {
   FromChild,
   InstanceResult,
   LoadReport,
+  Speed,
   ToChild,
 } from './messages.js';
 
@@ -79,6 +80,8 @@ type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
+/** A backend that needs longer for a few runs is none to choose. */
+const MEASURE_TIMEOUT_MS = 60_000;
 /** How long a child may go on after its channel was cut. */
 const EXIT_GRACE_MS = 2000;
 
@@ -266,6 +269,28 @@ export async function startExecutor({
       if (answered.type !== 'loaded') throw new Error(`The child answered ${answered.type}. This is a bug.`);
       loaded.set(`${manifest.name}@${manifest.version}`, { folder, manifest });
       return answered.report;
+    },
+    /** Frees what a version holds. */
+    async unload(model: string, version: number): Promise<void> {
+      loaded.delete(`${model}@${version}`);
+      await up;
+      await ask({ type: 'unload', model, version });
+    },
+    /** Times the backend on the version's example for about `budgetMs`; null where it has none. Runs wait meanwhile. */
+    async measure(
+      model: string,
+      version: number,
+      batchSize: number,
+      budgetMs: number,
+    ): Promise<Speed | null> {
+      await up;
+      const answered = await ask(
+        { type: 'measure', model, version, batchSize, budgetMs },
+        MEASURE_TIMEOUT_MS,
+      );
+      if (answered.type !== 'measured')
+        throw new Error(`The child answered ${answered.type}. This is a bug.`);
+      return answered.speed;
     },
     /** One result for each instance. Rejects only when the executor is closed. */
     run: (run: Run): Promise<RunResult> => runAll(run, false),

@@ -21,11 +21,13 @@ import { finiteRows, split, stack } from '../backend/tensors.js';
 import { verifyFiles } from './files.js';
 import { compareGolden, type GoldenVectors, readGolden } from './golden.js';
 import { decodeImage, encodeImage } from './images.js';
-import type { InstanceResult, LoadReport } from './messages.js';
+import type { InstanceResult, LoadReport, Speed } from './messages.js';
 
 interface Version {
   manifest: Manifest;
   model: LoadedModel;
+  /** What it is warmed up and measured with; null when a size varies and no golden instance shows one. */
+  example: Instance | null;
 }
 
 type Decoded = { ok: true; instance: Instance } | Extract<InstanceResult, { ok: false }>;
@@ -37,10 +39,19 @@ export interface RunReport {
   computeMs: number;
 }
 
+/** Of a measurement, however slow they are: one alone may be the unlucky one. */
+const LEAST_RUNS = 3;
+
 export type Versions = ReturnType<typeof createVersions>;
 
 export function createVersions(backend: Backend, clock: Clock) {
   const versions = new Map<string, Version>();
+
+  function loadedVersion(name: string, number: number): Version {
+    const version = versions.get(keyOf(name, number));
+    if (!version) throw new Error(`${keyOf(name, number)} is not loaded`);
+    return version;
+  }
 
   return {
     /** Replaces a version of the same name and number once the new one is ready. */
@@ -48,11 +59,12 @@ export function createVersions(backend: Backend, clock: Clock) {
       const started = clock.monotonic();
       await verifyFiles(folder, manifest);
       const golden = await readGolden(folder, manifest);
-      const version = { manifest, model: await backend.load(folder, manifest) };
+      const example = await exampleOf(manifest, golden);
+      const version = { manifest, example, model: await backend.load(folder, manifest) };
       try {
         const goldenDifference = golden ? await checkGolden(version, golden) : null;
         const loaded = clock.monotonic();
-        await warmUp(version, golden);
+        await warmUp(version);
         const key = keyOf(manifest.name, manifest.version);
         versions.get(key)?.model.dispose();
         versions.set(key, version);
@@ -63,10 +75,33 @@ export function createVersions(backend: Backend, clock: Clock) {
       }
     },
 
+    /** One that is not loaded is as good. */
+    unload(name: string, number: number): void {
+      const key = keyOf(name, number);
+      versions.get(key)?.model.dispose();
+      versions.delete(key);
+    },
+
+    /** Of the backend alone: the median of as many runs as fit, at least `LEAST_RUNS`. Null without an example. */
+    async measure(name: string, number: number, batchSize: number, budgetMs: number): Promise<Speed | null> {
+      const version = loadedVersion(name, number);
+      if (!version.example) return null;
+      const batch = stackAll(version.manifest, new Array<Instance>(batchSize).fill(version.example));
+      const times: number[] = [];
+      const until = clock.monotonic() + budgetMs;
+      while (times.length < LEAST_RUNS || clock.monotonic() < until) {
+        const started = clock.monotonic();
+        await version.model.run(batch);
+        times.push(clock.monotonic() - started);
+      }
+      times.sort((a, b) => a - b);
+      const medianMs = times[times.length >> 1] ?? Number.NaN;
+      return { batchSize, rowsPerSecond: Number(((batchSize * 1000) / medianMs).toPrecision(3)) };
+    },
+
     /** `instances` have equal shapes and are at most maxBatchSize. Rejects when the backend throws. */
     async run(name: string, number: number, instances: readonly Instance[]): Promise<RunReport> {
-      const version = versions.get(keyOf(name, number));
-      if (!version) throw new Error(`${keyOf(name, number)} is not loaded`);
+      const version = loadedVersion(name, number);
       const decoded = await Promise.all(instances.map((instance) => decode(version.manifest, instance)));
       const sound = decoded.filter((entry) => entry.ok).map((entry) => entry.instance);
       if (sound.length === 0) return { results: decoded as InstanceResult[], computeMs: 0 };
@@ -103,16 +138,22 @@ async function checkGolden({ manifest, model }: Version, golden: GoldenVectors):
 
 /**
  * Runs batches of 1 and of maxBatchSize, so that the first caller waits for no lazy set-up and a model that cannot take a
- * full batch is found now. A size that varies is taken from the golden instance; without one there is nothing to run.
+ * full batch is found now.
  */
-async function warmUp({ manifest, model }: Version, golden: GoldenVectors | null): Promise<void> {
-  const example = golden?.instances[0] ?? zeroInstance(manifest.signature.inputs);
+async function warmUp({ manifest, model, example }: Version): Promise<void> {
   if (!example) return;
-  const decoded = await decode(manifest, example);
-  if (!decoded.ok) throw new Error(decoded.message);
   for (const size of new Set([1, manifest.batching.maxBatchSize])) {
-    await model.run(stackAll(manifest, new Array<Instance>(size).fill(decoded.instance)));
+    await model.run(stackAll(manifest, new Array<Instance>(size).fill(example)));
   }
+}
+
+/** The first golden instance, else zeros; null when a size varies and nothing shows one. */
+async function exampleOf(manifest: Manifest, golden: GoldenVectors | null): Promise<Instance | null> {
+  const example = golden?.instances[0] ?? zeroInstance(manifest.signature.inputs);
+  if (!example) return null;
+  const decoded = await decode(manifest, example);
+  if (!decoded.ok) throw new Error(`golden instance 0: ${decoded.message}`);
+  return decoded.instance;
 }
 
 /** Null when a size varies. */

@@ -35,8 +35,17 @@ export interface LoadReport {
   goldenDifference: number | null;
 }
 
+/** How fast a version computes at one batch size. */
+export interface Speed {
+  batchSize: number;
+  rowsPerSecond: number;
+}
+
 export type ToChild =
   | { type: 'load'; call: number; folder: string; manifest: Manifest }
+  | { type: 'unload'; call: number; model: string; version: number }
+  /** Runs the version on its example for about `budgetMs`; answered by the speed, null where there is no example. */
+  | { type: 'measure'; call: number; model: string; version: number; batchSize: number; budgetMs: number }
   /** `instances` have equal shapes and are at most the version's maxBatchSize. */
   | { type: 'run'; call: number; model: string; version: number; instances: Instance[] };
 
@@ -44,6 +53,8 @@ export type FromChild =
   | { type: 'up'; backend: BackendReport }
   | { type: 'refused'; reason: string }
   | { type: 'loaded'; call: number; report: LoadReport }
+  | { type: 'unloaded'; call: number }
+  | { type: 'measured'; call: number; speed: Speed | null }
   | { type: 'ran'; call: number; results: InstanceResult[]; computeMs: number }
   /** The whole call failed; for a run the parent finds the instance at fault by halves. */
   | { type: 'failed'; call: number; message: string };

@@ -1,27 +1,27 @@
 /**
- * The inference role: one executor for the device, one batcher before it, one consumer for each version it serves.
+ * The inference role: lanes for the backends in use, one consumer for each version it serves.
  *
- * A version serves only after the child has verified, loaded and warmed it up; one that fails is reported and left out,
- * the others go on.
+ * A version serves only after a child has verified, loaded and warmed it up; one that fails is reported and left out, the
+ * others go on. With `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (placing.ts).
  */
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
-import { nativeEnvironment } from '../../shared/base/native.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
-import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
-import type { Instance } from '../../shared/contract/tensor.js';
+import type { Manifest } from '../../shared/contract/model.js';
 import type { Executions } from '../../shared/core/executions.js';
 import { type BundledVersion, readModelFolder } from '../../shared/core/folder.js';
 import type { Models } from '../../shared/core/models.js';
 import type { Payloads } from '../../shared/core/payloads.js';
-import { createBatcher } from './batcher.js';
-import { type Consumer, startConsumer } from './consumer.js';
-import { type Executor, startExecutor } from './executor.js';
-import type { InstanceResult } from './messages.js';
+import { openChoices } from './choices.js';
+import { startConsumer } from './consumer.js';
+import { openLane } from './lane.js';
+import { openLanes } from './lanes.js';
 import { createInferenceMetrics } from './metrics.js';
+import { createPlacing, type Placement, type Placing } from './placing.js';
+import { createServing, type Serving } from './serving.js';
 import type { Stops } from './stops.js';
 
 export interface InferenceDeps {
@@ -40,65 +40,63 @@ export interface InferenceDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-/** Tasks that wait in the batcher at most: far above what the consumers' concurrency lets in. */
-const MAX_ENQUEUED = 100_000;
+interface Served {
+  version: BundledVersion;
+  placement: Placement;
+  serving: Serving;
+}
 
 export async function startInference(deps: InferenceDeps): Promise<{ close(): Promise<void> }> {
-  const { config, clock, log, models } = deps;
+  const { config, child, clock, log, models } = deps;
   const metrics = createInferenceMetrics(deps.registry);
-  const executor = await startExecutor({
-    child: deps.child,
-    options: {
-      backend: config.SLUICE_BACKEND,
-      cacheDir: config.SLUICE_CACHE_DIR,
-      logLevel: config.LOG_LEVEL,
-    },
-    environment: nativeEnvironment(
-      config.SLUICE_CACHE_DIR,
-      config.SLUICE_BACKEND === 'native' ? 'cpu' : 'cuda',
-    ),
-    clock,
-    log,
-    onRespawn: () => metrics.childRestarts.inc(),
-  });
-  const { name, device, refused } = executor.backend;
-  log.info({ backend: name, device, refused }, 'backend chosen');
-  metrics.backend.set({ backend: name, device }, 1);
-
-  const batcher = createBatcher<Instance, InstanceResult>({
-    clock,
-    maxEnqueued: MAX_ENQUEUED,
-    run: ({ kind, instances, timeoutsMs }) => {
-      const { name: model, version } = modelOf(kind);
-      return executor.run({ model, version, instances, timeoutsMs });
-    },
-    onBatch: ({ kind, size, waitMs, computeMs }) => {
-      const model = modelOf(kind).name;
-      metrics.batchSize.observe({ model }, size);
-      metrics.batchWait.observe({ model }, waitMs / 1000);
-      metrics.backendRun.observe({ model }, computeMs / 1000);
-    },
-  });
-
-  const served = list(config.SLUICE_MODELS);
-  const bundled = (await readModelFolder(config.SLUICE_MODELS_DIR)).filter(
-    ({ manifest }) => served.length === 0 || served.includes(manifest.name),
+  const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
+  const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
+    openLane({ child, options, clock, log, metrics }, backend),
   );
-  const ready = await loadVersions(bundled, executor, models, log);
-  const consumers: Consumer[] = ready.map((manifest) =>
+  const { name, device, refused } = lanes.first.backend;
+  log.info({ backend: name, device, refused }, 'backend chosen');
+
+  const choices = openChoices(config.SLUICE_CACHE_DIR, (error) => deps.onError('backend choices', error));
+  const placing = createPlacing(lanes, choices);
+  const names = list(config.SLUICE_MODELS);
+  const bundled = (await readModelFolder(config.SLUICE_MODELS_DIR)).filter(
+    ({ manifest }) => names.length === 0 || names.includes(manifest.name),
+  );
+  const served = await loadVersions(bundled, placing, models, log);
+  const consumers = served.map(({ version: { manifest }, serving }) =>
     startConsumer({
       ...deps,
       manifest,
-      batcher,
-      backend: () => executor.backend.name,
+      serving,
       prefix: config.SLUICE_KEY_PREFIX,
       onSettled: (status) => metrics.jobs.inc({ model: manifest.name, status }),
     }),
   );
+  let closing = false;
+  settle().catch((error: unknown) => deps.onError('placing', error));
+
+  /** Versions to the backends that are fastest for them, one after the other; then what nobody needs is closed. */
+  async function settle(): Promise<void> {
+    for (const each of served) if (placing.isOpen(each.version.manifest)) await settleOne(each);
+    const inUse = new Set(served.map(({ serving }) => serving.lane));
+    if (!closing && inUse.size > 0) await lanes.closeUnused((lane) => inUse.has(lane));
+  }
+
+  async function settleOne({ version: { manifest, path }, placement, serving }: Served): Promise<void> {
+    if (closing) return;
+    const best = await placing.compare(path, manifest, placement);
+    // Lanes that close lose every comparison.
+    if (closing) return;
+    placing.remember(manifest, best);
+    await serving.move(best.lane);
+    await reportReady(manifest, best, models, log);
+  }
+
   return {
     async close() {
+      closing = true;
       await Promise.all(consumers.map((consumer) => consumer.close()));
-      await executor.close();
+      await lanes.close();
     },
   };
 }
@@ -106,34 +104,35 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
 /** Those that are ready. */
 async function loadVersions(
   bundled: readonly BundledVersion[],
-  executor: Executor,
+  placing: Placing,
   models: Models,
   log: Logger,
-): Promise<Manifest[]> {
-  const ready: Manifest[] = [];
+): Promise<Served[]> {
+  const served: Served[] = [];
   for (const version of bundled) {
     const { manifest, path } = version;
     await models.register(version);
     await models.report(manifest.name, manifest.version, 'loading');
     try {
-      const report = await executor.load(path, manifest);
-      await models.report(manifest.name, manifest.version, 'ready', {
-        backend: executor.backend.name,
-        metrics: { ...report },
-      });
-      ready.push(manifest);
-      log.info({ model: manifest.name, version: manifest.version, ...report }, 'version ready');
+      const placement = await placing.place(path, manifest);
+      await reportReady(manifest, placement, models, log);
+      served.push({ version, placement, serving: createServing(manifest, placement.lane) });
     } catch (error) {
       await models.report(manifest.name, manifest.version, 'failed', { error: messageOf(error) });
       log.error({ err: error, model: manifest.name, version: manifest.version }, 'version failed');
     }
   }
-  return ready;
+  return served;
 }
 
-/** The batcher's kinds begin with the version: "mnist@1|image:784;". */
-function modelOf(kind: string): { name: string; version: number } {
-  const ref = parseModelRef(kind.slice(0, kind.indexOf('|')));
-  if (ref?.version === undefined) throw new Error(`${kind} names no version. This is a bug.`);
-  return { name: ref.name, version: ref.version };
+async function reportReady(
+  { name, version }: Manifest,
+  { lane, report, comparison }: Placement,
+  models: Models,
+  log: Logger,
+): Promise<void> {
+  const backend = lane.backend.name;
+  const metrics = { ...report, ...(comparison && { comparison }) };
+  await models.report(name, version, 'ready', { backend, metrics });
+  log.info({ model: name, version, backend, ...metrics }, 'version ready');
 }

@@ -1,0 +1,85 @@
+/**
+ * A lane: one backend in a child of its own, and the batcher that feeds it.
+ */
+import type { Clock } from '../../shared/base/clock.js';
+import { nativeEnvironment } from '../../shared/base/native.js';
+import type { Logger } from '../../shared/base/telemetry.js';
+import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
+import type { Instance } from '../../shared/contract/tensor.js';
+import type { BackendName } from '../backend/backend.js';
+import { createBatcher, type Task, type TaskResult } from './batcher.js';
+import { startExecutor } from './executor.js';
+import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from './messages.js';
+import type { InferenceMetrics } from './metrics.js';
+
+export interface LaneDeps {
+  /** Entry point of the child. */
+  child: URL;
+  options: Omit<ChildOptions, 'backend'>;
+  clock: Clock;
+  log: Logger;
+  metrics: InferenceMetrics;
+}
+
+export interface Lane {
+  readonly backend: BackendReport;
+  load(folder: string, manifest: Manifest): Promise<LoadReport>;
+  unload(manifest: Manifest): Promise<void>;
+  measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
+  submit(task: Task<Instance>): Promise<TaskResult<InstanceResult>>;
+  close(): Promise<void>;
+}
+
+/** Tasks that wait in the batcher at most: far above what the consumers' concurrency lets in. */
+const MAX_ENQUEUED = 100_000;
+
+/** Rejects when the backend, or with `auto` every one, does not load. */
+export async function openLane(
+  { child, options, clock, log, metrics }: LaneDeps,
+  backend: BackendName | 'auto',
+): Promise<Lane> {
+  const executor = await startExecutor({
+    child,
+    options: { ...options, backend },
+    environment: nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
+    clock,
+    log,
+    onRespawn: () => metrics.childRestarts.inc(),
+  });
+  const { name, device } = executor.backend;
+  metrics.backend.set({ backend: name, device }, 1);
+
+  const batcher = createBatcher<Instance, InstanceResult>({
+    clock,
+    maxEnqueued: MAX_ENQUEUED,
+    run: ({ kind, instances, timeoutsMs }) => executor.run({ ...versionOf(kind), instances, timeoutsMs }),
+    onBatch: ({ kind, size, waitMs, computeMs }) => {
+      const { model } = versionOf(kind);
+      metrics.batchSize.observe({ model }, size);
+      metrics.batchWait.observe({ model }, waitMs / 1000);
+      metrics.backendRun.observe({ model }, computeMs / 1000);
+    },
+  });
+
+  return {
+    get backend() {
+      return executor.backend;
+    },
+    load: executor.load,
+    unload: (manifest) => executor.unload(manifest.name, manifest.version),
+    measure: (manifest, batchSize, budgetMs) =>
+      executor.measure(manifest.name, manifest.version, batchSize, budgetMs),
+    submit: batcher.submit,
+    async close() {
+      await executor.close();
+      metrics.backend.remove({ backend: name, device });
+    },
+  };
+}
+
+/** The batcher's kinds begin with the version: "mnist@1|image:784;". */
+function versionOf(kind: string): { model: string; version: number } {
+  const ref = parseModelRef(kind.slice(0, kind.indexOf('|')));
+  if (ref?.version === undefined) throw new Error(`${kind} names no version. This is a bug.`);
+  return { model: ref.name, version: ref.version };
+}

@@ -1,0 +1,99 @@
+/**
+ * Which backend serves a version: the one that was chosen before on this machine, else the first that can load it until
+ * all that can have been timed; then the fastest.
+ *
+ * A version serves while others are timed for it, so a start waits for nothing. Only a backend on which the version
+ * passes its golden vectors is timed at all.
+ */
+import { messageOf } from '../../shared/base/errors.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import type { Choices, Comparison } from './choices.js';
+import type { Lane } from './lane.js';
+import type { Lanes } from './lanes.js';
+import type { LoadReport, Speed } from './messages.js';
+
+export interface Placement {
+  lane: Lane;
+  report: LoadReport;
+  /** Null until the backends have been compared. */
+  comparison: Comparison | null;
+}
+
+export interface Placing {
+  /** Loads the version where it shall serve for now; rejects with every backend's reason when none can. */
+  place(folder: string, manifest: Manifest): Promise<Placement>;
+  /** Whether another backend may turn out to be faster. */
+  isOpen(manifest: Manifest): boolean;
+  /** Times every backend that can load the version; answers where it is fastest. It is loaded there. */
+  compare(folder: string, manifest: Manifest, placed: Placement): Promise<Placement>;
+  /** Where the version shall be placed from now on. */
+  remember(manifest: Manifest, placement: Placement): void;
+}
+
+/** Of timing one backend at one batch size. */
+const BUDGET_MS = 100;
+
+export function createPlacing(lanes: Lanes, choices: Choices): Placing {
+  async function place(folder: string, manifest: Manifest): Promise<Placement> {
+    const { backend, comparison = null } = choices.get(manifest) ?? {};
+    const names = backend && lanes.names.includes(backend) ? [backend, ...lanes.names] : lanes.names;
+    const reasons: string[] = [];
+    for (const name of new Set(names)) {
+      try {
+        const lane = await lanes.of(name);
+        return { lane, report: await lane.load(folder, manifest), comparison };
+      } catch (error) {
+        reasons.push(`${name}: ${messageOf(error)}`);
+      }
+    }
+    throw new Error(reasons.length === 1 ? (reasons[0] ?? '').replace(/^\w+: /, '') : reasons.join('; '));
+  }
+
+  async function compare(folder: string, manifest: Manifest, placed: Placement) {
+    const comparison: Comparison = {};
+    const loaded: (Placement & { score: number })[] = [];
+    for (const name of lanes.names) {
+      try {
+        const lane = await lanes.of(name);
+        const report = lane === placed.lane ? placed.report : await lane.load(folder, manifest);
+        const candidate = { lane, report, comparison, score: Number.NEGATIVE_INFINITY };
+        loaded.push(candidate);
+        const speeds = await time(lane, manifest);
+        comparison[name] = speeds;
+        candidate.score = scoreOf(speeds);
+      } catch (error) {
+        comparison[name] = messageOf(error);
+      }
+    }
+    const best = loaded.reduce<Placement & { score?: number }>(
+      (fastest, each) => (each.score > (fastest.score ?? Number.NEGATIVE_INFINITY) ? each : fastest),
+      placed,
+    );
+    const others = loaded.filter(({ lane }) => lane !== best.lane && lane !== placed.lane);
+    await Promise.all(others.map(({ lane }) => lane.unload(manifest)));
+    return { lane: best.lane, report: best.report, comparison };
+  }
+
+  return {
+    place,
+    compare,
+    isOpen: (manifest) => lanes.names.length > 1 && choices.get(manifest) === null,
+    remember: (manifest, { lane, comparison }) =>
+      choices.set(manifest, { backend: lane.backend.name, comparison: comparison ?? {} }),
+  };
+}
+
+async function time(lane: Lane, manifest: Manifest): Promise<Speed[]> {
+  const speeds: Speed[] = [];
+  for (const batchSize of new Set([1, manifest.batching.maxBatchSize])) {
+    const speed = await lane.measure(manifest, batchSize, BUDGET_MS);
+    if (speed) speeds.push(speed);
+  }
+  if (speeds.length === 0) throw new Error('not timed: no golden instance shows the size of its input');
+  return speeds;
+}
+
+/** The geometric mean: twice as fast at one size makes good for half as fast at another. */
+function scoreOf(speeds: readonly Speed[]): number {
+  return speeds.reduce((sum, { rowsPerSecond }) => sum + Math.log(rowsPerSecond), 0) / speeds.length;
+}
