@@ -64,6 +64,29 @@ export async function startSluice(site: Site, more: Record<string, string> = {})
   return { protocol: 'sluice', origin, apiKey, pids: pidsOf([api, worker]), redis };
 }
 
+export interface BenchWorker {
+  /** Of the worker, in Prometheus' text format. */
+  metrics(): Promise<string>;
+  stop(): Promise<unknown>;
+}
+
+/** A worker without an API; `environment` names its Redis and all else that it needs. */
+export async function startWorker(
+  site: Site,
+  name: string,
+  environment: Record<string, string>,
+): Promise<BenchWorker> {
+  const port = await freePort();
+  const own = { LOG_LEVEL: 'warn', SLUICE_METRICS_PORT: String(port), ...environment };
+  const worker = startProgram(site, name, 'worker/main.js', own, NODE_FLAGS);
+  const origin = `http://127.0.0.1:${port}`;
+  await until(site, [worker], async () => (await fetch(`${origin}/readyz`)).status === 200);
+  return {
+    metrics: async () => (await fetch(`${origin}/metrics`)).text(),
+    stop: () => end(worker.running, STOP_MS, clock),
+  };
+}
+
 export async function startRival(site: Site, redis: RedisServer, concurrency: number) {
   const port = await freePort();
   const environment = {

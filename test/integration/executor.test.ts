@@ -13,6 +13,7 @@ const ABORTS = -2;
 const HANGS = -3;
 const NOT_A_NUMBER = -4;
 const HANGS_ONCE = -5;
+const IS_LATE = -6;
 
 let executor: Executor;
 let deaths = 0;
@@ -96,6 +97,20 @@ describe('executor', () => {
   it('passes on what failed for one instance only', async () => {
     await start();
     expect(await run(batchOf(4, { 1: NOT_A_NUMBER }))).toEqual(doubled(4, { 1: 'non_finite_output' }));
+  });
+
+  it('blames what the child had turned to, not an older call that is not answered yet', async () => {
+    await start();
+    const both = [run([IS_LATE]), run([ABORTS])];
+    expect(await Promise.all(both)).toEqual([[2 * IS_LATE], ['input_crashed_backend']]);
+    // Alone from the start, so it was tried twice; the other had no part in either death.
+    expect(deaths).toBe(2);
+  });
+
+  it('times out what the child has turned to, not an older call that is not answered yet', async () => {
+    await start();
+    const both = [run([IS_LATE], 10_000), run([HANGS], 400)];
+    expect(await Promise.all(both)).toEqual([[2 * IS_LATE], ['timeout']]);
   });
 
   it('runs a lone instance again when its child was killed by somebody else, and what waited behind it', async () => {

@@ -2,6 +2,7 @@
  * A child that computes y = 2x and does on magic values what real ones do at their worst.
  *
  * -1 throws · -2 dies of an abort · -3 hangs · -4 computes NaN · -5 hangs, but only in the first child of its parent ·
+ * -6 is computed at once and answered late, when the next call has had its turn maybe ·
  * anything else is doubled. `up` costs no model.
  */
 import { existsSync, writeFileSync } from 'node:fs';
@@ -26,6 +27,10 @@ function compute(instance: Instance): InstanceResult {
   };
 }
 
+function isLate(instances: readonly Instance[]): boolean {
+  return instances.some((each) => toTypedArray('float32', each.x?.data ?? new Uint8Array(4))[0] === -6);
+}
+
 /** Leaves a note for the children that come after this one. */
 function isFirst(): boolean {
   const note = join(tmpdir(), `sluice-fake-child-of-${process.ppid}`);
@@ -36,14 +41,23 @@ function isFirst(): boolean {
 
 process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(0));
+/** Answers that are late; a call that has its turn before is announced. */
+const late: (() => void)[] = [];
+const LATE_MS = 200;
+
 process.on('message', (message: ToChild) => {
   const { call } = message;
+  if (late.length > 0) send({ type: 'computing', call });
   if (message.type !== 'run') {
     send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
     return;
   }
   try {
-    send({ type: 'ran', call, results: message.instances.map(compute), computeMs: 1 });
+    const results = message.instances.map(compute);
+    const answer = () => send({ type: 'ran', call, results, computeMs: 1 });
+    if (!isLate(message.instances)) return answer();
+    late.push(answer);
+    setTimeout(() => late.shift()?.(), LATE_MS);
   } catch (error) {
     send({ type: 'failed', call, message: (error as Error).message });
   }

@@ -4,7 +4,8 @@
  *   starting -> up -> ended            starting -> refused -> ended (no allowed backend loads)
  *
  * Its parent (executor.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
- * Promises: messages are answered one after the other in the order they came, each exactly once; it ends when the channel
+ * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though pictures
+ * are decoded before and encoded after a call's turn; it ends when the channel
  * closes and at no signal that a terminal sends to the whole group (the parent finishes its work first); nothing but its
  * log goes to stdout, what tfjs prints goes to stderr; an error nobody expected ends it, told, with code 1.
  */
@@ -12,7 +13,7 @@ import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { createLogger } from '../../shared/base/telemetry.js';
 import { chooseBackend } from '../backend/choose.js';
-import { createVersions, type Versions } from './instances.js';
+import { createVersions, type Decoded, type Versions } from './instances.js';
 import type { ChildOptions, FromChild, ToChild } from './messages.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
@@ -26,9 +27,18 @@ process.on('unhandledRejection', (error) => crash('unhandled rejection', error))
 console.log = console.info = console.debug = console.error;
 
 const started = start();
-let last: Promise<unknown> = started;
+let computing: Promise<unknown> = started;
+let answering: Promise<unknown> = started;
+/** Calls that are computed and not answered yet. */
+let unanswered = 0;
 process.on('message', (message) => {
-  last = last.then(async () => answer(await started, message as ToChild));
+  const asked = message as ToChild;
+  const early = prepare(asked);
+  computing = computing.then(async () => {
+    // What has arrived meanwhile is read before, so that its pictures are decoded while this one computes.
+    await new Promise(setImmediate);
+    await turnTo(await started, asked, await early);
+  });
 });
 
 /** Resolves when a backend is up; without one the process ends after the parent has been told why. */
@@ -46,35 +56,62 @@ async function start(): Promise<Versions> {
   }
 }
 
-async function answer(versions: Versions, message: ToChild): Promise<void> {
-  const { call } = message;
-  try {
-    send(await obey(versions, message));
-  } catch (error) {
-    log.warn({ err: error, call, asked: message.type }, 'call failed');
-    send({ type: 'failed', call, message: messageOf(error) });
-  }
+/** Null for what needs no preparation, or cannot have it yet; then it is made in its turn. */
+async function prepare(message: ToChild): Promise<Decoded[] | null> {
+  if (message.type !== 'run') return null;
+  const versions = await started;
+  return versions.prepare(message.model, message.version, message.instances).catch(() => null);
 }
 
-async function obey(versions: Versions, message: ToChild): Promise<FromChild> {
+/** Resolves when the next call may have its turn; the answer may take longer, and keeps its place. */
+async function turnTo(versions: Versions, message: ToChild, early: Decoded[] | null): Promise<void> {
+  const { call } = message;
+  // Whoever has to know of what a child dies would take the oldest call without an answer for it.
+  if (unanswered > 0) send({ type: 'computing', call });
+  const answer = await obey(versions, message, early).catch((error: unknown) => failed(message, error));
+  unanswered++;
+  answering = answering
+    .then(() => answer.ready)
+    .catch((error: unknown) => failed(message, error).ready)
+    .then((ready) => {
+      unanswered--;
+      send(ready);
+    });
+}
+
+/** An answer that may not be ready, in an object, so that waiting for the one is not waiting for the other. */
+interface Answer {
+  ready: FromChild | Promise<FromChild>;
+}
+
+async function obey(versions: Versions, message: ToChild, early: Decoded[] | null): Promise<Answer> {
   const { call } = message;
   switch (message.type) {
     case 'load':
-      return { type: 'loaded', call, report: await versions.load(message.folder, message.manifest) };
+      return {
+        ready: { type: 'loaded', call, report: await versions.load(message.folder, message.manifest) },
+      };
     case 'unload':
       versions.unload(message.model, message.version);
-      return { type: 'unloaded', call };
+      return { ready: { type: 'unloaded', call } };
     case 'measure': {
       const { model, version, batchSize, budgetMs } = message;
-      return { type: 'measured', call, speed: await versions.measure(model, version, batchSize, budgetMs) };
-    }
-    case 'run':
       return {
-        type: 'ran',
-        call,
-        ...(await versions.run(message.model, message.version, message.instances)),
+        ready: { type: 'measured', call, speed: await versions.measure(model, version, batchSize, budgetMs) },
       };
+    }
+    case 'run': {
+      const { model, version, instances } = message;
+      const decoded = early ?? (await versions.prepare(model, version, instances));
+      const { results, computeMs } = await versions.compute(model, version, decoded);
+      return { ready: results.then((each) => ({ type: 'ran', call, results: each, computeMs })) };
+    }
   }
+}
+
+function failed({ call, type }: ToChild, error: unknown): Answer & { ready: FromChild } {
+  log.warn({ err: error, call, asked: type }, 'call failed');
+  return { ready: { type: 'failed', call, message: messageOf(error) } };
 }
 
 function send(message: FromChild, sent: () => void = () => undefined): void {

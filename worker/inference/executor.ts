@@ -69,13 +69,15 @@ class CallFailed extends Error {
 }
 
 interface Call {
-  resolve: (answer: FromChild) => void;
+  resolve: (answer: Answer) => void;
   reject: (reason: Error) => void;
   /** From the moment the child turns to this call. */
   timeoutMs: number | null;
   cancelTimer: (() => void) | null;
 }
 
+/** What settles a call. */
+type Answer = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;
 type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call'> : never) : never;
 
 const FIRST_BACKOFF_MS = 100;
@@ -101,6 +103,8 @@ export async function startExecutor({
   let nextCall = 1;
   let closed = false;
   let current: ChildProcess | null = null;
+  /** The call that the child told to have turned to. */
+  let computing: number | null = null;
   let timedOut: number | null = null;
   let respawning = false;
 
@@ -124,6 +128,9 @@ export async function startExecutor({
           resolve(from.backend);
         } else if (from.type === 'refused') {
           reject(new Error(from.reason));
+        } else if (from.type === 'computing') {
+          computing = from.call;
+          watch();
         } else {
           answer(from);
         }
@@ -157,32 +164,35 @@ export async function startExecutor({
     }
   }
 
-  function answer(message: Extract<FromChild, { call: number }>): void {
+  function answer(message: Answer): void {
     const call = calls.get(message.call);
     if (!call) return;
     calls.delete(message.call);
     call.cancelTimer?.();
-    watchOldest();
+    if (message.call === computing) computing = null;
+    watch();
     if (message.type === 'failed') call.reject(new CallFailed('backend_error', message.message, true));
     else call.resolve(message);
   }
 
-  /** The child works in order, so the oldest outstanding call is the one that it died of. */
+  /** It died of the call that it had turned to. */
   function failOutstanding(why: string): void {
     const hung = timedOut;
     timedOut = null;
+    const suspect = turnedTo();
     const outstanding = [...calls];
     calls.clear();
-    for (const [index, [number, call]] of outstanding.entries()) {
+    computing = null;
+    for (const [number, call] of outstanding) {
       call.cancelTimer?.();
       const code = hung === number ? 'timeout' : 'input_crashed_backend';
       const message =
         code === 'timeout' ? 'The execution took too long.' : `The backend's process died (${why}).`;
-      call.reject(new CallFailed(code, message, index === 0));
+      call.reject(new CallFailed(code, message, number === suspect));
     }
   }
 
-  function ask(message: Ask, timeoutMs: number | null = null): Promise<FromChild> {
+  function ask(message: Ask, timeoutMs: number | null = null): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const child = current;
       if (!child?.connected)
@@ -193,18 +203,28 @@ export async function startExecutor({
         // The exit that follows rejects the call.
         if (error) log.debug({ err: error }, 'send to child');
       });
-      watchOldest();
+      watch();
     });
   }
 
+  /** The child works in order: the oldest call without an answer, unless it has told that it is further. */
+  function turnedTo(): number | undefined {
+    if (computing !== null && calls.has(computing)) return computing;
+    return calls.keys().next().value;
+  }
+
   /** Only the call that the child is working on is timed. */
-  function watchOldest(): void {
-    const oldest = calls.entries().next();
-    if (oldest.done) return;
-    const [number, call] = oldest.value;
-    if (call.timeoutMs === null || call.cancelTimer) return;
+  function watch(): void {
+    const turn = turnedTo();
+    for (const [number, call] of calls) {
+      if (number === turn) continue;
+      call.cancelTimer?.();
+      call.cancelTimer = null;
+    }
+    const call = turn === undefined ? undefined : calls.get(turn);
+    if (!call || call.timeoutMs === null || call.cancelTimer) return;
     call.cancelTimer = clock.after(call.timeoutMs, () => {
-      timedOut = number;
+      timedOut = turn ?? null;
       current?.kill('SIGKILL');
     });
   }

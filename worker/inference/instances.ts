@@ -30,11 +30,11 @@ interface Version {
   example: Instance | null;
 }
 
-type Decoded = { ok: true; instance: Instance } | Extract<InstanceResult, { ok: false }>;
+export type Decoded = { ok: true; instance: Instance } | Extract<InstanceResult, { ok: false }>;
 
-export interface RunReport {
-  /** One for each instance, in order. */
-  results: InstanceResult[];
+export interface Computed {
+  /** One for each instance, in order; pictures are still being encoded when this is handed out. */
+  results: Promise<InstanceResult[]>;
   /** In the backend alone: without images, stacking and splitting. */
   computeMs: number;
 }
@@ -99,21 +99,33 @@ export function createVersions(backend: Backend, clock: Clock) {
       return { batchSize, rowsPerSecond: Number(((batchSize * 1000) / medianMs).toPrecision(3)) };
     },
 
-    /** `instances` have equal shapes and are at most maxBatchSize. Rejects when the backend throws. */
-    async run(name: string, number: number, instances: readonly Instance[]): Promise<RunReport> {
-      const version = loadedVersion(name, number);
-      const decoded = await Promise.all(instances.map((instance) => decode(version.manifest, instance)));
+    /** Decodes pictures, while another batch computes maybe. `instances` have equal shapes and are at most maxBatchSize. */
+    async prepare(name: string, number: number, instances: readonly Instance[]): Promise<Decoded[]> {
+      const { manifest } = loadedVersion(name, number);
+      return Promise.all(instances.map((instance) => decode(manifest, instance)));
+    },
+
+    /** Rejects when the backend throws. */
+    async compute(name: string, number: number, decoded: readonly Decoded[]): Promise<Computed> {
+      const { manifest, model } = loadedVersion(name, number);
       const sound = decoded.filter((entry) => entry.ok).map((entry) => entry.instance);
-      if (sound.length === 0) return { results: decoded as InstanceResult[], computeMs: 0 };
-      const batch = stackAll(version.manifest, sound);
+      if (sound.length === 0) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
+      const batch = stackAll(manifest, sound);
       const started = clock.monotonic();
-      const outputs = await version.model.run(batch);
+      const outputs = await model.run(batch);
       const computeMs = clock.monotonic() - started;
-      const computed = (await resultsOf(version.manifest, outputs, sound.length)).values();
-      const results = decoded.map((entry) => (entry.ok ? (computed.next().value as InstanceResult) : entry));
-      return { results, computeMs };
+      return { results: joined(decoded, resultsOf(manifest, outputs, sound.length)), computeMs };
     },
   };
+}
+
+/** Each in its place: what could not be decoded beside what was computed. */
+async function joined(
+  decoded: readonly Decoded[],
+  computing: Promise<InstanceResult[]>,
+): Promise<InstanceResult[]> {
+  const computed = (await computing).values();
+  return decoded.map((entry) => (entry.ok ? (computed.next().value as InstanceResult) : entry));
 }
 
 function keyOf(name: string, version: number): string {

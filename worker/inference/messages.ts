@@ -52,6 +52,8 @@ export type ToChild =
 export type FromChild =
   | { type: 'up'; backend: BackendReport }
   | { type: 'refused'; reason: string }
+  /** It has turned to this call though older ones are not answered yet: of this it dies, if it dies. */
+  | { type: 'computing'; call: number }
   | { type: 'loaded'; call: number; report: LoadReport }
   | { type: 'unloaded'; call: number }
   | { type: 'measured'; call: number; speed: Speed | null }

@@ -1,0 +1,153 @@
+/**
+ * `npm run bench:engine -- [--backends N,N] [--models N,N] [--rounds N] [--seconds S] [--out DIR]`
+ *
+ * What the engine makes of a backend: rows per second of a saturated worker, fed through the queue, beside those of the
+ * bare backend in a child of the same kind, at batch 1 and at each model's full batch; and what batching costs a lone job.
+ * Rounds take all of them in turn, a ratio is taken within a round.
+ */
+import { parseArgs } from 'node:util';
+import { Registry } from 'prom-client';
+import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
+import { list, loadConfig } from '../../shared/base/config.js';
+import { messageOf } from '../../shared/base/errors.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import { readModelFolder } from '../../shared/core/folder.js';
+import type { BackendName } from '../../worker/backend/backend.js';
+import { openLane } from '../../worker/inference/lane.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { machineFacts } from './machine.js';
+import { median, table } from './report.js';
+import { onSite, type Site, tell, writeResult } from './site.js';
+import { openStand, type Stand } from './stand.js';
+
+const { values } = parseArgs({
+  options: {
+    backends: { type: 'string', default: 'cuda,wasm,native' },
+    models: { type: 'string', default: 'mnist,upscale' },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '3' },
+    out: { type: 'string', default: 'test/bench/results' },
+  },
+});
+
+interface Subject {
+  model: string;
+  backend: BackendName;
+  batchSize: number;
+  stand: Stand;
+  /** Rows per second of the backend alone. */
+  bare(): Promise<number>;
+  samples: { bare: number; engine: number; meanBatch: number; loneMs: number }[];
+}
+
+const PROBES = 40;
+const MOST_JOBS = 20_000;
+const refused: string[] = [];
+
+await onSite(measureAndReport);
+
+async function measureAndReport(site: Site): Promise<void> {
+  const subjects: Subject[] = [];
+  for (const backend of list(values.backends) as BackendName[])
+    subjects.push(...(await openAll(site, backend)));
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    tell(`Round ${round} of ${values.rounds} …`);
+    for (const subject of subjects) subject.samples.push(await measure(subject));
+  }
+  publish(subjects, machineFacts(site.program.origin));
+}
+
+/** Batch 1 and the full batch of each model on a backend. */
+async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
+  const { SLUICE_CACHE_DIR: cacheDir, SLUICE_MODELS_DIR: modelsDir } = loadConfig();
+  const deps = {
+    child: new URL('../../worker/inference/child.js', import.meta.url),
+    options: { cacheDir, logLevel: 'warn' },
+    clock,
+    log: createLogger('bench', 'warn'),
+    metrics: createInferenceMetrics(new Registry()),
+  };
+  const lane = await openLane(deps, backend).catch((error) => void refused.push(messageOf(error)));
+  if (!lane) return [];
+  site.defer(() => lane.close());
+  const subjects: Subject[] = [];
+  const versions = await readModelFolder(modelsDir);
+  for (const { manifest, path } of versions.filter(({ manifest: { name } }) =>
+    list(values.models).includes(name),
+  )) {
+    await lane.load(path, manifest);
+    for (const batchSize of [1, manifest.batching.maxBatchSize]) {
+      tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
+      const bare = async () =>
+        (await lane.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond;
+      const stand = await openStand(site, { model: manifest.name, backend, batchSize });
+      subjects.push({
+        model: manifest.name,
+        backend,
+        batchSize,
+        stand,
+        bare: async () => (await bare()) ?? Number.NaN,
+        samples: [],
+      });
+    }
+  }
+  return subjects;
+}
+
+async function measure({ stand, bare }: Subject): Promise<Subject['samples'][number]> {
+  const rows = await bare();
+  const jobs = Math.min(Math.ceil(rows * Number(values.seconds)), MOST_JOBS);
+  const { perSecond, meanBatch } = await stand.drain(jobs);
+  return { bare: rows, engine: perSecond, meanBatch, loneMs: median(await stand.probe(PROBES)) };
+}
+
+function publish(subjects: readonly Subject[], machine: Record<string, string | number>): void {
+  const date = toTimestamp(clock.now());
+  const over = (subject: Subject, figure: (sample: Subject['samples'][number], round: number) => number) =>
+    median(subject.samples.map(figure));
+  const single = (of: Subject) =>
+    subjects.find((each) => each.model === of.model && each.backend === of.backend && each.batchSize === 1);
+  const rowOf = (subject: Subject) => {
+    const one = single(subject)?.samples ?? [];
+    const gains = subject.batchSize > 1;
+    return [
+      subject.model,
+      subject.backend,
+      String(subject.batchSize),
+      over(subject, ({ bare }) => bare).toFixed(0),
+      over(subject, ({ engine }) => engine).toFixed(0),
+      `${over(subject, ({ engine, bare }) => engine / bare).toFixed(2)} ×`,
+      over(subject, ({ meanBatch }) => meanBatch).toFixed(1),
+      gains ? `${over(subject, ({ bare }, i) => bare / (one[i]?.bare ?? bare)).toFixed(2)} ×` : '',
+      gains ? `${over(subject, ({ engine }, i) => engine / (one[i]?.engine ?? engine)).toFixed(2)} ×` : '',
+      gains ? `${over(subject, ({ loneMs }, i) => loneMs - (one[i]?.loneMs ?? loneMs)).toFixed(2)} ms` : '',
+    ];
+  };
+  const titles = [
+    'model',
+    'backend',
+    'batch',
+    'bare rows/s',
+    'engine rows/s',
+    'engine ÷ bare',
+    'mean batch',
+    'bare gains',
+    'engine gains',
+    'added to a lone job',
+  ];
+  const text = [
+    '# What the engine makes of a backend',
+    '',
+    `${date}; ${Object.entries(machine)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ')}.`,
+    `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker, jobs of one instance that wait in its queue, no HTTP.`,
+    'Bare: the backend alone on a batch that is ready, without decoding and encoding of pictures. Gains: over batch 1.',
+    ...refused.map((reason) => `\nNot measured: ${reason}`),
+    '',
+    ...table(titles, subjects.map(rowOf)),
+    '',
+  ].join('\n');
+  writeResult(values.out, 'engine-', date, 'md', text);
+  console.log(text);
+}

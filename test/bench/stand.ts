@@ -1,0 +1,183 @@
+/**
+ * A stand for the engine: one worker that serves one model on one backend with one batch size, and what feeds it without
+ * HTTP. Beside it the same backend alone, in a child of the same kind.
+ */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import { systemClock as clock, sleep } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis } from '../../shared/base/redis.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import { packInstances } from '../../shared/contract/tensor.js';
+import { type Core, createCore } from '../../shared/core/core.js';
+import { createKeys } from '../../shared/core/keys.js';
+import { jobLimitsOf } from '../../shared/core/limits.js';
+import { listenForNotices, type Notices } from '../../shared/core/notices.js';
+import { openInferenceQueues } from '../../shared/queue/queues.js';
+import type { BackendName } from '../../worker/backend/backend.js';
+import { readGolden } from '../../worker/inference/golden.js';
+import { type Site, tell } from './site.js';
+import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
+
+export interface Stand {
+  /** Runs `jobs` of one instance each; all wait before the first is started. */
+  drain(jobs: number): Promise<{ perSecond: number; meanBatch: number }>;
+  /** Milliseconds from submit to end of jobs that come one after the other. */
+  probe(jobs: number): Promise<number[]>;
+}
+
+export interface StandPlan {
+  model: string;
+  backend: BackendName;
+  batchSize: number;
+}
+
+const VERSION = 1;
+/** Submits under way at once. */
+const FILLING = 500;
+const POLL_MS = 20;
+
+export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
+  const { model, backend, batchSize } = plan;
+  const name = `${model}-${backend}-${batchSize}`;
+  const server = await openRedisFor(site, name);
+  const { manifest, modelsDir, input } = await copyModel(site, name, model, batchSize);
+  const dataDir = join(site.folder, `${name}-data`);
+  const prefix = '{bench}';
+  const redis = await openRedis(server.url, 'work', report);
+  const listener = await openRedis(server.url, 'listen', report);
+  site.defer(async () => {
+    redis.disconnect();
+    listener.disconnect();
+  });
+  const keys = createKeys(prefix);
+  const notices = await listenForNotices({ redis: listener, channels: keys });
+  const core = createCore({
+    clock,
+    redis,
+    keys,
+    transport: openInferenceQueues(redis, prefix, report),
+    blobs: await openFileBlobs(join(dataDir, 'blobs'), clock),
+    limits: {
+      ...jobLimitsOf(loadConfig({})),
+      maxQueuedPerTenant: Number.MAX_SAFE_INTEGER,
+      retentionSeconds: 5,
+    },
+    onError: (_, error) => report(error),
+  });
+  const worker = await startWorker(site, name, {
+    REDIS_URL: server.url,
+    SLUICE_DATA_DIR: dataDir,
+    SLUICE_MODELS_DIR: modelsDir,
+    SLUICE_KEY_PREFIX: prefix,
+    SLUICE_BACKEND: backend,
+    SLUICE_ROLES: 'inference,upkeep',
+  });
+  return createStand({ site, manifest, input, core, notices, worker });
+}
+
+interface Parts {
+  site: Site;
+  manifest: Manifest;
+  input: Buffer;
+  core: Core;
+  notices: Notices;
+  worker: BenchWorker;
+}
+
+function createStand({ site, manifest, input, core, notices, worker }: Parts): Stand {
+  async function submit(id = newId('job', clock.now())): Promise<void> {
+    await core.jobs.submit({ spec: specOf(id, manifest.name), ttlSeconds: 3600, input });
+  }
+
+  async function drain(jobs: number) {
+    await core.backlog.pause(manifest.name);
+    for (let left = jobs; left > 0; left -= FILLING)
+      await Promise.all(Array.from({ length: Math.min(left, FILLING) }, () => submit()));
+    const before = await read(worker);
+    const startedMs = clock.monotonic();
+    await core.backlog.resume(manifest.name, [VERSION]);
+    for (;;) {
+      const now = await read(worker);
+      if (now.settled - before.settled >= jobs) {
+        const seconds = (clock.monotonic() - startedMs) / 1000;
+        const meanBatch = (now.instances - before.instances) / (now.batches - before.batches);
+        return { perSecond: jobs / seconds, meanBatch };
+      }
+      if (site.signal.aborted) throw new Error('interrupted');
+      await sleep(clock, POLL_MS);
+    }
+  }
+
+  async function probe(jobs: number): Promise<number[]> {
+    const times: number[] = [];
+    for (let i = 0; i < jobs; i++) {
+      const id = newId('job', clock.now());
+      const ended = new Promise<void>((resolve) => {
+        const unwatch = notices.onEnd(id, () => {
+          unwatch();
+          resolve();
+        });
+      });
+      const startedMs = clock.monotonic();
+      await submit(id);
+      await ended;
+      times.push(clock.monotonic() - startedMs);
+    }
+    return times;
+  }
+
+  return { drain, probe };
+}
+
+/** The bundled model in a folder of its own, with another batch size; and its golden instance as a job's input. */
+async function copyModel(site: Site, name: string, model: string, batchSize: number) {
+  const modelsDir = join(site.folder, `${name}-models`);
+  const folder = join(modelsDir, model, String(VERSION));
+  cpSync(join(loadConfig().SLUICE_MODELS_DIR, model, String(VERSION)), folder, { recursive: true });
+  const manifest = parse(readFileSync(join(folder, 'model.yaml'), 'utf8')) as Manifest;
+  manifest.batching = { ...manifest.batching, maxBatchSize: batchSize };
+  writeFileSync(join(folder, 'model.yaml'), stringify(manifest));
+  const golden = await readGolden(folder, manifest);
+  const [instance] = golden?.instances ?? [];
+  if (!instance) throw new Error(`${model} has no golden instance to feed`);
+  return { manifest, folder, modelsDir, input: packInstances([instance]) };
+}
+
+function specOf(id: string, model: string) {
+  return {
+    id,
+    tenant: 'bench',
+    model,
+    version: VERSION,
+    alias: null,
+    priority: 'standard' as const,
+    instances: 1,
+    timeoutSeconds: 300,
+    allowPartial: false,
+    metadata: {},
+    webhook: null,
+    retryOf: null,
+  };
+}
+
+async function read(worker: BenchWorker) {
+  const text = await worker.metrics();
+  const sum = (name: string) =>
+    [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce(
+      (total, [, value]) => total + Number(value),
+      0,
+    );
+  return {
+    settled: sum('sluice_jobs_settled_total'),
+    instances: sum('sluice_batch_size_sum'),
+    batches: sum('sluice_batch_size_count'),
+  };
+}
+
+function report(error: unknown): void {
+  tell(String(error));
+}
