@@ -5,7 +5,7 @@ import { Counter } from 'prom-client';
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
 import { createReadiness } from '../shared/base/readiness.js';
-import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/redis.js';
+import { checkDurable, openRedis, type Purpose, redisUrl, watchWhileDraining } from '../shared/base/redis.js';
 import { run } from '../shared/base/runner.js';
 import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { VERSION } from '../shared/base/version.js';
@@ -17,7 +17,7 @@ import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 
-await run('worker', async ({ defer, config, log, draining }) => {
+await run('worker', async ({ defer, config, log, draining, abandon }) => {
   const clock = systemClock;
   const registry = createRegistry();
   const onError = createErrorLog(log, clock);
@@ -25,6 +25,7 @@ await run('worker', async ({ defer, config, log, draining }) => {
 
   const redis = await openRedis(redisUrl(config), 'work', onRedisError);
   defer('redis', () => redis.disconnect());
+  watchWhileDraining(redis, clock, draining, () => abandon('Redis does not answer'));
   for (const fault of await checkDurable(redis, config.SLUICE_ALLOW_UNSAFE_REDIS))
     log.warn({ fault }, 'unsafe redis');
 

@@ -12,6 +12,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
+import { type Clock, sleep, systemClock } from './clock.js';
 import { type Config, ConfigError } from './config.js';
 
 export type { Redis } from 'ioredis';
@@ -23,6 +24,11 @@ const ANSWER_WITHIN_MS = 2000;
 const COMMAND_TIMEOUT_MS = ANSWER_WITHIN_MS / 2;
 const SOCKET_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a process that ends waits for a Redis that is away. */
+const AWAY_MS = 5000;
+const PING_MS = 500;
+/** For how long a process that starts waits for a Redis that is away, or loads its data. */
+const START_WITHIN_MS = 15_000;
 /** Beside the data folder's embedded Redis lies the file that tells its address. */
 export const ADDRESS_FILE = 'redis.url';
 
@@ -48,7 +54,10 @@ const OPTIONS = {
   listen: { maxRetriesPerRequest: null },
 } as const satisfies Record<Purpose, RedisOptions>;
 
-/** Opens a connection and waits until it is ready. `onError` hears of every later fault; without it they would crash. */
+/**
+ * Opens a connection and waits until it is ready, for `START_WITHIN_MS` at most: whoever starts a process may start its
+ * Redis at the same time. `onError` hears of every fault; without it they would crash.
+ */
 export async function openRedis(
   url: string,
   purpose: Purpose,
@@ -62,9 +71,54 @@ export async function openRedis(
     keepAlive: 5000,
     lazyConnect: true,
   });
-  redis.on('error', onError);
-  await redis.connect();
+  let last: Error | undefined;
+  redis.on('error', (error) => {
+    last = error;
+    onError(error);
+  });
+  const ready = new Promise<void>((resolve) => redis.once('ready', resolve));
+  // It tries again by itself.
+  redis.connect().catch(() => undefined);
+  if (!(await isInTime(ready))) {
+    redis.disconnect();
+    throw new Error(`Redis at ${placeOf(url)} cannot be reached: ${last?.message ?? 'it does not answer'}.`);
+  }
   return redis;
+}
+
+/** False when Redis was not ready within `START_WITHIN_MS`. */
+async function isInTime(ready: Promise<void>): Promise<boolean> {
+  const stop = new AbortController();
+  const isLate = sleep(systemClock, START_WITHIN_MS, stop.signal).then(() => false);
+  const came = await Promise.race([ready.then(() => true), isLate]);
+  stop.abort();
+  return came;
+}
+
+/** Without the password. */
+function placeOf(url: string): string {
+  return new URL(url).host;
+}
+
+/**
+ * Once `draining`, calls `giveUp` when Redis has not answered for `AWAY_MS`: whatever is closed then waits for it, BullMQ's
+ * workers as long as it takes. What they have not settled is taken again elsewhere when their locks have run out.
+ */
+export function watchWhileDraining(
+  redis: Redis,
+  clock: Clock,
+  draining: AbortSignal,
+  giveUp: () => void,
+): void {
+  async function watch(): Promise<void> {
+    for (;;) {
+      const cancel = clock.after(AWAY_MS, giveUp);
+      await redis.ping().catch(() => undefined);
+      cancel();
+      await sleep(clock, PING_MS);
+    }
+  }
+  draining.addEventListener('abort', () => void watch(), { once: true });
 }
 
 /** A Lua script as a function of its keys and arguments; replies come as Buffers where `Reply` says so. */

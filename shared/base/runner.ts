@@ -3,6 +3,7 @@
  *
  * States: running -> draining (first SIGTERM or SIGINT, or `stop`) -> ended. A second signal, or `SHUTDOWN_BOUND_MS`
  * after the first, ends the process at once with code 1: closing may hang for ever when Redis is gone, exiting may not.
+ * Who knows before that it will hang says so with `abandon`.
  */
 import { type Clock, systemClock } from './clock.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
@@ -18,6 +19,8 @@ export interface Runner {
   defer(name: string, close: () => unknown): void;
   /** Aborts when draining begins. */
   readonly draining: AbortSignal;
+  /** Ends a draining process at once: what its closers still wait for will not come. */
+  abandon(reason: string): void;
   /** Begins draining as a signal would. */
   stop(reason: string): void;
 }
@@ -42,6 +45,10 @@ export async function run(
     });
     controller.abort(reason);
   };
+  const abandon = (reason: string) => {
+    log.warn({ reason }, 'forced to exit');
+    process.exit(1);
+  };
   const onSignal = (signal: NodeJS.Signals) => {
     if (++signals > 1) {
       log.warn({ signal }, 'forced to exit: second signal');
@@ -60,6 +67,7 @@ export async function run(
       log,
       defer: (name, close) => void closers.push({ name, close }),
       draining: controller.signal,
+      abandon,
       stop,
     });
     await aborted(controller.signal);

@@ -1,12 +1,12 @@
 /**
  * What operators see: structured logs (pino, redacted) and metrics (Prometheus) on a private port.
  *
- * Promises: a credential never reaches a log line; an error that repeats is logged at most once a second per kind,
+ * Promises: a credential never reaches a log line, nor what a caller has sent; an error that repeats is logged at most once a second per kind,
  * with the number of lines held back.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Logger as PinoLogger, pino } from 'pino';
+import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Clock } from './clock.js';
 import { messageOf } from './errors.js';
@@ -24,8 +24,32 @@ const REDACTED = [
   'predictions',
 ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
-export function createLogger(name: string, level: string): Logger {
-  return pino({ name, level, redact: { paths: REDACTED, censor: '[redacted]' } });
+/** Lines of JSON; to stdout unless told. */
+export function createLogger(name: string, level: string, to?: DestinationStream): Logger {
+  const options = {
+    name,
+    level,
+    redact: { paths: REDACTED, censor: '[redacted]' },
+    serializers: { err: describeError },
+  };
+  return to ? pino(options, to) : pino(options);
+}
+
+/**
+ * What an operator needs of an error and no more: libraries hang what they were doing on theirs, such as a Redis command
+ * with a caller's data in its arguments.
+ */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return messageOf(error);
+  const { name, message, stack, cause } = error;
+  const { code } = error as { code?: unknown };
+  return {
+    type: name,
+    message,
+    stack,
+    ...(typeof code === 'string' && { code }),
+    ...(cause !== undefined && { cause: describeError(cause) }),
+  };
 }
 
 export function createRegistry(): Registry {

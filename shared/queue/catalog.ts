@@ -48,6 +48,7 @@ export const WORKER_OPTIONS = {
   stalledInterval: 4000,
   /** Never let BullMQ give a job up: the record counts starts, and ends it with an error of ours. */
   maxStalledCount: 1_000_000,
-  drainDelay: 5,
+  /** Seconds: a wake-up that went to a connection which is dead already is made good after so many. */
+  drainDelay: 1,
   runRetryDelay: 1000,
 } as const;

@@ -9,7 +9,7 @@ import { openRoom, type Room, TENANTS } from './room.js';
 import { startSteady } from './steady.js';
 import { until } from './until.js';
 
-/** Longer than the 5 s for which a worker waits for jobs at a time: shorter ones it may not even notice. */
+/** Longer than a worker waits for jobs at a time: shorter ones it may not even notice. */
 const OUTAGE_MS = 6000;
 const RESUME_MS = 5000;
 const ANSWER_MS = 2500;

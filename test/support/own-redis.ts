@@ -1,6 +1,7 @@
 /**
  * A Redis of a test's own, to be killed, frozen and started again on its append-only file.
  */
+import { signal } from './processes.js';
 import { startRedis, temporaryFolder } from './redis.js';
 
 export interface OwnRedis {
@@ -8,8 +9,8 @@ export interface OwnRedis {
   port: number;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
-  /** On the same folder and port; resolves when it has read its file and answers. */
-  restart(): Promise<void>;
+  /** On the same folder and port, with more settings; resolves when it has read its file and answers. */
+  restart(settings?: readonly string[]): Promise<void>;
   /** SIGSTOP: connections stay, nothing is answered. */
   freeze(): void;
   thaw(): void;
@@ -20,9 +21,6 @@ export async function openOwnRedis(): Promise<OwnRedis> {
   const folder = temporaryFolder();
   let server = await startRedis(folder.path);
   const { url, port } = server;
-  const signal = (name: NodeJS.Signals) => {
-    if (server.pid !== undefined) process.kill(server.pid, name);
-  };
   return {
     url,
     port,
@@ -30,11 +28,11 @@ export async function openOwnRedis(): Promise<OwnRedis> {
       server.signal('SIGKILL');
       await server.exited;
     },
-    async restart() {
-      server = await startRedis(folder.path, port);
+    async restart(settings = []) {
+      server = await startRedis(folder.path, port, settings);
     },
-    freeze: () => signal('SIGSTOP'),
-    thaw: () => signal('SIGCONT'),
+    freeze: () => void signal(server.pid, 'SIGSTOP'),
+    thaw: () => void signal(server.pid, 'SIGCONT'),
     async close() {
       await server.stop();
       folder.remove();

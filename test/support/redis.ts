@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { findRedisProgram } from '../../deploy/local/find-redis.js';
 import { type RedisServer, redisSettings, startRedisIn } from '../../deploy/local/redis.js';
+import type { RedisProgram } from '../../deploy/local/redis-program.js';
 import { loadConfig } from '../../shared/base/config.js';
 
 declare module 'vitest' {
@@ -37,9 +38,17 @@ export async function teardown(): Promise<void> {
 }
 
 /** A server of a test's own, to be killed and started again on the same folder. */
-export async function startRedis(folder: string, port?: number): Promise<RedisServer> {
+export async function startRedis(
+  folder: string,
+  port?: number,
+  settings: readonly string[] = [],
+): Promise<RedisServer> {
   const { SLUICE_CACHE_DIR: cacheDir } = loadConfig();
-  const program = await findRedisProgram({ cacheDir, tell });
+  const found = await findRedisProgram({ cacheDir, tell });
+  const program: RedisProgram = {
+    ...found,
+    command: (how) => found.command({ ...how, redis: [...how.redis, ...settings] }),
+  };
   return startRedisIn(folder, { cacheDir, tell, program, ...(port !== undefined && { port }) });
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig, VARIABLES } from '../../shared/base/config.js';
 import { isId, newId } from '../../shared/base/ids.js';
+import { createLogger } from '../../shared/base/telemetry.js';
 
 describe('ids', () => {
   it('sort by time, differ, and are known by their prefix', () => {
@@ -46,5 +47,24 @@ describe('configuration', () => {
 
   it.each(Object.entries(VARIABLES))('%s is described', (_, { description }) => {
     expect(description.length).toBeGreaterThan(10);
+  });
+});
+
+describe('the log', () => {
+  it('tells of an error what an operator needs, not what a library hung on it', () => {
+    const lines: string[] = [];
+    const error = Object.assign(new Error('OOM command not allowed', { cause: new Error('full') }), {
+      code: 'ERR',
+      command: { name: 'evalsha', args: ['a caller’s data'] },
+    });
+    const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
+    log.error({ err: error }, 'failed');
+    log.error({ err: 'no error at all' }, 'failed');
+    expect(lines.join('')).not.toContain('caller');
+    const [first, second] = lines.map((line) => JSON.parse(line).err);
+    expect(first).toMatchObject({ type: 'Error', message: 'OOM command not allowed', code: 'ERR' });
+    expect(first.cause.message).toBe('full');
+    expect(first.stack).toContain('base.test.ts');
+    expect(second).toBe('no error at all');
   });
 });
