@@ -39,7 +39,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, executions, files, jobs, payloads } = core;
+  const { agenda, executions, files, jobs, payloads, poisons } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('batch queue', () => queue.close());
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
@@ -110,6 +110,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         redis: queueRedis,
         executions,
         payloads,
+        poisons,
         stops,
         models,
         clock,

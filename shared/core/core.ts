@@ -13,6 +13,7 @@ import { createJobs } from './jobs.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
 import { createPayloads } from './payloads.js';
+import { createPoisons } from './poisons.js';
 import { createResults } from './results.js';
 import { createTickets, type Transport } from './tickets.js';
 
@@ -42,6 +43,7 @@ export function createCore({ clock, redis, keys, transport, blobs, limits, onErr
     files,
     results,
     payloads,
+    poisons: createPoisons({ redis, keys, clock }),
     backlog: createBacklog({ redis, keys, tickets }),
     agenda: createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }),
   };

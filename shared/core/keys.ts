@@ -20,6 +20,8 @@ export function createKeys(prefix: string) {
     /** Set: jobs taken under a ticket that have not ended. */
     taken: (model: string, version: number, ticket: string) =>
       `${prefix}:taken:${model}:${version}:${ticket}`,
+    /** Sorted set: hashes of inputs that bring a version's backend down, by the second until which they are refused. */
+    poisons: (model: string, version: number) => `${prefix}:poisons:${model}:${version}`,
     /** Sorted set: every record by the time at which upkeep must look at it next. */
     agenda: `${prefix}:agenda`,
     /** Sorted set, all scores 0: a tenant's jobs; ids sort by time. */

@@ -5,6 +5,7 @@
  * A job that is not computed when the worker ends is not settled: its ticket goes back to the queue. What ends in one turn
  * of the event loop, as the jobs of a batch do, is settled in one call.
  */
+import { createHash } from 'node:crypto';
 import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/base/errors.js';
@@ -13,9 +14,10 @@ import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type JobEnd, type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { unpackInstances } from '../../shared/contract/tensor.js';
+import { type Instance, packInstances, unpackInstances } from '../../shared/contract/tensor.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
+import type { Poisons } from '../../shared/core/poisons.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
@@ -28,6 +30,7 @@ export interface ConsumerDeps {
   manifest: Manifest;
   executions: Executions;
   payloads: Payloads;
+  poisons: Poisons;
   stops: Stops;
   serving: Serving;
   redis: Redis;
@@ -53,7 +56,7 @@ const SLICES_AT_ONCE = 2;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, payloads, stops, serving, clock, log } = deps;
+  const { manifest, executions, payloads, poisons, stops, serving, clock, log } = deps;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
@@ -105,7 +108,10 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   async function execute(job: Finished['job'], input: Buffer): Promise<Outcome> {
     const { spec } = job;
-    const slices = sliceInstances(unpackInstances(input), batching.maxBatchSize);
+    const instances = unpackInstances(input);
+    const known = await poisons.of(model, version);
+    const isPoison = (index: number) => known.size > 0 && known.has(hashOf(instances[index] as Instance));
+    const slices = sliceInstances(instances, batching.maxBatchSize, isPoison);
     const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
     const leave = new AbortController();
     if (closing) leave.abort(closing);
@@ -121,6 +127,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     });
     try {
       const results = await Promise.race([runSlices(spec, slices, progress, leave.signal), canceled]);
+      await remember(slices, results);
       return joinResults(spec, slices, results, serving.lane.backend.name);
     } catch (error) {
       // It has its end already: this one will be void.
@@ -132,6 +139,14 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       unwatch();
       progress.stop();
     }
+  }
+
+  /** What has brought the backend down here is refused everywhere from now on. */
+  async function remember(slices: readonly Slice[], results: readonly TaskResult<InstanceResult>[]) {
+    const met = slices.flatMap(({ refused, instances }, index) =>
+      refused ? [] : instances.filter((_, row) => isCrash(results[index]?.results[row])),
+    );
+    if (met.length > 0) await poisons.add(model, version, met.map(hashOf));
   }
 
   function progressOf(job: Finished['job']): ProgressMeter {
@@ -155,7 +170,11 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     let next = 0;
     const lane = async () => {
       for (let index = next++; index < slices.length; index = next++) {
-        const { shape, instances } = slices[index] as Slice;
+        const { refused, shape, instances } = slices[index] as Slice;
+        if (refused) {
+          results[index] = refusal(instances.length);
+          continue;
+        }
         if (leftMs <= 0) throw new OutOfTime();
         const result = await serving.submit({
           kind: `${model}@${version}|${shape}`,
@@ -190,6 +209,22 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       await closed;
     },
   };
+}
+
+function refusal(count: number): TaskResult<InstanceResult> {
+  const message = 'This instance has brought the backend down within the last hour; it was not run again.';
+  const result: InstanceResult = { ok: false, code: 'input_crashed_backend', message };
+  return { results: new Array(count).fill(result), waitMs: 0, computeMs: 0, batchSize: 1 };
+}
+
+function isCrash(result: InstanceResult | undefined): boolean {
+  return result?.ok === false && result.code === 'input_crashed_backend';
+}
+
+function hashOf(instance: Instance): string {
+  return createHash('sha256')
+    .update(packInstances([instance]))
+    .digest('hex');
 }
 
 function failed(error: JobError | null): { end: JobEnd; output: null } {

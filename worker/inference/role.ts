@@ -15,6 +15,7 @@ import type { Executions } from '../../shared/core/executions.js';
 import { type BundledVersion, readModelFolder } from '../../shared/core/folder.js';
 import type { Models } from '../../shared/core/models.js';
 import type { Payloads } from '../../shared/core/payloads.js';
+import type { Poisons } from '../../shared/core/poisons.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
@@ -32,6 +33,7 @@ export interface InferenceDeps {
   redis: Redis;
   executions: Executions;
   payloads: Payloads;
+  poisons: Poisons;
   stops: Stops;
   models: Models;
   clock: Clock;

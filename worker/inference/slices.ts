@@ -16,6 +16,8 @@ import type { TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 
 export interface Slice {
+  /** Of instances that are not computed: each has brought the backend down before. */
+  refused: boolean;
   /** Text that is equal for instances which may share a batch. */
   shape: string;
   /** Places in the job. */
@@ -23,15 +25,22 @@ export interface Slice {
   instances: Instance[];
 }
 
-export function sliceInstances(instances: readonly Instance[], maxBatchSize: number): Slice[] {
+/** `isRefused` is asked for the index of each instance. */
+export function sliceInstances(
+  instances: readonly Instance[],
+  maxBatchSize: number,
+  isRefused: (index: number) => boolean = () => false,
+): Slice[] {
   const slices: Slice[] = [];
   const open = new Map<string, Slice>();
   for (const [index, instance] of instances.entries()) {
+    const refused = isRefused(index);
     const shape = shapeOf(instance);
-    let slice = open.get(shape);
+    const kind = `${refused} ${shape}`;
+    let slice = open.get(kind);
     if (!slice || slice.instances.length === maxBatchSize) {
-      slice = { shape, indexes: [], instances: [] };
-      open.set(shape, slice);
+      slice = { refused, shape, indexes: [], instances: [] };
+      open.set(kind, slice);
       slices.push(slice);
     }
     slice.indexes.push(index);
