@@ -3,7 +3,7 @@
  *
  * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
  */
-import { compileSchema, type JsonSchema, type TypeOf } from './schema.js';
+import { type Checker, compileSchema, type JsonSchema, type TypeOf } from './schema.js';
 import { DTYPES } from './tensor.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
@@ -40,7 +40,7 @@ export const manifestSchema = {
     name: { type: 'string', pattern: NAME },
     version: { type: 'integer', minimum: 1 },
     description: { type: 'string' },
-    format: { enum: ['layers', 'graph'] },
+    format: { enum: ['layers', 'graph', 'saved_model'] },
     signature: {
       type: 'object',
       additionalProperties: false,
@@ -61,11 +61,10 @@ export const manifestSchema = {
         maxDelayMs: { type: 'number', minimum: 0, maximum: 10_000 },
       },
     },
-    /** Path inside the version's folder -> sha256 in hex; `model.json` is the entry. */
+    /** Path inside the version's folder -> sha256 in hex; `ENTRY` of the format is among them. */
     files: {
       type: 'object',
-      required: ['model.json'],
-      properties: { 'model.json': { type: 'string', pattern: '^[0-9a-f]{64}$' } },
+      minProperties: 1,
       propertyNames: { pattern: '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$' },
       additionalProperties: { type: 'string', pattern: '^[0-9a-f]{64}$' },
     },
@@ -74,6 +73,9 @@ export const manifestSchema = {
     provenance: { type: 'object' },
   },
 } as const satisfies JsonSchema;
+
+/** The file of each format that names or holds all others. */
+export const ENTRY = { layers: 'model.json', graph: 'model.json', saved_model: 'saved_model.pb' } as const;
 
 export type Manifest = TypeOf<typeof manifestSchema>;
 export type TensorSpec = Manifest['signature']['inputs'][number];
@@ -87,7 +89,15 @@ export interface Golden {
   outputs: Record<string, { b64: string }>[];
 }
 
-export const checkManifest = compileSchema(manifestSchema);
+const checkSchema = compileSchema(manifestSchema);
+
+export const checkManifest: Checker = (value) => {
+  const fault = checkSchema(value);
+  if (fault) return fault;
+  const { format, files } = value as Manifest;
+  if (Object.hasOwn(files, ENTRY[format])) return null;
+  return { path: `/files/${ENTRY[format]}`, message: 'is required' };
+};
 
 /** "mnist" | "mnist@3" | "mnist@stable" -> its parts; null when the text is none of them. */
 export function parseModelRef(text: string): { name: string; version?: number; alias?: string } | null {

@@ -9,6 +9,10 @@ import type { Dtype, TypedArray } from '../../shared/contract/tensor.js';
 
 export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu';
 
+export function canRun(backend: BackendName, format: Manifest['format']): boolean {
+  return format !== 'saved_model' || backend === 'cuda' || backend === 'native';
+}
+
 /** A tensor with its batch dimension: `shape[0]` = rows, `data.length` = product of `shape`. */
 export interface BatchTensor {
   dtype: Dtype;

@@ -8,6 +8,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { messageOf } from '../../shared/base/errors.js';
 import { loadTensorflow, type Tensorflow } from '../../shared/base/native.js';
 import type { Backend } from './backend.js';
+import { loadSavedModel } from './saved-model.js';
 import { createTfjsBackend } from './tfjs.js';
 
 /** What TensorFlow 2.21 opens for a GPU; libcuda comes with the driver, the others with `backend:install -- cuda`. */
@@ -25,7 +26,7 @@ const CUDA_LIBRARIES = [
 export async function openNative(cacheDir: string): Promise<Backend> {
   const tf = loadTensorflow(cacheDir, 'cpu');
   await activate(tf);
-  return createTfjsBackend(tf, 'native', 'cpu');
+  return withSavedModels(tf, createTfjsBackend(tf, 'native', 'cpu'));
 }
 
 export async function openCuda(cacheDir: string): Promise<Backend> {
@@ -33,7 +34,17 @@ export async function openCuda(cacheDir: string): Promise<Backend> {
   const tf = loadTensorflow(cacheDir, 'cuda');
   await activate(tf);
   if (!isUsingGpu(tf)) throw new Error(`TensorFlow loaded but uses no GPU: ${reasonWithoutGpu()}`);
-  return createTfjsBackend(tf, 'cuda', 'gpu:0');
+  return withSavedModels(tf, createTfjsBackend(tf, 'cuda', 'gpu:0'));
+}
+
+function withSavedModels(tf: Tensorflow, backend: Backend): Backend {
+  return {
+    ...backend,
+    load: (folder, manifest) =>
+      manifest.format === 'saved_model'
+        ? loadSavedModel(tf, folder, manifest)
+        : backend.load(folder, manifest),
+  };
 }
 
 async function activate(tf: Tensorflow): Promise<void> {

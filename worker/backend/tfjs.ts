@@ -45,6 +45,8 @@ export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): 
     device,
     liveTensors: () => tf.memory().numTensors,
     async load(folder, manifest) {
+      if (manifest.format === 'saved_model')
+        throw new Error(`a SavedModel runs on TensorFlow itself, not on ${name}`);
       const artifacts = await readArtifacts(tf, folder, manifest);
       const network = await (manifest.format === 'layers' ? loadLayers : loadGraph)(tf, artifacts);
       try {

@@ -7,6 +7,7 @@
  */
 import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
+import { canRun } from '../backend/backend.js';
 import type { Choices, Comparison } from './choices.js';
 import type { Lane } from './lane.js';
 import type { Lanes } from './lanes.js';
@@ -20,7 +21,7 @@ export interface Placement {
 }
 
 export interface Placing {
-  /** Loads the version where it shall serve for now; rejects with every backend's reason when none can. */
+  /** Loads the version where it shall serve for now; rejects with every backend's reason when none can, `NotHere` if none may. */
   place(folder: string, manifest: Manifest): Promise<Placement>;
   /** Whether another backend may turn out to be faster. */
   isOpen(manifest: Manifest): boolean;
@@ -28,6 +29,13 @@ export interface Placing {
   compare(folder: string, manifest: Manifest, placed: Placement): Promise<Placement>;
   /** Where the version shall be placed from now on. */
   remember(manifest: Manifest, placement: Placement): void;
+}
+
+/** No backend that loads here runs the version's format. Another worker may: the version has not failed. */
+export class NotHere extends Error {
+  constructor(format: string, reasons: readonly string[]) {
+    super([`no backend of this worker runs the format ${format}`, ...reasons].join('; '));
+  }
 }
 
 /** Of timing one backend at one batch size. */
@@ -38,21 +46,24 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
     const { backend, comparison = null } = choices.get(manifest) ?? {};
     const names = backend && lanes.names.includes(backend) ? [backend, ...lanes.names] : lanes.names;
     const reasons: string[] = [];
-    for (const name of new Set(names)) {
+    let isTried = false;
+    for (const name of new Set(names.filter((each) => canRun(each, manifest.format)))) {
       try {
         const lane = await lanes.of(name);
+        isTried = true;
         return { lane, report: await lane.load(folder, manifest), comparison };
       } catch (error) {
         reasons.push(`${name}: ${messageOf(error)}`);
       }
     }
+    if (!isTried) throw new NotHere(manifest.format, reasons);
     throw new Error(reasons.length === 1 ? (reasons[0] ?? '').replace(/^\w+: /, '') : reasons.join('; '));
   }
 
   async function compare(folder: string, manifest: Manifest, placed: Placement) {
     const comparison: Comparison = {};
     const loaded: (Placement & { score: number })[] = [];
-    for (const name of lanes.names) {
+    for (const name of lanes.names.filter((each) => canRun(each, manifest.format))) {
       try {
         const lane = await lanes.of(name);
         const report = lane === placed.lane ? placed.report : await lane.load(folder, manifest);
@@ -77,7 +88,9 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
   return {
     place,
     compare,
-    isOpen: (manifest) => lanes.names.length > 1 && choices.get(manifest) === null,
+    isOpen: (manifest) =>
+      lanes.names.filter((each) => canRun(each, manifest.format)).length > 1 &&
+      choices.get(manifest) === null,
     remember: (manifest, { lane, comparison }) =>
       choices.set(manifest, { backend: lane.backend.name, comparison: comparison ?? {} }),
   };

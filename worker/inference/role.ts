@@ -21,7 +21,7 @@ import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
 import { openLanes } from './lanes.js';
 import { createInferenceMetrics } from './metrics.js';
-import { createPlacing, type Placement, type Placing } from './placing.js';
+import { createPlacing, NotHere, type Placement, type Placing } from './placing.js';
 import { createServing, type Serving } from './serving.js';
 import type { Stops } from './stops.js';
 
@@ -120,11 +120,23 @@ async function loadVersions(
       await reportReady(manifest, placement, models, log);
       served.push({ version, placement, serving: createServing(manifest, placement.lane) });
     } catch (error) {
-      await models.report(manifest.name, manifest.version, 'failed', { error: messageOf(error) });
-      log.error({ err: error, model: manifest.name, version: manifest.version }, 'version failed');
+      await reportUnserved(manifest, error, models, log);
     }
   }
   return served;
+}
+
+/** A version that this worker cannot run waits for one that can; its jobs do, too. */
+async function reportUnserved(
+  { name, version }: Manifest,
+  error: unknown,
+  models: Models,
+  log: Logger,
+): Promise<void> {
+  const isElsewhere = error instanceof NotHere;
+  await models.report(name, version, isElsewhere ? 'pending' : 'failed', { error: messageOf(error) });
+  if (isElsewhere) log.info({ model: name, version, why: error.message }, 'version left to other workers');
+  else log.error({ err: error, model: name, version }, 'version failed');
 }
 
 async function reportReady(

@@ -1,0 +1,34 @@
+/**
+ * Operations of TensorFlow that a SavedModel may use. Neither touches files, networks, other processes, Python or the
+ * terminal; each is an ordinary part of models that Keras and TensorFlow export. Adding one is a decision: look at what it
+ * does with its arguments first.
+ */
+const ARRAYS = `BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatV2 Const DepthToSpace Diag DiagPart ExpandDims Fill
+  Gather GatherNd GatherV2 Identity IdentityN InvertPermutation LinSpace MatrixBandPart MatrixDiag MatrixDiagV3 MirrorPad OneHot
+  OnesLike Pack Pad PadV2 Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ResourceGather ReverseSequence
+  ReverseV2 ScatterNd Shape ShapeN Size Slice Snapshot SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Squeeze StopGradient
+  StridedSlice TensorScatterUpdate Tile Transpose Unique UniqueV2 Unpack Where ZerosLike EnsureShape`;
+const MATHS = `Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh BatchMatMul BatchMatMulV2 BatchMatMulV3
+  BiasAdd Bincount BitwiseAnd BitwiseOr BitwiseXor Bucketize Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum
+  Digamma Div DivNoNan Einsum Equal Erf Erfc Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma Imag Inv InTopKV2 IsFinite
+  IsInf IsNan L2Loss Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul
+  MulNoNan Multinomial Neg NextAfter NotEqual Pow Prod Real RealDiv Reciprocal Rint Round Rsqrt SegmentSum Select SelectV2 Sigmoid
+  Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Tan Tanh TopK TopKV2 TruncateDiv UnsortedSegmentSum Xdivy Xlogy`;
+const NETWORKS = `AvgPool AvgPool3D Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize CudnnRNNV3
+  DepthwiseConv2dNative Dilation2D Elu ExtractImagePatches FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 _FusedConv2D
+  _FusedMatMul LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NonMaxSuppressionV3 NonMaxSuppressionV4
+  NonMaxSuppressionV5 CombinedNonMaxSuppression Relu Relu6 ResizeBilinear ResizeNearestNeighbor Selu Softmax Softplus Softsign
+  AdjustContrastv2 HSVToRGB RGBToHSV`;
+/** `If` and `While` run functions whose operations are looked at too. */
+const FLOW = `Assert If NoOp PartitionedCall StatefulPartitionedCall StatelessIf StatelessWhile While TensorListConcatV2
+  TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem TensorListStack EmptyTensorList
+  TensorListPushBack TensorListPopBack`;
+const VARIABLES = 'DisableCopyOnRead ReadVariableOp VarHandleOp VarIsInitializedOp';
+
+export const COMPUTING_OPS = setOf(ARRAYS, MATHS, NETWORKS, FLOW, VARIABLES);
+/** RestoreV2 reads a checkpoint: at its place in the folder, which TensorFlow hands it. */
+export const RESTORING_OPS = setOf('AssignVariableOp RestoreV2');
+
+function setOf(...lists: string[]): ReadonlySet<string> {
+  return new Set(lists.join(' ').split(/\s+/));
+}
