@@ -29,6 +29,8 @@ if ARGV[6] ~= '' then
     return {'replayed', known[2]}
   end
 end
+-- Sent again after its answer was lost.
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'created'} end
 if tonumber(redis.call('HGET', KEYS[4], ARGV[2]) or '0') >= tonumber(ARGV[5]) then return {'too_many'} end
 local now = time()
 redis.call('HSET', KEYS[1], 'status', 'queued', 'spec', ARGV[3], 'createdAt', now, 'expiresAt', now + tonumber(ARGV[4]), 'parts', 0)

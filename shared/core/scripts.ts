@@ -12,6 +12,9 @@ export const CHECK_QUEUED_AFTER_MS = 5000;
 export const CHECK_MS = 60_000;
 
 /**
+ * A client of Redis sends again what a broken connection left unanswered, so that this may run twice for one submit, the
+ * second time when the job has ended long since: a record that exists is left as it is.
+ *
  * KEYS job, waiting, agenda, tenant's jobs, queued, queue, paused, idempotency
  * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 cost (instances / the tenant's weight), 8 ttlMs,
  *      9 priority rank, 10 events (",job.failed," or ""), 11 most queued jobs and 12 bytes of a tenant, 13 jobs and
@@ -28,6 +31,8 @@ if ARGV[15] ~= '' then
     return {'replayed', known[2]}
   end
 end
+local createdAt = redis.call('HGET', KEYS[1], 'createdAt')
+if createdAt then return {'created', createdAt, ''} end
 local q = redis.call('HMGET', KEYS[5], 'tenant:' .. ARGV[2], 'tenant-bytes:' .. ARGV[2], 'model:' .. ARGV[3], 'model-bytes:' .. ARGV[3])
 local function full(i, limit, more)
   return tonumber(q[i] or '0') + more > tonumber(ARGV[limit])

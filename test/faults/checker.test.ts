@@ -176,7 +176,7 @@ const found: [what: string, spoil: (run: Run) => void, named: string[]][] = [
   [
     'a job of a refused submit',
     (run) => void run.stored.push({ tenant: 'ann', view: jobOf(5, { webhook: null }) }),
-    ['I2 job_5: entry-5 was refused'],
+    ['I2 job_5: entry-5 was answered 429 queue_full_for_tenant'],
   ],
   [
     'two jobs under one key',
@@ -184,7 +184,7 @@ const found: [what: string, spoil: (run: Run) => void, named: string[]][] = [
       const twin = jobOf(6, { metadata: { entry: 'entry-2' }, webhook: null });
       run.stored.push({ tenant: 'ann', view: twin });
     },
-    ['I2 entry-2: 2 jobs, at most 1 wanted'],
+    ['I2 entry-2: 2 jobs, at most 1 wanted: job_2, job_6; was answered 503, job_2'],
   ],
   [
     'two jobs of one submit without a key',
@@ -194,7 +194,10 @@ const found: [what: string, spoil: (run: Run) => void, named: string[]][] = [
       const twin = jobOf(6, { metadata: { entry: 'entry-2' }, webhook: null });
       run.stored.push({ tenant: 'ann', view: twin });
     },
-    ['I2 job_6: entry-2 was refused', 'I2 entry-2: 2 jobs, at most 1 wanted'],
+    [
+      'I2 job_6: entry-2 was answered job_2',
+      'I2 entry-2: 2 jobs, at most 1 wanted: job_2, job_6; was answered job_2',
+    ],
   ],
   [
     'a status that changed after the end',

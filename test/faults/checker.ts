@@ -67,6 +67,14 @@ function acceptedIn({ answers }: Entry): string[] {
   return answers.flatMap((answer) => (answer.is === 'accepted' ? [answer.job] : []));
 }
 
+function answersOf({ answers }: Entry): string {
+  const texts = answers.map((answer) => {
+    if (answer.is === 'accepted') return answer.job;
+    return answer.is === 'refused' ? `${answer.status} ${answer.code}` : answer.why;
+  });
+  return texts.join(', ') || 'nothing';
+}
+
 function allEnded({ entries, stored }: Evidence, { job }: Index): Found {
   const violations: Violation[] = [];
   const accepted = new Set(entries.flatMap(acceptedIn));
@@ -91,12 +99,16 @@ function allAskedFor({ entries, stored }: Evidence, { entryOf }: Index): Found {
     jobs.set(entry, [...(jobs.get(entry) ?? []), view.id]);
     const isExplained =
       acceptedIn(entry).includes(view.id) || entry.answers.some(({ is }) => is === 'unknown');
-    if (!isExplained) violations.push({ id: view.id, what: `${entry.id} was refused` });
+    if (!isExplained) violations.push({ id: view.id, what: `${entry.id} was answered ${answersOf(entry)}` });
   }
   for (const entry of entries) {
     const had = new Set([...(jobs.get(entry) ?? []), ...acceptedIn(entry)]);
     const most = entry.key ? 1 : entry.answers.filter(({ is }) => is !== 'refused').length;
-    if (had.size > most) violations.push({ id: entry.id, what: `${had.size} jobs, at most ${most} wanted` });
+    if (had.size > most)
+      violations.push({
+        id: entry.id,
+        what: `${had.size} jobs, at most ${most} wanted: ${[...had].join(', ')}; was answered ${answersOf(entry)}`,
+      });
   }
   const unknown = entries.filter(
     (entry) => acceptedIn(entry).length === 0 && entry.answers.some(({ is }) => is === 'unknown'),

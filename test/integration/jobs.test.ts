@@ -427,6 +427,17 @@ describe('an end', () => {
     expect(await eventsOf(id)).toBe(1);
   });
 
+  test('stands when the submit is sent to Redis once more, as its client does after a lost answer', async () => {
+    const id = await submit({ id: newId('job', nowMs++) });
+    const createdAt = await redis.hget(keys.job(id), 'createdAt');
+    await settle(await start('t1'));
+    await submit({ id });
+    expect(await statusOf(id)).toBe('succeeded');
+    expect(await redis.hget(keys.job(id), 'createdAt')).toBe(createdAt);
+    expect(await redis.zcard(keys.waiting('m', 1))).toBe(0);
+    expect(Number(await redis.hget(keys.queued, 'tenant:acme'))).toBe(0);
+  });
+
   test('of many at once is told for each', async () => {
     const ids = await submitMany(3);
     const started = await start('t1');

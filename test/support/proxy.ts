@@ -8,6 +8,7 @@
  * `cut` breaks every open connection with a reset; new ones are taken.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 
 export interface TcpProxy {
   port: number;
@@ -49,7 +50,16 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
   function open(lane: Lane): void {
     const { from, to, isAnswer } = lane;
     lanes.add(lane);
-    const later = (act: () => void) => (delayMs > 0 ? void setTimeout(act, delayMs) : act());
+    // Bytes keep their order, also when the network gets faster again.
+    let last = Promise.resolve();
+    const later = (act: () => void) => {
+      const dueMs = performance.now() + delayMs;
+      last = last.then(async () => {
+        const leftMs = dueMs - performance.now();
+        if (leftMs > 0) await pause(leftMs);
+        act();
+      });
+    };
     from.on('data', (chunk) => {
       if (!isAnswer && trigger && chunk.includes(trigger)) hold(false, true);
       later(() => to.writable && to.write(chunk));
