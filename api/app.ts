@@ -119,7 +119,7 @@ export function createApp(deps: AppDeps): Koa {
     batchRoutes({ batches: deps.batches, files, submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, uploadLimits: { maxBytes: config.SLUICE_MAX_FILE_BYTES } }),
     queueRoutes({ backlog, models, auth, audit }),
-    modelRoutes({ models, auth }),
+    modelRoutes({ models, auth, audit, bodyLimits }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),

@@ -5,6 +5,7 @@ import { ERRORS } from '../shared/base/errors.js';
 import { VERSION } from '../shared/base/version.js';
 import { BATCH_STATUSES, createBatchSchema } from '../shared/contract/batch.js';
 import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
+import { putAliasSchema } from '../shared/contract/model.js';
 import type { JsonSchema } from '../shared/contract/schema.js';
 import { MAX_JOBS } from './routes/bulk.js';
 
@@ -467,6 +468,25 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 200: json('The model.', { type: 'object' }) },
         }),
       },
+      '/v1/models/{name}/aliases/{alias}': {
+        put: operation('moveAlias', 'Say which version an alias means', {
+          parameters: [
+            { ...ID, name: 'name' },
+            { ...ID, name: 'alias' },
+          ],
+          requestBody: { required: true, content: { 'application/json': { schema: ref('PutAlias') } } },
+          responses: { 200: json('The model.', { type: 'object' }) },
+        }),
+      },
+      '/v1/models/{name}/versions/{version}': {
+        delete: operation('retireVersion', 'Take no new jobs for a version; those accepted are computed', {
+          parameters: [
+            { ...ID, name: 'name' },
+            { ...ID, name: 'version' },
+          ],
+          responses: { 200: json('The model.', { type: 'object' }) },
+        }),
+      },
       '/v1/models/{name}/versions/{version}/schema': {
         get: operation('getSchema', 'JSON Schemas of an instance and a prediction', {
           parameters: [
@@ -508,6 +528,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         BulkResults: bulkResultsSchema,
         File: fileSchema,
         CreateBatch: createBatchSchema,
+        PutAlias: putAliasSchema,
         Batch: batchSchema,
         Problem: problemSchema,
       },

@@ -1,23 +1,58 @@
 /**
- * Routes of models: what may be submitted, and in which form. Weights are served by no route.
+ * Routes of models: what may be submitted and in which form, what an alias means, what is retired. Weights are served by
+ * no route.
  */
 import Router from '@koa/router';
-import { SluiceError } from '../../shared/base/errors.js';
+import type { Context } from 'koa';
+import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { isAlias, putAliasSchema } from '../../shared/contract/model.js';
+import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
+import type { Audit } from '../middleware/audit.js';
 import type { createAuth } from '../middleware/auth.js';
+import { type BodyLimits, readJson } from '../middleware/input.js';
 
-export function modelRoutes({
-  models,
-  auth,
-}: {
+export interface ModelRoutesDeps {
   models: Models;
   auth: ReturnType<typeof createAuth>;
-}): Router {
+  audit: Audit;
+  bodyLimits: BodyLimits;
+}
+
+type Params = { name?: string; version?: string; alias?: string };
+
+const guardAlias = compileGuard(putAliasSchema);
+
+export function modelRoutes({ models, auth, audit, bodyLimits }: ModelRoutesDeps): Router {
   async function find(name: string): Promise<Model> {
     const model = await models.find(name);
     if (!model) throw new SluiceError('not_found', 'There is no such model.');
     return model;
+  }
+
+  async function findVersion({ name = '', version: text }: Params): Promise<Version> {
+    const { versions } = await find(name);
+    const version = versions.find(({ manifest }) => String(manifest.version) === text);
+    if (!version) throw new SluiceError('not_found', 'There is no such version.');
+    return version;
+  }
+
+  async function moveAlias(ctx: Context & { params: Params }): Promise<void> {
+    const { name = '', alias = '' } = ctx.params;
+    await find(name);
+    if (!isAlias(alias)) throw invalid([{ path: '/alias', message: 'must be a lower-case name' }]);
+    const { version } = guardAlias((await readJson(ctx, bodyLimits)).value);
+    await models.moveAlias(name, alias, version);
+    audit(ctx, 'alias.move', { model: name, alias, version });
+    ctx.body = presentModel(await find(name));
+  }
+
+  async function retire(ctx: Context & { params: Params }): Promise<void> {
+    const { name, version } = (await findVersion(ctx.params)).manifest;
+    await models.retire(name, version);
+    audit(ctx, 'version.retire', { model: name, version });
+    ctx.body = presentModel(await find(name));
   }
 
   return new Router()
@@ -28,11 +63,10 @@ export function modelRoutes({
       ctx.body = presentModel(await find(ctx.params.name ?? ''));
     })
     .get('/v1/models/:name/versions/:version/schema', auth('models:read'), async (ctx) => {
-      const { versions } = await find(ctx.params.name ?? '');
-      const version = versions.find(({ manifest }) => String(manifest.version) === ctx.params.version);
-      if (!version) throw new SluiceError('not_found', 'There is no such version.');
-      ctx.body = publishedSchemas(version.manifest);
-    });
+      ctx.body = publishedSchemas((await findVersion(ctx.params)).manifest);
+    })
+    .put('/v1/models/:name/aliases/:alias', auth('models:write'), moveAlias)
+    .delete('/v1/models/:name/versions/:version', auth('models:write'), retire);
 }
 
 function presentModel({ name, description, versions, aliases }: Model) {

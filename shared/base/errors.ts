@@ -40,6 +40,7 @@ export const ERRORS = {
     title: 'This version failed to load; no worker can run it.',
   },
   batch_finished: { status: 409, retryable: false, title: 'The batch has already ended.' },
+  version_retired: { status: 410, retryable: false, title: 'This version takes no new jobs.' },
   link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },
   body_too_large: { status: 413, retryable: false, title: 'The body is larger than the limit.' },
   unsupported_media_type: {

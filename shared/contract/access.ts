@@ -11,6 +11,7 @@ export const SCOPES = [
   'files:read',
   'files:write',
   'models:read',
+  'models:write',
   'webhooks:read',
   'admin',
 ] as const;

@@ -99,6 +99,19 @@ export const checkManifest: Checker = (value) => {
   return { path: `/files/${ENTRY[format]}`, message: 'is required' };
 };
 
+export const putAliasSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['version'],
+  properties: { version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' } },
+} as const satisfies JsonSchema;
+
+const ALIAS = /^[a-z][a-z0-9_-]{0,62}$/;
+
+export function isAlias(text: string): boolean {
+  return ALIAS.test(text);
+}
+
 /** "mnist" | "mnist@3" | "mnist@stable" -> its parts; null when the text is none of them. */
 export function parseModelRef(text: string): { name: string; version?: number; alias?: string } | null {
   const match = /^([a-z0-9][a-z0-9_-]{0,62})(?:@(?:([1-9][0-9]{0,8})|([a-z][a-z0-9_-]{0,62})))?$/.exec(text);

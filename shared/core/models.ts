@@ -1,16 +1,17 @@
 /**
  * Models: which versions exist, what state they are in, which one a name means.
  *
- *   pending -> loading -> ready | failed
+ *   pending -> loading -> ready | failed        any -> retired, for good while its files stay what they are
  *
  * The registry says what may be submitted; a version is `ready` once a worker has loaded it and checked its golden
  * vectors. A job for a version that is still pending or loading is accepted and waits. `latest` is set when a model is
- * first registered and moves to a newer version when that becomes ready.
+ * first registered and moves to a newer version when that first becomes ready; else it stays where it was put, as other
+ * aliases do.
  */
 import { createHash } from 'node:crypto';
 import { type Clock, toTimestamp } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
-import type { Redis } from '../base/redis.js';
+import { defineScript, type Redis } from '../base/redis.js';
 import { type Manifest, parseModelRef, type VersionState } from '../contract/model.js';
 import type { BundledVersion } from './folder.js';
 import type { Keys } from './keys.js';
@@ -51,7 +52,36 @@ export type Models = ReturnType<typeof createModels>;
 const FRESH_MS = 1000;
 const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
 
+/**
+ * KEYS model
+ * ARGV 1 version, 2 state, 3 report
+ */
+const REPORT_VERSION = `
+local before = redis.call('HGET', KEYS[1], 'state:' .. ARGV[1])
+if before == 'retired' or before == 'ready' and ARGV[2] ~= 'ready' then return end
+redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], ARGV[2], 'report:' .. ARGV[1], ARGV[3])
+local latest = tonumber(redis.call('HGET', KEYS[1], 'alias:latest') or '0')
+if ARGV[2] == 'ready' and before ~= 'ready' and tonumber(ARGV[1]) > latest then
+  redis.call('HSET', KEYS[1], 'alias:latest', ARGV[1])
+end
+`;
+
+/**
+ * KEYS model
+ * ARGV 1 alias, 2 version
+ * Reply the version's state when it forbids the move, "" when it is done, nil without such a version
+ */
+const MOVE_ALIAS = `
+if redis.call('HEXISTS', KEYS[1], 'version:' .. ARGV[2]) == 0 then return false end
+local state = redis.call('HGET', KEYS[1], 'state:' .. ARGV[2])
+if state == 'failed' or state == 'retired' then return state end
+redis.call('HSET', KEYS[1], 'alias:' .. ARGV[1], ARGV[2])
+return ''
+`;
+
 export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
+  const moveScript = defineScript<string | null>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
   const seen = new Map<string, { model: Model; readMs: number }>();
 
   /** Adds the version; one whose files have changed since starts again as pending. */
@@ -72,21 +102,30 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     await redis.sadd(keys.models, name);
   }
 
-  /** `ready` stands against a worker that is still loading or failed to: another one serves the version. */
+  /** `ready` stands against a worker that is still loading or failed to: another one serves the version. `retired` stands. */
   async function report(
     name: string,
     version: number,
     state: VersionState,
     detail: Partial<VersionReport> = {},
   ): Promise<void> {
-    const key = keys.model(name);
-    if (state !== 'ready' && (await redis.hget(key, `state:${version}`)) === 'ready') return;
-    await redis.hset(key, {
-      [`state:${version}`]: state,
-      [`report:${version}`]: JSON.stringify({ ...UNREPORTED, ...detail }),
-    });
-    if (state === 'ready' && version > Number(await redis.hget(key, 'alias:latest')))
-      await redis.hset(key, { 'alias:latest': version });
+    const report = JSON.stringify({ ...UNREPORTED, ...detail });
+    await reportScript([keys.model(name)], [version, state, report]);
+  }
+
+  /** From now on `name@alias` means this version; other processes follow within a second. */
+  async function moveAlias(name: string, alias: string, version: number): Promise<void> {
+    const refused = await moveScript([keys.model(name)], [alias, version]);
+    seen.delete(name);
+    if (refused === null) throw new SluiceError('model_not_found', `There is no model "${name}@${version}".`);
+    if (refused === 'retired') throw new SluiceError('version_retired');
+    if (refused === 'failed') throw new SluiceError('model_failed');
+  }
+
+  /** The version must exist. Jobs that were accepted before are computed. */
+  async function retire(name: string, version: number): Promise<void> {
+    await redis.hset(keys.model(name), { [`state:${version}`]: 'retired' });
+    seen.delete(name);
   }
 
   async function find(name: string): Promise<Model | null> {
@@ -115,7 +154,7 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     return { version, alias: ref?.alias ?? null };
   }
 
-  return { register, report, find, list, resolve };
+  return { register, report, moveAlias, retire, find, list, resolve };
 }
 
 type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'>;

@@ -31,6 +31,8 @@ export interface Submitting {
   findFile: FindFile;
   /** An earlier call may have made the job. */
   mayExist: boolean;
+  /** The job is part of what was accepted before its version was retired. */
+  wasAccepted?: boolean;
 }
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -50,14 +52,15 @@ export function createSubmission(deps: SubmissionDeps) {
   }
 
   /** A version that a job may be submitted for. */
-  async function resolve(model: string): Promise<Resolved> {
+  async function resolve(model: string, wasAccepted = false): Promise<Resolved> {
     const resolved = await models.resolve(model);
     if (resolved.version.state === 'failed')
       throw new SluiceError('model_failed', resolved.version.error ?? undefined);
+    if (resolved.version.state === 'retired' && !wasAccepted) throw new SluiceError('version_retired');
     return resolved;
   }
 
-  async function check(body: Submit): Promise<Resolved> {
+  async function check(body: Submit, wasAccepted: boolean): Promise<Resolved> {
     if (body.instances.length > deps.maxInstances) {
       throw invalid([
         {
@@ -66,7 +69,7 @@ export function createSubmission(deps: SubmissionDeps) {
         },
       ]);
     }
-    const resolved = await resolve(body.model);
+    const resolved = await resolve(body.model, wasAccepted);
     if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
     return resolved;
   }
@@ -87,9 +90,12 @@ export function createSubmission(deps: SubmissionDeps) {
   }
 
   /** `value` is what POST /v1/jobs takes. */
-  async function toJob(value: unknown, { tenant, findFile, mayExist }: Submitting): Promise<NewJob> {
+  async function toJob(
+    value: unknown,
+    { tenant, findFile, mayExist, wasAccepted = false }: Submitting,
+  ): Promise<NewJob> {
     const body = guardSubmit(value);
-    const resolved = await check(body);
+    const resolved = await check(body, wasAccepted);
     if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
     const spec = {

@@ -109,7 +109,8 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
       ttlSeconds,
       retentionSeconds: Math.min(ttlSeconds + MARGIN_SECONDS, MAX_RETENTION_SECONDS),
     };
-    return submission.toJob(value, { tenant, findFile: submission.filesOf(tenant), mayExist: true });
+    const findFile = submission.filesOf(tenant);
+    return submission.toJob(value, { tenant, findFile, mayExist: true, wasAccepted: true });
   }
 
   /** Followed before it is submitted, so that its end cannot be missed. */

@@ -1,0 +1,171 @@
+/**
+ * Versions and aliases as an operator moves them under load, and a model of one's own that no wasm worker can run.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { loadConfig } from '../../shared/base/config.js';
+import { faultOfInstall } from '../../shared/base/native.js';
+import { ROOT, type Stack, startStack } from '../support/stack.js';
+
+const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
+const folder = mkdtempSync(join(tmpdir(), 'sluice-models-'));
+/** mnist in two versions of the same numbers, so that only a result's own word tells which one computed it. */
+const TWO = join(folder, 'two');
+for (const version of ['1', '2']) {
+  const path = join(TWO, 'mnist', version);
+  cpSync(join(ROOT, 'deploy/models/mnist/1'), path, { recursive: true });
+  const manifest = readFileSync(join(path, 'model.yaml'), 'utf8');
+  writeFileSync(join(path, 'model.yaml'), manifest.replace(/^version: 1$/m, `version: ${version}`));
+}
+const CNN = join(ROOT, 'test/fixtures/models');
+const ONLY_WASM = { SLUICE_BACKEND: 'wasm' };
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let stack: Stack;
+afterEach(() => stack.close());
+
+async function start(modelsDir: string, workers: number, env: Record<string, string> = ONLY_WASM) {
+  stack = await startStack(inject('redisUrl'), { SLUICE_MODELS_DIR: modelsDir, ...env }, workers);
+  await stack.apiReady();
+}
+
+const submit = (model: string, more: object = {}) =>
+  stack.request('POST', '/v1/jobs?wait=20', { ...digit, model, ...more });
+const putAlias = (alias: string, body: object, name = 'mnist') =>
+  stack.request('PUT', `/v1/models/${name}/aliases/${alias}`, body);
+const modelOf = async (name = 'mnist') => (await stack.request('GET', `/v1/models/${name}`)).body;
+const states = async (name = 'mnist') =>
+  Object.fromEntries(
+    (await modelOf(name)).versions.map(({ version, state }: { version: number; state: string }) => [
+      version,
+      state,
+    ]),
+  );
+const allReady = () =>
+  expect.poll(states, { timeout: 20_000, interval: 100 }).toEqual({ 1: 'ready', 2: 'ready' });
+
+describe('an alias', () => {
+  it('moves 50 times under load: no job fails, each tells the version that computed it', {
+    timeout: 90_000,
+  }, async () => {
+    await start(TWO, 1);
+    await allReady();
+    expect((await modelOf()).aliases).toEqual({ latest: 2 });
+    expect((await putAlias('stable', { version: 1 })).body.aliases).toEqual({ latest: 2, stable: 1 });
+
+    let isOver = false;
+    const jobs: { status: string; model: { version: number; alias: string } }[] = [];
+    const load = Promise.all(
+      Array.from({ length: 4 }, async () => {
+        while (!isOver) jobs.push((await submit('mnist@stable')).body);
+      }),
+    );
+    for (let swap = 1; swap <= 50; swap++) {
+      const version = 1 + (swap % 2);
+      const before = jobs.length;
+      expect((await putAlias('stable', { version })).status).toBe(200);
+      // This process means the new version at once, for all that is submitted from now on.
+      const { body } = await submit('mnist@stable');
+      expect(body).toMatchObject({ status: 'succeeded', model: { version, alias: 'stable' } });
+      await expect.poll(() => jobs.length, { timeout: 10_000, interval: 5 }).toBeGreaterThan(before);
+    }
+    isOver = true;
+    await load;
+    expect(jobs.filter(({ status }) => status !== 'succeeded')).toEqual([]);
+    const versions = new Set(jobs.map(({ model }) => model.version));
+    expect([...versions].sort()).toEqual([1, 2]);
+    // Counted where the work is done, too: all of them are there.
+    const listed = await stack.request('GET', '/v1/jobs?status=failed');
+    expect(listed.body.data).toEqual([]);
+  });
+
+  it('stays where it was put when a worker starts again', { timeout: 60_000 }, async () => {
+    await start(TWO, 1);
+    await allReady();
+    await putAlias('latest', { version: 1 });
+    stack.workers[0]?.kill('SIGKILL');
+    stack.addWorker({ LOG_LEVEL: 'info' });
+    await expect.poll(() => stack.output().match(/version ready/g)?.length, { timeout: 20_000 }).toBe(2);
+    expect((await modelOf()).aliases).toEqual({ latest: 1 });
+    expect((await submit('mnist')).body).toMatchObject({ model: { version: 1, alias: 'latest' } });
+  });
+
+  it.each([
+    ['an unknown model', 'stable', { version: 1 }, 'nothing', 404, 'not_found'],
+    ['an unknown version', 'stable', { version: 9 }, 'mnist', 404, 'model_not_found'],
+    ['a number for a name', '3', { version: 1 }, 'mnist', 422, 'invalid_input'],
+    ['no version', 'stable', {}, 'mnist', 422, 'invalid_input'],
+    ['an unknown field', 'stable', { version: 1, canary: 5 }, 'mnist', 400, 'unknown_field'],
+  ])('is refused for %s', async (_, alias, body, name, status, code) => {
+    await start(TWO, 0);
+    expect(await putAlias(alias, body, name)).toMatchObject({ status, body: { code } });
+  });
+});
+
+describe('a retired version', () => {
+  it('takes no new jobs, computes those that it had, and gets no alias', { timeout: 60_000 }, async () => {
+    await start(TWO, 0);
+    const queued = await stack.request('POST', '/v1/jobs', { ...digit, model: 'mnist@1' });
+    expect(queued.status).toBe(202);
+    await putAlias('old', { version: 1 });
+    const retired = await stack.request('DELETE', '/v1/models/mnist/versions/1');
+    expect(retired.status).toBe(200);
+    expect(await states()).toEqual({ 1: 'retired', 2: 'pending' });
+    for (const model of ['mnist@1', 'mnist@old'])
+      expect(await submit(model)).toMatchObject({ status: 410, body: { code: 'version_retired' } });
+    expect(await putAlias('stable', { version: 1 })).toMatchObject({ status: 410 });
+    expect((await stack.request('DELETE', '/v1/models/mnist/versions/7')).status).toBe(404);
+
+    stack.addWorker();
+    const ended = await stack.request('GET', `/v1/jobs/${queued.body.id}?wait=30`);
+    expect(ended.body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
+    await expect.poll(states, { timeout: 20_000 }).toEqual({ 1: 'retired', 2: 'ready' });
+    const again = await stack.request('POST', `/v1/jobs/${queued.body.id}/retry`);
+    expect(again).toMatchObject({ status: 410, body: { code: 'version_retired' } });
+  });
+});
+
+describe('a SavedModel', () => {
+  const golden = JSON.parse(readFileSync(join(CNN, 'mnist-cnn/1/golden.json'), 'utf8'));
+  const body = { model: 'mnist-cnn', instances: golden.instances };
+
+  it('waits, with its jobs and the reason, for a worker that can run it', { timeout: 60_000 }, async () => {
+    await start(CNN, 1);
+    const [version] = await expect
+      .poll(async () => (await modelOf('mnist-cnn')).versions, { timeout: 20_000 })
+      .toMatchObject([{ state: 'pending', error: expect.stringContaining('runs the format saved_model') }])
+      .then(async () => (await modelOf('mnist-cnn')).versions);
+    expect(version.signature.inputs).toEqual([{ name: 'image', dtype: 'float32', shape: [28, 28, 1] }]);
+    const queued = await stack.request('POST', '/v1/jobs', body);
+    expect(queued.body).toMatchObject({ status: 'queued', queuePosition: 0 });
+  });
+
+  const fault = faultOfInstall(loadConfig().SLUICE_CACHE_DIR, 'cpu');
+  if (fault)
+    console.warn(
+      `\n!!! SKIPPED: no SavedModel is served: ${fault}. To have it: npm run backend:install -- cpu\n`,
+    );
+  it.skipIf(fault !== null)(
+    'is served as Keras computes it, in any batch, within 1e-5',
+    { timeout: 60_000 },
+    async () => {
+      await start(CNN, 1, { SLUICE_BACKEND: 'native' });
+      const answers = await Promise.all([
+        stack.request('POST', '/v1/jobs?wait=30', body),
+        ...golden.instances.map((instance: unknown) =>
+          stack.request('POST', '/v1/jobs?wait=30', { model: 'mnist-cnn', instances: [instance] }),
+        ),
+      ]);
+      const [whole, ...single] = answers.map((answer) => answer.body);
+      expect(whole).toMatchObject({ status: 'succeeded', timings: { backend: 'native' } });
+      for (const [i, { output_0: output }] of golden.outputs.entries()) {
+        const bytes = Buffer.from(output.b64, 'base64');
+        const expected = Array.from({ length: 10 }, (_, at) => bytes.readFloatLE(at * 4));
+        for (const row of [whole.predictions[i], single[i].predictions[0]])
+          expect(Math.max(...expected.map((value, at) => Math.abs(value - row[at])))).toBeLessThan(1e-5);
+      }
+    },
+  );
+});
