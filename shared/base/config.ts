@@ -108,6 +108,18 @@ export const VARIABLES = {
     default: '',
     description: 'Names of the models a worker serves, comma-separated; empty: all.',
   },
+  SLUICE_CHILD_MAX_BATCHES: {
+    type: 'integer',
+    minimum: 0,
+    default: 0,
+    description: 'Batches after which the process that computes is replaced in good order; 0: never.',
+  },
+  SLUICE_CHILD_MAX_RSS_BYTES: {
+    type: 'integer',
+    minimum: 0,
+    default: 0,
+    description: 'Memory above which it is replaced, 100 batches apart at least; 0: never.',
+  },
   SLUICE_ALLOW_UNSAFE_REDIS: {
     type: 'boolean',
     default: false,

@@ -7,6 +7,7 @@ import { createLogger } from '../../shared/base/telemetry.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
 import { type Executor, startExecutor } from '../../worker/inference/executor.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';
+import type { WearLimits } from '../../worker/inference/wear.js';
 
 const THROWS = -1;
 const ABORTS = -2;
@@ -17,16 +18,20 @@ const IS_LATE = -6;
 
 let executor: Executor;
 let deaths = 0;
+let renewals = 0;
 
-async function start(): Promise<void> {
+async function start(wear?: WearLimits): Promise<void> {
   deaths = 0;
+  renewals = 0;
   executor = await startExecutor({
     child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir: '', logLevel: 'silent' },
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),
+    ...(wear && { wear }),
     onRespawn: () => deaths++,
+    onRenew: () => renewals++,
   });
 }
 
@@ -69,6 +74,29 @@ describe('executor', () => {
   it('answers every instance in its place', async () => {
     await start();
     expect(await run(batchOf(32, {}))).toEqual(doubled(32, {}));
+  });
+
+  it('replaces a child that has served its time, and loses nothing that is under way', async () => {
+    await start({ maxBatches: 5, maxRssBytes: 0 });
+    const first = executor.pid;
+    const runs = Array.from({ length: 33 }, (_, i) => run(i % 7 === 3 ? [i, IS_LATE] : [i, i + 1]));
+    for (const [i, result] of (await Promise.all(runs)).entries())
+      expect(result).toEqual([2 * i, i % 7 === 3 ? 2 * IS_LATE : 2 * i + 2]);
+    expect(renewals).toBeGreaterThan(0);
+    // One after the other, so that each child gets just what it may have.
+    for (let i = 0; i < 20; i++) expect(await run([i])).toEqual([2 * i]);
+    expect(renewals).toBeGreaterThanOrEqual(4);
+    expect(deaths).toBe(0);
+    expect(executor.pid).not.toBe(first);
+  });
+
+  it('bisects a batch that kills the child while it is to be replaced', async () => {
+    await start({ maxBatches: 1, maxRssBytes: 0 });
+    const bad = { 3: ABORTS };
+    const [good, mixed] = await Promise.all([run([1]), run(batchOf(8, bad))]);
+    expect(good).toEqual([2]);
+    expect(mixed).toEqual(doubled(8, { 3: 'input_crashed_backend' }));
+    expect(await run([4])).toEqual([8]);
   });
 
   it('fails an instance that the backend throws on, alone and without a death', async () => {

@@ -14,7 +14,7 @@ import { messageOf } from '../../shared/base/errors.js';
 import { createLogger } from '../../shared/base/telemetry.js';
 import { chooseBackend } from '../backend/choose.js';
 import { createVersions, type Decoded, type Versions } from './instances.js';
-import type { ChildOptions, FromChild, ToChild } from './messages.js';
+import type { ChildOptions, FromChild, InstanceResult, ToChild } from './messages.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
 const log = createLogger('child', options.logLevel);
@@ -104,7 +104,14 @@ async function obey(versions: Versions, message: ToChild, early: Decoded[] | nul
       const { model, version, instances } = message;
       const decoded = early ?? (await versions.prepare(model, version, instances));
       const { results, computeMs } = await versions.compute(model, version, decoded);
-      return { ready: results.then((each) => ({ type: 'ran', call, results: each, computeMs })) };
+      const ran = (each: InstanceResult[]): FromChild => ({
+        type: 'ran',
+        call,
+        results: each,
+        computeMs,
+        rssBytes: process.memoryUsage.rss(),
+      });
+      return { ready: results.then(ran) };
     }
   }
 }

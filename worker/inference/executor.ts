@@ -8,6 +8,7 @@
  *   - the batch it was computing runs again by halves, until the instance at fault is alone: that one fails with
  *     `input_crashed_backend`, after at most ceil(log2 size) + 1 crashes; the others get their results;
  *   - a batch that waited behind it runs again whole;
+ *   - a child that has served its time (wear.ts) finishes what it has, then another takes its place; nothing is run again;
  *   - a batch that the backend throws on is halved in the same way, without a crash (`backend_error`);
  *   - a batch that outlasts the shortest limit in it costs the child too; then each instance runs alone under its own limit,
  *     so that one which hangs costs its limit twice, and the others nothing but the wait (`timeout`).
@@ -30,6 +31,7 @@ import type {
   Speed,
   ToChild,
 } from './messages.js';
+import { createWear, type WearLimits } from './wear.js';
 
 export interface ExecutorDeps {
   /** The child's entry point. */
@@ -39,7 +41,12 @@ export interface ExecutorDeps {
   environment: Record<string, string>;
   clock: Clock;
   log: Logger;
+  /** None where left out. */
+  wear?: WearLimits;
+  /** A child has died. */
   onRespawn?: () => void;
+  /** A child has served its time. */
+  onRenew?: () => void;
 }
 
 export interface Run {
@@ -96,8 +103,11 @@ export async function startExecutor({
   environment,
   clock,
   log,
+  wear: limits = { maxBatches: 0, maxRssBytes: 0 },
   onRespawn,
+  onRenew,
 }: ExecutorDeps) {
+  const wear = createWear(limits);
   const calls = new Map<number, Call>();
   const loaded = new Map<string, { folder: string; manifest: Manifest }>();
   let nextCall = 1;
@@ -107,6 +117,8 @@ export async function startExecutor({
   let computing: number | null = null;
   let timedOut: number | null = null;
   let respawning = false;
+  /** Told once no call is without an answer. */
+  let onIdle: (() => void) | null = null;
 
   let report = await spawn();
   let up: Promise<void> = Promise.resolve();
@@ -120,6 +132,7 @@ export async function startExecutor({
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       current = child;
+      wear.renew();
       let isUp = false;
       child.on('message', (message) => {
         const from = message as FromChild;
@@ -149,6 +162,28 @@ export async function startExecutor({
   async function respawn(why: string): Promise<void> {
     log.warn({ why }, 'child died, starting another');
     onRespawn?.();
+    await bringUp();
+  }
+
+  /** What comes meanwhile waits for the next child. */
+  async function renew(why: string): Promise<void> {
+    log.info({ why }, 'child has served its time, starting another');
+    onRenew?.();
+    respawning = true;
+    await idle();
+    await endChild();
+    await bringUp();
+  }
+
+  async function idle(): Promise<void> {
+    if (calls.size === 0) return;
+    await new Promise<void>((resolve) => {
+      onIdle = resolve;
+    });
+    onIdle = null;
+  }
+
+  async function bringUp(): Promise<void> {
     respawning = true;
     for (let backoffMs = FIRST_BACKOFF_MS; !closed; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
       try {
@@ -171,6 +206,9 @@ export async function startExecutor({
     call.cancelTimer?.();
     if (message.call === computing) computing = null;
     watch();
+    if (calls.size === 0) onIdle?.();
+    const why = message.type === 'ran' ? wear.reasonAfter(message.rssBytes) : null;
+    if (why !== null && !respawning && !closed) up = renew(why);
     if (message.type === 'failed') call.reject(new CallFailed('backend_error', message.message, true));
     else call.resolve(message);
   }
@@ -182,6 +220,7 @@ export async function startExecutor({
     const suspect = turnedTo();
     const outstanding = [...calls];
     calls.clear();
+    onIdle?.();
     computing = null;
     for (const [number, call] of outstanding) {
       call.cancelTimer?.();

@@ -11,11 +11,13 @@ import { createBatcher, type Task, type TaskResult } from './batcher.js';
 import { startExecutor } from './executor.js';
 import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from './messages.js';
 import type { InferenceMetrics } from './metrics.js';
+import type { WearLimits } from './wear.js';
 
 export interface LaneDeps {
   /** Entry point of the child. */
   child: URL;
   options: Omit<ChildOptions, 'backend'>;
+  wear?: WearLimits;
   clock: Clock;
   log: Logger;
   metrics: InferenceMetrics;
@@ -35,7 +37,7 @@ const MAX_ENQUEUED = 100_000;
 
 /** Rejects when the backend, or with `auto` every one, does not load. */
 export async function openLane(
-  { child, options, clock, log, metrics }: LaneDeps,
+  { child, options, wear, clock, log, metrics }: LaneDeps,
   backend: BackendName | 'auto',
 ): Promise<Lane> {
   const executor = await startExecutor({
@@ -44,7 +46,9 @@ export async function openLane(
     environment: nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
     clock,
     log,
+    ...(wear && { wear }),
     onRespawn: () => metrics.childRestarts.inc(),
+    onRenew: () => metrics.childRenewals.inc(),
   });
   const { name, device } = executor.backend;
   metrics.backend.set({ backend: name, device }, 1);

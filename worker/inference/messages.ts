@@ -57,6 +57,7 @@ export type FromChild =
   | { type: 'loaded'; call: number; report: LoadReport }
   | { type: 'unloaded'; call: number }
   | { type: 'measured'; call: number; speed: Speed | null }
-  | { type: 'ran'; call: number; results: InstanceResult[]; computeMs: number }
+  /** `rssBytes`: what the child holds of memory by now. */
+  | { type: 'ran'; call: number; results: InstanceResult[]; computeMs: number; rssBytes: number }
   /** The whole call failed; for a run the parent finds the instance at fault by halves. */
   | { type: 'failed'; call: number; message: string };

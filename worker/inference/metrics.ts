@@ -40,6 +40,11 @@ export function createInferenceMetrics(registry: Registry) {
       help: 'Children started again after a death.',
       registers,
     }),
+    childRenewals: new Counter({
+      name: 'sluice_child_renewals_total',
+      help: 'Children replaced because they had served their time.',
+      registers,
+    }),
     backend: new Gauge({
       name: 'sluice_backend_info',
       help: 'The backend that serves.',

@@ -52,8 +52,12 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   const { config, child, clock, log, models } = deps;
   const metrics = createInferenceMetrics(deps.registry);
   const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
+  const wear = {
+    maxBatches: config.SLUICE_CHILD_MAX_BATCHES,
+    maxRssBytes: config.SLUICE_CHILD_MAX_RSS_BYTES,
+  };
   const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
-    openLane({ child, options, clock, log, metrics }, backend),
+    openLane({ child, options, wear, clock, log, metrics }, backend),
   );
   const { name, device, refused } = lanes.first.backend;
   log.info({ backend: name, device, refused }, 'backend chosen');

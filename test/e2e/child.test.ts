@@ -1,0 +1,26 @@
+/**
+ * The process that computes, replaced while jobs come.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, inject, it } from 'vitest';
+import { ROOT, type Stack, startStack } from '../support/stack.js';
+
+const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
+
+let stack: Stack;
+afterEach(() => stack.close());
+
+it.each([
+  ['after so many batches', { SLUICE_CHILD_MAX_BATCHES: '3' }, 12, /"3 batches"/g, 3],
+  ['above so much memory', { SLUICE_CHILD_MAX_RSS_BYTES: '1' }, 150, /bytes after 100 batches/g, 1],
+])('is replaced %s, and no job notices', { timeout: 60_000 }, async (_, limit, jobs, told, times) => {
+  const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist', LOG_LEVEL: 'info', ...limit };
+  stack = await startStack(inject('redisUrl'), env);
+  await stack.ready();
+  for (let i = 0; i < jobs; i++) {
+    const { body } = await stack.request('POST', '/v1/jobs?wait=20', digit);
+    expect(body).toMatchObject({ status: 'succeeded', attempts: 1 });
+  }
+  expect(stack.output().match(told)?.length).toBeGreaterThanOrEqual(times);
+});
