@@ -1,12 +1,11 @@
 /**
- * The folder of bundled models: <folder>/<name>/<version>/model.yaml and the files it names.
+ * The folder of bundled models: <folder>/<name>/<version>/ with a model.yaml and the files it names, or a SavedModel.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { messageOf } from '../base/errors.js';
-import { checkManifest, type Manifest, type TensorSpec } from '../contract/model.js';
-import { readSavedModel } from './saved-model.js';
+import type { Manifest } from '../contract/model.js';
+import { MANIFEST_FILE, readManifest } from './manifest.js';
 
 export interface BundledVersion {
   manifest: Manifest;
@@ -26,7 +25,7 @@ export async function readModelFolder(folder: string): Promise<BundledVersion[]>
       try {
         found.push(await readVersion(join(folder, name, version), name, Number(version)));
       } catch (error) {
-        faults.push(`${name}/${version}/model.yaml: ${messageOf(error)}`);
+        faults.push(`${name}/${version}/${MANIFEST_FILE}: ${messageOf(error)}`);
       }
     }
   }
@@ -37,36 +36,11 @@ export async function readModelFolder(folder: string): Promise<BundledVersion[]>
 }
 
 async function readVersion(path: string, name: string, version: number): Promise<BundledVersion> {
-  const manifest = await withSignature(path, parse(await readFile(join(path, 'model.yaml'), 'utf8')));
-  const fault = checkManifest(manifest);
-  if (fault) throw new Error(`${fault.path || '/'} ${fault.message}`);
-  if (manifest.name !== name || manifest.version !== version) {
-    throw new Error(`declares ${manifest.name} version ${manifest.version}`);
-  }
+  const manifest = await readManifest(path, name, version);
   const sizes = await Promise.all(
     Object.keys(manifest.files).map(async (file) => (await stat(join(path, file))).size),
   );
   return { manifest, path, sizeBytes: sizes.reduce((sum, size) => sum + size, 0) };
-}
-
-/** A SavedModel says itself what it takes and computes; a manifest may say so too, and more, but nothing else. */
-async function withSignature(path: string, manifest: Manifest): Promise<Manifest> {
-  if (manifest?.format !== 'saved_model') return manifest;
-  const read = await readSavedModel(path);
-  const declared = manifest.signature as Manifest['signature'] | undefined;
-  if (!declared) return { ...manifest, signature: read };
-  for (const kind of ['inputs', 'outputs'] as const) {
-    const faults = describe(read[kind]).filter((text) => !describe(declared[kind] ?? []).includes(text));
-    if (faults.length > 0 || declared[kind]?.length !== read[kind].length)
-      throw new Error(`/signature/${kind} is not that of the SavedModel: ${describe(read[kind]).join(', ')}`);
-  }
-  return manifest;
-}
-
-function describe(specs: readonly TensorSpec[]): string[] {
-  return specs.map(
-    ({ name, dtype, shape }) => `${name} ${dtype} [${shape.map((size) => size ?? '?').join(', ')}]`,
-  );
 }
 
 async function foldersIn(folder: string): Promise<string[]> {

@@ -142,6 +142,18 @@ describe('a SavedModel', () => {
     expect(queued.body).toMatchObject({ status: 'queued', queuePosition: 0 });
   });
 
+  it('is served from where Keras wrote it, without a model.yaml', { timeout: 60_000 }, async () => {
+    const models = join(folder, 'bare');
+    cpSync(CNN, models, { recursive: true });
+    for (const file of ['model.yaml', 'golden.json']) rmSync(join(models, 'mnist-cnn/1', file));
+    await start(models, 1, fault ? ONLY_WASM : { SLUICE_BACKEND: 'native' });
+    const schema = (await stack.request('GET', '/v1/models/mnist-cnn/versions/1/schema')).body;
+    expect(schema.prediction).toMatchObject({ type: 'array', minItems: 10, maxItems: 10 });
+    const path = fault ? '/v1/jobs' : '/v1/jobs?wait=30';
+    const job = await stack.request('POST', path, body);
+    expect(job.body.status).toBe(fault ? 'queued' : 'succeeded');
+  });
+
   const fault = faultOfInstall(loadConfig().SLUICE_CACHE_DIR, 'cpu');
   if (fault)
     console.warn(

@@ -65,6 +65,23 @@ describe('a SavedModel', () => {
     expect((await manifestOf()).signature).toEqual(SIGNATURE);
   });
 
+  it('needs no model.yaml', async () => {
+    const { files, ...described } = await manifestOf();
+    rmSync(join(folder, 'model.yaml'));
+    const derived = await manifestOf();
+    expect(derived).toEqual({
+      name: described.name,
+      version: described.version,
+      format: 'saved_model',
+      signature: SIGNATURE,
+      batching: { maxBatchSize: 32, maxDelayMs: 5 },
+      files,
+    });
+    await verifyFiles(folder, derived);
+    rmSync(join(folder, 'saved_model.pb'));
+    await expect(manifestOf()).rejects.toThrow('1/model.yaml: is missing, and there is no SavedModel');
+  });
+
   it('may be described further, but not otherwise', async () => {
     const path = join(folder, 'model.yaml');
     const text = readFileSync(path, 'utf8');

@@ -4,11 +4,9 @@
  * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link; every file listed has
  * the sha256 that the manifest states; of a SavedModel, which TensorFlow reads as a folder, every file is listed.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readdir, realpath } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hashFile, pathsIn } from '../../shared/base/disk.js';
 import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
 
@@ -34,17 +32,13 @@ export async function verifyFiles(
 ): Promise<void> {
   if (format === 'saved_model') await demandListed(folder, files);
   for (const [path, stated] of Object.entries(files)) {
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(await containedPath(folder, path)), hash);
-    const found = hash.digest('hex');
+    const found = await hashFile(await containedPath(folder, path));
     if (found !== stated) throw new Error(`${path} has the sha256 ${found}, the manifest states ${stated}`);
   }
 }
 
 async function demandListed(folder: string, files: Manifest['files']): Promise<void> {
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    const path = relative(folder, join(entry.parentPath, entry.name));
-    if (!entry.isDirectory() && path !== 'model.yaml' && !Object.hasOwn(files, path))
+  for (const path of await pathsIn(folder))
+    if (path !== 'model.yaml' && !Object.hasOwn(files, path))
       throw new Error(`${path} is not listed in the manifest`);
-  }
 }
