@@ -1,6 +1,7 @@
 /**
  * What a newcomer reads: where it is, the key, and one request to try.
  */
+import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Config } from '../../shared/base/config.js';
 import type { Launched } from './launch.js';
@@ -18,11 +19,15 @@ Sluice is ready.
   Redis     ${redis}
   Logs      ${logs}
 
-Which digit is this?
-
-${requestOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXAMPLE))}
+${invitationOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXAMPLE))}
 
 Ctrl-C stops it; jobs and keys are kept in ${relative('', config.SLUICE_DATA_DIR) || '.'}.`;
+}
+
+/** Whoever brings models of their own need not have ours. */
+function invitationOf(address: string, apiKey: string, example: string): string {
+  if (existsSync(example)) return `Which digit is this?\n\n${requestOf(address, apiKey, example)}`;
+  return `What is served?\n\ncurl -s ${address}/v1/models -H "Authorization: Bearer ${apiKey}"`;
 }
 
 function requestOf(address: string, apiKey: string, example: string): string {
