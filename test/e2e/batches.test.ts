@@ -221,7 +221,7 @@ describe('a batch', () => {
     expect(next.data).toHaveLength(2);
   });
 
-  it('is bounded: a tenant may have so many open', async () => {
+  it('is bounded: a tenant may have so many open', { timeout: 90_000 }, async () => {
     await whilePaused(async () => {
       const inputFile = await files.upload([line(1)]);
       const { body: before } = await stack.request('GET', '/v1/batches?limit=100');
