@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { batchSchema } from '../../api/openapi.js';
+import { systemClock } from '../../shared/base/clock.js';
 import { openRedis } from '../../shared/base/redis.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { CHUNK_LINES } from '../../worker/batches/lines.js';
 import { createBatchFiles } from '../support/batch-files.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
@@ -174,6 +176,19 @@ describe('a batch', () => {
     }
   });
 
+  it('fails when results of it were lost, and says up to which line', async () => {
+    const count = CHUNK_LINES * 8;
+    const { id } = await files.create(lines(count));
+    await files.until(id, 'a part is stored', 30_000, ({ counts }) => counts.succeeded > CHUNK_LINES * 2);
+    const blobs = await openFileBlobs(join(stack.dataDir, 'blobs'), systemClock);
+    for await (const { key } of blobs.list(`batches/${id}/0-`)) await blobs.delete(key);
+    expect(await files.ended(id)).toMatchObject({
+      status: 'failed',
+      outputFile: null,
+      error: { code: 'not_found', message: `Results up to line ${CHUNK_LINES} are no longer stored.` },
+    });
+  });
+
   it('is refused at once where it cannot begin', async () => {
     const inputFile = await files.upload([line(1)]);
     const cases: [body: object, status: number, code: string, path?: string][] = [
@@ -222,10 +237,10 @@ describe('a batch', () => {
   });
 
   it('is bounded: a tenant may have so many open', { timeout: 90_000 }, async () => {
+    const { body: before } = await stack.request('GET', '/v1/batches?limit=100');
+    for (const { id } of before.data) await files.ended(id);
     await whilePaused(async () => {
       const inputFile = await files.upload([line(1)]);
-      const { body: before } = await stack.request('GET', '/v1/batches?limit=100');
-      for (const { id } of before.data) await files.ended(id);
       const made = [];
       for (let nth = 0; nth < MAX_OPEN; nth++) made.push((await files.post({ inputFile })).body.id);
       const refused = await files.post({ inputFile });

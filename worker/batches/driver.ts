@@ -52,8 +52,7 @@ export function createDriver(deps: DriverDeps): Drive {
       await run.drain();
       return { status: run.halted ?? 'completed', error: null };
     } catch (error) {
-      if (!(error instanceof SluiceError) || error.retryable) throw error;
-      return { status: 'failed', error: jobError(error.code, error.message) };
+      return failedBy(error);
     }
   }
 
@@ -74,14 +73,29 @@ export function createDriver(deps: DriverDeps): Drive {
     return count;
   }
 
-  async function conclude(taken: Taken, run: Run, { status, error }: Ending): Promise<void> {
+  async function conclude(taken: Taken, run: Run, ending: Ending): Promise<void> {
     const { spec } = taken.record;
-    const expiresAt = run.now() + deps.fileRetentionSeconds * 1000;
-    const published = await results.publish(spec, run.parts, expiresAt);
+    const { published, status, error } = await publish(spec, run, ending);
     run.stop.throwIfAborted();
     if (!(await batches.finish(taken, status, published, error))) return;
     await Promise.all(run.parts.map((part, index) => results.dropPart(spec, index, part)));
   }
+
+  /** A batch that lost results fails: a file with a gap would look like one without. */
+  async function publish(spec: BatchSpec, run: Run, ending: Ending) {
+    const expiresAt = run.now() + deps.fileRetentionSeconds * 1000;
+    try {
+      return { ...ending, published: await results.publish(spec, run.parts, expiresAt) };
+    } catch (error) {
+      return { ...failedBy(error), published: { output: false, errors: false } };
+    }
+  }
+}
+
+/** What is worth another try is thrown on. */
+function failedBy(error: unknown): Ending {
+  if (!(error instanceof SluiceError) || error.retryable) throw error;
+  return { status: 'failed', error: jobError(error.code, error.message) };
 }
 
 function unusable(message: string): SluiceError {

@@ -51,7 +51,7 @@ export interface LineJobs {
   begin(line: Line): Promise<Begun>;
   cancelAll(): Promise<void>;
   /** Forgets a job that has ended. */
-  erase(outcome: Outcome): Promise<void>;
+  erase(id: string): Promise<void>;
   close(): void;
 }
 
@@ -194,11 +194,10 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     if (failed?.status === 'rejected') throw failed.reason;
   }
 
-  async function erase({ job }: Outcome): Promise<void> {
-    if (job)
-      await jobs.erase(tenant, job).catch((error: unknown) => {
-        if (!(error instanceof SluiceError)) throw error;
-      });
+  async function erase(id: string): Promise<void> {
+    await jobs.erase(tenant, id).catch((error: unknown) => {
+      if (!(error instanceof SluiceError)) throw error;
+    });
   }
 
   return {

@@ -10,6 +10,7 @@ import { presentPredictions } from '../../shared/contract/prediction.js';
 import { type Part, partKey, type ResultKind } from '../../shared/core/batches.js';
 import type { Files } from '../../shared/core/files.js';
 import type { Jobs } from '../../shared/core/jobs.js';
+import { readLines } from './lines.js';
 
 export interface ResultsDeps {
   jobs: Jobs;
@@ -100,8 +101,21 @@ export function createBatchResults({ jobs, files, blobs }: ResultsDeps) {
     for (const [index, part] of parts.entries()) {
       if (!part[kind]) continue;
       const blob = await blobs.open(partKey(spec.id, index, part.token, kind));
-      if (!blob) throw new Error(`Part ${index} (${kind}) of ${spec.id} is gone.`);
+      if (!blob)
+        throw new SluiceError('not_found', `Results up to line ${part.lastLine} are no longer stored.`);
       yield* blob.stream;
+    }
+  }
+
+  /** The jobs that a part has the results of. */
+  async function* jobsOf(spec: BatchSpec, index: number, part: Part): AsyncGenerator<string> {
+    for (const kind of ['output', 'errors'] as const) {
+      const blob = part[kind] && (await blobs.open(partKey(spec.id, index, part.token, kind)));
+      if (!blob) continue;
+      for await (const { bytes } of readLines(blob.stream, Number.POSITIVE_INFINITY)) {
+        const { job }: Outcome = JSON.parse(String(bytes));
+        if (job) yield job;
+      }
     }
   }
 
@@ -111,5 +125,5 @@ export function createBatchResults({ jobs, files, blobs }: ResultsDeps) {
       await blobs.delete(partKey(spec.id, index, token, kind)).catch(() => undefined);
   }
 
-  return { writePart, publish, dropPart };
+  return { writePart, publish, jobsOf, dropPart };
 }

@@ -73,10 +73,18 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
 
   async function begin(lines: number): Promise<void> {
     total = lines;
+    await forgetLast();
     await report();
     stopReporting = clock.every(REPORT_MS, () => {
       report().catch((error: unknown) => onError('batch', error));
     });
+  }
+
+  /** Who drove the batch before may have died between storing a part and forgetting its jobs. */
+  async function forgetLast(): Promise<void> {
+    const [part] = parts.slice(-1);
+    if (!part) return;
+    for await (const job of results.jobsOf(record.spec, parts.length - 1, part)) await lineJobs.erase(job);
   }
 
   async function report(): Promise<void> {
@@ -138,7 +146,7 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
     done = counts;
     parts.push(part);
     deps.onLines(plus(NO_LINES, outcomes));
-    await Promise.all(outcomes.map(lineJobs.erase));
+    await Promise.all(outcomes.map(({ job }) => job && lineJobs.erase(job)));
   }
 
   return {
