@@ -27,6 +27,13 @@ const tensorSpec = {
     maxPixels: { type: 'integer', minimum: 1 },
     /** One label for each element of the last dimension. */
     labels: { type: 'array', items: { type: 'string' } },
+    /** Outputs with labels only: callers get the `topK` best labels with their scores, not the tensor. */
+    postprocess: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['topK'],
+      properties: { topK: { type: 'integer', minimum: 1 } },
+    },
     description: { type: 'string' },
   },
 } as const satisfies JsonSchema;
@@ -94,10 +101,29 @@ const checkSchema = compileSchema(manifestSchema);
 export const checkManifest: Checker = (value) => {
   const fault = checkSchema(value);
   if (fault) return fault;
-  const { format, files } = value as Manifest;
-  if (Object.hasOwn(files, ENTRY[format])) return null;
-  return { path: `/files/${ENTRY[format]}`, message: 'is required' };
+  const { format, files, signature } = value as Manifest;
+  if (!Object.hasOwn(files, ENTRY[format]))
+    return { path: `/files/${ENTRY[format]}`, message: 'is required' };
+  for (const kind of ['inputs', 'outputs'] as const)
+    for (const [index, spec] of signature[kind].entries()) {
+      const message = spec.postprocess && postprocessFault(spec, kind);
+      if (message) return { path: `/signature/${kind}/${index}/postprocess`, message };
+    }
+  return null;
 };
+
+function postprocessFault(
+  { dtype, shape, labels, postprocess }: TensorSpec,
+  kind: keyof Signature,
+): string | null {
+  if (kind === 'inputs') return 'is for outputs';
+  const [size] = shape;
+  if (dtype !== 'float32' || shape.length !== 1 || typeof size !== 'number')
+    return 'needs float32 scores in one dimension';
+  if (labels?.length !== size) return `needs ${size} labels`;
+  if ((postprocess?.topK ?? 0) > size) return `topK must be at most ${size}`;
+  return null;
+}
 
 export const putAliasSchema = {
   type: 'object',

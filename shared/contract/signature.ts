@@ -82,7 +82,23 @@ function rawSchema(
 
 function outputSchema(spec: TensorSpec): JsonSchema {
   if (spec.dtype === 'image') return imageSchema;
+  if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
   return nestedSchema(spec.dtype, nestingsOf(spec)[0] as Nesting);
+}
+
+/** The best first. */
+function rankingSchema(labels: readonly string[], count: number): JsonSchema {
+  return {
+    type: 'array',
+    minItems: count,
+    maxItems: count,
+    items: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['label', 'score'],
+      properties: { label: { enum: [...labels] }, score: { type: 'number' } },
+    },
+  };
 }
 
 const imageSchema: JsonSchema = {

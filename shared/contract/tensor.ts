@@ -21,15 +21,30 @@ export const RANGE: Readonly<Record<Dtype, readonly [number, number]>> = {
   uint8: [0, 255],
 };
 
-/** `image`: `data` is an encoded file (JPEG, PNG) and `shape` what it decodes to, [height, width, channels]. */
+/**
+ * `image`: `data` is an encoded file (JPEG, PNG) and `shape` what it decodes to, [height, width, channels].
+ * `ranking`: `data` is the float32 scores, then their labels as JSON; `shape` is [how many].
+ */
 export interface Value {
-  dtype: Dtype | 'image';
+  dtype: Dtype | 'image' | 'ranking';
   shape: readonly number[];
   data: Uint8Array;
 }
 
 /** One example of a job: its values by input (or output) name. */
 export type Instance = Readonly<Record<string, Value>>;
+
+/** A value that is numbers in a shape, as the model sees it. */
+export type Tensor = Value & { dtype: Dtype };
+
+export function isTensor(value: Value): value is Tensor {
+  return value.dtype !== 'image' && value.dtype !== 'ranking';
+}
+
+export interface Ranked {
+  label: string;
+  score: number;
+}
 
 export function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
@@ -80,8 +95,22 @@ export function unpackInstances(packed: Buffer): Instance[] {
   return instances;
 }
 
-/** Nested arrays in the tensor's shape, as JSON shows it. */
+export function packRanking(ranked: readonly Ranked[]): Value {
+  const scores = toBytes(Float32Array.from(ranked, ({ score }) => score));
+  const labels = Buffer.from(JSON.stringify(ranked.map(({ label }) => label)));
+  return { dtype: 'ranking', shape: [ranked.length], data: Buffer.concat([scores, labels]) };
+}
+
+function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
+  const end = count * BYTES_PER_ELEMENT.float32;
+  const scores = toTypedArray('float32', data.subarray(0, end));
+  const labels: string[] = JSON.parse(Buffer.from(data.subarray(end)).toString());
+  return labels.map((label, i) => ({ label, score: scores[i] ?? 0 }));
+}
+
+/** Nested arrays in the tensor's shape, as JSON shows it; a ranking as its labels and scores. */
 export function toNested(value: Value): unknown {
+  if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
   const flat = Array.from(toTypedArray(value.dtype, value.data));
   return nest(flat, value.shape, 0, 0);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
+import { compileSchema } from '../../shared/contract/schema.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
@@ -124,6 +125,26 @@ describe('a retired version', () => {
     await expect.poll(states, { timeout: 20_000 }).toEqual({ 1: 'retired', 2: 'ready' });
     const again = await stack.request('POST', `/v1/jobs/${queued.body.id}/retry`);
     expect(again).toMatchObject({ status: 410, body: { code: 'version_retired' } });
+  });
+});
+
+describe('a version with a postprocess block', () => {
+  it('answers the best labels with their scores, as its schema says', { timeout: 60_000 }, async () => {
+    const models = join(folder, 'ranked');
+    cpSync(join(TWO, 'mnist/1'), join(models, 'mnist/1'), { recursive: true });
+    const path = join(models, 'mnist/1/model.yaml');
+    const block = '      postprocess: { topK: 3 }\nbatching:';
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/^batching:$/m, block));
+    await start(models, 1);
+    const { body: job } = await submit('mnist');
+    expect(job).toMatchObject({ status: 'succeeded', predictions: [[{ label: '7' }, {}, {}]] });
+    const [[first, second, third]] = job.predictions;
+    expect(first.score).toBeGreaterThan(0.9);
+    expect(second.score).toBeGreaterThanOrEqual(third.score);
+    const schema = (await stack.request('GET', '/v1/models/mnist/versions/1/schema')).body;
+    const check = compileSchema(schema.prediction);
+    expect(check(job.predictions[0])).toBeNull();
+    expect(check([first, second])).toMatchObject({ message: expect.stringContaining('fewer') });
   });
 });
 

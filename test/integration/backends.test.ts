@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
-import { type Instance, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
+import { type Instance, isTensor, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
 import type { Backend, BackendName, LoadedModel } from '../../worker/backend/backend.js';
 import { chooseBackend } from '../../worker/backend/choose.js';
 import { stack } from '../../worker/backend/tensors.js';
@@ -306,5 +306,5 @@ function codeOf(result: InstanceResult): string | null {
 
 function outputOf(result: InstanceResult | undefined): number[] {
   const value = result?.ok ? result.outputs.y : undefined;
-  return value && value.dtype !== 'image' ? Array.from(toTypedArray(value.dtype, value.data)) : [];
+  return value && isTensor(value) ? Array.from(toTypedArray(value.dtype, value.data)) : [];
 }

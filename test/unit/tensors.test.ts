@@ -1,7 +1,7 @@
 /** Stacking and splitting, against a plain computation over arbitrary rows. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Instance, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
+import { type Instance, isTensor, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
 import { finiteRows, split, stack } from '../../worker/backend/tensors.js';
 
 function row(values: readonly number[], shape: readonly number[] = [values.length]): Instance {
@@ -9,7 +9,7 @@ function row(values: readonly number[], shape: readonly number[] = [values.lengt
 }
 
 function numbersOf(value: Value | undefined): number[] {
-  if (!value || value.dtype === 'image') throw new Error('no tensor');
+  if (!value || !isTensor(value)) throw new Error('no tensor');
   return Array.from(toTypedArray(value.dtype, value.data));
 }
 

@@ -7,6 +7,7 @@ import {
   BYTES_PER_ELEMENT,
   elementsOf,
   type Instance,
+  isTensor,
   toBytes,
   toTypedArray,
   type Value,
@@ -19,7 +20,7 @@ import type { BatchTensor } from './backend.js';
  */
 export function stack(instances: readonly Instance[], name: string): BatchTensor {
   const first = inputOf(instances, 0, name);
-  if (first.dtype === 'image') throw new Error(`${name} is an image that was not decoded`);
+  if (!isTensor(first)) throw new Error(`${name} is an ${first.dtype}, not decoded`);
   const byteLength = elementsOf(first.shape) * BYTES_PER_ELEMENT[first.dtype];
   const bytes = new Uint8Array(byteLength * instances.length);
   for (let row = 0; row < instances.length; row++) {

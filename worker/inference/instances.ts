@@ -22,6 +22,7 @@ import { verifyFiles } from './files.js';
 import { compareGolden, type GoldenVectors, readGolden } from './golden.js';
 import { decodeImage, encodeImage } from './images.js';
 import type { InstanceResult, LoadReport, Speed } from './messages.js';
+import { rank } from './ranking.js';
 
 interface Version {
   manifest: Manifest;
@@ -199,6 +200,12 @@ function stackAll({ signature }: Manifest, instances: readonly Instance[]): Batc
   return Object.fromEntries(signature.inputs.map(({ name }) => [name, stack(instances, name)]));
 }
 
+/** What a caller gets of a row. */
+async function finish(value: Value, spec: TensorSpec): Promise<Value> {
+  if (spec.dtype === 'image') return encodeImage(value, spec);
+  return spec.postprocess ? rank(value, spec) : value;
+}
+
 async function resultsOf(
   { signature }: Manifest,
   outputs: BatchTensors,
@@ -216,7 +223,7 @@ async function resultsOf(
         return { ok: false, code: 'non_finite_output', message: `${spec.name} has NaN or Infinity in it` };
       }
       const value = rows[row] as Value;
-      values[spec.name] = spec.dtype === 'image' ? await encodeImage(value, spec) : value;
+      values[spec.name] = await finish(value, spec);
     }
     return { ok: true, outputs: values };
   };
