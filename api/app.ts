@@ -15,6 +15,7 @@ import type { Batches } from '../shared/core/batches.js';
 import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Models } from '../shared/core/models.js';
+import type { Repository } from '../shared/core/repository.js';
 import type { Results } from '../shared/core/results.js';
 import { createSubmission } from '../shared/core/submission.js';
 import type { Watermark } from '../shared/core/watermark.js';
@@ -47,6 +48,7 @@ export interface AppDeps {
   batches: Batches;
   results: Results;
   models: Models;
+  repository: Repository;
   webhooks: Webhooks;
   waits: Waits;
   feeds: Feeds;
@@ -117,9 +119,17 @@ export function createApp(deps: AppDeps): Koa {
     eventRoutes({ feeds, streams, auth }),
     bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
     batchRoutes({ batches: deps.batches, files, submission, watermark, auth, clock, bodyLimits }),
-    fileRoutes({ files, auth, audit, clock, uploadLimits: { maxBytes: config.SLUICE_MAX_FILE_BYTES } }),
+    fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ backlog, models, auth, audit }),
-    modelRoutes({ models, auth, audit, bodyLimits }),
+    modelRoutes({
+      models,
+      repository: deps.repository,
+      auth,
+      audit,
+      clock,
+      bodyLimits,
+      maxBytes: config.SLUICE_MAX_FILE_BYTES,
+    }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),

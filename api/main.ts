@@ -18,6 +18,7 @@ import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { listenForNotices } from '../shared/core/notices.js';
+import { createRepository } from '../shared/core/repository.js';
 import { watchMemory } from '../shared/core/watermark.js';
 import { createWebhooks } from '../shared/core/webhooks.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
@@ -56,6 +57,8 @@ await run('api', async ({ config, log, defer, draining }) => {
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
   const models = createModels({ redis, keys, clock });
+  const repository = createRepository({ blobs, models, clock, config });
+  await repository.sweep();
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const webhooks = createWebhooks({ redis, keys, clock, rules });
@@ -80,6 +83,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     batches,
     results,
     models,
+    repository,
     webhooks,
     waits,
     feeds,

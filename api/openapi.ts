@@ -478,7 +478,41 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 200: json('The model.', { type: 'object' }) },
         }),
       },
+      '/v1/models/{name}/versions': {
+        post: operation('uploadVersion', 'Upload a version: one part `file` for each of its files', {
+          parameters: [{ ...ID, name: 'name' }],
+          requestBody: {
+            required: true,
+            content: {
+              'multipart/form-data': {
+                schema: {
+                  type: 'object',
+                  additionalProperties: false,
+                  required: ['file'],
+                  properties: {
+                    file: {
+                      type: 'array',
+                      minItems: 1,
+                      maxItems: 1000,
+                      description: "The filename of each is its path inside the version's folder.",
+                      items: { type: 'string', contentMediaType: 'application/octet-stream' },
+                    },
+                  },
+                },
+              },
+            },
+          },
+          responses: { 202: json('The version; a worker decides whether it serves.', { type: 'object' }) },
+        }),
+      },
       '/v1/models/{name}/versions/{version}': {
+        get: operation('getVersion', 'Look at a version', {
+          parameters: [
+            { ...ID, name: 'name' },
+            { ...ID, name: 'version' },
+          ],
+          responses: { 200: json('The version.', { type: 'object' }) },
+        }),
         delete: operation('retireVersion', 'Take no new jobs for a version; those accepted are computed', {
           parameters: [
             { ...ID, name: 'name' },

@@ -15,6 +15,7 @@ import { createCore } from '../shared/core/core.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
+import { createRepository } from '../shared/core/repository.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 
 await run('worker', async ({ defer, config, log, draining, abandon }) => {
@@ -39,7 +40,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, executions, files, jobs, payloads, poisons } = core;
+  const { agenda, backlog, executions, files, jobs, payloads, poisons } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('batch queue', () => queue.close());
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
@@ -104,6 +105,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
       defer('listener', () => listener.disconnect());
       const stops = await listenForStops(listener, keys.stopped);
       const child = new URL('./inference/child.js', import.meta.url);
+      const repository = createRepository({ blobs, models, clock, config });
       return startInference({
         config,
         child,
@@ -111,8 +113,10 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         executions,
         payloads,
         poisons,
+        backlog,
         stops,
         models,
+        repository,
         clock,
         log,
         registry,

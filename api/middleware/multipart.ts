@@ -1,52 +1,56 @@
 /**
- * Uploads as multipart/form-data with one part `file`, streamed: never more than a few chunks are in memory.
+ * Uploads as multipart/form-data with parts `file`, streamed: never more than a few chunks are in memory.
  *
- * The part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
+ * A part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
  * that broke off, is too large, or has a part too many.
  */
 import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import { invalid, messageOf, SluiceError } from '../../shared/base/errors.js';
-import { cleanContentType, cleanFilename } from '../../shared/contract/file.js';
+import { cleanContentType } from '../../shared/contract/file.js';
 import { escapePointer } from '../../shared/contract/schema.js';
 import { unboundBody } from './context.js';
 
 export interface UploadLimits {
-  /** Of the part's content. */
+  /** Of the contents of all parts together. */
   maxBytes: number;
+  maxParts: number;
 }
 
 export interface FilePart {
   contentType: string;
+  /** As the caller wrote it, folders and all. */
   filename: string | null;
   /** Has to be read; throws what is wrong with the upload. */
   content: AsyncIterable<Uint8Array>;
 }
 
 const PART = 'file';
-/** What boundaries and heads of parts may add. */
+/** What the boundary and head of a part may add. */
 const ENVELOPE_BYTES = 64 * 1024;
 const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
 /** An upload that sends nothing for so long has broken off. */
 const IDLE_MS = 30_000;
 
-/** Gives the part to `take` as it arrives and answers what that answers. */
-export async function readFilePart<T>(
+/** Gives each part to `take` as it arrives and answers what that answers, in their order; there is at least one. */
+export async function readFileParts<T>(
   ctx: Context,
   clock: Clock,
-  { maxBytes }: UploadLimits,
+  { maxBytes, maxParts }: UploadLimits,
   take: (part: FilePart) => Promise<T>,
-): Promise<T> {
+): Promise<T[]> {
   const { req } = ctx;
-  const tooLarge = () => new SluiceError('body_too_large', `The file is larger than ${maxBytes} bytes.`);
-  if ((ctx.request.length ?? 0) > maxBytes + ENVELOPE_BYTES) throw tooLarge();
+  const maxBodyBytes = maxBytes + maxParts * ENVELOPE_BYTES;
+  const tooLarge = () => new SluiceError('body_too_large', `The upload is larger than ${maxBytes} bytes.`);
+  if ((ctx.request.length ?? 0) > maxBodyBytes) throw tooLarge();
   const form = openForm(ctx);
-  let taken: Promise<T> | undefined;
-  let stopContent = (_: Error): void => undefined;
+  const taken: Promise<T>[] = [];
+  const contents: { destroy(error: Error): unknown }[] = [];
 
   const ended = new Promise<void>((resolve, reject) => {
     let received = 0;
+    let contentBytes = 0;
     let failed = false;
     let heardMs = clock.monotonic();
     const stopWatching = clock.every(IDLE_MS / 3, () => {
@@ -59,7 +63,7 @@ export async function readFilePart<T>(
       req.unpipe(form);
       // The rest is dropped, so that a caller who is still sending can read the answer.
       req.resume();
-      stopContent(error);
+      for (const content of contents) content.destroy(error);
       reject(error);
     }
 
@@ -69,39 +73,34 @@ export async function readFilePart<T>(
         stream.resume();
         return;
       }
-      if (name !== PART || taken !== undefined) {
+      if (name !== PART || taken.length === maxParts) {
         stream.resume();
         fail(
           invalid([
-            {
-              path: `/${escapePointer(name)}`,
-              message: `is one part too many: one part \`${PART}\` is taken`,
-            },
+            { path: `/${escapePointer(name)}`, message: `is one part too many: ${wanted(maxParts)}` },
           ]),
         );
         return;
       }
       async function* content(): AsyncGenerator<Uint8Array> {
-        let bytes = 0;
         for await (const chunk of stream as AsyncIterable<Uint8Array>) {
-          bytes += chunk.byteLength;
-          if (bytes > maxBytes) throw tooLarge();
+          contentBytes += chunk.byteLength;
+          if (contentBytes > maxBytes) throw tooLarge();
           yield chunk;
         }
         await ended;
       }
-      stopContent = (error) => void stream.destroy(error);
-      taken = take({
+      contents.push(stream as unknown as { destroy(error: Error): unknown });
+      const part = take({
         contentType: cleanContentType(type),
-        filename: cleanFilename(filename),
+        filename: filename ?? null,
         content: content(),
       });
-      taken.catch(fail);
+      part.catch(fail);
+      taken.push(part);
     });
     form.on('field', (name) =>
-      fail(
-        invalid([{ path: `/${escapePointer(name)}`, message: `is no file: one part \`${PART}\` is taken` }]),
-      ),
+      fail(invalid([{ path: `/${escapePointer(name)}`, message: `is no file: ${wanted(maxParts)}` }])),
     );
     form.on('error', (error) => fail(broken(messageOf(error))));
     form.once('finish', () => {
@@ -111,7 +110,7 @@ export async function readFilePart<T>(
     req.on('data', (chunk: Buffer) => {
       heardMs = clock.monotonic();
       received += chunk.length;
-      if (received > maxBytes + ENVELOPE_BYTES) fail(tooLarge());
+      if (received > maxBodyBytes) fail(tooLarge());
     });
     req.once('error', (error) => fail(broken(messageOf(error))));
     req.once('close', () => {
@@ -125,11 +124,19 @@ export async function readFilePart<T>(
     await ended;
   } catch (error) {
     // Nothing is left once the caller is told.
-    await taken?.catch(() => undefined);
+    await Promise.allSettled(taken);
     throw error;
   }
-  if (!taken) throw invalid([{ path: `/${PART}`, message: 'is required' }]);
-  return taken;
+  if (taken.length === 0) throw invalid([{ path: `/${PART}`, message: 'is required' }]);
+  const outcomes = await Promise.allSettled(taken);
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
+}
+
+function wanted(maxParts: number): string {
+  return maxParts === 1 ? `one part \`${PART}\` is taken` : `up to ${maxParts} parts \`${PART}\` are taken`;
 }
 
 function openForm(ctx: Context): BusboyInstance {
@@ -143,6 +150,7 @@ function openForm(ctx: Context): BusboyInstance {
     return new Busboy({
       headers: { ...ctx.headers, 'content-type': type } satisfies BusboyHeaders,
       limits: HEAD_LIMITS,
+      preservePath: true,
       isPartAFile: (name, _, filename) => name === PART || filename !== undefined,
     });
   } catch (error) {

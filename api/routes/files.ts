@@ -5,33 +5,35 @@ import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/base/errors.js';
-import { type FileRecord, presentFile } from '../../shared/contract/file.js';
+import { cleanFilename, type FileRecord, presentFile } from '../../shared/contract/file.js';
 import type { Files } from '../../shared/core/files.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
 import { idempotencyKeyOf } from '../middleware/idempotency.js';
 import { parsePage } from '../middleware/limits.js';
-import { readFilePart, type UploadLimits } from '../middleware/multipart.js';
+import { readFileParts } from '../middleware/multipart.js';
 
 export interface FileRoutesDeps {
   files: Files;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
   clock: Clock;
-  uploadLimits: UploadLimits;
+  /** Of a file. */
+  maxBytes: number;
 }
 
 type FileContext = Context & { params: { id: string } };
 
-export function fileRoutes({ files, auth, audit, clock, uploadLimits }: FileRoutesDeps): Router {
+export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDeps): Router {
   const authRead = auth('files:read');
 
   async function upload(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     const key = idempotencyKeyOf(ctx);
-    const { record, replayed } = await readFilePart(ctx, clock, uploadLimits, (part) =>
-      files.create(tenant, part, key),
+    const created = await readFileParts(ctx, clock, { maxBytes, maxParts: 1 }, (part) =>
+      files.create(tenant, { ...part, filename: cleanFilename(part.filename ?? undefined) }, key),
     );
+    const { record, replayed } = created[0] as (typeof created)[number];
     if (replayed) ctx.set('Idempotent-Replayed', 'true');
     ctx.status = 201;
     ctx.set('Location', pathOf(record));

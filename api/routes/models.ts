@@ -1,30 +1,40 @@
 /**
- * Routes of models: what may be submitted and in which form, what an alias means, what is retired. Weights are served by
- * no route.
+ * Routes of models: what may be submitted and in which form, what is uploaded, what an alias means, what is retired.
+ * Weights are served by no route.
  */
 import Router from '@koa/router';
 import type { Context } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
 import { invalid, SluiceError } from '../../shared/base/errors.js';
 import { isAlias, putAliasSchema } from '../../shared/contract/model.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
+import type { Repository } from '../../shared/core/repository.js';
 import type { Audit } from '../middleware/audit.js';
 import type { createAuth } from '../middleware/auth.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
+import { readFileParts } from '../middleware/multipart.js';
 
 export interface ModelRoutesDeps {
   models: Models;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
+  repository: Repository;
+  clock: Clock;
   bodyLimits: BodyLimits;
+  /** Of the files of an uploaded version together. */
+  maxBytes: number;
 }
 
 type Params = { name?: string; version?: string; alias?: string };
 
+const MAX_FILES = 1000;
 const guardAlias = compileGuard(putAliasSchema);
 
-export function modelRoutes({ models, auth, audit, bodyLimits }: ModelRoutesDeps): Router {
+export function modelRoutes(deps: ModelRoutesDeps): Router {
+  const { models, auth, audit, repository, clock, bodyLimits, maxBytes } = deps;
+
   async function find(name: string): Promise<Model> {
     const model = await models.find(name);
     if (!model) throw new SluiceError('not_found', 'There is no such model.');
@@ -36,6 +46,22 @@ export function modelRoutes({ models, auth, audit, bodyLimits }: ModelRoutesDeps
     const version = versions.find(({ manifest }) => String(manifest.version) === text);
     if (!version) throw new SluiceError('not_found', 'There is no such version.');
     return version;
+  }
+
+  async function upload(ctx: Context & { params: Params }): Promise<void> {
+    const received = await repository.receive(ctx.params.name ?? '');
+    try {
+      await readFileParts(ctx, clock, { maxBytes, maxParts: MAX_FILES }, ({ filename, content }) =>
+        received.write(filename ?? '', content),
+      );
+      const { name, version } = await received.finish();
+      audit(ctx, 'version.upload', { model: name, version });
+      ctx.status = 202;
+      ctx.set('Location', `/v1/models/${name}/versions/${version}`);
+      ctx.body = presentVersion(await findVersion({ name, version: String(version) }));
+    } finally {
+      await received.discard();
+    }
   }
 
   async function moveAlias(ctx: Context & { params: Params }): Promise<void> {
@@ -61,6 +87,10 @@ export function modelRoutes({ models, auth, audit, bodyLimits }: ModelRoutesDeps
     })
     .get('/v1/models/:name', auth('models:read'), async (ctx) => {
       ctx.body = presentModel(await find(ctx.params.name ?? ''));
+    })
+    .post('/v1/models/:name/versions', auth('models:write'), upload)
+    .get('/v1/models/:name/versions/:version', auth('models:read'), async (ctx) => {
+      ctx.body = presentVersion(await findVersion(ctx.params));
     })
     .get('/v1/models/:name/versions/:version/schema', auth('models:read'), async (ctx) => {
       ctx.body = publishedSchemas((await findVersion(ctx.params)).manifest);

@@ -51,7 +51,7 @@ export const VARIABLES = {
   SLUICE_DATA_DIR: {
     type: 'string',
     default: '.sluice',
-    description: 'Data of the embedded Redis, blobs, the printed API key.',
+    description: 'Data of the embedded Redis, blobs, uploaded models, the printed API key.',
   },
   SLUICE_CACHE_DIR: {
     type: 'string',
@@ -152,7 +152,7 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 1,
     default: 2 * 1024 ** 3,
-    description: 'Largest file that is uploaded.',
+    description: 'Most bytes of an uploaded file, or model version.',
   },
   SLUICE_MAX_DEPTH: {
     type: 'integer',

@@ -39,6 +39,7 @@ export const ERRORS = {
     retryable: false,
     title: 'This version failed to load; no worker can run it.',
   },
+  version_exists: { status: 409, retryable: false, title: 'The model has a version of this number.' },
   batch_finished: { status: 409, retryable: false, title: 'The batch has already ended.' },
   version_retired: { status: 410, retryable: false, title: 'This version takes no new jobs.' },
   link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },

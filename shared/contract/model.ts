@@ -7,6 +7,8 @@ import { type Checker, compileSchema, type JsonSchema, type TypeOf } from './sch
 import { DTYPES } from './tensor.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
+/** Plain names between single slashes: no `..`, no root, no drive, no URL. */
+const PATH = '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$';
 
 const tensorSpec = {
   type: 'object',
@@ -72,7 +74,7 @@ export const manifestSchema = {
     files: {
       type: 'object',
       minProperties: 1,
-      propertyNames: { pattern: '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$' },
+      propertyNames: { pattern: PATH },
       additionalProperties: { type: 'string', pattern: '^[0-9a-f]{64}$' },
     },
     /** File of golden vectors: {instances: [as a caller sends them], outputs: [{<name>: {b64: raw float32}}]}. */
@@ -131,6 +133,19 @@ export const putAliasSchema = {
   required: ['version'],
   properties: { version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' } },
 } as const satisfies JsonSchema;
+
+const PATH_RULE = new RegExp(PATH);
+const NAME_RULE = new RegExp(NAME);
+const MAX_PATH_LENGTH = 200;
+
+/** Of a file inside the folder of a version. */
+export function isContainedPath(text: string): boolean {
+  return text.length <= MAX_PATH_LENGTH && PATH_RULE.test(text);
+}
+
+export function isModelName(text: string): boolean {
+  return NAME_RULE.test(text);
+}
 
 const ALIAS = /^[a-z][a-z0-9_-]{0,62}$/;
 

@@ -61,6 +61,15 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
     return byId;
   }
 
+  /** No job of the version waits or runs. One that waits for another attempt may. */
+  async function isDrained(model: string, version: number): Promise<boolean> {
+    const [waiting, underWay] = await Promise.all([
+      redis.zcard(keys.waiting(model, version)),
+      tickets.count(model, version),
+    ]);
+    return waiting === 0 && underWay === 0;
+  }
+
   async function pause(model: string): Promise<void> {
     const [seconds] = await redis.time();
     await redis.hsetnx(keys.paused, model, String(Number(seconds) * 1000));
@@ -98,7 +107,7 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
     };
   }
 
-  return { placeOf, placesOf, pause, resume, stateOf };
+  return { placeOf, placesOf, isDrained, pause, resume, stateOf };
 }
 
 function startsAt(position: number, rate: number | null, nowSeconds: number): number | null {

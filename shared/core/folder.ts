@@ -36,7 +36,9 @@ export async function readModelFolder(folder: string): Promise<BundledVersion[]>
 }
 
 async function readVersion(path: string, name: string, version: number): Promise<BundledVersion> {
-  const manifest = await readManifest(path, name, version);
+  const manifest = await readManifest(path, { name, version });
+  if (manifest.name !== name || manifest.version !== version)
+    throw new Error(`declares ${manifest.name} version ${manifest.version}`);
   const sizes = await Promise.all(
     Object.keys(manifest.files).map(async (file) => (await stat(join(path, file))).size),
   );

@@ -57,6 +57,8 @@ export function createKeys(prefix: string) {
     apiKey: (hash: string) => `${prefix}:api-key:${hash}`,
     /** Set: names of all models. */
     models: `${prefix}:models`,
+    /** Number of changes of what there is to serve: another means that a worker has to look. */
+    modelsRevision: `${prefix}:models-revision`,
     /** Hash: a model's versions, their states and aliases. */
     model: (name: string) => `${prefix}:model:${name}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */

@@ -1,51 +1,108 @@
 /**
- * The manifest of a version's folder: its model.yaml; without one, what a SavedModel says of itself.
+ * The manifest of a version's folder: its model.yaml, and what that leaves out as far as the other files tell it.
+ *
+ * Name and version are those of the place; the files are those of the folder; the format is that of the entry file; a
+ * SavedModel tells its signature itself. What is said twice must be the same.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { hashFile, pathsIn } from '../base/disk.js';
+import { type Fault, messageOf } from '../base/errors.js';
 import { checkManifest, type Manifest, type TensorSpec } from '../contract/model.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model.js';
 
-type Undescribed = Omit<Manifest, 'signature'> & { signature?: Manifest['signature'] };
-
-export const MANIFEST_FILE = 'model.yaml';
-/** Of a version that says nothing else. */
-const BATCHING = { maxBatchSize: 32, maxDelayMs: 5 };
-
-/** Throws what is wrong with it. `name` and `version` are those of the folder. */
-export async function readManifest(path: string, name: string, version: number): Promise<Manifest> {
-  const manifest = await withSignature(path, await readOrDerive(path, name, version));
-  const fault = checkManifest(manifest);
-  if (fault) throw new Error(`${fault.path || '/'} ${fault.message}`);
-  if (manifest.name !== name || manifest.version !== version) {
-    throw new Error(`declares ${manifest.name} version ${manifest.version}`);
-  }
-  return manifest;
+export interface Given {
+  /** Of a version that says no other; whether it may is the caller's business. */
+  name: string;
+  version: number;
+  /** Path -> sha256, where they are known already. */
+  files?: Record<string, string>;
 }
 
-async function readOrDerive(path: string, name: string, version: number): Promise<Undescribed> {
+/** What model.yaml says is wrong: the path is a JSON Pointer into it. */
+export class ManifestFault extends Error {
+  constructor(readonly fault: Fault) {
+    super(`${fault.path || '/'} ${fault.message}`);
+  }
+}
+
+export const MANIFEST_FILE = 'model.yaml';
+const MODEL_FILE = 'model.json';
+/** A text that somebody wrote; it is read whole. */
+const MAX_MANIFEST_BYTES = 1024 * 1024;
+/** Of a version that says nothing else. */
+const BATCHING = { maxBatchSize: 32, maxDelayMs: 5 };
+const FORMATS: Readonly<Record<string, Manifest['format']>> = {
+  'layers-model': 'layers',
+  'graph-model': 'graph',
+};
+
+/** Throws what is wrong with it. */
+export async function readManifest(path: string, given: Given): Promise<Manifest> {
   const paths = await pathsIn(path);
-  if (paths.includes(MANIFEST_FILE)) return parse(await readFile(join(path, MANIFEST_FILE), 'utf8'));
-  if (!paths.includes(SAVED_MODEL_FILE)) throw new Error('is missing, and there is no SavedModel');
+  const said = paths.includes(MANIFEST_FILE) ? await readSaid(join(path, MANIFEST_FILE)) : {};
+  const manifest: Partial<Manifest> = {
+    name: given.name,
+    version: given.version,
+    batching: BATCHING,
+    ...said,
+  };
+  manifest.format ??= await formatOf(path, paths);
+  manifest.files ??= given.files ?? (await hashesOf(path, paths));
+  if (manifest.format === 'saved_model') manifest.signature = await signatureOf(path, manifest.signature);
+  const fault = checkManifest(manifest);
+  if (fault) throw new ManifestFault(fault);
+  return manifest as Manifest;
+}
+
+async function readSaid(path: string): Promise<Partial<Manifest>> {
+  if ((await stat(path)).size > MAX_MANIFEST_BYTES)
+    throw new ManifestFault({ path: '', message: `is larger than ${MAX_MANIFEST_BYTES} bytes` });
+  const said: unknown = parseYaml(await readFile(path, 'utf8'));
+  if (typeof said !== 'object' || said === null || Array.isArray(said))
+    throw new ManifestFault({ path: '', message: 'must be an object' });
+  return said;
+}
+
+function parseYaml(text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new ManifestFault({ path: '', message: messageOf(error).trim() });
+  }
+}
+
+async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
+  if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
+  if (!paths.includes(MODEL_FILE)) throw new Error(`there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
+  // What tfjs writes names its format near the start; the topology behind it may be large.
+  const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
+  const format = FORMATS[named];
+  if (!format)
+    throw new ManifestFault({ path: '/format', message: `is required: ${MODEL_FILE} does not tell` });
+  return format;
+}
+
+async function hashesOf(path: string, paths: readonly string[]): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
-  for (const file of paths) files[file] = await hashFile(join(path, file));
-  return { name, version, format: 'saved_model', batching: BATCHING, files };
+  for (const file of paths) if (file !== MANIFEST_FILE) files[file] = await hashFile(join(path, file));
+  return files;
 }
 
 /** A SavedModel says itself what it takes and computes; a manifest may say so too, and more, but nothing else. */
-async function withSignature(path: string, manifest: Undescribed): Promise<Manifest> {
-  if (manifest?.format !== 'saved_model') return manifest as Manifest;
+async function signatureOf(path: string, said: Manifest['signature'] | undefined) {
   const read = await readSavedModel(path);
-  const declared = manifest.signature;
-  if (!declared) return { ...manifest, signature: read };
+  if (!said) return read;
   for (const kind of ['inputs', 'outputs'] as const) {
-    const faults = describe(read[kind]).filter((text) => !describe(declared[kind] ?? []).includes(text));
-    if (faults.length > 0 || declared[kind]?.length !== read[kind].length)
-      throw new Error(`/signature/${kind} is not that of the SavedModel: ${describe(read[kind]).join(', ')}`);
+    const faults = describe(read[kind]).filter((text) => !describe(said[kind] ?? []).includes(text));
+    if (faults.length > 0 || said[kind]?.length !== read[kind].length)
+      throw new ManifestFault({
+        path: `/signature/${kind}`,
+        message: `is not that of the SavedModel: ${describe(read[kind]).join(', ')}`,
+      });
   }
-  return manifest as Manifest;
+  return said;
 }
 
 function describe(specs: readonly TensorSpec[]): string[] {

@@ -13,8 +13,13 @@ import { type Clock, toTimestamp } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import { type Manifest, parseModelRef, type VersionState } from '../contract/model.js';
-import type { BundledVersion } from './folder.js';
 import type { Keys } from './keys.js';
+
+export interface VersionFiles {
+  manifest: Manifest;
+  /** Of all files together. */
+  sizeBytes: number;
+}
 
 /** What a worker reports of a version. */
 export interface VersionReport {
@@ -31,6 +36,8 @@ export interface Version extends VersionReport {
   sizeBytes: number;
   /** Of the version's files and their hashes. */
   sha256: string;
+  /** Its files are in the repository; else they are in the folder of bundled models. */
+  uploaded: boolean;
 }
 
 export interface Model {
@@ -67,6 +74,21 @@ end
 `;
 
 /**
+ * KEYS model, models, revision
+ * ARGV 1 version, 2 the version as it is stored, 3 description, 4 name
+ * Reply 1, 0 when the number is taken
+ */
+const ADD_VERSION = `
+if redis.call('HSETNX', KEYS[1], 'version:' .. ARGV[1], ARGV[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], 'pending')
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'description', ARGV[3]) end
+redis.call('HSETNX', KEYS[1], 'alias:latest', ARGV[1])
+redis.call('SADD', KEYS[2], ARGV[4])
+redis.call('INCR', KEYS[3])
+return 1
+`;
+
+/**
  * KEYS model
  * ARGV 1 alias, 2 version
  * Reply the version's state when it forbids the move, "" when it is done, nil without such a version
@@ -81,18 +103,24 @@ return ''
 
 export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
   const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
+  const addScript = defineScript<number>(redis, 'sluiceAddVersion', ADD_VERSION);
   const moveScript = defineScript<string | null>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
   const seen = new Map<string, { model: Model; readMs: number }>();
 
-  /** Adds the version; one whose files have changed since starts again as pending. */
-  async function register({ manifest, sizeBytes }: BundledVersion): Promise<void> {
+  /** Adds a bundled version; one whose files have changed since starts again as pending. */
+  async function register({ manifest, sizeBytes }: VersionFiles): Promise<void> {
     const { name, version } = manifest;
     const key = keys.model(name);
-    const sha256 = createHash('sha256').update(JSON.stringify(manifest.files)).digest('hex');
+    const sha256 = filesHash(manifest.files);
     const known = await redis.hget(key, `version:${version}`);
     const before = known ? (JSON.parse(known) as StoredVersion) : null;
+    if (before?.uploaded && before.sha256 !== sha256)
+      throw new Error(
+        `${name} version ${version} was uploaded with other files: give the bundled one another number`,
+      );
     const createdAt = before?.createdAt ?? toTimestamp(clock.now());
-    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256 };
+    const uploaded = before?.uploaded ?? false;
+    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded };
     await redis.hset(key, {
       [`version:${version}`]: JSON.stringify(stored),
       description: manifest.description ?? '',
@@ -100,6 +128,23 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     if (before?.sha256 !== sha256) await redis.hset(key, { [`state:${version}`]: 'pending' });
     await redis.hsetnx(key, 'alias:latest', version);
     await redis.sadd(keys.models, name);
+  }
+
+  /** Adds an uploaded version, never in the place of another: false when its number is taken. */
+  async function add({ manifest, sizeBytes }: VersionFiles): Promise<boolean> {
+    const { name, version, description = '' } = manifest;
+    const createdAt = toTimestamp(clock.now());
+    const sha256 = filesHash(manifest.files);
+    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded: true };
+    const keysOfIt = [keys.model(name), keys.models, keys.modelsRevision];
+    const added = await addScript(keysOfIt, [version, JSON.stringify(stored), description, name]);
+    seen.delete(name);
+    return added === 1;
+  }
+
+  /** Another than before: versions were uploaded or retired since. */
+  async function revision(): Promise<string> {
+    return (await redis.get(keys.modelsRevision)) ?? '';
   }
 
   /** `ready` stands against a worker that is still loading or failed to: another one serves the version. `retired` stands. */
@@ -125,12 +170,16 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
   /** The version must exist. Jobs that were accepted before are computed. */
   async function retire(name: string, version: number): Promise<void> {
     await redis.hset(keys.model(name), { [`state:${version}`]: 'retired' });
+    await redis.incr(keys.modelsRevision);
     seen.delete(name);
   }
 
   async function find(name: string): Promise<Model | null> {
     const known = seen.get(name);
-    if (known && clock.monotonic() - known.readMs < FRESH_MS) return known.model;
+    return known && clock.monotonic() - known.readMs < FRESH_MS ? known.model : read(name);
+  }
+
+  async function read(name: string): Promise<Model | null> {
     const fields = await redis.hgetall(keys.model(name));
     if (Object.keys(fields).length === 0) return null;
     const model = decodeModel(name, fields);
@@ -138,9 +187,10 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     return model;
   }
 
+  /** As they are now. */
   async function list(): Promise<Model[]> {
     const names = await redis.smembers(keys.models);
-    const models = await Promise.all(names.sort().map(find));
+    const models = await Promise.all(names.sort().map(read));
     return models.filter((model) => model !== null);
   }
 
@@ -154,10 +204,17 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     return { version, alias: ref?.alias ?? null };
   }
 
-  return { register, report, moveAlias, retire, find, list, resolve };
+  return { register, add, revision, report, moveAlias, retire, find, list, resolve };
 }
 
-type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'>;
+/** Of a version's files and their hashes. */
+export function filesHash(files: Manifest['files']): string {
+  return createHash('sha256').update(JSON.stringify(files)).digest('hex');
+}
+
+type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'> & {
+  uploaded?: boolean;
+};
 
 function decodeModel(name: string, fields: Record<string, string>): Model {
   const versions: Version[] = [];
@@ -168,6 +225,7 @@ function decodeModel(name: string, fields: Record<string, string>): Model {
     if (kind !== 'version') continue;
     const report = fields[`report:${key}`];
     versions.push({
+      uploaded: false,
       ...(JSON.parse(value) as StoredVersion),
       ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
       state: (fields[`state:${key}`] ?? 'pending') as VersionState,

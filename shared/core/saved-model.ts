@@ -6,7 +6,7 @@
  * signature reaches, through functions too, must be on the list of operations that only compute; what loading runs (the
  * restore and initialisation operations) may besides put the variables in their place. What neither reaches is never run.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Signature, TensorSpec } from '../contract/model.js';
@@ -51,6 +51,8 @@ interface MetaGraphDef {
 }
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
+/** Of the program alone, its variables are elsewhere: it is read whole, in one turn of the event loop. */
+const MAX_GRAPH_BYTES = 32 * 1024 * 1024;
 const TAGS = 'serve';
 const SIGNATURE = 'serving_default';
 const INITIALIZE = '__saved_model_init_op';
@@ -60,7 +62,10 @@ const DTYPES: Readonly<Record<number, TensorSpec['dtype']>> = { 1: 'float32', 3:
 
 /** The signature `serving_default`, without its batch dimension; throws when the program may not be run here. */
 export async function readSavedModel(folder: string): Promise<Signature> {
-  const graph = parse(await readFile(join(folder, SAVED_MODEL_FILE)));
+  const path = join(folder, SAVED_MODEL_FILE);
+  if ((await stat(path)).size > MAX_GRAPH_BYTES)
+    throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
+  const graph = parse(await readFile(path));
   const signatures = graph.getSignatureDefMap();
   const signature = signatures.get(SIGNATURE);
   if (!signature) throw new Error(`the SavedModel has no signature ${SIGNATURE}`);

@@ -12,6 +12,8 @@ import { RECALL } from './scripts.js';
 export interface Transport {
   /** Does nothing when it already holds this ticket. */
   add(model: string, version: number, ticket: string): Promise<void>;
+  /** Tickets that nobody has taken, or whose taker has not finished. */
+  count(model: string, version: number): Promise<number>;
 }
 
 export interface TicketsDeps {
@@ -43,5 +45,5 @@ export function createTickets({ redis, keys, transport, onError }: TicketsDeps) 
     await handOver(model, version, await recallScript(queue, [model]));
   }
 
-  return { handOver, recall };
+  return { handOver, recall, count: transport.count };
 }

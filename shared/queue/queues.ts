@@ -14,6 +14,8 @@ import {
 export interface InferenceQueues {
   /** Does nothing when the queue already holds this ticket. */
   add(model: string, version: number, ticket: string): Promise<void>;
+  /** Tickets that nobody has taken, or whose taker has not finished. */
+  count(model: string, version: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -48,6 +50,10 @@ export function openInferenceQueues(
   return {
     async add(model, version, ticket) {
       await queueOf(model, version).add('ticket', null, { ...INFERENCE_OPTIONS, jobId: ticket });
+    },
+    async count(model, version) {
+      const counts = await queueOf(model, version).getJobCounts();
+      return Object.values(counts).reduce((sum, count) => sum + count, 0);
     },
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));

@@ -82,7 +82,7 @@ async function openLevel(site: Site, queued: number): Promise<Level> {
     clock,
     redis,
     keys: createKeys('{growth}'),
-    transport: { add: async () => undefined },
+    transport: { add: async () => undefined, count: async () => 0 },
     blobs: await openFileBlobs(join(site.folder, 'blobs'), clock),
     limits,
     onError: (_, error) => tell(String(error)),

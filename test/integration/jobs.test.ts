@@ -52,6 +52,7 @@ function openCore(limits: JobLimits): void {
       if (transportFails) throw new Error('cut');
       tickets.push(ticket);
     },
+    count: async () => tickets.length,
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
   core = createCore({ clock: systemClock, redis, keys, transport, blobs, limits, onError });

@@ -79,7 +79,9 @@ describe('a SavedModel', () => {
     });
     await verifyFiles(folder, derived);
     rmSync(join(folder, 'saved_model.pb'));
-    await expect(manifestOf()).rejects.toThrow('1/model.yaml: is missing, and there is no SavedModel');
+    await expect(manifestOf()).rejects.toThrow(
+      '1/model.yaml: there is neither saved_model.pb nor model.json',
+    );
   });
 
   it('may be described further, but not otherwise', async () => {

@@ -60,7 +60,7 @@ export async function openDeliveryBench(redisUrl: string) {
     for await (const page of redis.scanStream({ match: `${prefix}:*`, count: 1000 }))
       if (page.length > 0) await redis.unlink(page);
   });
-  const transport = { add: async () => {} };
+  const transport = { add: async () => {}, count: async () => 0 };
   const limits = jobLimitsOf(loadConfig({}));
   const folder = temporaryFolder();
   closers.push(() => folder.remove());

@@ -8,14 +8,11 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hashFile, pathsIn } from '../../shared/base/disk.js';
 import { messageOf } from '../../shared/base/errors.js';
-import type { Manifest } from '../../shared/contract/model.js';
-
-/** Plain names between single slashes: no `..`, no root, no drive, no URL. */
-const PLAIN_PATH = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
+import { isContainedPath, type Manifest } from '../../shared/contract/model.js';
 
 /** The absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
 export async function containedPath(folder: string, path: string): Promise<string> {
-  if (!PLAIN_PATH.test(path)) throw new Error(`${JSON.stringify(path)} is not a path inside the folder`);
+  if (!isContainedPath(path)) throw new Error(`${JSON.stringify(path)} is not a path inside the folder`);
   const root = await realpath(folder);
   const wanted = join(root, path);
   const found = await realpath(wanted).catch((error) => {

@@ -1,0 +1,189 @@
+/**
+ * Uploaded versions: their files are blobs under their own hashes, and folders again wherever they are computed.
+ *
+ *   received (a folder of this process) -> checked -> stored -> registered        refused: nothing is left
+ *
+ * Promises: a version is registered only when all its files are stored, and never changes; a folder that `fetch` answers is
+ * whole, whoever fetches at the same time. Files of retired versions are kept: jobs may still need them.
+ */
+import { randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../base/clock.js';
+import type { Config } from '../base/config.js';
+import { type Fault, invalid, messageOf, SluiceError } from '../base/errors.js';
+import type { BlobContent, BlobStore, StoredBlob } from '../blobs/blobs.js';
+import { STALE_UPLOAD_MS, storeFailure } from '../blobs/blobs.js';
+import { fileFailure } from '../blobs/failures.js';
+import { writeHashed } from '../blobs/writing.js';
+import { isContainedPath, isModelName, type Manifest } from '../contract/model.js';
+import { escapePointer } from '../contract/schema.js';
+import { MANIFEST_FILE, ManifestFault, readManifest } from './manifest.js';
+import { filesHash, type Models } from './models.js';
+
+export interface RepositoryDeps {
+  blobs: BlobStore;
+  models: Models;
+  clock: Clock;
+  /** Uploads under way lie in the data folder, fetched versions in the cache, which other processes may share. */
+  config: Pick<Config, 'SLUICE_CACHE_DIR' | 'SLUICE_DATA_DIR'>;
+}
+
+export interface Upload {
+  /** Takes a file of the version; `path` is the caller's word. An error of `content` passes through. */
+  write(path: string, content: BlobContent): Promise<void>;
+  /** Makes a version of what was written; throws every fault that is found without computing. */
+  finish(): Promise<{ name: string; version: number }>;
+  /** Frees what was written. Call it at the end, whatever that was. */
+  discard(): Promise<void>;
+}
+
+export type Repository = ReturnType<typeof createRepository>;
+
+/** Uploads of one model that take the same number at the same time. */
+const MAX_TRIES = 20;
+const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR']);
+
+export function createRepository({ blobs, models, clock, config }: RepositoryDeps) {
+  const uploadsFolder = join(config.SLUICE_DATA_DIR, 'uploads');
+  const fetchedFolder = join(config.SLUICE_CACHE_DIR, 'models');
+
+  async function receive(name: string): Promise<Upload> {
+    if (!isModelName(name)) throw invalid([{ path: '/name', message: 'must be a lower-case name' }]);
+    await mkdir(uploadsFolder, { recursive: true, mode: 0o700 }).catch(fileFailure);
+    const folder = await mkdtemp(join(uploadsFolder, 'model-')).catch(fileFailure);
+    const written = new Map<string, StoredBlob>();
+    return {
+      async write(path, content) {
+        written.set(path, await writeTo(folder, path, content));
+      },
+      finish: () => admit(name, folder, written),
+      discard: () => rm(folder, { recursive: true, force: true }).catch(fileFailure),
+    };
+  }
+
+  async function admit(name: string, folder: string, written: ReadonlyMap<string, StoredBlob>) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const known = (await models.find(name))?.versions.map(({ manifest }) => manifest.version) ?? [];
+      const next = Math.max(0, ...known) + 1;
+      const manifest = await checkedManifest(name, next, folder, written);
+      const isTaken = known.includes(manifest.version);
+      if (isTaken)
+        throw new SluiceError('version_exists', `There is a version ${manifest.version} of ${name}.`);
+      await store(folder, manifest, written);
+      const sizeBytes = Object.keys(manifest.files).reduce(
+        (sum, path) => sum + (written.get(path)?.sizeBytes ?? 0),
+        0,
+      );
+      if (await models.add({ manifest, sizeBytes })) return { name, version: manifest.version };
+    }
+    throw new SluiceError('unavailable', 'Too many versions of this model are uploaded at the same time.');
+  }
+
+  async function store(folder: string, { files }: Manifest, written: ReadonlyMap<string, StoredBlob>) {
+    for (const path of Object.keys(files)) {
+      const sha256 = written.get(path)?.sha256 ?? '';
+      const stored = await blobs.put(keyOf(sha256), createReadStream(join(folder, path)));
+      if (stored.sha256 !== sha256)
+        throw storeFailure(new Error(`${path} has changed since it was received`));
+    }
+  }
+
+  /** The folder of an uploaded version's files; rejects with `unavailable` when they cannot be read now. */
+  async function fetch({ files }: Manifest): Promise<string> {
+    const folder = join(fetchedFolder, filesHash(files));
+    if (await exists(folder)) return folder;
+    const draft = join(fetchedFolder, `.${randomUUID()}`);
+    try {
+      for (const [path, sha256] of Object.entries(files)) {
+        const blob = await blobs.open(keyOf(sha256));
+        if (!blob) throw new Error(`${path} is gone from the blob store`);
+        await mkdir(dirname(join(draft, path)), { recursive: true });
+        await pipeline(blob.stream, createWriteStream(join(draft, path)));
+      }
+      await rename(draft, folder).catch(async (error: unknown) => {
+        // Another process was faster.
+        if (!(await exists(folder))) throw error;
+      });
+      return folder;
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+
+  /** Frees what uploads left that were killed long ago. */
+  async function sweep(): Promise<void> {
+    const names = await readdir(uploadsFolder).catch(() => []);
+    for (const name of names) {
+      const path = join(uploadsFolder, name);
+      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: clock.now() }));
+      if (clock.now() - mtimeMs > STALE_UPLOAD_MS) await rm(path, { recursive: true, force: true });
+    }
+  }
+
+  return { receive, fetch, sweep };
+}
+
+function keyOf(sha256: string): string {
+  return `models/${sha256}`;
+}
+
+async function writeTo(folder: string, path: string, content: BlobContent): Promise<StoredBlob> {
+  const refuse = (message: string) => invalid([{ path: `/${escapePointer(path)}`, message }]);
+  if (!isContainedPath(path)) throw refuse('is not a path inside the folder of a version');
+  const target = join(folder, path);
+  const failed = (error: unknown): never => {
+    if (TAKEN.has((error as { code?: unknown }).code)) throw refuse('is there already');
+    return fileFailure(error);
+  };
+  await mkdir(dirname(target), { recursive: true }).catch(failed);
+  const file = await open(target, 'wx').catch(failed);
+  try {
+    return await writeHashed(file, content);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Throws `invalid_input` for a manifest that is none or does not fit the files. */
+async function checkedManifest(
+  name: string,
+  next: number,
+  folder: string,
+  written: ReadonlyMap<string, StoredBlob>,
+): Promise<Manifest> {
+  const hashes: Record<string, string> = {};
+  for (const [path, { sha256 }] of written) if (path !== MANIFEST_FILE) hashes[path] = sha256;
+  const manifest = await readManifest(folder, { name, version: next, files: hashes }).catch(
+    (error: unknown) => {
+      if (error instanceof ManifestFault)
+        throw invalid([{ ...error.fault, path: `/${MANIFEST_FILE}${error.fault.path}` }]);
+      throw invalid([{ path: '', message: messageOf(error) }]);
+    },
+  );
+  const faults: Fault[] = [];
+  if (manifest.name !== name) faults.push({ path: `/${MANIFEST_FILE}/name`, message: `must be ${name}` });
+  for (const [path, stated] of Object.entries(manifest.files)) {
+    const found = hashes[path];
+    const pointer = `/${escapePointer(path)}`;
+    if (!found) faults.push({ path: pointer, message: `is listed in ${MANIFEST_FILE} and was not sent` });
+    else if (found !== stated)
+      faults.push({ path: pointer, message: `has the sha256 ${found}, ${MANIFEST_FILE} states ${stated}` });
+  }
+  for (const path of Object.keys(hashes))
+    if (!Object.hasOwn(manifest.files, path))
+      faults.push({ path: `/${escapePointer(path)}`, message: `is not listed in ${MANIFEST_FILE}` });
+  if (manifest.golden !== undefined && !Object.hasOwn(hashes, manifest.golden))
+    faults.push({ path: `/${MANIFEST_FILE}/golden`, message: `${manifest.golden} was not sent` });
+  if (faults.length > 0) throw invalid(faults);
+  return manifest;
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,345 @@
+/**
+ * Model versions uploaded over the API: served without a restart, by workers of then and of later; what is refused at once,
+ * what only a worker can find, and what becomes of a retired version.
+ */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+
+const BOUND = { timeout: 20_000, interval: 50 };
+const MNIST = join(ROOT, 'deploy/models/mnist/1');
+const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
+const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));
+const OPTIONS = { SLUICE_CACHE_DIR: join(folder, 'cache'), SLUICE_MODELS: 'mnist,later,digits,cnn,broken' };
+
+let stack: Stack;
+beforeAll(async () => {
+  stack = await startStack(inject('redisUrl'), { ...OPTIONS, LOG_LEVEL: 'info' });
+  await stack.ready();
+});
+afterAll(async () => {
+  await stack.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+type Files = Record<string, string | Uint8Array<ArrayBuffer>>;
+
+/** What a caller has who brings mnist: its files, and what a manifest must say of a layers model. */
+const described = readFileSync(join(MNIST, 'model.yaml'), 'utf8');
+const manifest = described.replace(/^(name|version): .*\n/gm, '').replace(/^files:\n( .*\n)+/m, '');
+const mnist: Files = {
+  'model.yaml': manifest,
+  ...Object.fromEntries(
+    ['model.json', 'group1-shard1of1.bin', 'golden.json'].map((path) => [
+      path,
+      new Uint8Array(readFileSync(join(MNIST, path))),
+    ]),
+  ),
+};
+const without = (path: string): Files =>
+  Object.fromEntries(Object.entries(mnist).filter(([p]) => p !== path));
+
+async function upload(
+  name: string,
+  files: Files,
+  more: [path: string, content: string][] = [],
+): Promise<Answer> {
+  const form = new FormData();
+  for (const [path, content] of [...Object.entries(files), ...more])
+    form.append('file', new Blob([content]), path);
+  const response = await fetch(`${stack.url}/v1/models/${name}/versions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.key}` },
+    body: form,
+  });
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+const versionOf = async (name: string, version: number) =>
+  (await stack.request('GET', `/v1/models/${name}/versions/${version}`)).body;
+const reaches = (name: string, version: number, state: string) =>
+  expect.poll(async () => (await versionOf(name, version)).state, BOUND).toBe(state);
+const aliasesOf = async (name: string) => (await stack.request('GET', `/v1/models/${name}`)).body.aliases;
+const submit = (model: string) => stack.request('POST', '/v1/jobs?wait=20', { ...digit, model });
+
+describe('an uploaded version', () => {
+  it('is served by the worker that runs, and latest moves to it', { timeout: 60_000 }, async () => {
+    const { status, headers, body } = await upload('mnist', mnist);
+    expect({ status, location: headers.get('location') }).toEqual({
+      status: 202,
+      location: '/v1/models/mnist/versions/2',
+    });
+    const known = await versionOf('mnist', 1);
+    expect(body).toMatchObject({
+      version: 2,
+      state: 'pending',
+      signature: known.signature,
+      sizeBytes: known.sizeBytes,
+    });
+    await reaches('mnist', 2, 'ready');
+    expect(await aliasesOf('mnist')).toEqual({ latest: 2 });
+    const [now, before] = await Promise.all([submit('mnist'), submit('mnist@1')]);
+    expect(now.body).toMatchObject({ status: 'succeeded', model: { version: 2 } });
+    expect(before.body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
+    expect(now.body.predictions).toEqual(before.body.predictions);
+    expect((await versionOf('mnist', 2)).metrics.goldenDifference).toBeLessThan(1e-4);
+  });
+
+  it('makes the model where its name is new, and is served by a worker of later', {
+    timeout: 60_000,
+  }, async () => {
+    const uploaded = await upload('later', { ...mnist, 'model.yaml': `version: 7\n${manifest}` });
+    expect(uploaded).toMatchObject({ status: 202, body: { version: 7 } });
+    await reaches('later', 7, 'ready');
+    stack.workers.pop()?.kill('SIGKILL');
+    // As on another machine: nothing of it was fetched there.
+    stack.addWorker({ SLUICE_CACHE_DIR: join(folder, 'other-cache') });
+    expect((await submit('later')).body).toMatchObject({ status: 'succeeded', model: { version: 7 } });
+    expect(readdirSync(join(folder, 'other-cache/models')).filter((name) => name.startsWith('.'))).toEqual(
+      [],
+    );
+    expect(await upload('later', { ...mnist, 'model.yaml': `version: 7\n${manifest}` })).toMatchObject({
+      status: 409,
+      body: { code: 'version_exists' },
+    });
+  });
+
+  it('gets a number of its own when several come at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 4 }, () => upload('later', mnist)));
+    expect(answers.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([8, 9, 10, 11]);
+  });
+
+  it('may be a SavedModel alone, which waits for a worker that runs it', async () => {
+    const root = join(ROOT, 'test/fixtures/models/mnist-cnn/1');
+    const paths = readdirSync(root, { recursive: true, encoding: 'utf8', withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+      .filter((path) => path !== 'model.yaml' && path !== 'golden.json');
+    const files = paths.map((path) => [path, new Uint8Array(readFileSync(join(root, path)))]);
+    const { status, body } = await upload('cnn', Object.fromEntries(files));
+    expect(status).toBe(202);
+    expect(body.signature.inputs).toEqual([{ name: 'image', dtype: 'float32', shape: [28, 28, 1] }]);
+    await expect
+      .poll(async () => (await versionOf('cnn', 1)).error, BOUND)
+      .toMatch(/no backend of this worker runs the format saved_model/);
+    expect((await versionOf('cnn', 1)).state).toBe('pending');
+  });
+
+  it('that computes something else than its golden vectors never serves', { timeout: 60_000 }, async () => {
+    const golden = JSON.parse(new TextDecoder().decode(mnist['golden.json'] as Uint8Array));
+    [golden.outputs[0], golden.outputs[1]] = [golden.outputs[1], golden.outputs[0]];
+    await upload('broken', mnist);
+    await reaches('broken', 1, 'ready');
+    await upload('broken', { ...mnist, 'golden.json': JSON.stringify(golden) });
+    await reaches('broken', 2, 'failed');
+    expect((await versionOf('broken', 2)).error).toMatch(/golden instance 0/);
+    expect(await aliasesOf('broken')).toEqual({ latest: 1 });
+    expect((await submit('broken')).body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
+    expect(await submit('broken@2')).toMatchObject({ status: 409, body: { code: 'model_failed' } });
+  });
+
+  it('is taken from the worker when it is retired and nothing of it is left', {
+    timeout: 60_000,
+  }, async () => {
+    const { body } = await upload('broken', mnist);
+    await reaches('broken', body.version, 'ready');
+    await stack.request('DELETE', `/v1/models/broken/versions/${body.version}`);
+    const line = new RegExp(`"model":"broken","version":${body.version},"msg":"version removed"`);
+    await expect.poll(() => stack.output(), BOUND).toMatch(line);
+    expect((await submit('broken@1')).body.status).toBe('succeeded');
+  });
+});
+
+describe('the worked example', () => {
+  it('brings a tfjs model to a result, as it is written', { timeout: 60_000 }, async () => {
+    const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
+    const [, block = ''] = /```sh\n(KEY=[\s\S]*?)```/.exec(text) ?? [];
+    const place = join(folder, 'place');
+    cpSync(join(ROOT, 'deploy/models/mnist/examples'), join(place, 'deploy/models/mnist/examples'), {
+      recursive: true,
+    });
+    mkdirSync(join(place, '.sluice'));
+    writeFileSync(join(place, '.sluice/api-key'), `${stack.key}\n`);
+    for (const path of ['model.json', 'group1-shard1of1.bin'])
+      cpSync(join(MNIST, path), join(place, 'digits', path));
+    const script = block
+      .replaceAll('http://127.0.0.1:8080', stack.url)
+      .replaceAll(/\bdigits\b(?!\/)/g, 'brought');
+    const { stdout } = await promisify(execFile)('bash', ['-ec', script], { cwd: place });
+    const answers = stdout.split(/(?<=\})(?=\{)/).map((answer) => JSON.parse(answer));
+    expect(answers).toMatchObject([
+      { version: 1, state: 'pending' },
+      { version: 1, signature: { outputs: [{ name: 'probabilities' }] } },
+      { status: 'succeeded', model: { name: 'digits', version: 1 } },
+    ]);
+    const [probabilities] = answers[2].predictions;
+    expect(probabilities.indexOf(Math.max(...probabilities))).toBe(7);
+  });
+});
+
+describe('an upload is refused', () => {
+  const sha256 = (content: string) => createHash('sha256').update(content).digest('hex');
+  const digest = sha256('other');
+  it.each<[string, string, Files, [string, string][], number, string, string, string]>([
+    ['for a name that is none', 'Mnist', mnist, [], 422, 'invalid_input', '/name', 'lower-case'],
+    [
+      'with a path that leads out',
+      'm',
+      mnist,
+      [['../x', '1']],
+      422,
+      'invalid_input',
+      '/..~1x',
+      'not a path inside',
+    ],
+    [
+      'with an absolute path',
+      'm',
+      mnist,
+      [['/etc/x', '1']],
+      422,
+      'invalid_input',
+      '/~1etc~1x',
+      'not a path inside',
+    ],
+    [
+      'with a file twice',
+      'm',
+      mnist,
+      [['model.json', '1']],
+      422,
+      'invalid_input',
+      '/model.json',
+      'there already',
+    ],
+    [
+      'with a file for a folder',
+      'm',
+      mnist,
+      [['model.json/x', '1']],
+      422,
+      'invalid_input',
+      '/model.json~1x',
+      'there',
+    ],
+    [
+      'without a model',
+      'm',
+      { 'a.bin': 'x' },
+      [],
+      422,
+      'invalid_input',
+      '',
+      'neither saved_model.pb nor model.json',
+    ],
+    [
+      'without its golden vectors',
+      'm',
+      without('golden.json'),
+      [],
+      422,
+      'invalid_input',
+      '/model.yaml/golden',
+      'not sent',
+    ],
+    [
+      'without what only a manifest can say',
+      'm',
+      without('model.yaml'),
+      [],
+      422,
+      'invalid_input',
+      '/model.yaml/signature',
+      'is required',
+    ],
+    [
+      'with a manifest that is no YAML',
+      'm',
+      { ...mnist, 'model.yaml': 'a: [' },
+      [],
+      422,
+      'invalid_input',
+      '/model.yaml',
+      'line 1',
+    ],
+    [
+      'for another model',
+      'm',
+      { ...mnist, 'model.yaml': `name: other\n${manifest}` },
+      [],
+      422,
+      'invalid_input',
+      '/model.yaml/name',
+      'must be m',
+    ],
+    [
+      'with other bytes than the manifest states',
+      'm',
+      { ...mnist, 'model.yaml': `${manifest}files: { model.json: ${digest} }\n` },
+      [],
+      422,
+      'invalid_input',
+      '/model.json',
+      `states ${digest}`,
+    ],
+    [
+      'with a field that no manifest has',
+      'm',
+      { ...mnist, 'model.yaml': `run: rm\n${manifest}` },
+      [],
+      422,
+      'invalid_input',
+      '/model.yaml/run',
+      'not a field',
+    ],
+    [
+      'with a program that is no SavedModel',
+      'm',
+      { 'saved_model.pb': 'x'.repeat(100) },
+      [],
+      422,
+      'invalid_input',
+      '',
+      '',
+    ],
+  ])('%s', async (_, name, files, more, status, code, path, message) => {
+    const answer = await upload(name, files, more);
+    expect(answer).toMatchObject({ status, body: { code } });
+    expect(answer.body.errors[0]).toEqual({ path, message: expect.stringContaining(message) });
+    expect((await stack.request('GET', '/v1/models/m')).status).toBe(404);
+  });
+
+  it('naming every file that does not fit', async () => {
+    const files = {
+      ...mnist,
+      'model.yaml': `${manifest}files: { model.json: ${digest}, gone.bin: ${digest} }\n`,
+    };
+    const { body } = await upload('m', files);
+    expect(body.errors.map(({ path }: { path: string }) => path)).toEqual([
+      '/model.json',
+      '/gone.bin',
+      '/group1-shard1of1.bin',
+      '/golden.json',
+    ]);
+  });
+
+  it('and leaves nothing where it was received', () => {
+    const uploads = join(stack.dataDir, 'uploads');
+    expect(existsSync(uploads)).toBe(true);
+    expect(readdirSync(uploads)).toEqual([]);
+  });
+});
