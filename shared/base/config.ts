@@ -108,6 +108,12 @@ export const VARIABLES = {
     default: '',
     description: 'Names of the models a worker serves, comma-separated; empty: all.',
   },
+  SLUICE_MODEL_BYTES: {
+    type: 'integer',
+    minimum: 0,
+    default: 0,
+    description: 'Files of models that a worker keeps loaded, the least recently used make room; 0: all.',
+  },
   SLUICE_CHILD_MAX_BATCHES: {
     type: 'integer',
     minimum: 0,

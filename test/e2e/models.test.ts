@@ -1,7 +1,7 @@
 /**
  * Versions and aliases as an operator moves them under load, and a model of one's own that no wasm worker can run.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
@@ -125,6 +125,38 @@ describe('a retired version', () => {
     await expect.poll(states, { timeout: 20_000 }).toEqual({ 1: 'retired', 2: 'ready' });
     const again = await stack.request('POST', `/v1/jobs/${queued.body.id}/retry`);
     expect(again).toMatchObject({ status: 410, body: { code: 'version_retired' } });
+  });
+});
+
+describe('models that do not fit into memory together', () => {
+  const names = ['a', 'b', 'c'];
+  const models = join(folder, 'many');
+  const bytesOf = (path: string) =>
+    ['model.json', 'group1-shard1of1.bin', 'golden.json'].reduce(
+      (sum, file) => sum + statSync(join(path, file)).size,
+      0,
+    );
+
+  it('take turns, and every job is computed by its own', { timeout: 60_000 }, async () => {
+    for (const name of names) {
+      cpSync(join(TWO, 'mnist/1'), join(models, name, '1'), { recursive: true });
+      const path = join(models, name, '1/model.yaml');
+      writeFileSync(path, readFileSync(path, 'utf8').replace(/^name: mnist$/m, `name: ${name}`));
+    }
+    const size = bytesOf(join(models, 'a/1'));
+    await start(models, 1, { ...ONLY_WASM, LOG_LEVEL: 'info', SLUICE_MODEL_BYTES: String(2 * size) });
+    const rounds = Array.from({ length: 8 }, () => names).flat();
+    const answers = await Promise.all(rounds.map((name) => submit(name)));
+    for (const [index, { body }] of answers.entries())
+      expect(body).toMatchObject({ status: 'succeeded', model: { name: rounds[index], version: 1 } });
+    // One had to go for the third to be checked at the start, and was needed again.
+    expect(stack.output().match(/version unloaded/g)?.length).toBeGreaterThanOrEqual(2);
+    await stack.close();
+
+    await start(models, 1, { ...ONLY_WASM, SLUICE_MODEL_BYTES: String(size - 1) });
+    await expect
+      .poll(async () => (await modelOf('a')).versions, { timeout: 20_000 })
+      .toMatchObject([{ state: 'pending', error: expect.stringContaining(`memory for ${size - 1}`) }]);
   });
 });
 

@@ -333,7 +333,10 @@ export async function startExecutor({
     async unload(model: string, version: number): Promise<void> {
       loaded.delete(`${model}@${version}`);
       await up;
-      await ask({ type: 'unload', model, version });
+      await ask({ type: 'unload', model, version }).catch((error: unknown) => {
+        // With the child that died went what it held; the next one does not load it.
+        if (!(error instanceof CallFailed) || error.code === 'backend_error') throw error;
+      });
     },
     /** Times the backend on the version's example for about `budgetMs`; null where it has none. Runs wait meanwhile. */
     async measure(

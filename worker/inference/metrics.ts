@@ -45,6 +45,27 @@ export function createInferenceMetrics(registry: Registry) {
       help: 'Children replaced because they had served their time.',
       registers,
     }),
+    modelLoads: new Counter({
+      name: 'sluice_model_loads_total',
+      help: 'Versions loaded, for the first time or again.',
+      labelNames: ['model'],
+      registers,
+    }),
+    modelEvictions: new Counter({
+      name: 'sluice_model_evictions_total',
+      help: 'Versions unloaded to make room, or because they were retired.',
+      labelNames: ['model'],
+      registers,
+    }),
+    modelBytes: (read: () => number) =>
+      new Gauge({
+        name: 'sluice_model_bytes',
+        help: 'Bytes of the files of the versions that are loaded.',
+        registers,
+        collect() {
+          this.set(read());
+        },
+      }),
     backend: new Gauge({
       name: 'sluice_backend_info',
       help: 'The backend that serves.',

@@ -31,12 +31,8 @@ export interface Placing {
   remember(manifest: Manifest, placement: Placement): void;
 }
 
-/** No backend that loads here runs the version's format. Another worker may: the version has not failed. */
-export class NotHere extends Error {
-  constructor(format: string, reasons: readonly string[]) {
-    super([`no backend of this worker runs the format ${format}`, ...reasons].join('; '));
-  }
-}
+/** This worker has not what it takes. Another may: the version has not failed. */
+export class NotHere extends Error {}
 
 /** Of timing one backend at one batch size. */
 const BUDGET_MS = 100;
@@ -56,7 +52,10 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
         reasons.push(`${name}: ${messageOf(error)}`);
       }
     }
-    if (!isTried) throw new NotHere(manifest.format, reasons);
+    if (!isTried)
+      throw new NotHere(
+        [`no backend of this worker runs the format ${manifest.format}`, ...reasons].join('; '),
+      );
     throw new Error(reasons.length === 1 ? (reasons[0] ?? '').replace(/^\w+: /, '') : reasons.join('; '));
   }
 

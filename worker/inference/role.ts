@@ -17,6 +17,7 @@ import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
 import { openLanes } from './lanes.js';
+import { createMemory } from './memory.js';
 import { createInferenceMetrics } from './metrics.js';
 import { createPlacing } from './placing.js';
 import { createServedVersions } from './served.js';
@@ -57,10 +58,15 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   log.info({ backend: name, device, refused }, 'backend chosen');
 
   const choices = openChoices(config.SLUICE_CACHE_DIR, (error) => deps.onError('backend choices', error));
+  const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
+  metrics.modelBytes(() => memory.bytes);
   const served = createServedVersions({
     lanes,
     placing: createPlacing(lanes, choices),
+    memory,
+    maxBytes: config.SLUICE_MODEL_BYTES,
     models,
+    metrics,
     log,
     startConsumer: (manifest, serving) =>
       startConsumer({
@@ -79,7 +85,7 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   );
   for (const version of bundled) {
     await models.register(version);
-    await served.add(version.path, version.manifest);
+    await served.add(version.path, version);
   }
   served.settle().catch((error: unknown) => deps.onError('placing', error));
   const watch = watchModels({ ...deps, served, bundled, isWanted });

@@ -3,21 +3,28 @@
  *
  * A version serves only after a child has verified, loaded and warmed it up; one that fails is reported and left out. With
  * `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (placing.ts). Lanes are loaded, unloaded
- * and closed by one at a time, so that none is closed which another version is just placed on.
+ * and closed by one at a time, so that none is closed which another version is just placed on. Loaded they are within a
+ * budget (memory.ts): one that is evicted takes jobs as before, and is loaded for them.
  */
 import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import type { Models } from '../../shared/core/models.js';
+import type { Models, VersionFiles } from '../../shared/core/models.js';
 import type { Consumer } from './consumer.js';
 import type { Lanes } from './lanes.js';
+import type { Memory, Room } from './memory.js';
+import type { InferenceMetrics } from './metrics.js';
 import { NotHere, type Placement, type Placing } from './placing.js';
 import { createServing, type Serving } from './serving.js';
 
 export interface ServedDeps {
   lanes: Lanes;
   placing: Placing;
+  memory: Memory;
+  /** Of the memory; 0: no bound. */
+  maxBytes: number;
   models: Models;
+  metrics: InferenceMetrics;
   log: Logger;
   startConsumer(manifest: Manifest, serving: Serving): Consumer;
 }
@@ -27,12 +34,14 @@ interface Served {
   manifest: Manifest;
   placement: Placement;
   serving: Serving;
+  room: Room;
   consumer: Consumer;
 }
 
 export type ServedVersions = ReturnType<typeof createServedVersions>;
 
-export function createServedVersions({ lanes, placing, models, log, startConsumer }: ServedDeps) {
+export function createServedVersions(deps: ServedDeps) {
+  const { lanes, placing, memory, maxBytes, models, metrics, log, startConsumer } = deps;
   const served = new Map<string, Served>();
   /** Versions that cannot be served here. */
   const refused = new Set<string>();
@@ -46,26 +55,54 @@ export function createServedVersions({ lanes, placing, models, log, startConsume
   }
 
   /** False when it cannot be served here, which was reported. Rejects when the report cannot be written. */
-  function add(folder: string, manifest: Manifest): Promise<boolean> {
+  function add(folder: string, version: VersionFiles): Promise<boolean> {
     return inTurn(async () => {
-      const { name, version } = manifest;
-      if (closing || served.has(keyOf(name, version))) return true;
-      await models.report(name, version, 'loading');
+      const { name, version: number } = version.manifest;
+      const key = keyOf(name, number);
+      if (closing || served.has(key)) return true;
+      await models.report(name, number, 'loading');
       try {
-        const placement = await placing.place(folder, manifest);
+        const each = await place(folder, version);
+        await reportReady(version.manifest, each.placement);
         if (closing) return false;
-        await reportReady(manifest, placement);
-        const serving = createServing(manifest, placement.lane);
-        const consumer = startConsumer(manifest, serving);
-        served.set(keyOf(name, version), { folder, manifest, placement, serving, consumer });
+        served.set(key, { ...each, consumer: startConsumer(version.manifest, usingRoom(each)) });
         return true;
       } catch (error) {
         // The child that should have loaded it was told to end.
-        if (!closing) await reportUnserved(manifest, error);
-        refused.add(keyOf(name, version));
+        if (!closing) await reportUnserved(version.manifest, error);
+        refused.add(key);
         return false;
       }
     });
+  }
+
+  /** Loaded, checked, warmed up. */
+  async function place(
+    folder: string,
+    { manifest, sizeBytes }: VersionFiles,
+  ): Promise<Omit<Served, 'consumer'>> {
+    if (maxBytes > 0 && sizeBytes > maxBytes)
+      throw new NotHere(`it has ${sizeBytes} bytes, this worker has memory for ${maxBytes}`);
+    const { name: model } = manifest;
+    let placement: Placement | null = null;
+    let serving: Serving | null = null;
+    const room = memory.open({
+      bytes: sizeBytes,
+      async load() {
+        if (serving) await serving.lane.load(folder, manifest);
+        else placement = await placing.place(folder, manifest);
+        metrics.modelLoads.inc({ model });
+      },
+      async unload() {
+        await (serving ?? placement)?.lane.unload(manifest);
+        metrics.modelEvictions.inc({ model });
+        log.info({ model, version: manifest.version }, 'version unloaded');
+      },
+    });
+    const placed = await room.use(async () => placement as Placement | null);
+    if (!placed) throw new Error(`${model} was not placed. This is a bug.`);
+    serving = createServing(manifest, placed.lane);
+    return { folder, manifest, placement: placed, serving, room };
   }
 
   /** Gives back what was not begun, and frees what the version holds. */
@@ -75,7 +112,7 @@ export function createServedVersions({ lanes, placing, models, log, startConsume
       if (!each || closing) return;
       served.delete(keyOf(name, version));
       await each.consumer.close();
-      await each.serving.lane.unload(each.manifest);
+      await each.room.free();
       log.info({ model: name, version }, 'version removed');
     });
   }
@@ -91,14 +128,16 @@ export function createServedVersions({ lanes, placing, models, log, startConsume
   }
 
   async function settleOne(each: Served): Promise<void> {
-    const { folder, manifest, placement, serving } = each;
+    const { folder, manifest, placement, serving, room } = each;
     if (closing || served.get(keyOf(manifest.name, manifest.version)) !== each) return;
-    const best = await placing.compare(folder, manifest, placement);
-    // Lanes that close lose every comparison.
-    if (closing) return;
-    placing.remember(manifest, best);
-    await serving.move(best.lane);
-    await reportReady(manifest, best);
+    await room.use(async () => {
+      const best = await placing.compare(folder, manifest, placement);
+      // Lanes that close lose every comparison.
+      if (closing) return;
+      placing.remember(manifest, best);
+      await serving.move(best.lane);
+      await reportReady(manifest, best);
+    });
   }
 
   /** A version that this worker cannot run waits for one that can; its jobs do, too. */
@@ -128,9 +167,21 @@ export function createServedVersions({ lanes, placing, models, log, startConsume
     isRefused: (name: string, version: number) => refused.has(keyOf(name, version)),
     async close(): Promise<void> {
       closing = true;
+      memory.close();
       await Promise.all([...served.values()].map(({ consumer }) => consumer.close()));
       await lanes.close();
     },
+  };
+}
+
+/** What is submitted waits until the version is loaded. */
+function usingRoom({ serving, room }: Pick<Served, 'serving' | 'room'>): Serving {
+  return {
+    get lane() {
+      return serving.lane;
+    },
+    submit: (task) => room.use(() => serving.submit(task)),
+    move: serving.move,
   };
 }
 

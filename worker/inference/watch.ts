@@ -68,7 +68,7 @@ export function watchModels(deps: WatchDeps): Watch {
     if (isServed || served.isRefused(name, number)) return false;
     const folder = folders.get(keyOf(manifest));
     if (folder === undefined && !uploaded) return false;
-    return served.add(folder ?? (await repository.fetch(manifest)), manifest);
+    return served.add(folder ?? (await repository.fetch(manifest)), version);
   }
 
   const stop = clock.every(LOOK_MS, () => {
