@@ -11,10 +11,12 @@ import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/tel
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { createBatches } from '../shared/core/batches.js';
+import { createCanaries } from '../shared/core/canaries.js';
 import { createCore } from '../shared/core/core.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
+import { countOutcomes } from '../shared/core/outcomes.js';
 import { createRepository } from '../shared/core/repository.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 
@@ -59,7 +61,16 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         help: 'Jobs ended by their deadline.',
         registers: [registry],
       });
-      return startUpkeep({ agenda, files, batches, clock, expired, onError });
+      return startUpkeep({
+        agenda,
+        files,
+        batches,
+        canaries: createCanaries({ redis, keys, clock }),
+        clock,
+        log,
+        expired,
+        onError,
+      });
     },
     batches: async () => {
       const { createBatchResults } = await import('./batches/results.js');
@@ -116,6 +127,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         backlog,
         stops,
         models,
+        outcomes: countOutcomes({ redis, keys }, clock, onError),
         repository,
         clock,
         log,

@@ -68,9 +68,11 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     const { name = '', alias = '' } = ctx.params;
     await find(name);
     if (!isAlias(alias)) throw invalid([{ path: '/alias', message: 'must be a lower-case name' }]);
-    const { version } = guardAlias((await readJson(ctx, bodyLimits)).value);
-    await models.moveAlias(name, alias, version);
-    audit(ctx, 'alias.move', { model: name, alias, version });
+    const { version, canary } = guardAlias((await readJson(ctx, bodyLimits)).value);
+    if (canary?.version === version)
+      throw invalid([{ path: '/canary/version', message: 'must be another than the version beside it' }]);
+    await models.moveAlias(name, alias, version, canary);
+    audit(ctx, 'alias.move', { model: name, alias, version, ...(canary && { canary: canary.version }) });
     ctx.body = presentModel(await find(name));
   }
 
@@ -99,8 +101,8 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     .delete('/v1/models/:name/versions/:version', auth('models:write'), retire);
 }
 
-function presentModel({ name, description, versions, aliases }: Model) {
-  return { name, description, versions: versions.map(presentVersion), aliases };
+function presentModel({ name, description, versions, aliases, canaries }: Model) {
+  return { name, description, versions: versions.map(presentVersion), aliases, canaries };
 }
 
 function presentVersion({ manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version) {

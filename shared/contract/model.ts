@@ -3,6 +3,7 @@
  *
  * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
  */
+import { canarySchema } from './canary.js';
 import { type Checker, compileSchema, type JsonSchema, type TypeOf } from './schema.js';
 import { DTYPES } from './tensor.js';
 
@@ -131,7 +132,10 @@ export const putAliasSchema = {
   type: 'object',
   additionalProperties: false,
   required: ['version'],
-  properties: { version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' } },
+  properties: {
+    version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' },
+    canary: canarySchema,
+  },
 } as const satisfies JsonSchema;
 
 const PATH_RULE = new RegExp(PATH);

@@ -61,6 +61,10 @@ export function createKeys(prefix: string) {
     modelsRevision: `${prefix}:models-revision`,
     /** Hash: a model's versions, their states and aliases. */
     model: (name: string) => `${prefix}:model:${name}`,
+    /** Set: aliases with a canary that runs, as <model>@<alias>. */
+    canaries: `${prefix}:canaries`,
+    /** Hash {succeeded, failed, ms:<bucket>}: jobs of a version that ended since a canary began beside it. */
+    outcomes: (model: string, version: number) => `${prefix}:outcomes:${model}:${version}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */

@@ -12,6 +12,7 @@ import { createHash } from 'node:crypto';
 import { type Clock, toTimestamp } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
+import { beginCanary, type Canary, type CanaryRequest } from '../contract/canary.js';
 import { type Manifest, parseModelRef, type VersionState } from '../contract/model.js';
 import type { Keys } from './keys.js';
 
@@ -45,6 +46,8 @@ export interface Model {
   description: string;
   versions: Version[];
   aliases: Record<string, number>;
+  /** By alias. */
+  canaries: Record<string, Canary>;
 }
 
 export interface Resolved {
@@ -89,22 +92,42 @@ return 1
 `;
 
 /**
- * KEYS model
- * ARGV 1 alias, 2 version
- * Reply the version's state when it forbids the move, "" when it is done, nil without such a version
+ * KEYS model, canaries, outcomes of the version, of the canary's version
+ * ARGV 1 alias, 2 version, 3 version of the canary ("" = none), 4 the canary, 5 member of canaries
+ * Reply {""} when it is done, {state, version} when that version's state forbids the move, {missing, version} without it
  */
 const MOVE_ALIAS = `
-if redis.call('HEXISTS', KEYS[1], 'version:' .. ARGV[2]) == 0 then return false end
-local state = redis.call('HGET', KEYS[1], 'state:' .. ARGV[2])
-if state == 'failed' or state == 'retired' then return state end
+for _, version in ipairs({ARGV[2], ARGV[3]}) do
+  if version ~= '' then
+    if redis.call('HEXISTS', KEYS[1], 'version:' .. version) == 0 then return {'missing', version} end
+    local state = redis.call('HGET', KEYS[1], 'state:' .. version)
+    if state == 'failed' or state == 'retired' then return {state, version} end
+  end
+end
 redis.call('HSET', KEYS[1], 'alias:' .. ARGV[1], ARGV[2])
-return ''
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], 'canary:' .. ARGV[1])
+  redis.call('SREM', KEYS[2], ARGV[5])
+else
+  redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[4])
+  redis.call('SADD', KEYS[2], ARGV[5])
+  redis.call('DEL', KEYS[3], KEYS[4])
+end
+return {''}
 `;
 
-export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+export interface ModelsDeps {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+  /** From 0 to below 1: draws whose turn a canary's is. */
+  random?: () => number;
+}
+
+export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
   const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
   const addScript = defineScript<number>(redis, 'sluiceAddVersion', ADD_VERSION);
-  const moveScript = defineScript<string | null>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
+  const moveScript = defineScript<string[]>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
   const seen = new Map<string, { model: Model; readMs: number }>();
 
   /** Adds a bundled version; one whose files have changed since starts again as pending. */
@@ -158,13 +181,24 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     await reportScript([keys.model(name)], [version, state, report]);
   }
 
-  /** From now on `name@alias` means this version; other processes follow within a second. */
-  async function moveAlias(name: string, alias: string, version: number): Promise<void> {
-    const refused = await moveScript([keys.model(name)], [alias, version]);
+  /** From now on `name@alias` means this version, but for the canary's share; other processes follow within a second. */
+  async function moveAlias(
+    name: string,
+    alias: string,
+    version: number,
+    request?: CanaryRequest,
+  ): Promise<void> {
+    const canary = request && beginCanary(request, toTimestamp(clock.now()));
+    const other = canary?.version ?? version;
+    const [state = '', refused = ''] = await moveScript(
+      [keys.model(name), keys.canaries, keys.outcomes(name, version), keys.outcomes(name, other)],
+      [alias, version, canary?.version ?? '', JSON.stringify(canary ?? null), `${name}@${alias}`],
+    );
     seen.delete(name);
-    if (refused === null) throw new SluiceError('model_not_found', `There is no model "${name}@${version}".`);
-    if (refused === 'retired') throw new SluiceError('version_retired');
-    if (refused === 'failed') throw new SluiceError('model_failed');
+    if (state === 'missing')
+      throw new SluiceError('model_not_found', `There is no model "${name}@${refused}".`);
+    if (state === 'retired') throw new SluiceError('version_retired');
+    if (state === 'failed') throw new SluiceError('model_failed');
   }
 
   /** The version must exist. Jobs that were accepted before are computed. */
@@ -194,14 +228,20 @@ export function createModels({ redis, keys, clock }: { redis: Redis; keys: Keys;
     return models.filter((model) => model !== null);
   }
 
-  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`. */
-  async function resolve(text: string): Promise<Resolved> {
+  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; one time in so many the canary. */
+  async function resolve(text: string, mayBeCanary = false): Promise<Resolved> {
     const ref = parseModelRef(text);
     const model = ref && (await find(ref.name));
-    const number = ref?.alias === undefined ? ref?.version : model?.aliases[ref.alias];
-    const version = model?.versions.find((each) => each.manifest.version === number);
+    const versionOf = (number: number | undefined) =>
+      model?.versions.find((each) => each.manifest.version === number);
+    const alias = ref?.alias ?? null;
+    const version = versionOf(alias === null ? ref?.version : model?.aliases[alias]);
     if (!version) throw new SluiceError('model_not_found', `There is no model "${text}".`);
-    return { version, alias: ref?.alias ?? null };
+    const canary = mayBeCanary && alias !== null ? model?.canaries[alias] : undefined;
+    if (canary?.state !== 'running' || random() * 100 >= canary.percent) return { version, alias };
+    const chosen = versionOf(canary.version);
+    // One that cannot serve yet, or no more, gets no jobs that would wait for it.
+    return { version: chosen?.state === 'ready' ? chosen : version, alias };
   }
 
   return { register, add, revision, report, moveAlias, retire, find, list, resolve };
@@ -219,9 +259,11 @@ type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha
 function decodeModel(name: string, fields: Record<string, string>): Model {
   const versions: Version[] = [];
   const aliases: Record<string, number> = {};
+  const canaries: Record<string, Canary> = {};
   for (const [field, value] of Object.entries(fields)) {
     const [kind, key = ''] = field.split(':');
     if (kind === 'alias') aliases[key] = Number(value);
+    if (kind === 'canary') canaries[key] = JSON.parse(value) as Canary;
     if (kind !== 'version') continue;
     const report = fields[`report:${key}`];
     versions.push({
@@ -232,5 +274,5 @@ function decodeModel(name: string, fields: Record<string, string>): Model {
     });
   }
   versions.sort((a, b) => b.manifest.version - a.manifest.version);
-  return { name, description: fields.description ?? '', versions, aliases };
+  return { name, description: fields.description ?? '', versions, aliases, canaries };
 }

@@ -51,9 +51,12 @@ export function createSubmission(deps: SubmissionDeps) {
     return encoder;
   }
 
-  /** A version that a job may be submitted for. */
-  async function resolve(model: string, wasAccepted = false): Promise<Resolved> {
-    const resolved = await models.resolve(model);
+  /** A version that all jobs of a file may be submitted for. */
+  async function resolve(model: string): Promise<Resolved> {
+    return demandOpen(await models.resolve(model), false);
+  }
+
+  function demandOpen(resolved: Resolved, wasAccepted: boolean): Resolved {
     if (resolved.version.state === 'failed')
       throw new SluiceError('model_failed', resolved.version.error ?? undefined);
     if (resolved.version.state === 'retired' && !wasAccepted) throw new SluiceError('version_retired');
@@ -69,7 +72,7 @@ export function createSubmission(deps: SubmissionDeps) {
         },
       ]);
     }
-    const resolved = await resolve(body.model, wasAccepted);
+    const resolved = demandOpen(await models.resolve(body.model, true), wasAccepted);
     if (body.webhook) deps.checkWebhookUrl(body.webhook.url);
     return resolved;
   }

@@ -98,10 +98,102 @@ describe('an alias', () => {
     ['an unknown version', 'stable', { version: 9 }, 'mnist', 404, 'model_not_found'],
     ['a number for a name', '3', { version: 1 }, 'mnist', 422, 'invalid_input'],
     ['no version', 'stable', {}, 'mnist', 422, 'invalid_input'],
-    ['an unknown field', 'stable', { version: 1, canary: 5 }, 'mnist', 400, 'unknown_field'],
+    ['an unknown field', 'stable', { version: 1, canaries: 5 }, 'mnist', 400, 'unknown_field'],
+    [
+      'a canary of no share',
+      'stable',
+      { version: 1, canary: { version: 2, percent: 0 } },
+      'mnist',
+      422,
+      'invalid_input',
+    ],
+    [
+      'itself as a canary',
+      'stable',
+      { version: 1, canary: { version: 1, percent: 9 } },
+      'mnist',
+      422,
+      'invalid_input',
+    ],
+    [
+      'an unknown canary',
+      'stable',
+      { version: 1, canary: { version: 9, percent: 9 } },
+      'mnist',
+      404,
+      'model_not_found',
+    ],
   ])('is refused for %s', async (_, alias, body, name, status, code) => {
     await start(TWO, 0);
     expect(await putAlias(alias, body, name)).toMatchObject({ status, body: { code } });
+  });
+});
+
+describe('a canary', () => {
+  /** mnist, the same again, and one whose weights are not numbers: it loads, having no golden vectors, and fails its jobs. */
+  const three = join(folder, 'three');
+  const writeSpoilt = () => {
+    cpSync(TWO, three, { recursive: true });
+    const path = join(three, 'mnist/3');
+    cpSync(join(TWO, 'mnist/1'), path, { recursive: true });
+    rmSync(join(path, 'golden.json'));
+    const weights = readFileSync(join(path, 'group1-shard1of1.bin'));
+    new Float32Array(weights.buffer, weights.byteOffset, weights.length / 4).fill(Number.NaN);
+    writeFileSync(join(path, 'group1-shard1of1.bin'), weights);
+    const said = readFileSync(join(path, 'model.yaml'), 'utf8').replace(/^golden: .*\n|^version: 1$/gm, '');
+    writeFileSync(join(path, 'model.yaml'), said.replace(/^files:\n( .*\n)+/m, ''));
+  };
+
+  it('gets its share, and loses it when its jobs fail, though not when they do not', {
+    timeout: 90_000,
+  }, async () => {
+    writeSpoilt();
+    await start(three, 1);
+    await expect
+      .poll(states, { timeout: 20_000, interval: 100 })
+      .toEqual({ 1: 'ready', 2: 'ready', 3: 'ready' });
+    const canaryOf = async () => (await modelOf()).canaries.stable;
+    const many = async (count: number) => {
+      const answers = await Promise.all(Array.from({ length: count }, () => submit('mnist@stable')));
+      return answers.map(({ body }) => body as { status: string; model: { version: number } });
+    };
+
+    // The same model: after as many jobs as it takes nothing speaks against it, so it is not rolled back by its errors.
+    const good = { version: 2, percent: 50, minJobs: 10, maxSlowdown: 1000 };
+    expect((await putAlias('stable', { version: 1, canary: good })).body.canaries.stable).toMatchObject({
+      ...good,
+      state: 'running',
+      maxErrorPercent: 5,
+    });
+    const shared = await many(100);
+    expect(shared.every(({ status }) => status === 'succeeded')).toBe(true);
+    const own = shared.filter(({ model }) => model.version === 2).length;
+    expect(own).toBeGreaterThan(20);
+    expect(own).toBeLessThan(80);
+
+    const bad = { version: 3, percent: 50, minJobs: 10, maxSlowdown: 1000 };
+    await putAlias('stable', { version: 1, canary: bad });
+    const harmed: { status: string; model: { version: number } }[] = [];
+    await expect
+      .poll(
+        async () => {
+          harmed.push(...(await many(8)));
+          return (await canaryOf()).state;
+        },
+        { timeout: 30_000, interval: 100 },
+      )
+      .toBe('rolled_back');
+    expect((await canaryOf()).reason).toMatch(/^100 % of its \d+ jobs failed, at most 5 % may$/);
+    for (const { status, model } of harmed) expect(status).toBe(model.version === 3 ? 'failed' : 'succeeded');
+    expect(stack.output()).toMatch(/canary rolled back/);
+    // What this process read of the model is a second old at most.
+    await expect.poll(async () => (await many(8)).every(({ model }) => model.version === 1)).toBe(true);
+    expect(
+      (await many(30)).filter(({ status, model }) => status !== 'succeeded' || model.version !== 1),
+    ).toEqual([]);
+
+    await putAlias('stable', { version: 2 });
+    expect(await modelOf()).toMatchObject({ aliases: { stable: 2 }, canaries: {} });
   });
 });
 
@@ -150,6 +242,8 @@ describe('models that do not fit into memory together', () => {
     for (const [index, { body }] of answers.entries())
       expect(body).toMatchObject({ status: 'succeeded', model: { name: rounds[index], version: 1 } });
     // One had to go for the third to be checked at the start, and was needed again.
+    for (const { body } of await Promise.all(names.map((name) => submit(name))))
+      expect(body.status).toBe('succeeded');
     expect(stack.output().match(/version unloaded/g)?.length).toBeGreaterThanOrEqual(2);
     await stack.close();
 

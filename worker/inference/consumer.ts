@@ -38,7 +38,8 @@ export interface ConsumerDeps {
   clock: Clock;
   log: Logger;
   onError: (kind: string, error: Error) => void;
-  onSettled: (status: Settled) => void;
+  /** `ms`: from start to end. */
+  onSettled: (status: Settled, ms: number) => void;
 }
 
 export interface Consumer {
@@ -81,6 +82,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   async function complete({ input, ...job }: Started): Promise<void> {
     const { id } = job.spec;
     const execution = Number(job.token);
+    const startedMs = clock.monotonic();
     log.debug({ job: id, execution }, 'started');
     const { end, output } = await run(job, input);
     // `void`: the job has ended meanwhile, or was started elsewhere.
@@ -88,7 +90,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     if (status === 'void') await payloads.discard(output?.blob ?? null);
     if (status === 'void') log.debug({ job: id, execution }, 'void');
     else log.debug({ job: id, execution, status }, 'settled');
-    deps.onSettled(status);
+    deps.onSettled(status, clock.monotonic() - startedMs);
   }
 
   /** A payload that cannot be read or written now is a failure that may go away. */

@@ -10,6 +10,7 @@ import type { Backlog } from '../../shared/core/backlog.js';
 import type { Executions } from '../../shared/core/executions.js';
 import { readModelFolder } from '../../shared/core/folder.js';
 import type { Models } from '../../shared/core/models.js';
+import type { OutcomeCounts } from '../../shared/core/outcomes.js';
 import type { Payloads } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
 import type { Repository } from '../../shared/core/repository.js';
@@ -36,6 +37,7 @@ export interface InferenceDeps {
   backlog: Backlog;
   stops: Stops;
   models: Models;
+  outcomes: OutcomeCounts;
   repository: Repository;
   clock: Clock;
   log: Logger;
@@ -44,7 +46,7 @@ export interface InferenceDeps {
 }
 
 export async function startInference(deps: InferenceDeps): Promise<{ close(): Promise<void> }> {
-  const { config, child, clock, log, models } = deps;
+  const { config, child, clock, log, models, outcomes } = deps;
   const metrics = createInferenceMetrics(deps.registry);
   const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
   const wear = {
@@ -74,7 +76,11 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
         manifest,
         serving,
         prefix: config.SLUICE_KEY_PREFIX,
-        onSettled: (status) => metrics.jobs.inc({ model: manifest.name, status }),
+        onSettled(status, ms) {
+          metrics.jobs.inc({ model: manifest.name, status });
+          if (status === 'succeeded' || status === 'failed')
+            outcomes.count(manifest.name, manifest.version, status, ms);
+        },
       }),
   });
 
@@ -94,6 +100,7 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
     async close() {
       watch.close();
       await served.close();
+      await outcomes.close();
     },
   };
 }

@@ -1,18 +1,22 @@
 /**
- * Upkeep: tends the agenda (see shared/core/agenda.ts) and forgets expired files and ended batches every `PERIOD_MS`, without pause while
- * much is due, and removes blobs without an owner every `SWEEP_MS`.
+ * Upkeep: tends the agenda (see shared/core/agenda.ts), forgets expired files and ended batches and judges canaries every
+ * `PERIOD_MS`, without pause while much is due, and removes blobs without an owner every `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
+import type { Logger } from '../../shared/base/telemetry.js';
 import type { createAgenda } from '../../shared/core/agenda.js';
 import type { Batches } from '../../shared/core/batches.js';
+import type { Canaries } from '../../shared/core/canaries.js';
 import type { Files } from '../../shared/core/files.js';
 
 export interface UpkeepDeps {
   agenda: ReturnType<typeof createAgenda>;
   files: Files;
   batches: Batches;
+  canaries: Canaries;
   clock: Clock;
+  log: Logger;
   expired: Counter;
   onError: (kind: string, error: unknown) => void;
 }
@@ -23,9 +27,8 @@ const SWEEP_MS = 3_600_000;
 /** As many at once are taken as a sign that more are due. */
 const BUSY = 100;
 
-export function startUpkeep({ agenda, files, batches, clock, expired, onError }: UpkeepDeps): {
-  close(): Promise<void>;
-} {
+export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
+  const { agenda, files, batches, canaries, clock, log, expired, onError } = deps;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
@@ -34,6 +37,7 @@ export function startUpkeep({ agenda, files, batches, clock, expired, onError }:
         attempt('upkeep', tend),
         attempt('files', files.forgetExpired),
         attempt('batches', batches.tend),
+        attempt('canaries', judge),
       ]);
       if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
     }
@@ -43,6 +47,13 @@ export function startUpkeep({ agenda, files, batches, clock, expired, onError }:
     const tended = await agenda.tend();
     expired.inc(tended.expired);
     return tended.looked;
+  }
+
+  async function judge(): Promise<number> {
+    const rolledBack = await canaries.tend();
+    for (const { model, alias, version, reason } of rolledBack)
+      log.warn({ model, alias, version, reason }, 'canary rolled back');
+    return rolledBack.length;
   }
 
   /** How many were dealt with; none after an error. */

@@ -1,0 +1,72 @@
+/**
+ * Outcomes: how many jobs of each version ended well or badly, and how long they took.
+ *
+ * Counted where they are settled and written twice a second: whoever judges by them looks at many jobs, so the half second
+ * that a killed worker loses is no matter.
+ */
+import type { Clock } from '../base/clock.js';
+import type { Redis } from '../base/redis.js';
+import { bucketOf, type Outcomes } from '../contract/canary.js';
+import type { Keys } from './keys.js';
+
+export interface OutcomeCounts {
+  /** `ms`: from start to end. */
+  count(model: string, version: number, status: 'succeeded' | 'failed', ms: number): void;
+  /** Writes what was counted. */
+  close(): Promise<void>;
+}
+
+const WRITE_MS = 500;
+
+export interface OutcomesDeps {
+  redis: Redis;
+  keys: Keys;
+}
+
+export function countOutcomes(
+  { redis, keys }: OutcomesDeps,
+  clock: Clock,
+  onError: (kind: string, error: unknown) => void,
+): OutcomeCounts {
+  let counted = new Map<string, Map<string, number>>();
+
+  async function write(): Promise<void> {
+    const all = counted;
+    counted = new Map();
+    await Promise.all(
+      [...all].flatMap(([key, fields]) =>
+        [...fields].map(([field, count]) => redis.hincrby(key, field, count)),
+      ),
+    );
+  }
+
+  const stop = clock.every(
+    WRITE_MS,
+    () => void write().catch((error: unknown) => onError('outcomes', error)),
+  );
+
+  return {
+    count(model, version, status, ms) {
+      const key = keys.outcomes(model, version);
+      const fields = counted.get(key) ?? new Map<string, number>();
+      counted.set(key, fields);
+      for (const field of [status, `ms:${bucketOf(ms)}`]) fields.set(field, (fields.get(field) ?? 0) + 1);
+    },
+    async close() {
+      stop();
+      await write();
+    },
+  };
+}
+
+export async function readOutcomes(
+  { redis, keys }: OutcomesDeps,
+  model: string,
+  version: number,
+): Promise<Outcomes> {
+  const { succeeded = '0', failed = '0', ...rest } = await redis.hgetall(keys.outcomes(model, version));
+  const times = new Map(
+    Object.entries(rest).map(([field, jobs]) => [Number(field.slice('ms:'.length)), Number(jobs)]),
+  );
+  return { succeeded: Number(succeeded), failed: Number(failed), times };
+}
