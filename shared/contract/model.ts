@@ -69,6 +69,10 @@ export const manifestSchema = {
         maxBatchSize: { type: 'integer', minimum: 1, maximum: 4096 },
         /** Longest the oldest task of a forming batch waits for company. */
         maxDelayMs: { type: 'number', minimum: 0, maximum: 10_000 },
+        /** Of input, as callers send it; an instance that is larger runs alone. */
+        maxBatchBytes: { type: 'integer', minimum: 1 },
+        /** Size and delay are found by measurement, so that 99 of 100 tasks take no longer on the worker. */
+        targetP99Ms: { type: 'number', exclusiveMinimum: 0 },
       },
     },
     /** Path inside the version's folder -> sha256 in hex; `ENTRY` of the format is among them. */

@@ -12,13 +12,17 @@ import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'sluice-models-'));
-/** mnist in two versions of the same numbers, so that only a result's own word tells which one computed it. */
+/** mnist in two versions of the same numbers and another way to batch, so that only a result's own word tells which one computed it. */
 const TWO = join(folder, 'two');
 for (const version of ['1', '2']) {
   const path = join(TWO, 'mnist', version);
   cpSync(join(ROOT, 'deploy/models/mnist/1'), path, { recursive: true });
   const manifest = readFileSync(join(path, 'model.yaml'), 'utf8');
-  writeFileSync(join(path, 'model.yaml'), manifest.replace(/^version: 1$/m, `version: ${version}`));
+  const tuned = version === '2' ? '  targetP99Ms: 50\n  maxBatchBytes: 65536\n' : '';
+  writeFileSync(
+    join(path, 'model.yaml'),
+    manifest.replace(/^version: 1$/m, `version: ${version}`).replace(/^batching:\n/m, `batching:\n${tuned}`),
+  );
 }
 const CNN = join(ROOT, 'test/fixtures/models');
 const ONLY_WASM = { SLUICE_BACKEND: 'wasm' };

@@ -15,6 +15,7 @@ const HANGS = -3;
 const NOT_A_NUMBER = -4;
 const HANGS_ONCE = -5;
 const IS_LATE = -6;
+const NEEDS_MEMORY = -7;
 
 let executor: Executor;
 let deaths = 0;
@@ -69,6 +70,21 @@ describe('executor', () => {
   afterEach(async () => {
     await executor.close();
     expect(executor.pid, 'a child is left').toBeNull();
+  });
+
+  it('tells the least size for which the memory did not suffice, and runs all the same', async () => {
+    await start();
+    const values = batchOf(13, { 1: NEEDS_MEMORY });
+    const ran = await executor.run({
+      model: 'm',
+      version: 1,
+      instances: values.map(instance),
+      timeoutsMs: values.map(() => 30_000),
+    });
+    expect(shown(ran.results)).toEqual(values.map((value) => 2 * value));
+    // 13, 7, 4 and then 2
+    expect(ran.outOfMemoryAt).toBe(4);
+    expect(deaths).toBe(0);
   });
 
   it('answers every instance in its place', async () => {

@@ -62,6 +62,7 @@ const taskOf = ({ manifest }: TinyModel, row: number[]) => ({
   kind: `${manifest.name}@${manifest.version}|x:3;`,
   policy: manifest.batching,
   instances: [floats('x', row)],
+  bytes: 12,
   timeoutMs: 30_000,
 });
 

@@ -3,6 +3,7 @@
  *
  * -1 throws · -2 dies of an abort · -3 hangs · -4 computes NaN · -5 hangs, but only in the first child of its parent ·
  * -6 is computed at once and answered late, when the next call has had its turn maybe ·
+ * -7 does not fit into memory beside more than one other ·
  * anything else is doubled. `up` costs no model.
  */
 import { existsSync, writeFileSync } from 'node:fs';
@@ -34,6 +35,14 @@ function isLate(instances: readonly Instance[]): boolean {
   return instances.some((each) => toTypedArray('float32', each.x?.data ?? new Uint8Array(4))[0] === -6);
 }
 
+function demandMemory(instances: readonly Instance[]): void {
+  const isLarge = instances.some(
+    (each) => toTypedArray('float32', each.x?.data ?? new Uint8Array(4))[0] === -7,
+  );
+  if (isLarge && instances.length > 2)
+    throw new Error(`OOM when allocating tensor with shape[${instances.length}]`);
+}
+
 /** Leaves a note for the children that come after this one. */
 function isFirst(): boolean {
   const note = join(tmpdir(), `sluice-fake-child-of-${process.ppid}`);
@@ -56,6 +65,7 @@ process.on('message', (message: ToChild) => {
     return;
   }
   try {
+    demandMemory(message.instances);
     const results = message.instances.map(compute);
     const answer = () => send({ type: 'ran', call, results, computeMs: 1, rssBytes: RSS_BYTES });
     if (!isLate(message.instances)) return answer();

@@ -24,7 +24,7 @@ function setUp(options: { maxEnqueued?: number } = {}) {
       }),
   });
   const submit = (name: string, more: Partial<Task<string>> = {}) =>
-    batcher.submit({ kind: 'm@1', policy: POLICY, instances: [name], timeoutMs: 1000, ...more });
+    batcher.submit({ kind: 'm@1', policy: POLICY, instances: [name], bytes: 1, timeoutMs: 1000, ...more });
   return { clock, batcher, running, started, submit };
 }
 
@@ -43,6 +43,39 @@ describe('batcher', () => {
     for (const name of ['a', 'b', 'c']) void submit(name);
     await clock.advance(0);
     expect(started).toEqual([['a', 'b', 'c']]);
+  });
+
+  it('closes a batch when the next task would not fit, counting bytes', async () => {
+    const { clock, started, running, submit } = setUp();
+    const policy = { ...POLICY, maxBatchBytes: 10 };
+    void submit('x');
+    await clock.advance(0);
+    for (const [name, bytes] of [
+      ['a', 6],
+      ['b', 4],
+      ['c', 3],
+      ['d', 8],
+      ['large', 50],
+      ['e', 1],
+    ] as const)
+      void submit(name, { policy, bytes });
+    await clock.advance(0);
+    for (let i = 0; i < 5; i++) {
+      running[i]?.finish();
+      await clock.advance(policy.maxDelayMs);
+    }
+    expect(started.slice(1)).toEqual([['a', 'b'], ['c'], ['d'], ['large'], ['e']]);
+  });
+
+  it('tells what ran, by the policy of the first', async () => {
+    const { clock, running, submit } = setUp();
+    const told: unknown[] = [];
+    const policy = { ...POLICY, onRan: (ran: unknown) => void told.push(ran) };
+    const results = Promise.all([submit('a', { policy }), submit('b')]);
+    await clock.advance(0);
+    running[0]?.finish();
+    await results;
+    expect(told).toEqual([{ size: 2, computeMs: 1, outOfMemoryAt: null }]);
   });
 
   it('closes a batch when the next task would not fit, counting instances', async () => {

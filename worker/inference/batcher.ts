@@ -3,7 +3,7 @@
  *
  * A kind is a model version and a shape; only tasks of one kind share a batch. A forming batch is monotonic: tasks are
  * added until it closes, and it closes
- *   - when the next task would not fit (`maxBatchSize` counts instances),
+ *   - when the next task would not fit (`maxBatchSize` counts instances, `maxBatchBytes` their input),
  *   - when its oldest task has waited `maxDelayMs`,
  *   - at once when the executor is idle: nobody waits for company while nothing runs.
  * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `MAX_IN_FLIGHT`
@@ -18,6 +18,18 @@ export interface BatchPolicy {
   maxBatchSize: number;
   /** For which the oldest task waits at most, unless the executor is busy for longer. */
   maxDelayMs: number;
+  /** Of input; a task that is larger has a batch of its own. */
+  maxBatchBytes?: number;
+  /** Hears of every batch, by the policy of its first task. */
+  onRan?: (ran: Ran) => void;
+}
+
+export interface Ran {
+  /** Instances. */
+  size: number;
+  computeMs: number;
+  /** The least number of instances for which the memory did not suffice; null when it did. */
+  outOfMemoryAt: number | null;
 }
 
 export interface Task<I> {
@@ -26,6 +38,8 @@ export interface Task<I> {
   policy: BatchPolicy;
   /** At most `policy.maxBatchSize`. */
   instances: readonly I[];
+  /** Of its input. */
+  bytes: number;
   /** Limit for computing it. */
   timeoutMs: number;
   signal?: AbortSignal;
@@ -52,7 +66,7 @@ export interface Batch<I> {
 export interface BatcherDeps<I, R> {
   clock: Clock;
   /** One result for each instance, in their order. */
-  run: (batch: Batch<I>) => Promise<{ results: R[]; computeMs: number }>;
+  run: (batch: Batch<I>) => Promise<{ results: R[]; computeMs: number; outOfMemoryAt?: number | null }>;
   /** Tasks waiting at most; more are refused. */
   maxEnqueued: number;
   onBatch?: (batch: { kind: string; size: number; waitMs: number; computeMs: number }) => void;
@@ -79,6 +93,7 @@ interface Forming<I, R> {
   kind: string;
   entries: Entry<I, R>[];
   size: number;
+  bytes: number;
   cancelDelay: () => void;
 }
 
@@ -104,14 +119,15 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
   }
 
   function add(entry: Entry<I, R>): void {
-    const { kind, policy, instances } = entry.task;
+    const { kind, policy, instances, bytes } = entry.task;
+    const { maxBatchSize, maxBatchBytes = Number.POSITIVE_INFINITY } = policy;
     let batch = forming.get(kind);
-    if (batch && batch.size + instances.length > policy.maxBatchSize) {
+    if (batch && (batch.size + instances.length > maxBatchSize || batch.bytes + bytes > maxBatchBytes)) {
       close(batch);
       batch = undefined;
     }
     if (!batch) {
-      const opened: Forming<I, R> = { kind, entries: [], size: 0, cancelDelay: () => {} };
+      const opened: Forming<I, R> = { kind, entries: [], size: 0, bytes: 0, cancelDelay: () => {} };
       opened.cancelDelay = clock.after(policy.maxDelayMs, () => {
         close(opened);
         dispatch();
@@ -121,8 +137,9 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
     }
     batch.entries.push(entry);
     batch.size += instances.length;
+    batch.bytes += bytes;
     enqueued++;
-    if (batch.size === policy.maxBatchSize) close(batch);
+    if (batch.size >= maxBatchSize || batch.bytes >= maxBatchBytes) close(batch);
   }
 
   function close(batch: Forming<I, R>): void {
@@ -137,6 +154,7 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
     if (!batch) return; // already with the executor
     batch.entries.splice(batch.entries.indexOf(entry), 1);
     batch.size -= entry.task.instances.length;
+    batch.bytes -= entry.task.bytes;
     enqueued--;
     if (batch.entries.length === 0) discard(batch);
     entry.reject(entry.task.signal?.reason);
@@ -179,7 +197,11 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
     inFlight++;
     enqueued -= entries.length;
     try {
-      const { results, computeMs } = await run({
+      const {
+        results,
+        computeMs,
+        outOfMemoryAt = null,
+      } = await run({
         kind,
         instances: entries.flatMap(({ task }) => task.instances),
         timeoutsMs: entries.flatMap(({ task }) => task.instances.map(() => task.timeoutMs)),
@@ -195,6 +217,7 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
         });
         offset = end;
       }
+      entries[0]?.task.policy.onRan?.({ size, computeMs, outOfMemoryAt });
       onBatch?.({ kind, size, waitMs: handedOverMs - (entries[0]?.submittedMs ?? handedOverMs), computeMs });
     } catch (error) {
       for (const { reject } of entries) reject(error);

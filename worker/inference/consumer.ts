@@ -19,12 +19,13 @@ import type { Executions, Finished, Settled, Started } from '../../shared/core/e
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
-import type { TaskResult } from './batcher.js';
+import type { BatchPolicy, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import type { Serving } from './serving.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
 import type { Stops } from './stops.js';
+import { createTuning } from './tuning.js';
 
 export interface ConsumerDeps {
   manifest: Manifest;
@@ -38,6 +39,8 @@ export interface ConsumerDeps {
   clock: Clock;
   log: Logger;
   onError: (kind: string, error: Error) => void;
+  /** How its batches are made from now on. */
+  onPolicy: (policy: BatchPolicy) => void;
   /** `ms`: from start to end. */
   onSettled: (status: Settled, ms: number) => void;
 }
@@ -65,10 +68,13 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   /** Takes a job's tasks out of the batches that still form. */
   const inHand = new Set<AbortController>();
   let closing: Closing | null = null;
-  const share = { maxInstances: batching.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
+  const tuning = createTuning(batching, deps.onPolicy);
 
   async function process(message: Message, lock?: string): Promise<void> {
-    const started = await executions.start(model, version, message.id ?? '', share);
+    const started = await executions.start(model, version, message.id ?? '', {
+      maxInstances: tuning.policy.maxBatchSize,
+      maxBytes: MAX_TICKET_BYTES,
+    });
     const outcomes = await Promise.allSettled(started.map(complete));
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length === 0) return;
@@ -113,7 +119,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const instances = unpackInstances(input);
     const known = await poisons.of(model, version);
     const isPoison = (index: number) => known.size > 0 && known.has(hashOf(instances[index] as Instance));
-    const slices = sliceInstances(instances, batching.maxBatchSize, isPoison);
+    const slices = sliceInstances(instances, tuning.policy, isPoison);
     const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
     const leave = new AbortController();
     if (closing) leave.abort(closing);
@@ -172,7 +178,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     let next = 0;
     const lane = async () => {
       for (let index = next++; index < slices.length; index = next++) {
-        const { refused, shape, instances } = slices[index] as Slice;
+        const { refused, shape, instances, bytes } = slices[index] as Slice;
         if (refused) {
           results[index] = refusal(instances.length);
           continue;
@@ -180,8 +186,9 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         if (leftMs <= 0) throw new OutOfTime();
         const result = await serving.submit({
           kind: `${model}@${version}|${shape}`,
-          policy: batching,
+          policy: { ...tuning.policy, maxBatchSize: Math.max(tuning.policy.maxBatchSize, instances.length) },
           instances,
+          bytes,
           timeoutMs: leftMs,
           signal,
         });

@@ -12,6 +12,7 @@
  *   - a batch that the backend throws on is halved in the same way, without a crash (`backend_error`);
  *   - a batch that outlasts the shortest limit in it costs the child too; then each instance runs alone under its own limit,
  *     so that one which hangs costs its limit twice, and the others nothing but the wait (`timeout`).
+ *   - a batch for which the memory does not suffice is one of these, and its size is told, so that the next are smaller.
  * An instance that was alone from the start is tried twice: its child may have been killed by somebody else.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -61,6 +62,8 @@ export interface Run {
 export interface RunResult {
   results: InstanceResult[];
   computeMs: number;
+  /** The least number of instances for which the memory did not suffice; null when it did. */
+  outOfMemoryAt: number | null;
 }
 
 /** How a call ended when it did not end with an answer. */
@@ -87,6 +90,8 @@ interface Call {
 type Answer = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;
 type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call'> : never) : never;
 
+/** As TensorFlow, WebAssembly and V8 say it. */
+const OUT_OF_MEMORY = /\bOOM\b|out of memory|memory allocation|allocation failed|Memory\.grow/i;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** A backend that needs longer for a few runs is none to choose. */
@@ -275,7 +280,7 @@ export async function startExecutor({
       try {
         const ran = await ask({ type: 'run', ...run }, Math.min(...timeoutsMs));
         if (ran.type !== 'ran') throw new Error(`The child answered ${ran.type}. This is a bug.`);
-        return { results: ran.results, computeMs: ran.computeMs };
+        return { results: ran.results, computeMs: ran.computeMs, outOfMemoryAt: null };
       } catch (error) {
         if (!(error instanceof CallFailed) || error.suspect || closed) throw error;
         // Innocent, but its child is gone: once more with the next one.
@@ -289,15 +294,19 @@ export async function startExecutor({
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       const size = run.instances.length;
-      if (size > 1) return runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2));
+      if (size > 1) {
+        const whole = await runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2));
+        if (OUT_OF_MEMORY.test(error.message)) whole.outOfMemoryAt ??= size;
+        return whole;
+      }
       if (!suspected && error.code !== 'backend_error') return runAll(run, true);
-      return { results: [failure(error.code, error.message)], computeMs: 0 };
+      return { results: [failure(error.code, error.message)], computeMs: 0, outOfMemoryAt: null };
     }
   }
 
   /** Runs a batch at fault again, in parts of `size` instances, one after the other. */
   async function runParts(run: Run, size: number): Promise<RunResult> {
-    const whole: RunResult = { results: [], computeMs: 0 };
+    const whole: RunResult = { results: [], computeMs: 0, outOfMemoryAt: null };
     for (let from = 0; from < run.instances.length; from += size) {
       const part = await runAll(
         {
@@ -309,6 +318,11 @@ export async function startExecutor({
       );
       whole.results.push(...part.results);
       whole.computeMs += part.computeMs;
+      const least = Math.min(
+        whole.outOfMemoryAt ?? Number.POSITIVE_INFINITY,
+        part.outOfMemoryAt ?? Number.POSITIVE_INFINITY,
+      );
+      whole.outOfMemoryAt = Number.isFinite(least) ? least : null;
     }
     return whole;
   }

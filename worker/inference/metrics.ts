@@ -22,6 +22,18 @@ export function createInferenceMetrics(registry: Registry) {
       buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
       registers,
     }),
+    batchLimit: new Gauge({
+      name: 'sluice_batch_limit',
+      help: 'Instances in a batch at most, as its manifest, targetP99Ms and the memory allow.',
+      labelNames: ['model', 'version'],
+      registers,
+    }),
+    batchDelay: new Gauge({
+      name: 'sluice_batch_delay_seconds',
+      help: 'For which the oldest task of a forming batch waits at most.',
+      labelNames: ['model', 'version'],
+      registers,
+    }),
     backendRun: new Histogram({
       name: 'sluice_backend_run_seconds',
       help: 'Computing time of a batch.',

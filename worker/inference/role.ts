@@ -76,6 +76,11 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
         manifest,
         serving,
         prefix: config.SLUICE_KEY_PREFIX,
+        onPolicy({ maxBatchSize, maxDelayMs }) {
+          const of = { model: manifest.name, version: manifest.version };
+          metrics.batchLimit.set(of, maxBatchSize);
+          metrics.batchDelay.set(of, maxDelayMs / 1000);
+        },
         onSettled(status, ms) {
           metrics.jobs.inc({ model: manifest.name, status });
           if (status === 'succeeded' || status === 'failed')

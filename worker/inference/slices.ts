@@ -1,7 +1,7 @@
 /**
  * A job's instances -> slices that fit a batch, and back.
  *
- * A slice holds instances of equal shapes, at most `maxBatchSize` of them. Results are joined in the job's order.
+ * A slice holds instances of equal shapes, at most as many as a batch. Results are joined in the job's order.
  */
 import type { ErrorCode } from '../../shared/base/errors.js';
 import {
@@ -23,12 +23,20 @@ export interface Slice {
   /** Places in the job. */
   indexes: number[];
   instances: Instance[];
+  /** Of input. */
+  bytes: number;
+}
+
+export interface SliceBounds {
+  maxBatchSize: number;
+  /** An instance that is larger has a slice of its own. */
+  maxBatchBytes?: number;
 }
 
 /** `isRefused` is asked for the index of each instance. */
 export function sliceInstances(
   instances: readonly Instance[],
-  maxBatchSize: number,
+  { maxBatchSize, maxBatchBytes = Number.POSITIVE_INFINITY }: SliceBounds,
   isRefused: (index: number) => boolean = () => false,
 ): Slice[] {
   const slices: Slice[] = [];
@@ -38,13 +46,15 @@ export function sliceInstances(
     const shape = shapeOf(instance);
     const kind = `${refused} ${shape}`;
     let slice = open.get(kind);
-    if (!slice || slice.instances.length === maxBatchSize) {
-      slice = { refused, shape, indexes: [], instances: [] };
+    const bytes = bytesOf(instance);
+    if (!slice || slice.instances.length >= maxBatchSize || slice.bytes + bytes > maxBatchBytes) {
+      slice = { refused, shape, indexes: [], instances: [], bytes: 0 };
       open.set(kind, slice);
       slices.push(slice);
     }
     slice.indexes.push(index);
     slice.instances.push(instance);
+    slice.bytes += bytes;
   }
   return slices;
 }
@@ -94,6 +104,12 @@ function errorOf(results: readonly InstanceResult[]): JobError | null {
     instanceErrors.length === results.length && instanceErrors.every(({ code }) => code === first.code);
   const code: ErrorCode = alike ? first.code : 'instances_failed';
   return jobError(code, alike ? first.message : undefined, instanceErrors);
+}
+
+function bytesOf(instance: Instance): number {
+  let bytes = 0;
+  for (const name in instance) bytes += instance[name]?.data.byteLength ?? 0;
+  return bytes;
 }
 
 function shapeOf(instance: Instance): string {

@@ -1,0 +1,116 @@
+/** The batch policy that is found by measurement, over backends that only tell how long they took. */
+import { describe, expect, it } from 'vitest';
+import { type BatchPolicy, createBatcher } from '../../worker/inference/batcher.js';
+import { createTuning } from '../../worker/inference/tuning.js';
+import { createManualClock } from '../support/clock.js';
+
+const ran = (size: number, computeMs: number) => ({ size, computeMs, outOfMemoryAt: null });
+
+describe('a tuned policy', () => {
+  it('is that of the manifest where no target is set', () => {
+    const tuning = createTuning({ maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
+    for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(32, 10_000));
+    expect(tuning.policy).toMatchObject({ maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
+  });
+
+  it('concludes nothing from a few batches', () => {
+    const tuning = createTuning({ maxBatchSize: 32, maxDelayMs: 5, targetP99Ms: 1 });
+    for (let i = 0; i < 7; i++) tuning.policy.onRan?.(ran(32, 10_000));
+    expect(tuning.policy.maxBatchSize).toBe(32);
+    tuning.policy.onRan?.(ran(32, 10_000));
+    expect(tuning.policy).toMatchObject({ maxBatchSize: 1, maxDelayMs: 0 });
+  });
+
+  it('finds the largest size that is in time, and leaves the rest for the delay', () => {
+    const told: BatchPolicy[] = [];
+    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 50, targetP99Ms: 61.5 }, (policy) =>
+      told.push(policy),
+    );
+    for (let i = 0; i < 50; i++) tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10)));
+    // 3 × (4 + 16) = 60, 1.5 are left
+    expect(tuning.policy).toMatchObject({ maxBatchSize: 16, maxDelayMs: 1 });
+    expect(told.at(-1)).toBe(tuning.policy);
+    const roomy = createTuning({ maxBatchSize: 8, maxDelayMs: 50, targetP99Ms: 60.5 });
+    for (let i = 0; i < 50; i++) roomy.policy.onRan?.(ran(1 + (i % 8), 4 + 1 + (i % 8)));
+    // 60 - 3 × (4 + 8) = 24
+    expect(roomy.policy).toMatchObject({ maxBatchSize: 8, maxDelayMs: 24 });
+  });
+
+  it('keeps room for batches that take longer than the mean', () => {
+    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
+    for (let i = 0; i < 200; i++)
+      tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10) + (i % 2 === 0 ? 2 : -2)));
+    expect(tuning.policy.maxBatchSize).toBeLessThan(14);
+    expect(tuning.policy.maxBatchSize).toBeGreaterThan(8);
+  });
+
+  it('follows a backend that becomes slower', () => {
+    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 64 });
+    for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10)));
+    for (let i = 0; i < 400; i++) tuning.policy.onRan?.(ran(1 + (i % 5), 2 * (4 + 1 + (i % 5))));
+    expect(tuning.policy.maxBatchSize).toBe(6);
+  });
+
+  it('halves its ceiling where the memory did not suffice, and remembers', () => {
+    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 5 });
+    tuning.policy.onRan?.({ size: 64, computeMs: 9, outOfMemoryAt: 64 });
+    expect(tuning.policy.maxBatchSize).toBe(32);
+    for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(32, 1));
+    expect(tuning.policy.maxBatchSize).toBe(32);
+    tuning.policy.onRan?.({ size: 1, computeMs: 9, outOfMemoryAt: 1 });
+    expect(tuning.policy.maxBatchSize).toBe(1);
+  });
+
+  it('keeps its target at saturation, where the largest batches would miss it by far', async () => {
+    const target = 60;
+    const tuned = await p99AtSaturation(target);
+    expect(tuned.p99).toBeLessThanOrEqual(target);
+    expect(tuned.size).toBeGreaterThanOrEqual(12);
+    expect((await p99AtSaturation()).p99).toBeGreaterThan(10 * target);
+  });
+});
+
+/** Three tickets at once, each for as much as a batch holds; a batch of n takes (4 + n) ms, give or take a tenth. */
+async function p99AtSaturation(targetP99Ms?: number): Promise<{ p99: number; size: number }> {
+  const clock = createManualClock();
+  const tuning = createTuning({ maxBatchSize: 256, maxDelayMs: 5, ...(targetP99Ms && { targetP99Ms }) });
+  let seed = 1;
+  const noise = () => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return 0.9 + (0.2 * seed) / 2_147_483_647;
+  };
+  let backend: Promise<unknown> = Promise.resolve();
+  const batcher = createBatcher<number, number>({
+    clock,
+    maxEnqueued: 10_000,
+    run: ({ instances }) => {
+      const computeMs = (4 + instances.length) * noise();
+      const result = backend.then(async () => {
+        await new Promise<void>((resolve) => void clock.after(computeMs, resolve));
+        return { results: instances, computeMs };
+      });
+      backend = result;
+      return result;
+    },
+  });
+  const took: number[] = [];
+  let isOver = false;
+  const task = async () => {
+    const startedMs = clock.monotonic();
+    await batcher.submit({ kind: 'm@1|', policy: tuning.policy, instances: [1], bytes: 4, timeoutMs: 1e6 });
+    took.push(clock.monotonic() - startedMs);
+  };
+  const ticket = async () => {
+    while (!isOver) await Promise.all(Array.from({ length: tuning.policy.maxBatchSize }, task));
+  };
+  const tickets = Promise.all([ticket(), ticket(), ticket()]);
+  await clock.advance(20_000);
+  // What it knew at first is forgotten.
+  took.length = 0;
+  await clock.advance(10_000);
+  isOver = true;
+  await clock.advance(10_000);
+  await tickets;
+  took.sort((a, b) => a - b);
+  return { p99: took[Math.floor(0.99 * took.length)] ?? Number.NaN, size: tuning.policy.maxBatchSize };
+}

@@ -1,0 +1,105 @@
+/**
+ * The batch policy of a version as it stands: what its manifest says, tightened by what was measured.
+ *
+ * `targetP99Ms`: of a task that the batcher is given, from then to its result. Before it is computed it waits for its batch to
+ * form (the delay), for the batch that runs and for the one that is ready; then it computes. So the largest size is sought for
+ * which 3 × cost(size) is within the target, and the delay is what is left of it. The cost of a batch is taken as
+ * fixed + each × size, fitted by least squares over what ran, old batches counting for less, and as 2.33 standard
+ * deviations more than that: 99 of 100 batches of a normal distribution. Both stay within the manifest's bounds.
+ *
+ * Out of memory: the ceiling is half of what did not fit, for as long as this process lives.
+ */
+import type { BatchPolicy, Ran } from './batcher.js';
+
+export interface Bounds {
+  maxBatchSize: number;
+  maxDelayMs: number;
+  maxBatchBytes?: number;
+  targetP99Ms?: number;
+}
+
+export interface Tuning {
+  /** For tasks that are made now. */
+  readonly policy: BatchPolicy;
+}
+
+/** What a new batch leaves of the weight of older ones. */
+const KEEP = 0.98;
+/** Batches before anything is concluded. */
+const LEAST_BATCHES = 8;
+/** 99 % of a normal distribution lie below so many standard deviations above the mean. */
+const SIGMAS = 2.33;
+/** One runs, one is ready, and the task's own. */
+const BATCHES_AHEAD = 3;
+
+export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => void = () => {}): Tuning {
+  const cost = createCostModel();
+  let ceiling = bounds.maxBatchSize;
+  let policy = policyOf(ceiling, bounds.maxDelayMs);
+  onChange(policy);
+
+  function policyOf(maxBatchSize: number, maxDelayMs: number): BatchPolicy {
+    const { maxBatchBytes } = bounds;
+    return { maxBatchSize, maxDelayMs, ...(maxBatchBytes && { maxBatchBytes }), onRan: observe };
+  }
+
+  function observe({ size, computeMs, outOfMemoryAt }: Ran): void {
+    if (outOfMemoryAt !== null) ceiling = Math.max(1, Math.min(ceiling, outOfMemoryAt >> 1));
+    else cost.observe(size, computeMs);
+    const [limit, delayMs] = limits();
+    if (limit === policy.maxBatchSize && delayMs === policy.maxDelayMs) return;
+    policy = policyOf(limit, delayMs);
+    onChange(policy);
+  }
+
+  function limits(): [size: number, delayMs: number] {
+    const { targetP99Ms, maxDelayMs } = bounds;
+    if (targetP99Ms === undefined || cost.batches < LEAST_BATCHES) return [ceiling, maxDelayMs];
+    let size = 1;
+    while (size < ceiling && BATCHES_AHEAD * cost.of(size + 1) <= targetP99Ms) size++;
+    const left = targetP99Ms - BATCHES_AHEAD * cost.of(size);
+    return [size, Math.floor(Math.max(0, Math.min(maxDelayMs, left)))];
+  }
+
+  return {
+    get policy() {
+      return policy;
+    },
+  };
+}
+
+/** Sums of weighted least squares over (size, milliseconds). */
+function createCostModel() {
+  let batches = 0;
+  let [w, x, y, xx, xy, yy] = [0, 0, 0, 0, 0, 0];
+
+  function line(): { fixed: number; each: number } {
+    const spread = w * xx - x * x;
+    // All of one size: then each instance is taken to cost its share, which is too much for larger batches, not too little.
+    if (spread < 1e-9 * w * xx) return { fixed: 0, each: y / x };
+    const each = Math.max(0, (w * xy - x * y) / spread);
+    return { fixed: Math.max(0, (y - each * x) / w), each };
+  }
+
+  return {
+    get batches() {
+      return batches;
+    },
+    observe(size: number, ms: number): void {
+      batches++;
+      w = w * KEEP + 1;
+      x = x * KEEP + size;
+      y = y * KEEP + ms;
+      xx = xx * KEEP + size * size;
+      xy = xy * KEEP + size * ms;
+      yy = yy * KEEP + ms * ms;
+    },
+    /** Milliseconds that 99 of 100 batches of this size do not exceed. */
+    of(size: number): number {
+      const { fixed, each } = line();
+      const squares =
+        yy - 2 * fixed * y - 2 * each * xy + fixed * fixed * w + 2 * fixed * each * x + each * each * xx;
+      return fixed + each * size + SIGMAS * Math.sqrt(Math.max(0, squares) / w);
+    },
+  };
+}
