@@ -7,7 +7,7 @@
  */
 import { type Fault, invalid } from '../base/errors.js';
 import { readImageHeader } from './image.js';
-import type { Manifest, TensorSpec } from './model.js';
+import { type Manifest, sentInputs, type TensorSpec } from './model.js';
 import { type Checker, compileSchema, escapePointer } from './schema.js';
 import { nestedSchema, nestingsOf } from './signature.js';
 import {
@@ -47,7 +47,7 @@ export const NO_SUCH_FILE = 'there is no such file';
 type EncodeValue = (value: unknown, path: string, findFile: FindFile) => Value | Promise<Value>;
 
 export function createInputEncoder(manifest: Manifest): InputEncoder {
-  const inputs = manifest.signature.inputs.map((spec) => ({
+  const inputs = sentInputs(manifest.signature).map((spec) => ({
     name: spec.name,
     encode: createValueEncoder(spec),
   }));
@@ -200,7 +200,7 @@ function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
     fail(path, `must be an array of ${spec.shape.length} sizes`);
   shape.forEach((size: unknown, axis) => {
     const fixed = spec.shape[axis] ?? null;
-    const maximum = fixed ?? spec.maxShape?.[axis] ?? Number.MAX_SAFE_INTEGER;
+    const maximum = fixed ?? spec.padding?.sizes.at(-1) ?? spec.maxShape?.[axis] ?? Number.MAX_SAFE_INTEGER;
     if (!Number.isInteger(size) || (size as number) < (fixed ?? 1) || (size as number) > maximum) {
       fail(
         `${path}/${axis}`,

@@ -3,6 +3,8 @@
  *
  * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
  */
+
+import type { Fault } from '../base/errors.js';
 import { canarySchema } from './canary.js';
 import { type Checker, compileSchema, type JsonSchema, type TypeOf } from './schema.js';
 import { DTYPES } from './tensor.js';
@@ -37,6 +39,20 @@ const tensorSpec = {
       required: ['topK'],
       properties: { topK: { type: 'integer', minimum: 1 } },
     },
+    /** Inputs with one size that varies: filled up with `value` to the next of `sizes`, the largest of which is the limit. */
+    padding: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['sizes'],
+      properties: {
+        sizes: { type: 'array', minItems: 1, maxItems: 32, items: { type: 'integer', minimum: 1 } },
+        value: { type: 'number' },
+      },
+    },
+    /** Of an input that no caller sends: 1 for each place of the padded input named, 0 for its padding. */
+    maskOf: { type: 'string' },
+    /** Of an output whose varying size is that of the padded input named: callers get it without the padding. */
+    unpad: { type: 'string' },
     description: { type: 'string' },
   },
 } as const satisfies JsonSchema;
@@ -113,11 +129,40 @@ export const checkManifest: Checker = (value) => {
     return { path: `/files/${ENTRY[format]}`, message: 'is required' };
   for (const kind of ['inputs', 'outputs'] as const)
     for (const [index, spec] of signature[kind].entries()) {
+      const path = `/signature/${kind}/${index}`;
       const message = spec.postprocess && postprocessFault(spec, kind);
-      if (message) return { path: `/signature/${kind}/${index}/postprocess`, message };
+      if (message) return { path: `${path}/postprocess`, message };
+      const fault = paddingFault(spec, kind, signature);
+      if (fault) return { ...fault, path: `${path}/${fault.path}` };
     }
   return null;
 };
+
+/** What callers send; the others are made of these. */
+export function sentInputs({ inputs }: Signature): TensorSpec[] {
+  return inputs.filter(({ maskOf }) => maskOf === undefined);
+}
+
+function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signature): Fault | null {
+  const { dtype, shape, padding, maskOf, unpad } = spec;
+  const isVarying = dtype !== 'image' && shape.filter((size) => size === null).length === 1;
+  const isPadded = (name: string) => inputs.some((each) => each.name === name && each.padding);
+  const forInputs = { message: 'is for inputs' };
+  if (padding && kind === 'outputs') return { path: 'padding', ...forInputs };
+  if (maskOf !== undefined && kind === 'outputs') return { path: 'maskOf', ...forInputs };
+  if (unpad !== undefined && kind === 'inputs') return { path: 'unpad', message: 'is for outputs' };
+  if (padding && !isVarying) return { path: 'padding', message: 'needs one size that varies' };
+  if (padding?.sizes.some((size, i, sizes) => size <= (sizes[i - 1] ?? 0)))
+    return { path: 'padding/sizes', message: 'must grow' };
+  if (
+    maskOf !== undefined &&
+    (!isPadded(maskOf) || dtype === 'image' || shape.length !== 1 || shape[0] !== null)
+  )
+    return { path: 'maskOf', message: 'needs the shape [null] and the name of a padded input' };
+  if (unpad !== undefined && (!isPadded(unpad) || !isVarying))
+    return { path: 'unpad', message: 'needs one size that varies and the name of a padded input' };
+  return null;
+}
 
 function postprocessFault(
   { dtype, shape, labels, postprocess }: TensorSpec,

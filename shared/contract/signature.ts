@@ -2,7 +2,7 @@
  * JSON Schemas made from a version's signature: of one instance, of one prediction, of one nested tensor.
  */
 
-import type { Manifest, Signature, TensorSpec } from './model.js';
+import { type Manifest, type Signature, sentInputs, type TensorSpec } from './model.js';
 import type { JsonSchema } from './schema.js';
 import { type Dtype, RANGE } from './tensor.js';
 
@@ -19,7 +19,7 @@ export interface Nesting {
 export function nestingsOf(spec: TensorSpec): Nesting[] {
   const own: Nesting = {
     sizes: spec.shape,
-    maxima: spec.shape.map((size, axis) => size ?? spec.maxShape?.[axis]),
+    maxima: spec.shape.map((size, axis) => size ?? spec.padding?.sizes.at(-1) ?? spec.maxShape?.[axis]),
   };
   return [own, ...(spec.accepts ?? []).map((shape) => ({ sizes: shape, maxima: shape }))];
 }
@@ -35,8 +35,11 @@ export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
 
 /** Schemas as `GET /v1/models/{name}/versions/{version}/schema` publishes them. */
 export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; prediction: JsonSchema } {
-  const { inputs, outputs } = manifest.signature;
-  return { instance: byName(inputs, inputSchema), prediction: byName(outputs, outputSchema) };
+  const { signature } = manifest;
+  return {
+    instance: byName(sentInputs(signature), inputSchema),
+    prediction: byName(signature.outputs, outputSchema),
+  };
 }
 
 function byName(specs: Signature['inputs'], schemaOf: (spec: TensorSpec) => JsonSchema): JsonSchema {

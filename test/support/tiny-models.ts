@@ -203,6 +203,53 @@ export function writeProduct(parent: string): TinyModel {
   });
 }
 
+/** products = x · mask, one for each place; sum = Σ products: x and its mask are as long as comes, x is padded with 7. */
+export function writeMasked(parent: string, golden?: Golden): TinyModel {
+  const open = (name: string) => ({
+    name,
+    op: 'Placeholder',
+    attr: { dtype: { type: 'DT_FLOAT' }, shape: { shape: { dim: [{ size: '-1' }, { size: '-1' }] } } },
+  });
+  return writeModel(parent, {
+    name: 'masked',
+    format: 'graph',
+    inputs: [
+      { name: 'x', dtype: 'float32', shape: [null], padding: { sizes: [4, 8, 16], value: 7 } },
+      { name: 'mask', dtype: 'float32', shape: [null], maskOf: 'x' },
+    ],
+    outputs: [
+      { name: 'products', dtype: 'float32', shape: [null], unpad: 'x' },
+      { name: 'sum', dtype: 'float32', shape: [] },
+    ],
+    topology: {
+      node: [
+        open('x'),
+        open('mask'),
+        {
+          name: 'axis',
+          op: 'Const',
+          attr: {
+            dtype: { type: 'DT_INT32' },
+            value: { tensor: { dtype: 'DT_INT32', tensorShape: { dim: [{ size: '1' }] } } },
+          },
+        },
+        { name: 'masked', op: 'Mul', input: ['x', 'mask'], attr: { T: { type: 'DT_FLOAT' } } },
+        // What nothing else is computed from comes out.
+        { name: 'products', op: 'Identity', input: ['masked'], attr: { T: { type: 'DT_FLOAT' } } },
+        {
+          name: 'sum',
+          op: 'Sum',
+          input: ['masked', 'axis'],
+          attr: { T: { type: 'DT_FLOAT' }, Tidx: { type: 'DT_INT32' }, keep_dims: { b: false } },
+        },
+      ],
+      versions: { producer: 1 },
+    },
+    weights: [{ name: 'axis', shape: [1], dtype: 'int32', values: [1] }],
+    ...(golden && { golden }),
+  });
+}
+
 export function floats(name: string, values: readonly number[]): Instance {
   return { [name]: { dtype: 'float32', shape: [values.length], data: toBytes(Float32Array.from(values)) } };
 }

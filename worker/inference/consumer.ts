@@ -21,6 +21,7 @@ import type { Poisons } from '../../shared/core/poisons.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
+import { paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import type { Serving } from './serving.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
@@ -41,6 +42,8 @@ export interface ConsumerDeps {
   onError: (kind: string, error: Error) => void;
   /** How its batches are made from now on. */
   onPolicy: (policy: BatchPolicy) => void;
+  /** Elements of an instance, and those of padding that come to them. */
+  onPadding: (elements: { real: number; padding: number }) => void;
   /** `ms`: from start to end. */
   onSettled: (status: Settled, ms: number) => void;
 }
@@ -119,7 +122,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const instances = unpackInstances(input);
     const known = await poisons.of(model, version);
     const isPoison = (index: number) => known.size > 0 && known.has(hashOf(instances[index] as Instance));
-    const slices = sliceInstances(instances, tuning.policy, isPoison);
+    const slices = sliceInstances(instances, manifest.signature, tuning.policy, isPoison);
     const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
     const leave = new AbortController();
     if (closing) leave.abort(closing);
@@ -174,6 +177,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
     const results: TaskResult<InstanceResult>[] = new Array(slices.length);
+    for (const { instances } of slices)
+      for (const each of instances) deps.onPadding(paddingOf(manifest.signature, each));
     let leftMs = spec.timeoutSeconds * 1000;
     let next = 0;
     const lane = async () => {

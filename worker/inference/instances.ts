@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
-import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import { type Manifest, sentInputs, type TensorSpec } from '../../shared/contract/model.js';
 import {
   BYTES_PER_ELEMENT,
   type Dtype,
@@ -22,6 +22,7 @@ import { verifyFiles } from './files.js';
 import { compareGolden, type GoldenVectors, readGolden } from './golden.js';
 import { decodeImage, encodeImage } from './images.js';
 import type { InstanceResult, LoadReport, Speed } from './messages.js';
+import { examplesBySize, padInstance, trim, trimBatch } from './padding.js';
 import { rank } from './ranking.js';
 
 interface Version {
@@ -31,7 +32,15 @@ interface Version {
   example: Instance | null;
 }
 
-export type Decoded = { ok: true; instance: Instance } | Extract<InstanceResult, { ok: false }>;
+export type Decoded = Sound | Extract<InstanceResult, { ok: false }>;
+
+interface Sound {
+  ok: true;
+  /** Images decoded. */
+  instance: Instance;
+  /** As the model is given it. */
+  padded: Instance;
+}
 
 export interface Computed {
   /** One for each instance, in order; pictures are still being encoded when this is handed out. */
@@ -87,7 +96,8 @@ export function createVersions(backend: Backend, clock: Clock) {
     async measure(name: string, number: number, batchSize: number, budgetMs: number): Promise<Speed | null> {
       const version = loadedVersion(name, number);
       if (!version.example) return null;
-      const batch = stackAll(version.manifest, new Array<Instance>(batchSize).fill(version.example));
+      const example = padInstance(version.manifest.signature, version.example);
+      const batch = stackAll(version.manifest, new Array<Instance>(batchSize).fill(example));
       const times: number[] = [];
       const until = clock.monotonic() + budgetMs;
       while (times.length < LEAST_RUNS || clock.monotonic() < until) {
@@ -109,13 +119,16 @@ export function createVersions(backend: Backend, clock: Clock) {
     /** Rejects when the backend throws. */
     async compute(name: string, number: number, decoded: readonly Decoded[]): Promise<Computed> {
       const { manifest, model } = loadedVersion(name, number);
-      const sound = decoded.filter((entry) => entry.ok).map((entry) => entry.instance);
+      const sound = decoded.filter((entry) => entry.ok);
       if (sound.length === 0) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
-      const batch = stackAll(manifest, sound);
+      const batch = stackAll(
+        manifest,
+        sound.map(({ padded }) => padded),
+      );
       const started = clock.monotonic();
       const outputs = await model.run(batch);
       const computeMs = clock.monotonic() - started;
-      return { results: joined(decoded, resultsOf(manifest, outputs, sound.length)), computeMs };
+      return { results: joined(decoded, resultsOf(manifest, outputs, sound)), computeMs };
     },
   };
 }
@@ -139,9 +152,15 @@ async function checkGolden({ manifest, model }: Version, golden: GoldenVectors):
   for (const [index, instance] of golden.instances.entries()) {
     const decoded = await decode(manifest, instance);
     if (!decoded.ok) throw new Error(`golden instance ${index}: ${decoded.message}`);
-    const computed = await model.run(stackAll(manifest, [decoded.instance]));
+    const computed = await model.run(stackAll(manifest, [decoded.padded]));
+    const trimmed = Object.fromEntries(
+      Object.entries(computed).map(([name, batch]) => [
+        name,
+        trimBatch(manifest, name, batch, decoded.instance),
+      ]),
+    );
     try {
-      largest = Math.max(largest, compareGolden(golden.outputs[index] ?? {}, computed));
+      largest = Math.max(largest, compareGolden(golden.outputs[index] ?? {}, trimmed));
     } catch (error) {
       throw new Error(`golden instance ${index}: ${messageOf(error)}`);
     }
@@ -150,19 +169,21 @@ async function checkGolden({ manifest, model }: Version, golden: GoldenVectors):
 }
 
 /**
- * Runs batches of 1 and of maxBatchSize, so that the first caller waits for no lazy set-up and a model that cannot take a
+ * Runs batches of 1 and of maxBatchSize at every padded size, so that the first caller waits for no lazy set-up and a model that cannot take a
  * full batch is found now.
  */
 async function warmUp({ manifest, model, example }: Version): Promise<void> {
   if (!example) return;
-  for (const size of new Set([1, manifest.batching.maxBatchSize])) {
-    await model.run(stackAll(manifest, new Array<Instance>(size).fill(example)));
-  }
+  for (const each of examplesBySize(manifest.signature, example) ?? [example])
+    for (const size of new Set([1, manifest.batching.maxBatchSize])) {
+      const padded = padInstance(manifest.signature, each);
+      await model.run(stackAll(manifest, new Array<Instance>(size).fill(padded)));
+    }
 }
 
 /** The first golden instance, else zeros; null when a size varies and nothing shows one. */
 async function exampleOf(manifest: Manifest, golden: GoldenVectors | null): Promise<Instance | null> {
-  const example = golden?.instances[0] ?? zeroInstance(manifest.signature.inputs);
+  const example = golden?.instances[0] ?? zeroInstance(sentInputs(manifest.signature));
   if (!example) return null;
   const decoded = await decode(manifest, example);
   if (!decoded.ok) throw new Error(`golden instance 0: ${decoded.message}`);
@@ -172,8 +193,8 @@ async function exampleOf(manifest: Manifest, golden: GoldenVectors | null): Prom
 /** Null when a size varies. */
 function zeroInstance(specs: readonly TensorSpec[]): Instance | null {
   const values: Record<string, Value> = {};
-  for (const { name, dtype, shape } of specs) {
-    const sizes = shape.filter((size) => size !== null);
+  for (const { name, dtype, shape, padding } of specs) {
+    const sizes = shape.map((size) => size ?? padding?.sizes[0] ?? null).filter((size) => size !== null);
     if (sizes.length < shape.length) return null;
     const tensorDtype: Dtype = dtype === 'image' ? 'float32' : dtype;
     const data = new Uint8Array(elementsOf(sizes) * BYTES_PER_ELEMENT[tensorDtype]);
@@ -193,7 +214,7 @@ async function decode({ signature }: Manifest, instance: Instance): Promise<Deco
       return { ok: false, code: 'invalid_image', message: `${spec.name}: ${messageOf(error)}` };
     }
   }
-  return { ok: true, instance: decoded };
+  return { ok: true, instance: decoded, padded: padInstance(signature, decoded) };
 }
 
 function stackAll({ signature }: Manifest, instances: readonly Instance[]): BatchTensors {
@@ -201,7 +222,13 @@ function stackAll({ signature }: Manifest, instances: readonly Instance[]): Batc
 }
 
 /** What a caller gets of a row. */
-async function finish(value: Value, spec: TensorSpec): Promise<Value> {
+async function finish(
+  row: Value,
+  spec: TensorSpec,
+  inputs: readonly TensorSpec[],
+  given: Instance,
+): Promise<Value> {
+  const value = trim(spec, inputs, row, given);
   if (spec.dtype === 'image') return encodeImage(value, spec);
   return spec.postprocess ? rank(value, spec) : value;
 }
@@ -209,23 +236,23 @@ async function finish(value: Value, spec: TensorSpec): Promise<Value> {
 async function resultsOf(
   { signature }: Manifest,
   outputs: BatchTensors,
-  count: number,
+  sound: readonly Sound[],
 ): Promise<InstanceResult[]> {
   const columns = signature.outputs.map((spec) => {
     const batch = outputs[spec.name];
     if (!batch) throw new Error(`the backend answered without ${spec.name}`);
     return { spec, rows: split(batch), finite: finiteRows(batch) };
   });
-  const resultOf = async (row: number): Promise<InstanceResult> => {
+  const resultOf = async ({ instance }: Sound, row: number): Promise<InstanceResult> => {
     const values: Record<string, Value> = {};
     for (const { spec, rows, finite } of columns) {
       if (!finite[row]) {
         return { ok: false, code: 'non_finite_output', message: `${spec.name} has NaN or Infinity in it` };
       }
       const value = rows[row] as Value;
-      values[spec.name] = await finish(value, spec);
+      values[spec.name] = await finish(value, spec, signature.inputs, instance);
     }
     return { ok: true, outputs: values };
   };
-  return Promise.all(Array.from({ length: count }, (_, row) => resultOf(row)));
+  return Promise.all(sound.map(resultOf));
 }

@@ -22,6 +22,12 @@ export function createInferenceMetrics(registry: Registry) {
       buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
       registers,
     }),
+    elements: new Counter({
+      name: 'sluice_input_elements_total',
+      help: 'Elements of input given to the batcher, and of padding that came to them.',
+      labelNames: ['model', 'kind'],
+      registers,
+    }),
     batchLimit: new Gauge({
       name: 'sluice_batch_limit',
       help: 'Instances in a batch at most, as its manifest, targetP99Ms and the memory allow.',

@@ -81,6 +81,10 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
           metrics.batchLimit.set(of, maxBatchSize);
           metrics.batchDelay.set(of, maxDelayMs / 1000);
         },
+        onPadding({ real, padding }) {
+          metrics.elements.inc({ model: manifest.name, kind: 'real' }, real);
+          if (padding > 0) metrics.elements.inc({ model: manifest.name, kind: 'padding' }, padding);
+        },
         onSettled(status, ms) {
           metrics.jobs.inc({ model: manifest.name, status });
           if (status === 'succeeded' || status === 'failed')

@@ -11,9 +11,11 @@ import {
   type JobSpec,
   jobError,
 } from '../../shared/contract/job.js';
+import type { Signature, TensorSpec } from '../../shared/contract/model.js';
 import { type Instance, packInstances } from '../../shared/contract/tensor.js';
 import type { TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
+import { paddedShape } from './padding.js';
 
 export interface Slice {
   /** Of instances that are not computed: each has brought the backend down before. */
@@ -36,6 +38,7 @@ export interface SliceBounds {
 /** `isRefused` is asked for the index of each instance. */
 export function sliceInstances(
   instances: readonly Instance[],
+  { inputs }: Signature,
   { maxBatchSize, maxBatchBytes = Number.POSITIVE_INFINITY }: SliceBounds,
   isRefused: (index: number) => boolean = () => false,
 ): Slice[] {
@@ -43,7 +46,7 @@ export function sliceInstances(
   const open = new Map<string, Slice>();
   for (const [index, instance] of instances.entries()) {
     const refused = isRefused(index);
-    const shape = shapeOf(instance);
+    const shape = shapeOf(inputs, instance);
     const kind = `${refused} ${shape}`;
     let slice = open.get(kind);
     const bytes = bytesOf(instance);
@@ -112,8 +115,12 @@ function bytesOf(instance: Instance): number {
   return bytes;
 }
 
-function shapeOf(instance: Instance): string {
+/** In a batch: padded to the same size means equal. */
+function shapeOf(inputs: readonly TensorSpec[], instance: Instance): string {
   let text = '';
-  for (const name in instance) text += `${name}:${instance[name]?.shape.join('x')};`;
+  for (const spec of inputs) {
+    const value = instance[spec.name];
+    if (value) text += `${spec.name}:${paddedShape(spec, value.shape).join('x')};`;
+  }
   return text;
 }
