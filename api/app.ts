@@ -73,6 +73,12 @@ export function createApp(deps: AppDeps): Koa {
     labelNames: ['model'],
     registers,
   });
+  const cached = new Counter({
+    name: 'sluice_jobs_cached_total',
+    help: 'Jobs ended by the predictions of an equal one.',
+    labelNames: ['model'],
+    registers,
+  });
   new Gauge({
     name: 'sluice_held_requests',
     help: 'Requests held for the end of a job.',
@@ -99,6 +105,7 @@ export function createApp(deps: AppDeps): Koa {
     maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
     checkWebhookUrl: webhooks.checkUrl,
     onSubmitted: (model) => submitted.inc({ model }),
+    onCached: (model) => cached.inc({ model }),
   });
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;

@@ -115,6 +115,7 @@ export const jobSchema = {
       required: ['done', 'total'],
       properties: { done: { type: 'integer' }, total: { type: 'integer' } },
     },
+    cached: { type: 'boolean', description: 'The predictions were computed for an equal job.' },
     predictions: {
       description: 'One element per instance; a file of them (JSON) where they are more than 256 KiB.',
       anyOf: [

@@ -42,7 +42,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, backlog, executions, files, jobs, payloads, poisons } = core;
+  const { agenda, answers, backlog, executions, files, jobs, payloads, poisons } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('batch queue', () => queue.close());
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
@@ -96,6 +96,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
           // The lines of a batch have no webhooks.
           checkWebhookUrl: () => undefined,
           onSubmitted: () => undefined,
+          onCached: () => undefined,
         }),
         results: createBatchResults({ jobs, files, blobs }),
         notices: await listenForNotices({ redis: listener, channels: keys }),
@@ -123,6 +124,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         redis: queueRedis,
         executions,
         payloads,
+        answers,
         poisons,
         backlog,
         stops,

@@ -60,7 +60,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
       ctx.set('Location', `/v1/jobs/${record.spec.id}`);
       const view = wait
         ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
-        : await (replayed ? read(tenant, record.spec.id) : viewOf(record));
+        : await (replayed || isTerminal(record.status) ? read(tenant, record.spec.id) : viewOf(record));
       answer(ctx, view, isTerminal(view.status) && wait ? 200 : 202);
     } finally {
       wait?.release();

@@ -26,6 +26,7 @@ export type Priority = (typeof PRIORITIES)[number];
 
 export const DEFAULT_TTL_SECONDS = 6 * 3600;
 export const DEFAULT_TIMEOUT_SECONDS = 300;
+export const MAX_CACHE_SECONDS = 7 * 86_400;
 export const MAX_RETENTION_SECONDS = 30 * 86_400;
 
 export const submitSchema = {
@@ -51,6 +52,13 @@ export const submitSchema = {
     },
     timeoutSeconds: { type: 'integer', minimum: 1, maximum: 3600, description: 'Limit for one execution.' },
     allowPartial: { type: 'boolean' },
+    cacheSeconds: {
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_CACHE_SECONDS,
+      description:
+        'Takes the predictions of an equal job of the same version, if they are kept; else keeps those of this one for so long.',
+    },
     retentionSeconds: {
       type: 'integer',
       minimum: 1,
@@ -85,6 +93,8 @@ export interface JobSpec {
   retryOf: string | null;
   /** Key of its input, where that is too large for the record. */
   inputBlob?: string;
+  /** Its predictions may be those of an equal job, and are kept for others. */
+  cache?: { hash: string; seconds: number };
 }
 
 export interface InstanceError {
@@ -121,6 +131,8 @@ export interface JobEnd {
   timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
   /** Key of its output, where that is too large for the record. */
   outputBlob?: string;
+  /** Its output was computed for an equal job. */
+  cached?: true;
 }
 
 /** Times in milliseconds since the Unix epoch. */
@@ -178,6 +190,8 @@ export interface JobView {
   /** While it runs in several slices. */
   progress: Progress | null;
   predictions: Predictions | null;
+  /** The predictions were computed for an equal job. */
+  cached: boolean;
   error: JobError | null;
   metadata: Record<string, string>;
   webhook: JobSpec['webhook'];
@@ -226,6 +240,7 @@ export function presentJob(
     estimatedStartAt: toTimestampOrNull(place?.startsAt ?? null),
     progress: record.progress,
     predictions,
+    cached: end?.cached ?? false,
     error: end?.error ?? null,
     metadata: spec.metadata,
     webhook: spec.webhook,

@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.js';
 import type { Redis } from '../base/redis.js';
 import type { BlobStore } from '../blobs/blobs.js';
 import { createAgenda } from './agenda.js';
+import { createAnswers } from './answers.js';
 import { createBacklog } from './backlog.js';
 import { createEndings } from './endings.js';
 import { createExecutions } from './executions.js';
@@ -35,7 +36,8 @@ export function createCore({ clock, redis, keys, transport, blobs, limits, onErr
   const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
   const results = createResults(files);
   const payloads = createPayloads(blobs, results);
-  const jobs = createJobs({ redis, keys, tickets, endings, payloads, limits });
+  const answers = createAnswers({ redis, keys });
+  const jobs = createJobs({ redis, keys, tickets, endings, payloads, answers, limits });
   return {
     tickets,
     jobs,
@@ -43,6 +45,7 @@ export function createCore({ clock, redis, keys, transport, blobs, limits, onErr
     files,
     results,
     payloads,
+    answers,
     poisons: createPoisons({ redis, keys, clock }),
     backlog: createBacklog({ redis, keys, tickets }),
     agenda: createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }),

@@ -2,6 +2,7 @@
  * Jobs: a caller's side of them. Our record is the truth; the transport only calls workers to it.
  *
  *   submit   writes the record (queued) and, unless one is out, hands a ticket for its queue to the transport.
+ *            With predictions that were kept for equal jobs it is queued -> succeeded at once.
  *   cancel   queued | running -> canceled        expire   queued -> expired
  *   retry    a new job with the input of one that has ended        erase   forgets one that has ended
  *
@@ -14,12 +15,14 @@ import { SluiceError } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import {
   isTerminal,
+  type JobEnd,
   type JobRecord,
   type JobSpec,
   PRIORITIES,
   type TerminalStatus,
 } from '../contract/job.js';
 import { JOB_EVENTS } from '../contract/webhook.js';
+import type { Answers } from './answers.js';
 import { ratePerSecond } from './backlog.js';
 import { type Endings, EXPIRED, endText } from './endings.js';
 import type { Keys } from './keys.js';
@@ -46,6 +49,7 @@ export interface JobsDeps {
   tickets: Tickets;
   endings: Endings;
   payloads: Payloads;
+  answers: Answers;
   limits: JobLimits;
 }
 
@@ -74,7 +78,7 @@ export interface Submitted {
 
 export type Jobs = ReturnType<typeof createJobs>;
 
-export function createJobs({ redis, keys, tickets, endings, payloads, limits }: JobsDeps) {
+export function createJobs({ redis, keys, tickets, endings, payloads, answers, limits }: JobsDeps) {
   const refusals = new LRUCache<string, SluiceError>({ max: 1000, ttl: REMEMBER_FULL_MS });
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
   const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
@@ -103,7 +107,8 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
     { ttlSeconds, retentionSeconds, input }: NewJob,
     idempotency?: Idempotency,
   ): Promise<Submitted> {
-    const [outcome, ...details] = await submitScript(
+    const kept = await answers.find(spec);
+    const submitting = submitScript(
       [
         keys.job(spec.id),
         keys.waiting(spec.model, spec.version),
@@ -137,10 +142,13 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
         retentionSeconds ?? limits.retentions.get(spec.tenant) ?? limits.retentionSeconds,
       ],
     );
+    const [[outcome, ...details], isAnswered] = await Promise.all([submitting, answer(spec, kept)]);
     switch (outcome) {
       case 'created': {
         const [createdAt, ticket] = details;
         await tickets.handOver(spec.model, spec.version, ticket);
+        const answered = isAnswered ? await get(spec.tenant, spec.id) : null;
+        if (answered) return { replayed: false, record: answered };
         return { replayed: false, record: queuedRecord(spec, Number(createdAt), ttlSeconds) };
       }
       case 'replayed':
@@ -209,6 +217,17 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
     return record;
   }
 
+  /**
+   * Ends a job by predictions that were kept, in the same breath as it is submitted: before its ticket goes out. False when
+   * there are none, or a worker that was at the queue anyway has it already.
+   */
+  async function answer({ id, model, version }: JobSpec, output: Buffer | null): Promise<boolean> {
+    if (!output) return false;
+    const ending = { id, status: 'succeeded', from: ',queued,', end: ANSWERED, output } as const;
+    const [outcome] = await endings.end(model, version, [ending]);
+    return outcome === 'settled';
+  }
+
   async function cancel(tenant: string, id: string): Promise<JobRecord> {
     await end(await existing(tenant, id), 'canceled', ',queued,running,', CANCELED);
     const after = await existing(tenant, id);
@@ -251,6 +270,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, limits }: 
 }
 
 const CANCELED = endText(null);
+const ANSWERED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: true } satisfies JobEnd);
 const EMPTY = Buffer.alloc(0);
 
 function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): JobRecord {

@@ -65,6 +65,9 @@ export function createKeys(prefix: string) {
     canaries: `${prefix}:canaries`,
     /** Hash {succeeded, failed, ms:<bucket>}: jobs of a version that ended since a canary began beside it. */
     outcomes: (model: string, version: number) => `${prefix}:outcomes:${model}:${version}`,
+    /** String: packed predictions, kept for equal jobs of the tenant. */
+    answer: (tenant: string, model: string, version: number, hash: string) =>
+      `${prefix}:answer:${tenant}:${model}:${version}:${hash}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */

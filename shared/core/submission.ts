@@ -9,6 +9,7 @@ import { createInputEncoder, type FindFile, type InputEncoder, NO_SUCH_FILE } fr
 import { DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, type Submit, submitSchema } from '../contract/job.js';
 import { compileGuard } from '../contract/schema.js';
 import { packInstances } from '../contract/tensor.js';
+import { hashOfInput } from './answers.js';
 import type { Files } from './files.js';
 import type { Idempotency, Jobs, NewJob, Submitted } from './jobs.js';
 import type { Models, Resolved } from './models.js';
@@ -24,6 +25,8 @@ export interface SubmissionDeps {
   /** Throws `url_not_allowed` for a webhook that may not be called. */
   checkWebhookUrl: (url: string) => void;
   onSubmitted: (model: string) => void;
+  /** A job was ended by predictions of an equal one. */
+  onCached: (model: string) => void;
 }
 
 export interface Submitting {
@@ -101,6 +104,9 @@ export function createSubmission(deps: SubmissionDeps) {
     const resolved = await check(body, wasAccepted);
     if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
+    const input = packInstances(instances);
+    const { manifest } = resolved.version;
+    const cache = body.cacheSeconds && { hash: hashOfInput(manifest, input), seconds: body.cacheSeconds };
     const spec = {
       id: newId('job', clock.now()),
       tenant,
@@ -114,18 +120,21 @@ export function createSubmission(deps: SubmissionDeps) {
       metadata: body.metadata ?? {},
       webhook: body.webhook ?? null,
       retryOf: null,
+      ...(cache && { cache }),
     };
     return {
       spec,
       ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       retentionSeconds: body.retentionSeconds,
-      input: packInstances(instances),
+      input,
     };
   }
 
   async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
     const submitted = await jobs.submit(job, idempotency);
-    if (!submitted.replayed) deps.onSubmitted(job.spec.model);
+    if (submitted.replayed) return submitted;
+    deps.onSubmitted(job.spec.model);
+    if (submitted.record.end?.cached) deps.onCached(job.spec.model);
     return submitted;
   }
 

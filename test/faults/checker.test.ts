@@ -30,6 +30,7 @@ function jobOf(nth: number, changes: Partial<JobView> = {}): JobView {
     progress: null,
     queuePosition: null,
     estimatedStartAt: null,
+    cached: false,
     predictions: [predictionOf(7)],
     error: null,
     metadata: { entry: `entry-${nth}` },

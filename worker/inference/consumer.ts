@@ -15,6 +15,7 @@ import type { Logger } from '../../shared/base/telemetry.js';
 import { type JobEnd, type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances, unpackInstances } from '../../shared/contract/tensor.js';
+import type { Answers } from '../../shared/core/answers.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
@@ -32,6 +33,7 @@ export interface ConsumerDeps {
   manifest: Manifest;
   executions: Executions;
   payloads: Payloads;
+  answers: Answers;
   poisons: Poisons;
   stops: Stops;
   serving: Serving;
@@ -63,7 +65,7 @@ const SLICES_AT_ONCE = 2;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, payloads, poisons, stops, serving, clock, log } = deps;
+  const { manifest, executions, payloads, answers, poisons, stops, serving, clock, log } = deps;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
@@ -109,12 +111,18 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       const bytes = await payloads.load(input);
       if (!bytes) return failed(jobError('internal', 'The input of this job is gone.'));
       const { end, output } = await execute(job, bytes);
+      if (output && !end.error && job.spec.cache) keep(job.spec, output);
       return { end, output: output && (await payloads.storeOutput(id, job.token, output)) };
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'unavailable') throw error;
       deps.onError('payload', error);
       return failed(jobError('unavailable', error.message));
     }
+  }
+
+  /** For equal jobs; without it they are computed. */
+  function keep(spec: JobSpec, output: Buffer): void {
+    answers.keep(spec, output).catch((error: unknown) => deps.onError('answer', error as Error));
   }
 
   async function execute(job: Finished['job'], input: Buffer): Promise<Outcome> {

@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
+import type { Answers } from '../../shared/core/answers.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import type { Executions } from '../../shared/core/executions.js';
 import { readModelFolder } from '../../shared/core/folder.js';
@@ -33,6 +34,7 @@ export interface InferenceDeps {
   redis: Redis;
   executions: Executions;
   payloads: Payloads;
+  answers: Answers;
   poisons: Poisons;
   backlog: Backlog;
   stops: Stops;
