@@ -227,6 +227,7 @@ function createImageEncoder(spec: TensorSpec): EncodeValue {
     if (spec.maxPixels !== undefined && width * height > spec.maxPixels) {
       fail(at, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);
     }
+    if (spec.preprocess?.resize) return { dtype: 'image', shape: spec.shape as number[], data: bytes };
     const shape = [height, width, spec.shape[2] ?? 3];
     shape.forEach((size, axis) => {
       const wanted = spec.shape[axis] ?? null;

@@ -30,6 +30,18 @@ const tensorSpec = {
     scale: { type: 'number', exclusiveMinimum: 0 },
     /** Images only: width × height above which a file is refused before it is decoded. */
     maxPixels: { type: 'integer', minimum: 1 },
+    /** Images that come in: what is done after decoding, before the model sees (pixel × scale - mean) ÷ std. */
+    preprocess: {
+      type: 'object',
+      additionalProperties: false,
+      properties: {
+        /** To the height and width of `shape`: stretched, cut at the edges, or with black edges. */
+        resize: { enum: ['fill', 'cover', 'contain'] },
+        /** One for each channel. */
+        mean: { type: 'array', items: { type: 'number' } },
+        std: { type: 'array', items: { type: 'number', exclusiveMinimum: 0 } },
+      },
+    },
     /** One label for each element of the last dimension. */
     labels: { type: 'array', items: { type: 'string' } },
     /** Outputs with labels only: callers get the `topK` best labels with their scores, not the tensor. */
@@ -132,7 +144,7 @@ export const checkManifest: Checker = (value) => {
       const path = `/signature/${kind}/${index}`;
       const message = spec.postprocess && postprocessFault(spec, kind);
       if (message) return { path: `${path}/postprocess`, message };
-      const fault = paddingFault(spec, kind, signature);
+      const fault = preprocessFault(spec, kind) ?? paddingFault(spec, kind, signature);
       if (fault) return { ...fault, path: `${path}/${fault.path}` };
     }
   return null;
@@ -141,6 +153,24 @@ export const checkManifest: Checker = (value) => {
 /** What callers send; the others are made of these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {
   return inputs.filter(({ maskOf }) => maskOf === undefined);
+}
+
+function preprocessFault(
+  { dtype, shape, maxPixels, preprocess }: TensorSpec,
+  kind: keyof Signature,
+): Fault | null {
+  if (!preprocess) return null;
+  const { resize, ...perChannel } = preprocess;
+  if (kind === 'outputs' || dtype !== 'image')
+    return { path: 'preprocess', message: 'is for images that come in' };
+  if (resize && (typeof shape[0] !== 'number' || typeof shape[1] !== 'number'))
+    return { path: 'preprocess/resize', message: 'needs a shape with height and width' };
+  if (resize && maxPixels === undefined)
+    return { path: 'preprocess/resize', message: 'needs maxPixels, the bound of what is decoded' };
+  for (const [name, values] of Object.entries(perChannel))
+    if (values.length !== shape[2])
+      return { path: `preprocess/${name}`, message: `needs ${shape[2]} numbers` };
+  return null;
 }
 
 function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signature): Fault | null {

@@ -10,11 +10,16 @@ import { openImage } from '../../shared/contract/image.js';
 import type { TensorSpec } from '../../shared/contract/model.js';
 import { toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
 
-/** float32 [height, width, channels], each pixel × `spec.scale`. Rejects when the file is damaged or not of `value.shape`. */
+/**
+ * float32 [height, width, channels], resized where the spec says so, each pixel × `spec.scale` and normalised. Rejects when
+ * the file is damaged or not of `value.shape`.
+ */
 export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
-  const channels = value.shape[2];
+  const [height, width, channels] = value.shape as [number, number, number];
   const opened = openImage(value.data, spec.maxPixels).removeAlpha();
-  const { data, info } = await opened
+  const fit = spec.preprocess?.resize;
+  const sized = fit ? opened.resize(width, height, { fit, background: 'black' }) : opened;
+  const { data, info } = await sized
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
@@ -22,7 +27,7 @@ export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value
   if (shape.some((size, axis) => size !== value.shape[axis])) {
     throw new Error(`decodes to [${shape.join(', ')}], not to the announced [${value.shape.join(', ')}]`);
   }
-  return { dtype: 'float32', shape, data: toBytes(scaled(data, spec.scale ?? 1)) };
+  return { dtype: 'float32', shape, data: toBytes(normalised(data, spec)) };
 }
 
 /** A PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. */
@@ -38,9 +43,14 @@ export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value
   return { dtype: 'image', shape: value.shape, data };
 }
 
-function scaled(pixels: Uint8Array, scale: number): Float32Array {
+function normalised(pixels: Uint8Array, { shape, scale = 1, preprocess = {} }: TensorSpec): Float32Array {
+  const channels = shape[2] ?? 1;
+  const { mean = [], std = [] } = preprocess;
   const values = new Float32Array(pixels.length);
-  for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) * scale;
+  for (let i = 0; i < values.length; i++) {
+    const channel = i % channels;
+    values[i] = ((pixels[i] as number) * scale - (mean[channel] ?? 0)) / (std[channel] ?? 1);
+  }
   return values;
 }
 
