@@ -481,7 +481,21 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
       },
       '/v1/models/{name}/versions': {
         post: operation('uploadVersion', 'Upload a version: one part `file` for each of its files', {
-          parameters: [{ ...ID, name: 'name' }],
+          parameters: [
+            { ...ID, name: 'name' },
+            {
+              name: 'quantize',
+              in: 'query',
+              description: 'Weights of a tfjs model with golden vectors are kept as this.',
+              schema: { enum: ['float16', 'uint8'] },
+            },
+            {
+              name: 'tolerance',
+              in: 'query',
+              description: 'Largest change of golden vectors with which the version may serve.',
+              schema: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01 },
+            },
+          ],
           requestBody: {
             required: true,
             content: {

@@ -6,6 +6,7 @@ import { type Fault, invalid } from '../../shared/base/errors.js';
 import { type IdPrefix, isId } from '../../shared/base/ids.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import type { ListFilter } from '../../shared/core/listing.js';
+import type { QuantizeRequest } from '../../shared/core/repository.js';
 
 const DEFAULT_PAGE = 20;
 const MAX_PAGE = 100;
@@ -36,6 +37,21 @@ export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFil
     to,
     ...page,
   };
+}
+
+const QUANTIZED = ['float16', 'uint8'] as const;
+const DEFAULT_TOLERANCE = 0.01;
+
+/** `?quantize=float16|uint8&tolerance=0.01`; undefined when neither is asked for. */
+export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
+  const [asked, text] = [one(ctx.query.quantize), one(ctx.query.tolerance)];
+  if (asked === undefined && text === undefined) return undefined;
+  const dtype = QUANTIZED.find((each) => each === asked);
+  if (!dtype) throw invalid([{ path: '?quantize', message: `must be one of ${QUANTIZED.join(', ')}` }]);
+  const tolerance = Number(text ?? DEFAULT_TOLERANCE);
+  if (!(tolerance > 0 && tolerance <= 1))
+    throw invalid([{ path: '?tolerance', message: 'must be above 0 and at most 1' }]);
+  return { dtype, tolerance };
 }
 
 export interface Page {

@@ -14,6 +14,7 @@ import type { Repository } from '../../shared/core/repository.js';
 import type { Audit } from '../middleware/audit.js';
 import type { createAuth } from '../middleware/auth.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
+import { quantizeOf } from '../middleware/limits.js';
 import { readFileParts } from '../middleware/multipart.js';
 
 export interface ModelRoutesDeps {
@@ -49,7 +50,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
   }
 
   async function upload(ctx: Context & { params: Params }): Promise<void> {
-    const received = await repository.receive(ctx.params.name ?? '');
+    const received = await repository.receive(ctx.params.name ?? '', quantizeOf(ctx));
     try {
       await readFileParts(ctx, clock, { maxBytes, maxParts: MAX_FILES }, ({ filename, content }) =>
         received.write(filename ?? '', content),
@@ -106,6 +107,18 @@ function presentModel({ name, description, versions, aliases, canaries }: Model)
 }
 
 function presentVersion({ manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version) {
-  const { version, signature, batching } = manifest;
-  return { version, state, signature, batching, backend, sizeBytes, sha256, createdAt, error, metrics };
+  const { version, signature, batching, quantization = null } = manifest;
+  return {
+    version,
+    state,
+    signature,
+    batching,
+    quantization,
+    backend,
+    sizeBytes,
+    sha256,
+    createdAt,
+    error,
+    metrics,
+  };
 }

@@ -112,6 +112,18 @@ export const manifestSchema = {
     },
     /** File of golden vectors: {instances: [as a caller sends them], outputs: [{<name>: {b64: raw float32}}]}. */
     golden: { type: 'string' },
+    /** Set for weights that were quantised when they were uploaded. */
+    quantization: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['dtype', 'tolerance', 'originalBytes'],
+      properties: {
+        dtype: { enum: ['float16', 'uint8'] },
+        /** Of golden vectors, as GOLDEN_TOLERANCE else is. */
+        tolerance: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
+        originalBytes: { type: 'integer', minimum: 0 },
+      },
+    },
     provenance: { type: 'object' },
   },
 } as const satisfies JsonSchema;
@@ -122,6 +134,8 @@ export const ENTRY = { layers: 'model.json', graph: 'model.json', saved_model: '
 export type Manifest = TypeOf<typeof manifestSchema>;
 export type TensorSpec = Manifest['signature']['inputs'][number];
 export type Signature = Manifest['signature'];
+
+export type Quantization = NonNullable<Manifest['quantization']>;
 
 export type VersionState = 'pending' | 'loading' | 'ready' | 'failed' | 'retired';
 

@@ -28,7 +28,7 @@ export class ManifestFault extends Error {
 }
 
 export const MANIFEST_FILE = 'model.yaml';
-const MODEL_FILE = 'model.json';
+export const MODEL_FILE = 'model.json';
 /** A text that somebody wrote; it is read whole. */
 const MAX_MANIFEST_BYTES = 1024 * 1024;
 /** Of a version that says nothing else. */

@@ -8,20 +8,22 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../base/clock.js';
 import type { Config } from '../base/config.js';
+import { hashFile } from '../base/disk.js';
 import { type Fault, invalid, messageOf, SluiceError } from '../base/errors.js';
 import type { BlobContent, BlobStore, StoredBlob } from '../blobs/blobs.js';
 import { STALE_UPLOAD_MS, storeFailure } from '../blobs/blobs.js';
 import { fileFailure } from '../blobs/failures.js';
 import { writeHashed } from '../blobs/writing.js';
-import { isContainedPath, isModelName, type Manifest } from '../contract/model.js';
+import { isContainedPath, isModelName, type Manifest, type Quantization } from '../contract/model.js';
 import { escapePointer } from '../contract/schema.js';
-import { MANIFEST_FILE, ManifestFault, readManifest } from './manifest.js';
+import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from './manifest.js';
 import { filesHash, type Models } from './models.js';
+import { QUANTIZED_WEIGHTS, quantizeWeights } from './quantize.js';
 
 export interface RepositoryDeps {
   blobs: BlobStore;
@@ -40,6 +42,8 @@ export interface Upload {
   discard(): Promise<void>;
 }
 
+export type QuantizeRequest = Pick<Quantization, 'dtype' | 'tolerance'>;
+
 export type Repository = ReturnType<typeof createRepository>;
 
 /** Uploads of one model that take the same number at the same time. */
@@ -50,7 +54,7 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
   const uploadsFolder = join(config.SLUICE_DATA_DIR, 'uploads');
   const fetchedFolder = join(config.SLUICE_CACHE_DIR, 'models');
 
-  async function receive(name: string): Promise<Upload> {
+  async function receive(name: string, quantize?: QuantizeRequest): Promise<Upload> {
     if (!isModelName(name)) throw invalid([{ path: '/name', message: 'must be a lower-case name' }]);
     await mkdir(uploadsFolder, { recursive: true, mode: 0o700 }).catch(fileFailure);
     const folder = await mkdtemp(join(uploadsFolder, 'model-')).catch(fileFailure);
@@ -59,16 +63,27 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
       async write(path, content) {
         written.set(path, await writeTo(folder, path, content));
       },
-      finish: () => admit(name, folder, written),
+      finish: () => admit(name, folder, written, quantize),
       discard: () => rm(folder, { recursive: true, force: true }).catch(fileFailure),
     };
   }
 
-  async function admit(name: string, folder: string, written: ReadonlyMap<string, StoredBlob>) {
+  async function admit(
+    name: string,
+    folder: string,
+    received: ReadonlyMap<string, StoredBlob>,
+    quantize: QuantizeRequest | undefined,
+  ) {
+    let prepared: Prepared | null = null;
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const known = (await models.find(name))?.versions.map(({ manifest }) => manifest.version) ?? [];
       const next = Math.max(0, ...known) + 1;
-      const manifest = await checkedManifest(name, next, folder, written);
+      const checked = await checkedManifest(name, next, folder, received);
+      prepared ??= quantize
+        ? await quantized(folder, checked, received, quantize)
+        : { written: received, changes: {} };
+      const { written, changes } = prepared;
+      const manifest: Manifest = { ...checked, ...changes };
       const isTaken = known.includes(manifest.version);
       if (isTaken)
         throw new SluiceError('version_exists', `There is a version ${manifest.version} of ${name}.`);
@@ -145,6 +160,50 @@ async function writeTo(folder: string, path: string, content: BlobContent): Prom
   } finally {
     await file.close();
   }
+}
+
+interface Prepared {
+  written: ReadonlyMap<string, StoredBlob>;
+  /** To the manifest. */
+  changes: Partial<Manifest>;
+}
+
+async function quantized(
+  folder: string,
+  { format, golden, files }: Manifest,
+  received: ReadonlyMap<string, StoredBlob>,
+  { dtype, tolerance }: QuantizeRequest,
+): Promise<Prepared> {
+  if (format === 'saved_model') throw invalid([{ path: '?quantize', message: 'is for tfjs models' }]);
+  if (golden === undefined)
+    throw invalid([{ path: '?quantize', message: 'needs golden vectors: nothing else tells what is lost' }]);
+  const path = join(folder, MODEL_FILE);
+  const { model, replaced } = await quantizeWeights(folder, await readFile(path, 'utf8'), dtype).catch(
+    (error: unknown) => {
+      throw invalid([{ path: '?quantize', message: messageOf(error) }]);
+    },
+  );
+  const written = new Map([...received].filter(([name]) => !replaced.includes(name)));
+  await writeFile(path, model);
+  for (const name of [MODEL_FILE, QUANTIZED_WEIGHTS]) {
+    const sizeBytes = (await stat(join(folder, name))).size;
+    written.set(name, { sizeBytes, sha256: await hashFile(join(folder, name)) });
+  }
+  const kept = Object.entries(files).filter(([name]) => written.has(name) && name !== MODEL_FILE);
+  const made = [MODEL_FILE, QUANTIZED_WEIGHTS].map(
+    (name) => [name, written.get(name)?.sha256 ?? ''] as const,
+  );
+  const originalBytes = Object.keys(files).reduce(
+    (sum, name) => sum + (received.get(name)?.sizeBytes ?? 0),
+    0,
+  );
+  return {
+    written,
+    changes: {
+      files: Object.fromEntries([...made, ...kept]),
+      quantization: { dtype, tolerance, originalBytes },
+    },
+  };
 }
 
 /** Throws `invalid_input` for a manifest that is none or does not fit the files. */

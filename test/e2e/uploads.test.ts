@@ -24,7 +24,10 @@ const BOUND = { timeout: 20_000, interval: 50 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));
-const OPTIONS = { SLUICE_CACHE_DIR: join(folder, 'cache'), SLUICE_MODELS: 'mnist,later,digits,cnn,broken' };
+const OPTIONS = {
+  SLUICE_CACHE_DIR: join(folder, 'cache'),
+  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small',
+};
 
 let stack: Stack;
 beforeAll(async () => {
@@ -57,11 +60,12 @@ async function upload(
   name: string,
   files: Files,
   more: [path: string, content: string][] = [],
+  query = '',
 ): Promise<Answer> {
   const form = new FormData();
   for (const [path, content] of [...Object.entries(files), ...more])
     form.append('file', new Blob([content]), path);
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions`, {
+  const response = await fetch(`${stack.url}/v1/models/${name}/versions${query}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${stack.key}` },
     body: form,
@@ -161,6 +165,52 @@ describe('an uploaded version', () => {
     const line = new RegExp(`"model":"broken","version":${body.version},"msg":"version removed"`);
     await expect.poll(() => stack.output(), BOUND).toMatch(line);
     expect((await submit('broken@1')).body.status).toBe('succeeded');
+  });
+});
+
+describe('an upload that asks for smaller weights', () => {
+  const versions = { float16: 1, uint8: 2 };
+  it.each([
+    ['float16', 0.55, 0.001],
+    ['uint8', 0.3, 0.05],
+  ] as const)(
+    'has them as %s, and tells what that costs',
+    { timeout: 30_000 },
+    async (dtype, share, tolerance) => {
+      const query = `?quantize=${dtype}&tolerance=${tolerance}`;
+      const { status, body } = await upload('small', mnist, [], query);
+      const original = await versionOf('mnist', 1);
+      expect(status).toBe(202);
+      expect(body.quantization).toEqual({ dtype, tolerance, originalBytes: original.sizeBytes });
+      await reaches('small', versions[dtype], 'ready');
+      const version = await versionOf('small', versions[dtype]);
+      const golden = (mnist['golden.json'] as Uint8Array).length;
+      expect((version.sizeBytes - golden) / (original.sizeBytes - golden)).toBeLessThan(share);
+      expect(version.metrics.goldenDifference).toBeGreaterThan(original.metrics.goldenDifference);
+      expect(version.metrics.goldenDifference).toBeLessThanOrEqual(tolerance);
+      const [probabilities] = (await submit(`small@${versions[dtype]}`)).body.predictions;
+      expect(probabilities.indexOf(Math.max(...probabilities))).toBe(7);
+    },
+  );
+
+  it('never serves beyond the tolerance', { timeout: 30_000 }, async () => {
+    await upload('small', mnist, [], '?quantize=uint8&tolerance=0.00001');
+    await reaches('small', 3, 'failed');
+    expect((await versionOf('small', 3)).error).toMatch(/golden instance \d+: .*\(tolerance 0.00001\)/);
+  });
+
+  it.each<[string, Files, string, string]>([
+    ['to what is unknown', mnist, '?quantize=int4', '?quantize'],
+    ['beyond all tolerance', mnist, '?quantize=uint8&tolerance=2', '?tolerance'],
+    [
+      'without golden vectors',
+      { ...without('golden.json'), 'model.yaml': manifest.replace(/^golden: .*\n/m, '') },
+      '?quantize=uint8',
+      '?quantize',
+    ],
+  ])('is refused %s', async (_, files, query, path) => {
+    const { status, body } = await upload('m', files, [], query);
+    expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path });
   });
 });
 

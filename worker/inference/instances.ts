@@ -160,7 +160,10 @@ async function checkGolden({ manifest, model }: Version, golden: GoldenVectors):
       ]),
     );
     try {
-      largest = Math.max(largest, compareGolden(golden.outputs[index] ?? {}, trimmed));
+      largest = Math.max(
+        largest,
+        compareGolden(golden.outputs[index] ?? {}, trimmed, manifest.quantization?.tolerance),
+      );
     } catch (error) {
       throw new Error(`golden instance ${index}: ${messageOf(error)}`);
     }

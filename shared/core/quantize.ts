@@ -1,0 +1,150 @@
+/**
+ * Weights of a tfjs model, float32 -> float16 or uint8, as tfjs keeps them in files and takes them when it loads: what is
+ * computed is float32 again, only the files shrink.
+ *
+ * float16 keeps 11 bits; uint8 is affine for each weight, value = q × scale + min, with min moved so that 0 stays 0 (as
+ * tensorflowjs_converter does: padding and pruned weights are zeros). A few MB at a time are in memory, however large the file is.
+ */
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Float16Array } from '@petamoriken/float16';
+import type { Quantization } from '../contract/model.js';
+
+interface Weight {
+  name: string;
+  shape: number[];
+  dtype: string;
+  quantization?: { dtype: string; scale?: number; min?: number; original_dtype?: string };
+}
+
+interface ModelFile {
+  weightsManifest: { paths: string[]; weights: Weight[] }[];
+}
+
+interface Range {
+  min: number;
+  scale: number;
+}
+
+export const QUANTIZED_WEIGHTS = 'quantized.bin';
+const CHUNK_ELEMENTS = 1024 * 1024;
+const BYTES: Readonly<Record<string, number>> = {
+  float32: 4,
+  int32: 4,
+  bool: 1,
+  uint8: 1,
+  uint16: 2,
+  float16: 2,
+};
+
+/** Writes `QUANTIZED_WEIGHTS` into the folder; answers the model.json that names it, and the files that it replaces. */
+export async function quantizeWeights(
+  folder: string,
+  modelFile: string,
+  dtype: Quantization['dtype'],
+): Promise<{ model: string; replaced: string[] }> {
+  const model = JSON.parse(modelFile) as ModelFile;
+  const replaced = model.weightsManifest.flatMap(({ paths }) => paths);
+  const source = await openShards(replaced.map((path) => join(folder, path)));
+  const target = await open(join(folder, QUANTIZED_WEIGHTS), 'wx');
+  try {
+    let offset = 0;
+    const weights: Weight[] = [];
+    for (const weight of model.weightsManifest.flatMap((group) => group.weights)) {
+      const count = weight.shape.reduce((product, size) => product * size, 1);
+      const width = BYTES[weight.quantization?.dtype ?? weight.dtype];
+      if (width === undefined)
+        throw new Error(`the weight ${weight.name} is ${weight.dtype}, which is not quantised`);
+      const from = { offset, count, width };
+      weights.push(await copyWeight(source, from, weight, dtype, (bytes) => target.appendFile(bytes)));
+      offset += count * width;
+    }
+    const weightsManifest = [{ paths: [QUANTIZED_WEIGHTS], weights }];
+    return { model: JSON.stringify({ ...model, weightsManifest }), replaced };
+  } finally {
+    await target.close();
+    await source.close();
+  }
+}
+
+type Shards = Awaited<ReturnType<typeof openShards>>;
+type Place = { offset: number; count: number; width: number };
+
+/** What is not float32, or quantised already, stays as it is. */
+async function copyWeight(
+  source: Shards,
+  place: Place,
+  weight: Weight,
+  dtype: Quantization['dtype'],
+  write: (bytes: Uint8Array) => Promise<void>,
+): Promise<Weight> {
+  if (weight.dtype !== 'float32' || weight.quantization) {
+    for await (const bytes of chunksOf(source, place)) await write(bytes);
+    return weight;
+  }
+  if (dtype === 'float16') {
+    for await (const bytes of chunksOf(source, place))
+      await write(bytesOf(new Float16Array(floatsOf(bytes)).buffer));
+    return { ...weight, quantization: { dtype, original_dtype: 'float32' } };
+  }
+  const range = await rangeOf(source, place, weight.name);
+  for await (const bytes of chunksOf(source, place)) await write(toUint8(floatsOf(bytes), range));
+  return { ...weight, quantization: { dtype, ...range, original_dtype: 'float32' } };
+}
+
+async function rangeOf(source: Shards, place: Place, name: string): Promise<Range> {
+  let [low, high] = [0, 0];
+  for await (const bytes of chunksOf(source, place))
+    for (const value of floatsOf(bytes)) {
+      if (!Number.isFinite(value)) throw new Error(`the weight ${name} has NaN or Infinity in it`);
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  const scale = (high - low) / 255 || 1;
+  // A whole number of steps below 0.
+  return { scale, min: -Math.round(-low / scale) * scale };
+}
+
+function toUint8(values: Float32Array, { min, scale }: Range): Uint8Array {
+  const quantized = new Uint8ClampedArray(values.length);
+  // A clamped array rounds by itself.
+  for (let i = 0; i < values.length; i++) quantized[i] = ((values[i] as number) - min) / scale;
+  return bytesOf(quantized.buffer);
+}
+
+async function* chunksOf(source: Shards, { offset, count, width }: Place): AsyncGenerator<Uint8Array> {
+  for (let done = 0; done < count; done += CHUNK_ELEMENTS)
+    yield await source.read(offset + done * width, Math.min(CHUNK_ELEMENTS, count - done) * width);
+}
+
+/** Files that are one after the other. */
+async function openShards(paths: readonly string[]) {
+  const files = await Promise.all(paths.map(async (path) => ({ handle: await open(path), size: 0 })));
+  for (const file of files) file.size = (await file.handle.stat()).size;
+
+  async function read(offset: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    let start = 0;
+    let filled = 0;
+    for (const { handle, size } of files) {
+      const from = Math.max(offset + filled, start);
+      if (from < start + size && filled < length) {
+        const wanted = Math.min(length - filled, start + size - from);
+        filled += (await handle.read(bytes, filled, wanted, from - start)).bytesRead;
+      }
+      start += size;
+    }
+    if (filled < length) throw new Error('the files of weights are shorter than model.json says');
+    return bytes;
+  }
+
+  return { read, close: () => Promise.all(files.map(({ handle }) => handle.close())) };
+}
+
+function floatsOf(bytes: Uint8Array): Float32Array {
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+}
+
+function bytesOf(buffer: ArrayBufferLike): Uint8Array {
+  return new Uint8Array(buffer);
+}
