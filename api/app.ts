@@ -14,12 +14,14 @@ import type { Backlog } from '../shared/core/backlog.js';
 import type { Batches } from '../shared/core/batches.js';
 import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
+import type { Keys } from '../shared/core/keys.js';
 import type { Models } from '../shared/core/models.js';
 import type { Repository } from '../shared/core/repository.js';
 import type { Results } from '../shared/core/results.js';
 import { createSubmission } from '../shared/core/submission.js';
 import type { Watermark } from '../shared/core/watermark.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
+import { createWorkers } from '../shared/core/workers.js';
 import type { Feeds } from './feeds.js';
 import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
@@ -35,12 +37,14 @@ import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
 import { webhookRoutes } from './routes/webhooks.js';
+import { workerRoutes } from './routes/workers.js';
 import type { Streams } from './streams.js';
 import type { Waits } from './waits.js';
 
 export interface AppDeps {
   config: Config;
   redis: Redis;
+  keys: Keys;
   access: Access;
   jobs: Jobs;
   backlog: Backlog;
@@ -138,6 +142,7 @@ export function createApp(deps: AppDeps): Koa {
       maxBytes: config.SLUICE_MAX_FILE_BYTES,
     }),
     webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
+    workerRoutes({ workers: createWorkers({ redis, keys: deps.keys, clock }), auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),
   ];

@@ -76,6 +76,7 @@ await run('api', async ({ config, log, defer, draining }) => {
   const app = createApp({
     config,
     redis,
+    keys,
     access,
     jobs,
     backlog,

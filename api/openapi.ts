@@ -37,6 +37,49 @@ export const problemSchema = {
   },
 } as const satisfies JsonSchema;
 
+const workerSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['id', 'host', 'pid', 'software', 'roles', 'startedAt', 'seenAt', 'devices', 'models'],
+  properties: {
+    id: { type: 'string' },
+    host: { type: 'string' },
+    pid: { type: 'integer' },
+    software: { type: 'string', description: 'Version of Sluice.' },
+    roles: { type: 'array', items: { type: 'string' } },
+    startedAt: TIME,
+    seenAt: TIME,
+    devices: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['backend', 'device', 'pid', 'rssBytes'],
+        properties: {
+          backend: { type: 'string' },
+          device: { type: 'string' },
+          pid: { type: ['integer', 'null'], description: 'The process that computes.' },
+          rssBytes: { type: ['integer', 'null'], description: 'What it held after its last batch.' },
+        },
+      },
+    },
+    models: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['model', 'version', 'backend', 'loaded'],
+        properties: {
+          model: { type: 'string' },
+          version: { type: 'integer' },
+          backend: { type: 'string' },
+          loaded: { type: 'boolean', description: 'False while it makes room for others.' },
+        },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
 const errorSchema = {
   type: ['object', 'null'],
   required: ['code', 'message', 'retryable'],
@@ -438,6 +481,11 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 200: BATCH },
         }),
       },
+      '/v1/workers': {
+        get: operation('listWorkers', 'Who computes, what and on which device', {
+          responses: { 200: json('All workers heard of in the last ten seconds.', page(ref('Worker'))) },
+        }),
+      },
       '/v1/queues': {
         get: operation('listQueues', 'What waits, by model', {
           responses: { 200: json('All queues.', page({ type: 'object' })) },
@@ -579,6 +627,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         CreateBatch: createBatchSchema,
         PutAlias: putAliasSchema,
         Batch: batchSchema,
+        Worker: workerSchema,
         Problem: problemSchema,
       },
     },

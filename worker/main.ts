@@ -18,7 +18,10 @@ import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
 import { countOutcomes } from '../shared/core/outcomes.js';
 import { createRepository } from '../shared/core/repository.js';
+import { createWorkers } from '../shared/core/workers.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
+import { startAnnouncing } from './announce.js';
+import type { InferenceRole } from './inference/role.js';
 
 await run('worker', async ({ defer, config, log, draining, abandon }) => {
   const clock = systemClock;
@@ -48,6 +51,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
   const models = createModels({ redis, keys, clock });
 
+  let inference: InferenceRole | null = null;
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
     delivery: async () => {
       const { createDeliveryRole } = await import('./delivery/role.js');
@@ -118,7 +122,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
       const stops = await listenForStops(listener, keys.stopped);
       const child = new URL('./inference/child.js', import.meta.url);
       const repository = createRepository({ blobs, models, clock, config });
-      return startInference({
+      inference = await startInference({
         config,
         child,
         redis: queueRedis,
@@ -136,6 +140,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         registry,
         onError,
       });
+      return inference;
     },
   };
 
@@ -150,5 +155,13 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     createReadiness({ redis, clock, draining }),
   );
   defer('metrics', () => metrics?.close());
+  const announcing = startAnnouncing({
+    workers: createWorkers({ redis, keys, clock }),
+    roles: list(config.SLUICE_ROLES),
+    computing: () => inference?.describe() ?? { devices: [], models: [] },
+    clock,
+    onError,
+  });
+  defer('announcement', announcing.close);
   log.info({ roles: list(config.SLUICE_ROLES) }, 'worker serves');
 });

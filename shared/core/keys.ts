@@ -68,6 +68,10 @@ export function createKeys(prefix: string) {
     /** String: packed predictions, kept for equal jobs of the tenant. */
     answer: (tenant: string, model: string, version: number, hash: string) =>
       `${prefix}:answer:${tenant}:${model}:${version}:${hash}`,
+    /** Set: ids of workers. */
+    workers: `${prefix}:workers`,
+    /** String: what a worker last said of itself. */
+    worker: (id: string) => `${prefix}:worker:${id}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */

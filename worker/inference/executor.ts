@@ -115,6 +115,7 @@ export async function startExecutor({
   const wear = createWear(limits);
   const calls = new Map<number, Call>();
   const loaded = new Map<string, { folder: string; manifest: Manifest }>();
+  let rssBytes: number | null = null;
   let nextCall = 1;
   let closed = false;
   let current: ChildProcess | null = null;
@@ -137,6 +138,7 @@ export async function startExecutor({
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       current = child;
+      rssBytes = null;
       wear.renew();
       let isUp = false;
       child.on('message', (message) => {
@@ -212,6 +214,7 @@ export async function startExecutor({
     if (message.call === computing) computing = null;
     watch();
     if (calls.size === 0) onIdle?.();
+    if (message.type === 'ran') rssBytes = message.rssBytes;
     const why = message.type === 'ran' ? wear.reasonAfter(message.rssBytes) : null;
     if (why !== null && !respawning && !closed) up = renew(why);
     if (message.type === 'failed') call.reject(new CallFailed('backend_error', message.message, true));
@@ -334,6 +337,10 @@ export async function startExecutor({
     /** The child's process id, null while there is none. */
     get pid(): number | null {
       return current?.pid ?? null;
+    },
+    /** What the child held after its last batch, in bytes; null before the first. */
+    get rssBytes(): number | null {
+      return rssBytes;
     },
     /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {

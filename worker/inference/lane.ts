@@ -6,6 +6,7 @@ import { nativeEnvironment } from '../../shared/base/native.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
+import type { Device } from '../../shared/core/workers.js';
 import type { BackendName } from '../backend/backend.js';
 import { createBatcher, type Task, type TaskResult } from './batcher.js';
 import { startExecutor } from './executor.js';
@@ -25,6 +26,7 @@ export interface LaneDeps {
 
 export interface Lane {
   readonly backend: BackendReport;
+  describe(): Device;
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   unload(manifest: Manifest): Promise<void>;
   measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
@@ -69,6 +71,7 @@ export async function openLane(
     get backend() {
       return executor.backend;
     },
+    describe: () => ({ backend: name, device, pid: executor.pid, rssBytes: executor.rssBytes }),
     load: executor.load,
     unload: (manifest) => executor.unload(manifest.name, manifest.version),
     measure: (manifest, batchSize, budgetMs) =>

@@ -18,6 +18,7 @@ export interface Contents {
 }
 
 export interface Room {
+  readonly isLoaded: boolean;
   /** Acts while it is loaded. Rejects when it cannot be loaded, or when the memory is closed meanwhile. */
   use<T>(act: () => Promise<T>): Promise<T>;
   /** Unloads it once nothing uses it; there are no uses after that. */
@@ -98,7 +99,13 @@ export function createMemory(maxBytes: number, clock: Clock): Memory {
   return {
     open(contents) {
       const held: Held = { ...contents, isLoaded: false, uses: 0, lastUse: 0, loadedMs: 0, onIdle: null };
-      return { use: (act) => use(held, act), free: () => inTurn(() => evict(held)) };
+      return {
+        get isLoaded() {
+          return held.isLoaded;
+        },
+        use: (act) => use(held, act),
+        free: () => inTurn(() => evict(held)),
+      };
     },
     get bytes() {
       return bytesLoaded();

@@ -15,6 +15,7 @@ import type { OutcomeCounts } from '../../shared/core/outcomes.js';
 import type { Payloads } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
 import type { Repository } from '../../shared/core/repository.js';
+import type { Computing } from '../../shared/core/workers.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
@@ -47,7 +48,12 @@ export interface InferenceDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-export async function startInference(deps: InferenceDeps): Promise<{ close(): Promise<void> }> {
+export interface InferenceRole {
+  describe(): Computing;
+  close(): Promise<void>;
+}
+
+export async function startInference(deps: InferenceDeps): Promise<InferenceRole> {
   const { config, child, clock, log, models, outcomes } = deps;
   const metrics = createInferenceMetrics(deps.registry);
   const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
@@ -108,6 +114,7 @@ export async function startInference(deps: InferenceDeps): Promise<{ close(): Pr
   const watch = watchModels({ ...deps, served, bundled, isWanted });
 
   return {
+    describe: served.describe,
     async close() {
       watch.close();
       await served.close();

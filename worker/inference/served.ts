@@ -10,6 +10,7 @@ import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { Models, VersionFiles } from '../../shared/core/models.js';
+import type { Computing } from '../../shared/core/workers.js';
 import type { Consumer } from './consumer.js';
 import type { Lanes } from './lanes.js';
 import type { Memory, Room } from './memory.js';
@@ -162,6 +163,19 @@ export function createServedVersions(deps: ServedDeps) {
     add,
     remove,
     settle,
+    describe(): Computing {
+      const all = [...served.values()];
+      const inUse = new Set(all.map(({ serving }) => serving.lane));
+      return {
+        devices: [...inUse].map((lane) => lane.describe()),
+        models: all.map(({ manifest: { name: model, version }, serving, room }) => ({
+          model,
+          version,
+          backend: serving.lane.backend.name,
+          loaded: room.isLoaded,
+        })),
+      };
+    },
     has: (name: string, version: number) => served.has(keyOf(name, version)),
     /** It was tried, and another try would end as that one did. */
     isRefused: (name: string, version: number) => refused.has(keyOf(name, version)),

@@ -1,0 +1,42 @@
+/**
+ * Tells the others that this worker is there and what it does, from its start to its end.
+ */
+import { hostname } from 'node:os';
+import { type Clock, toTimestamp } from '../shared/base/clock.js';
+import { newId } from '../shared/base/ids.js';
+import { VERSION } from '../shared/base/version.js';
+import { ANNOUNCE_MS, type Computing, type Workers } from '../shared/core/workers.js';
+
+export interface AnnounceDeps {
+  workers: Workers;
+  roles: string[];
+  /** What it computes with, as it is now. */
+  computing: () => Computing;
+  clock: Clock;
+  onError: (kind: string, error: unknown) => void;
+}
+
+export function startAnnouncing({ workers, roles, computing, clock, onError }: AnnounceDeps): {
+  close(): Promise<void>;
+} {
+  const about = {
+    id: newId('wrk', clock.now()),
+    host: hostname(),
+    pid: process.pid,
+    software: VERSION,
+    roles,
+    startedAt: toTimestamp(clock.now()),
+  };
+  const announce = () => {
+    const facts = { ...about, ...computing() };
+    workers.announce(facts).catch((error: unknown) => onError('announcement', error));
+  };
+  announce();
+  const stop = clock.every(ANNOUNCE_MS, announce);
+  return {
+    async close() {
+      stop();
+      await workers.leave(about.id).catch(() => undefined);
+    },
+  };
+}
