@@ -18,6 +18,7 @@ import type { Keys } from '../shared/core/keys.js';
 import type { Models } from '../shared/core/models.js';
 import type { Repository } from '../shared/core/repository.js';
 import type { Results } from '../shared/core/results.js';
+import type { Shadows } from '../shared/core/shadows.js';
 import { createSubmission } from '../shared/core/submission.js';
 import type { Watermark } from '../shared/core/watermark.js';
 import type { Webhooks } from '../shared/core/webhooks.js';
@@ -53,6 +54,7 @@ export interface AppDeps {
   results: Results;
   models: Models;
   repository: Repository;
+  shadows: Shadows;
   webhooks: Webhooks;
   waits: Waits;
   feeds: Feeds;
@@ -135,6 +137,7 @@ export function createApp(deps: AppDeps): Koa {
     modelRoutes({
       models,
       repository: deps.repository,
+      shadows: deps.shadows,
       auth,
       audit,
       clock,

@@ -85,6 +85,7 @@ await run('api', async ({ config, log, defer, draining }) => {
     results,
     models,
     repository,
+    shadows: core.shadows,
     webhooks,
     waits,
     feeds,

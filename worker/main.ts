@@ -45,7 +45,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, answers, backlog, executions, files, jobs, payloads, poisons } = core;
+  const { agenda, answers, shadows, backlog, executions, files, jobs, payloads, poisons } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('batch queue', () => queue.close());
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
@@ -129,6 +129,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         executions,
         payloads,
         answers,
+        shadows,
         poisons,
         backlog,
         stops,

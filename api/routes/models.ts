@@ -11,6 +11,7 @@ import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
 import type { Repository } from '../../shared/core/repository.js';
+import type { Shadows } from '../../shared/core/shadows.js';
 import type { Audit } from '../middleware/audit.js';
 import type { createAuth } from '../middleware/auth.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
@@ -22,6 +23,7 @@ export interface ModelRoutesDeps {
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
   repository: Repository;
+  shadows: Shadows;
   clock: Clock;
   bodyLimits: BodyLimits;
   /** Of the files of an uploaded version together. */
@@ -40,6 +42,21 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     const model = await models.find(name);
     if (!model) throw new SluiceError('not_found', 'There is no such model.');
     return model;
+  }
+
+  async function present({ name, description, versions, aliases, canaries, shadows }: Model) {
+    const agreements = Object.entries(shadows).map(
+      async ([alias, shadow]) =>
+        [alias, { ...shadow, ...(await deps.shadows.read(name, shadow.version)) }] as const,
+    );
+    return {
+      name,
+      description,
+      versions: versions.map(presentVersion),
+      aliases,
+      canaries,
+      shadows: Object.fromEntries(await Promise.all(agreements)),
+    };
   }
 
   async function findVersion({ name = '', version: text }: Params): Promise<Version> {
@@ -69,27 +86,35 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     const { name = '', alias = '' } = ctx.params;
     await find(name);
     if (!isAlias(alias)) throw invalid([{ path: '/alias', message: 'must be a lower-case name' }]);
-    const { version, canary } = guardAlias((await readJson(ctx, bodyLimits)).value);
-    if (canary?.version === version)
-      throw invalid([{ path: '/canary/version', message: 'must be another than the version beside it' }]);
-    await models.moveAlias(name, alias, version, canary);
-    audit(ctx, 'alias.move', { model: name, alias, version, ...(canary && { canary: canary.version }) });
-    ctx.body = presentModel(await find(name));
+    const request = guardAlias((await readJson(ctx, bodyLimits)).value);
+    const { version, canary, shadow } = request;
+    for (const [kind, beside] of Object.entries({ canary, shadow }))
+      if (beside?.version === version)
+        throw invalid([{ path: `/${kind}/version`, message: 'must be another than the version beside it' }]);
+    await models.moveAlias(name, alias, request);
+    audit(ctx, 'alias.move', {
+      model: name,
+      alias,
+      version,
+      ...(canary && { canary: canary.version }),
+      ...(shadow && { shadow: shadow.version }),
+    });
+    ctx.body = await present(await find(name));
   }
 
   async function retire(ctx: Context & { params: Params }): Promise<void> {
     const { name, version } = (await findVersion(ctx.params)).manifest;
     await models.retire(name, version);
     audit(ctx, 'version.retire', { model: name, version });
-    ctx.body = presentModel(await find(name));
+    ctx.body = await present(await find(name));
   }
 
   return new Router()
     .get('/v1/models', auth('models:read'), async (ctx) => {
-      ctx.body = { data: (await models.list()).map(presentModel), nextCursor: null };
+      ctx.body = { data: await Promise.all((await models.list()).map(present)), nextCursor: null };
     })
     .get('/v1/models/:name', auth('models:read'), async (ctx) => {
-      ctx.body = presentModel(await find(ctx.params.name ?? ''));
+      ctx.body = await present(await find(ctx.params.name ?? ''));
     })
     .post('/v1/models/:name/versions', auth('models:write'), upload)
     .get('/v1/models/:name/versions/:version', auth('models:read'), async (ctx) => {
@@ -100,10 +125,6 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     })
     .put('/v1/models/:name/aliases/:alias', auth('models:write'), moveAlias)
     .delete('/v1/models/:name/versions/:version', auth('models:write'), retire);
-}
-
-function presentModel({ name, description, versions, aliases, canaries }: Model) {
-  return { name, description, versions: versions.map(presentVersion), aliases, canaries };
 }
 
 function presentVersion({ manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version) {

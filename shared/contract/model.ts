@@ -228,8 +228,25 @@ export const putAliasSchema = {
   properties: {
     version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' },
     canary: canarySchema,
+    shadow: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['version', 'percent'],
+      properties: {
+        version: { type: 'integer', minimum: 1 },
+        percent: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          maximum: 100,
+          description: "Share of the alias' jobs of which the version is given copies.",
+        },
+      },
+    },
   },
 } as const satisfies JsonSchema;
+
+export type AliasRequest = TypeOf<typeof putAliasSchema>;
+export type Shadow = NonNullable<AliasRequest['shadow']>;
 
 const PATH_RULE = new RegExp(PATH);
 const NAME_RULE = new RegExp(NAME);

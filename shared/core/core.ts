@@ -16,6 +16,7 @@ import type { JobLimits } from './limits.js';
 import { createPayloads } from './payloads.js';
 import { createPoisons } from './poisons.js';
 import { createResults } from './results.js';
+import { createShadows } from './shadows.js';
 import { createTickets, type Transport } from './tickets.js';
 
 export interface CoreDeps {
@@ -44,6 +45,7 @@ export function createCore({ clock, redis, keys, transport, blobs, limits, onErr
     executions: createExecutions({ redis, keys, tickets, endings, limits }),
     files,
     results,
+    shadows: createShadows({ redis, keys, jobs }),
     payloads,
     answers,
     poisons: createPoisons({ redis, keys, clock }),

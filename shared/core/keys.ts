@@ -72,6 +72,8 @@ export function createKeys(prefix: string) {
     workers: `${prefix}:workers`,
     /** String: what a worker last said of itself. */
     worker: (id: string) => `${prefix}:worker:${id}`,
+    /** Hash {compared, agreed, failed}: predictions of a version as a shadow beside those that callers got. */
+    agreement: (model: string, version: number) => `${prefix}:agreement:${model}:${version}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */

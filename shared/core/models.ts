@@ -12,8 +12,14 @@ import { createHash } from 'node:crypto';
 import { type Clock, toTimestamp } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { defineScript, type Redis } from '../base/redis.js';
-import { beginCanary, type Canary, type CanaryRequest } from '../contract/canary.js';
-import { type Manifest, parseModelRef, type VersionState } from '../contract/model.js';
+import { beginCanary, type Canary } from '../contract/canary.js';
+import {
+  type AliasRequest,
+  type Manifest,
+  parseModelRef,
+  type Shadow,
+  type VersionState,
+} from '../contract/model.js';
 import type { Keys } from './keys.js';
 
 export interface VersionFiles {
@@ -48,12 +54,16 @@ export interface Model {
   aliases: Record<string, number>;
   /** By alias. */
   canaries: Record<string, Canary>;
+  /** By alias. */
+  shadows: Record<string, Shadow>;
 }
 
 export interface Resolved {
   version: Version;
   /** The alias that was meant, null when a version number was given. */
   alias: string | null;
+  /** A version that is given a copy, when its turn was drawn. */
+  shadow: Version | null;
 }
 
 export type Models = ReturnType<typeof createModels>;
@@ -92,12 +102,13 @@ return 1
 `;
 
 /**
- * KEYS model, canaries, outcomes of the version, of the canary's version
- * ARGV 1 alias, 2 version, 3 version of the canary ("" = none), 4 the canary, 5 member of canaries
+ * KEYS model, canaries, outcomes of the version, of the canary's version, agreement of the shadow
+ * ARGV 1 alias, 2 version, 3 version of the canary ("" = none), 4 the canary, 5 member of canaries, 6 version of the
+ *      shadow ("" = none), 7 the shadow
  * Reply {""} when it is done, {state, version} when that version's state forbids the move, {missing, version} without it
  */
 const MOVE_ALIAS = `
-for _, version in ipairs({ARGV[2], ARGV[3]}) do
+for _, version in ipairs({ARGV[2], ARGV[3], ARGV[6]}) do
   if version ~= '' then
     if redis.call('HEXISTS', KEYS[1], 'version:' .. version) == 0 then return {'missing', version} end
     local state = redis.call('HGET', KEYS[1], 'state:' .. version)
@@ -112,6 +123,12 @@ else
   redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[4])
   redis.call('SADD', KEYS[2], ARGV[5])
   redis.call('DEL', KEYS[3], KEYS[4])
+end
+if ARGV[6] == '' then
+  redis.call('HDEL', KEYS[1], 'shadow:' .. ARGV[1])
+else
+  redis.call('HSET', KEYS[1], 'shadow:' .. ARGV[1], ARGV[7])
+  redis.call('DEL', KEYS[5])
 end
 return {''}
 `;
@@ -182,17 +199,26 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
   }
 
   /** From now on `name@alias` means this version, but for the canary's share; other processes follow within a second. */
-  async function moveAlias(
-    name: string,
-    alias: string,
-    version: number,
-    request?: CanaryRequest,
-  ): Promise<void> {
-    const canary = request && beginCanary(request, toTimestamp(clock.now()));
-    const other = canary?.version ?? version;
+  async function moveAlias(name: string, alias: string, request: AliasRequest): Promise<void> {
+    const { version, shadow } = request;
+    const canary = request.canary && beginCanary(request.canary, toTimestamp(clock.now()));
     const [state = '', refused = ''] = await moveScript(
-      [keys.model(name), keys.canaries, keys.outcomes(name, version), keys.outcomes(name, other)],
-      [alias, version, canary?.version ?? '', JSON.stringify(canary ?? null), `${name}@${alias}`],
+      [
+        keys.model(name),
+        keys.canaries,
+        keys.outcomes(name, version),
+        keys.outcomes(name, canary?.version ?? version),
+        keys.agreement(name, shadow?.version ?? version),
+      ],
+      [
+        alias,
+        version,
+        canary?.version ?? '',
+        JSON.stringify(canary ?? null),
+        `${name}@${alias}`,
+        shadow?.version ?? '',
+        JSON.stringify(shadow ?? null),
+      ],
     );
     seen.delete(name);
     if (state === 'missing')
@@ -228,8 +254,8 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return models.filter((model) => model !== null);
   }
 
-  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; one time in so many the canary. */
-  async function resolve(text: string, mayBeCanary = false): Promise<Resolved> {
+  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; by chance the canary, and a shadow. */
+  async function resolve(text: string, mayDraw = false): Promise<Resolved> {
     const ref = parseModelRef(text);
     const model = ref && (await find(ref.name));
     const versionOf = (number: number | undefined) =>
@@ -237,11 +263,15 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     const alias = ref?.alias ?? null;
     const version = versionOf(alias === null ? ref?.version : model?.aliases[alias]);
     if (!version) throw new SluiceError('model_not_found', `There is no model "${text}".`);
-    const canary = mayBeCanary && alias !== null ? model?.canaries[alias] : undefined;
-    if (canary?.state !== 'running' || random() * 100 >= canary.percent) return { version, alias };
-    const chosen = versionOf(canary.version);
+    if (!mayDraw || !model || alias === null) return { version, alias, shadow: null };
     // One that cannot serve yet, or no more, gets no jobs that would wait for it.
-    return { version: chosen?.state === 'ready' ? chosen : version, alias };
+    const drawn = (share: { version: number; percent: number } | undefined) => {
+      const chosen = share && random() * 100 < share.percent ? versionOf(share.version) : undefined;
+      return chosen?.state === 'ready' ? chosen : null;
+    };
+    const canary = model.canaries[alias];
+    const isRunning = canary?.state === 'running';
+    return { version: (isRunning && drawn(canary)) || version, alias, shadow: drawn(model.shadows[alias]) };
   }
 
   return { register, add, revision, report, moveAlias, retire, find, list, resolve };
@@ -260,9 +290,11 @@ function decodeModel(name: string, fields: Record<string, string>): Model {
   const versions: Version[] = [];
   const aliases: Record<string, number> = {};
   const canaries: Record<string, Canary> = {};
+  const shadows: Record<string, Shadow> = {};
   for (const [field, value] of Object.entries(fields)) {
     const [kind, key = ''] = field.split(':');
     if (kind === 'alias') aliases[key] = Number(value);
+    if (kind === 'shadow') shadows[key] = JSON.parse(value) as Shadow;
     if (kind === 'canary') canaries[key] = JSON.parse(value) as Canary;
     if (kind !== 'version') continue;
     const report = fields[`report:${key}`];
@@ -274,5 +306,5 @@ function decodeModel(name: string, fields: Record<string, string>): Model {
     });
   }
   versions.sort((a, b) => b.manifest.version - a.manifest.version);
-  return { name, description: fields.description ?? '', versions, aliases, canaries };
+  return { name, description: fields.description ?? '', versions, aliases, canaries, shadows };
 }

@@ -12,7 +12,8 @@ import { packInstances } from '../contract/tensor.js';
 import { hashOfInput } from './answers.js';
 import type { Files } from './files.js';
 import type { Idempotency, Jobs, NewJob, Submitted } from './jobs.js';
-import type { Models, Resolved } from './models.js';
+import type { Models, Resolved, Version } from './models.js';
+import { SHADOW_RETENTION_SECONDS, SHADOW_TENANT, SHADOW_TTL_SECONDS } from './shadows.js';
 
 export interface SubmissionDeps {
   jobs: Jobs;
@@ -27,6 +28,11 @@ export interface SubmissionDeps {
   onSubmitted: (model: string) => void;
   /** A job was ended by predictions of an equal one. */
   onCached: (model: string) => void;
+}
+
+export interface SubmittableJob extends NewJob {
+  /** A version that is given a copy. */
+  shadow?: Version | null;
 }
 
 export interface Submitting {
@@ -99,7 +105,7 @@ export function createSubmission(deps: SubmissionDeps) {
   async function toJob(
     value: unknown,
     { tenant, findFile, mayExist, wasAccepted = false }: Submitting,
-  ): Promise<NewJob> {
+  ): Promise<SubmittableJob> {
     const body = guardSubmit(value);
     const resolved = await check(body, wasAccepted);
     if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
@@ -127,15 +133,42 @@ export function createSubmission(deps: SubmissionDeps) {
       ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       retentionSeconds: body.retentionSeconds,
       input,
+      shadow: resolved.shadow,
     };
   }
 
-  async function submit(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
+  async function submit(job: SubmittableJob, idempotency?: Idempotency): Promise<Submitted> {
     const submitted = await jobs.submit(job, idempotency);
     if (submitted.replayed) return submitted;
     deps.onSubmitted(job.spec.model);
+    if (job.shadow) void copy(job, job.shadow).catch(() => undefined);
     if (submitted.record.end?.cached) deps.onCached(job.spec.model);
     return submitted;
+  }
+
+  /** For a shadow; without it nothing is compared. Nobody waits for it, or hears of it. */
+  async function copy({ spec, input }: NewJob, { manifest }: Version): Promise<void> {
+    const { id, tenant, model, instances, timeoutSeconds } = spec;
+    await jobs.submit({
+      spec: {
+        id: newId('job', clock.now()),
+        tenant: SHADOW_TENANT,
+        model,
+        version: manifest.version,
+        alias: null,
+        priority: 'bulk',
+        instances,
+        timeoutSeconds,
+        allowPartial: false,
+        metadata: {},
+        webhook: null,
+        retryOf: null,
+        shadowOf: { id, tenant },
+      },
+      ttlSeconds: SHADOW_TTL_SECONDS,
+      retentionSeconds: SHADOW_RETENTION_SECONDS,
+      input,
+    });
   }
 
   return { resolve, filesOf, toJob, submit };

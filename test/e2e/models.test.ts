@@ -97,39 +97,41 @@ describe('an alias', () => {
     expect((await submit('mnist')).body).toMatchObject({ model: { version: 1, alias: 'latest' } });
   });
 
-  it.each([
-    ['an unknown model', 'stable', { version: 1 }, 'nothing', 404, 'not_found'],
-    ['an unknown version', 'stable', { version: 9 }, 'mnist', 404, 'model_not_found'],
-    ['a number for a name', '3', { version: 1 }, 'mnist', 422, 'invalid_input'],
-    ['no version', 'stable', {}, 'mnist', 422, 'invalid_input'],
-    ['an unknown field', 'stable', { version: 1, canaries: 5 }, 'mnist', 400, 'unknown_field'],
-    [
-      'a canary of no share',
-      'stable',
-      { version: 1, canary: { version: 2, percent: 0 } },
-      'mnist',
-      422,
-      'invalid_input',
-    ],
-    [
-      'itself as a canary',
-      'stable',
-      { version: 1, canary: { version: 1, percent: 9 } },
-      'mnist',
-      422,
-      'invalid_input',
-    ],
-    [
-      'an unknown canary',
-      'stable',
-      { version: 1, canary: { version: 9, percent: 9 } },
-      'mnist',
-      404,
-      'model_not_found',
-    ],
-  ])('is refused for %s', async (_, alias, body, name, status, code) => {
+  it('is refused for what it cannot be', async () => {
     await start(TWO, 0);
-    expect(await putAlias(alias, body, name)).toMatchObject({ status, body: { code } });
+    const cases: [string, string, object, string, number, string][] = [
+      ['an unknown model', 'stable', { version: 1 }, 'nothing', 404, 'not_found'],
+      ['an unknown version', 'stable', { version: 9 }, 'mnist', 404, 'model_not_found'],
+      ['a number for a name', '3', { version: 1 }, 'mnist', 422, 'invalid_input'],
+      ['no version', 'stable', {}, 'mnist', 422, 'invalid_input'],
+      ['an unknown field', 'stable', { version: 1, canaries: 5 }, 'mnist', 400, 'unknown_field'],
+      [
+        'a canary of no share',
+        'stable',
+        { version: 1, canary: { version: 2, percent: 0 } },
+        'mnist',
+        422,
+        'invalid_input',
+      ],
+      [
+        'itself as a canary',
+        'stable',
+        { version: 1, canary: { version: 1, percent: 9 } },
+        'mnist',
+        422,
+        'invalid_input',
+      ],
+      [
+        'an unknown canary',
+        'stable',
+        { version: 1, canary: { version: 9, percent: 9 } },
+        'mnist',
+        404,
+        'model_not_found',
+      ],
+    ];
+    for (const [why, alias, body, name, status, code] of cases)
+      expect(await putAlias(alias, body, name), why).toMatchObject({ status, body: { code } });
   });
 });
 
@@ -198,6 +200,47 @@ describe('a canary', () => {
 
     await putAlias('stable', { version: 2 });
     expect(await modelOf()).toMatchObject({ aliases: { stable: 2 }, canaries: {} });
+  });
+});
+
+describe('a shadow', () => {
+  it('is given copies that nobody sees, and told how they compare', { timeout: 60_000 }, async () => {
+    const shifted = join(folder, 'shifted');
+    cpSync(TWO, shifted, { recursive: true });
+    // The same network, but for the first of its ten biases: it says "0" whatever it is shown.
+    const path = join(shifted, 'mnist/3');
+    cpSync(join(TWO, 'mnist/1'), path, { recursive: true });
+    rmSync(join(path, 'golden.json'));
+    const weights = readFileSync(join(path, 'group1-shard1of1.bin'));
+    weights.writeFloatLE(1000, weights.length - 40);
+    writeFileSync(join(path, 'group1-shard1of1.bin'), weights);
+    const said = readFileSync(join(path, 'model.yaml'), 'utf8').replace(/^golden: .*\n|^version: 1$/gm, '');
+    writeFileSync(join(path, 'model.yaml'), said.replace(/^files:\n( .*\n)+/m, ''));
+
+    await start(shifted, 1);
+    await expect
+      .poll(states, { timeout: 20_000, interval: 100 })
+      .toEqual({ 1: 'ready', 2: 'ready', 3: 'ready' });
+    const shadowOf = async () => (await modelOf()).shadows.stable;
+    const many = async (count: number) => {
+      const answers = await Promise.all(Array.from({ length: count }, () => submit('mnist@stable')));
+      for (const { body } of answers)
+        expect(body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
+    };
+    for (const [version, agreed] of [
+      [2, 20],
+      [3, 0],
+    ]) {
+      await putAlias('stable', { version: 1, shadow: { version, percent: 100 } });
+      await many(20);
+      await expect
+        .poll(shadowOf, { timeout: 20_000, interval: 100 })
+        .toEqual({ version, percent: 100, compared: 20, agreed, failed: 0 });
+    }
+    const listed = await stack.request('GET', '/v1/jobs?limit=100');
+    expect(listed.body.data).toHaveLength(40);
+    await putAlias('stable', { version: 1 });
+    expect((await modelOf()).shadows).toEqual({});
   });
 });
 

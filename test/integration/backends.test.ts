@@ -119,6 +119,36 @@ for (const { name, skipped } of NAMES) {
       return createVersions(backend, systemClock);
     }
 
+    it('leaves nothing behind after 10,000 batches, failures among them', { timeout: 60_000 }, async () => {
+      const tiny = writeDense(mkdtempSync(join(folder, 'many-')));
+      const before = backend.liveTensors();
+      const versions = versionsOf();
+      await versions.load(tiny.folder, tiny.manifest);
+      const loaded = backend.liveTensors();
+      const good = [floats('x', [1, 2, 3]), floats('x', [4, 5, 6])];
+      const infinite = [floats('x', [3e38, 3e38, 3e38]), floats('x', [1, 2, 3])];
+      const unequal = [floats('x', [1, 2, 3]), floats('x', [1])];
+      const codes = { ok: 0, infinite: 0, thrown: 0 };
+      for (let i = 0; i < 10_000; i++) {
+        const instances = i % 10 === 3 ? infinite : i % 10 === 7 ? unequal : good;
+        const results = await runOn(versions, 'dense', 1, instances).catch(() => null);
+        if (results === null) codes.thrown++;
+        else if (codeOf(results[0] as InstanceResult) === 'non_finite_output') codes.infinite++;
+        else codes.ok++;
+      }
+      expect(codes).toEqual({ ok: 8000, infinite: 1000, thrown: 1000 });
+      expect(backend.liveTensors()).toBe(loaded);
+      // 50 versions come and go, some of which do not load.
+      for (let i = 0; i < 50; i++) {
+        const next = writeDense(mkdtempSync(join(folder, 'swap-')), i % 5 === 4 ? { shard: 'gone.bin' } : {});
+        await versions.load(next.folder, next.manifest).catch(() => undefined);
+        await runOn(versions, 'dense', 1, good);
+      }
+      expect(backend.liveTensors()).toBe(loaded);
+      versions.unload('dense', 1);
+      expect(backend.liveTensors()).toBe(before);
+    });
+
     it('says what it is', () => {
       expect(backend).toMatchObject({ name, device: 'cpu' });
     });

@@ -67,6 +67,34 @@ describe('batcher', () => {
     expect(started.slice(1)).toEqual([['a', 'b'], ['c'], ['d'], ['large'], ['e']]);
   });
 
+  it('runs what is in the background only while nothing else is there', async () => {
+    const { clock, started, running, submit } = setUp();
+    const background = { kind: 'm@2|shadow|', isBackground: true };
+    void submit('x');
+    await clock.advance(0);
+    for (const name of ['b1', 'b2', 'b3', 'b4']) void submit(name, background);
+    void submit('b5', background);
+    await clock.advance(100);
+    expect(started).toEqual([['x']]);
+    void submit('y');
+    await clock.advance(100);
+    expect(started).toEqual([['x'], ['y']]);
+    running[0]?.finish();
+    await clock.advance(100);
+    expect(started).toEqual([['x'], ['y']]);
+    running[1]?.finish();
+    await clock.advance(0);
+    // Alone, and nothing of the background waits ready behind it.
+    expect(started.slice(2)).toEqual([['b1', 'b2', 'b3', 'b4']]);
+    void submit('z');
+    await clock.advance(100);
+    expect(started.slice(3)).toEqual([['z']]);
+    running[2]?.finish();
+    running[3]?.finish();
+    await clock.advance(0);
+    expect(started.slice(4)).toEqual([['b5']]);
+  });
+
   it('tells what ran, by the policy of the first', async () => {
     const { clock, running, submit } = setUp();
     const told: unknown[] = [];

@@ -7,7 +7,7 @@
  *   - when its oldest task has waited `maxDelayMs`,
  *   - at once when the executor is idle: nobody waits for company while nothing runs.
  * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `MAX_IN_FLIGHT`
- * are with the executor. Oldest first, over all kinds. A task whose signal aborts leaves a batch that still forms.
+ * are with the executor. Oldest first, over all kinds; what is in the background only while nothing else is there. A task whose signal aborts leaves a batch that still forms.
  *
  * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
  */
@@ -43,6 +43,8 @@ export interface Task<I> {
   /** Limit for computing it. */
   timeoutMs: number;
   signal?: AbortSignal;
+  /** It is computed only while nothing else waits or runs; tasks of its kind are all so. */
+  isBackground?: boolean;
 }
 
 export interface TaskResult<R> {
@@ -95,6 +97,10 @@ interface Forming<I, R> {
   size: number;
   bytes: number;
   cancelDelay: () => void;
+}
+
+function isForeground({ entries }: Forming<unknown, never>): boolean {
+  return !entries[0]?.task.isBackground;
 }
 
 export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: BatcherDeps<I, R>): Batcher<I, R> {
@@ -179,17 +185,20 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
 
   function dispatch(): void {
     while (inFlight < MAX_IN_FLIGHT) {
-      if (closed.length === 0 && inFlight === 0) closeOldest();
-      const batch = closed.shift();
+      if (!closed.some(isForeground) && inFlight === 0) closeOldest();
+      const index = closed.findIndex(isForeground);
+      const [batch] = index >= 0 ? closed.splice(index, 1) : inFlight === 0 ? closed.splice(0, 1) : [];
       if (!batch) return;
       void execute(batch);
     }
   }
 
+  /** One in the background only where there is no other. */
   function closeOldest(): void {
     // A map keeps the order in which batches were opened.
-    const oldest = forming.values().next();
-    if (!oldest.done) close(oldest.value);
+    const open = [...forming.values()];
+    const oldest = open.find(isForeground) ?? (closed.length === 0 ? open[0] : undefined);
+    if (oldest) close(oldest);
   }
 
   async function execute({ kind, entries, size }: Forming<I, R>): Promise<void> {

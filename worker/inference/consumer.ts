@@ -19,6 +19,7 @@ import type { Answers } from '../../shared/core/answers.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
+import type { Shadows } from '../../shared/core/shadows.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
@@ -34,6 +35,7 @@ export interface ConsumerDeps {
   executions: Executions;
   payloads: Payloads;
   answers: Answers;
+  shadows: Shadows;
   poisons: Poisons;
   stops: Stops;
   serving: Serving;
@@ -112,12 +114,20 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       if (!bytes) return failed(jobError('internal', 'The input of this job is gone.'));
       const { end, output } = await execute(job, bytes);
       if (output && !end.error && job.spec.cache) keep(job.spec, output);
+      if (job.spec.shadowOf) count(job.spec, output);
       return { end, output: output && (await payloads.storeOutput(id, job.token, output)) };
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'unavailable') throw error;
       deps.onError('payload', error);
       return failed(jobError('unavailable', error.message));
     }
+  }
+
+  /** Of a copy: how its predictions compare. */
+  function count(spec: JobSpec, output: Buffer | null): void {
+    deps.shadows
+      .count(spec, manifest.signature, output)
+      .catch((error: unknown) => deps.onError('shadow', error as Error));
   }
 
   /** For equal jobs; without it they are computed. */
@@ -198,7 +208,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         }
         if (leftMs <= 0) throw new OutOfTime();
         const result = await serving.submit({
-          kind: `${model}@${version}|${shape}`,
+          kind: `${model}@${version}|${spec.shadowOf ? 'shadow|' : ''}${shape}`,
+          isBackground: spec.shadowOf !== undefined,
           policy: { ...tuning.policy, maxBatchSize: Math.max(tuning.policy.maxBatchSize, instances.length) },
           instances,
           bytes,

@@ -15,6 +15,7 @@ import type { OutcomeCounts } from '../../shared/core/outcomes.js';
 import type { Payloads } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
 import type { Repository } from '../../shared/core/repository.js';
+import type { Shadows } from '../../shared/core/shadows.js';
 import type { Computing } from '../../shared/core/workers.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
@@ -36,6 +37,7 @@ export interface InferenceDeps {
   executions: Executions;
   payloads: Payloads;
   answers: Answers;
+  shadows: Shadows;
   poisons: Poisons;
   backlog: Backlog;
   stops: Stops;
