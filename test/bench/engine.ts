@@ -1,10 +1,11 @@
 /**
- * `npm run bench:engine -- [--backends N,N] [--models N,N] [--rounds N] [--seconds S] [--out DIR]`
+ * `npm run bench:engine -- [--backends N,N] [--models N,N] [--instances N] [--rounds N] [--seconds S] [--out DIR]`
  *
  * What the engine makes of a backend: rows per second of a saturated worker, fed through the queue, beside those of the
  * bare backend in a child of the same kind, at batch 1 and at each model's full batch; and what batching costs a lone job.
  * Rounds take all of them in turn, a ratio is taken within a round.
  */
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Registry } from 'prom-client';
 import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
@@ -12,7 +13,7 @@ import { list, loadConfig } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { createLogger } from '../../shared/base/telemetry.js';
 import { readModelFolder } from '../../shared/core/folder.js';
-import type { BackendName } from '../../worker/backend/backend.js';
+import { type BackendName, canRun } from '../../worker/backend/backend.js';
 import { openLane } from '../../worker/inference/lane.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { machineFacts } from './machine.js';
@@ -23,7 +24,8 @@ import { openStand, type Stand } from './stand.js';
 const { values } = parseArgs({
   options: {
     backends: { type: 'string', default: 'cuda,wasm,native' },
-    models: { type: 'string', default: 'mnist,upscale' },
+    models: { type: 'string', default: 'mnist,upscale,mnist-cnn' },
+    instances: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '3' },
     out: { type: 'string', default: 'test/bench/results' },
@@ -41,7 +43,8 @@ interface Subject {
 }
 
 const PROBES = 40;
-const MOST_JOBS = 20_000;
+const MOST_ROWS = 20_000 * Number(values.instances);
+const FIXTURES = 'test/fixtures/models';
 const refused: string[] = [];
 
 await onSite(measureAndReport);
@@ -71,16 +74,25 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   if (!lane) return [];
   site.defer(() => lane.close());
   const subjects: Subject[] = [];
-  const versions = await readModelFolder(modelsDir);
-  for (const { manifest, path } of versions.filter(({ manifest: { name } }) =>
-    list(values.models).includes(name),
-  )) {
+  const folders = await Promise.all([modelsDir, FIXTURES].map(readModelFolder));
+  const wanted = folders
+    .flat()
+    .filter(
+      ({ manifest: { name, format } }) => list(values.models).includes(name) && canRun(backend, format),
+    );
+  for (const { manifest, path } of wanted) {
     await lane.load(path, manifest);
     for (const batchSize of [1, manifest.batching.maxBatchSize]) {
       tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
       const bare = async () =>
         (await lane.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond;
-      const stand = await openStand(site, { model: manifest.name, backend, batchSize });
+      const stand = await openStand(site, {
+        model: manifest.name,
+        backend,
+        batchSize,
+        modelsDir: join(path, '../..'),
+        instances: Math.min(Number(values.instances), batchSize),
+      });
       subjects.push({
         model: manifest.name,
         backend,
@@ -96,8 +108,9 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
 
 async function measure({ stand, bare }: Subject): Promise<Subject['samples'][number]> {
   const rows = await bare();
-  const jobs = Math.min(Math.ceil(rows * Number(values.seconds)), MOST_JOBS);
-  const { perSecond, meanBatch } = await stand.drain(jobs);
+  const { perSecond, meanBatch } = await stand.drain(
+    Math.min(Math.ceil(rows * Number(values.seconds)), MOST_ROWS),
+  );
   return { bare: rows, engine: perSecond, meanBatch, loneMs: median(await stand.probe(PROBES)) };
 }
 
@@ -141,7 +154,7 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     `${date}; ${Object.entries(machine)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ')}.`,
-    `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker, jobs of one instance that wait in its queue, no HTTP.`,
+    `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker, jobs of ${values.instances} instance(s), no more than a batch, that wait in its queue, no HTTP.`,
     'Bare: the backend alone on a batch that is ready, without decoding and encoding of pictures. Gains: over batch 1.',
     ...refused.map((reason) => `\nNot measured: ${reason}`),
     '',

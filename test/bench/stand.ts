@@ -2,19 +2,20 @@
  * A stand for the engine: one worker that serves one model on one backend with one batch size, and what feeds it without
  * HTTP. Beside it the same backend alone, in a child of the same kind.
  */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { newId } from '../../shared/base/ids.js';
 import { openRedis } from '../../shared/base/redis.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { packInstances } from '../../shared/contract/tensor.js';
+import { type Instance, packInstances } from '../../shared/contract/tensor.js';
 import { type Core, createCore } from '../../shared/core/core.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { jobLimitsOf } from '../../shared/core/limits.js';
+import { readManifest } from '../../shared/core/manifest.js';
 import { listenForNotices, type Notices } from '../../shared/core/notices.js';
 import { openInferenceQueues } from '../../shared/queue/queues.js';
 import type { BackendName } from '../../worker/backend/backend.js';
@@ -23,8 +24,8 @@ import { type Site, tell } from './site.js';
 import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
 
 export interface Stand {
-  /** Runs `jobs` of one instance each; all wait before the first is started. */
-  drain(jobs: number): Promise<{ perSecond: number; meanBatch: number }>;
+  /** Runs `rows` in jobs of some instances each; all wait before the first is started. Answers rows a second. */
+  drain(rows: number): Promise<{ perSecond: number; meanBatch: number }>;
   /** Milliseconds from submit to end of jobs that come one after the other. */
   probe(jobs: number): Promise<number[]>;
 }
@@ -33,6 +34,10 @@ export interface StandPlan {
   model: string;
   backend: BackendName;
   batchSize: number;
+  /** Folder of the model's folder. */
+  modelsDir: string;
+  /** Of a job that is drained. */
+  instances: number;
 }
 
 const VERSION = 1;
@@ -44,7 +49,7 @@ export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
   const { model, backend, batchSize } = plan;
   const name = `${model}-${backend}-${batchSize}`;
   const server = await openRedisFor(site, name);
-  const { manifest, modelsDir, input } = await copyModel(site, name, model, batchSize);
+  const { manifest, modelsDir, instance } = await copyModel(site, name, plan);
   const dataDir = join(site.folder, `${name}-data`);
   const prefix = '{bench}';
   const redis = await openRedis(server.url, 'work', report);
@@ -76,27 +81,33 @@ export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
     SLUICE_BACKEND: backend,
     SLUICE_ROLES: 'inference,upkeep',
   });
-  return createStand({ site, manifest, input, core, notices, worker });
+  return createStand({ site, manifest, instance, instances: plan.instances, core, notices, worker });
 }
 
 interface Parts {
   site: Site;
   manifest: Manifest;
-  input: Buffer;
+  instance: Instance;
+  instances: number;
   core: Core;
   notices: Notices;
   worker: BenchWorker;
 }
 
-function createStand({ site, manifest, input, core, notices, worker }: Parts): Stand {
-  async function submit(id = newId('job', clock.now())): Promise<void> {
-    await core.jobs.submit({ spec: specOf(id, manifest.name), ttlSeconds: 3600, input });
+function createStand({ site, manifest, instance, instances, core, notices, worker }: Parts): Stand {
+  const inputOf = (count: number) => packInstances(new Array<Instance>(count).fill(instance));
+  const [one, many] = [inputOf(1), inputOf(instances)];
+
+  async function submit(count: number, id = newId('job', clock.now())): Promise<void> {
+    const input = count === 1 ? one : many;
+    await core.jobs.submit({ spec: specOf(id, manifest.name, count), ttlSeconds: 3600, input });
   }
 
-  async function drain(jobs: number) {
+  async function drain(rows: number) {
+    const jobs = Math.ceil(rows / instances);
     await core.backlog.pause(manifest.name);
     for (let left = jobs; left > 0; left -= FILLING)
-      await Promise.all(Array.from({ length: Math.min(left, FILLING) }, () => submit()));
+      await Promise.all(Array.from({ length: Math.min(left, FILLING) }, () => submit(instances)));
     const before = await read(worker);
     const startedMs = clock.monotonic();
     await core.backlog.resume(manifest.name, [VERSION]);
@@ -105,7 +116,7 @@ function createStand({ site, manifest, input, core, notices, worker }: Parts): S
       if (now.settled - before.settled >= jobs) {
         const seconds = (clock.monotonic() - startedMs) / 1000;
         const meanBatch = (now.instances - before.instances) / (now.batches - before.batches);
-        return { perSecond: jobs / seconds, meanBatch };
+        return { perSecond: (jobs * instances) / seconds, meanBatch };
       }
       if (site.signal.aborted) throw new Error('interrupted');
       await sleep(clock, POLL_MS);
@@ -123,7 +134,7 @@ function createStand({ site, manifest, input, core, notices, worker }: Parts): S
         });
       });
       const startedMs = clock.monotonic();
-      await submit(id);
+      await submit(1, id);
       await ended;
       times.push(clock.monotonic() - startedMs);
     }
@@ -134,20 +145,20 @@ function createStand({ site, manifest, input, core, notices, worker }: Parts): S
 }
 
 /** The bundled model in a folder of its own, with another batch size; and its golden instance as a job's input. */
-async function copyModel(site: Site, name: string, model: string, batchSize: number) {
+async function copyModel(site: Site, name: string, { model, batchSize, modelsDir: source }: StandPlan) {
   const modelsDir = join(site.folder, `${name}-models`);
   const folder = join(modelsDir, model, String(VERSION));
-  cpSync(join(loadConfig().SLUICE_MODELS_DIR, model, String(VERSION)), folder, { recursive: true });
-  const manifest = parse(readFileSync(join(folder, 'model.yaml'), 'utf8')) as Manifest;
+  cpSync(join(source, model, String(VERSION)), folder, { recursive: true });
+  const manifest = await readManifest(folder, { name: model, version: VERSION });
   manifest.batching = { ...manifest.batching, maxBatchSize: batchSize };
   writeFileSync(join(folder, 'model.yaml'), stringify(manifest));
   const golden = await readGolden(folder, manifest);
   const [instance] = golden?.instances ?? [];
   if (!instance) throw new Error(`${model} has no golden instance to feed`);
-  return { manifest, folder, modelsDir, input: packInstances([instance]) };
+  return { manifest, modelsDir, instance };
 }
 
-function specOf(id: string, model: string) {
+function specOf(id: string, model: string, instances: number) {
   return {
     id,
     tenant: 'bench',
@@ -155,7 +166,7 @@ function specOf(id: string, model: string) {
     version: VERSION,
     alias: null,
     priority: 'standard' as const,
-    instances: 1,
+    instances,
     timeoutSeconds: 300,
     allowPartial: false,
     metadata: {},
