@@ -528,45 +528,54 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         }),
       },
       '/v1/models/{name}/versions': {
-        post: operation('uploadVersion', 'Upload a version: one part `file` for each of its files', {
-          parameters: [
-            { ...ID, name: 'name' },
-            {
-              name: 'quantize',
-              in: 'query',
-              description: 'Weights of a tfjs model with golden vectors are kept as this.',
-              schema: { enum: ['float16', 'uint8'] },
-            },
-            {
-              name: 'tolerance',
-              in: 'query',
-              description: 'Largest change of golden vectors with which the version may serve.',
-              schema: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01 },
-            },
-          ],
-          requestBody: {
-            required: true,
-            content: {
-              'multipart/form-data': {
-                schema: {
-                  type: 'object',
-                  additionalProperties: false,
-                  required: ['file'],
-                  properties: {
-                    file: {
-                      type: 'array',
-                      minItems: 1,
-                      maxItems: 1000,
-                      description: "The filename of each is its path inside the version's folder.",
-                      items: { type: 'string', contentMediaType: 'application/octet-stream' },
+        post: operation(
+          'uploadVersion',
+          'Upload a version: a part `file` for each of its files, or an `archive`',
+          {
+            parameters: [
+              { ...ID, name: 'name' },
+              {
+                name: 'quantize',
+                in: 'query',
+                description: 'Weights of a tfjs model with golden vectors are kept as this.',
+                schema: { enum: ['float16', 'uint8'] },
+              },
+              {
+                name: 'tolerance',
+                in: 'query',
+                description: 'Largest change of golden vectors with which the version may serve.',
+                schema: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01 },
+              },
+            ],
+            requestBody: {
+              required: true,
+              content: {
+                'multipart/form-data': {
+                  schema: {
+                    type: 'object',
+                    additionalProperties: false,
+                    anyOf: [{ required: ['file'] }, { required: ['archive'] }],
+                    properties: {
+                      archive: {
+                        type: 'string',
+                        description: "A tar file, gzipped or not, of the version's folder.",
+                        contentMediaType: 'application/gzip',
+                      },
+                      file: {
+                        type: 'array',
+                        minItems: 1,
+                        maxItems: 1000,
+                        description: "The filename of each is its path inside the version's folder.",
+                        items: { type: 'string', contentMediaType: 'application/octet-stream' },
+                      },
                     },
                   },
                 },
               },
             },
+            responses: { 202: json('The version; a worker decides whether it serves.', { type: 'object' }) },
           },
-          responses: { 202: json('The version; a worker decides whether it serves.', { type: 'object' }) },
-        }),
+        ),
       },
       '/v1/models/{name}/versions/{version}': {
         get: operation('getVersion', 'Look at a version', {

@@ -1,5 +1,5 @@
 /**
- * Uploads as multipart/form-data with parts `file`, streamed: never more than a few chunks are in memory.
+ * Uploads as multipart/form-data with parts `file` (or what a route names), streamed: never more than a few chunks are in memory.
  *
  * A part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
  * that broke off, is too large, or has a part too many.
@@ -16,9 +16,12 @@ export interface UploadLimits {
   /** Of the contents of all parts together. */
   maxBytes: number;
   maxParts: number;
+  /** Of parts that are taken; `file` unless told. */
+  names?: readonly string[];
 }
 
 export interface FilePart {
+  name: string;
   contentType: string;
   /** As the caller wrote it, folders and all. */
   filename: string | null;
@@ -26,7 +29,7 @@ export interface FilePart {
   content: AsyncIterable<Uint8Array>;
 }
 
-const PART = 'file';
+const NAMES = ['file'];
 /** What the boundary and head of a part may add. */
 const ENVELOPE_BYTES = 64 * 1024;
 const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
@@ -37,14 +40,14 @@ const IDLE_MS = 30_000;
 export async function readFileParts<T>(
   ctx: Context,
   clock: Clock,
-  { maxBytes, maxParts }: UploadLimits,
+  { maxBytes, maxParts, names = NAMES }: UploadLimits,
   take: (part: FilePart) => Promise<T>,
 ): Promise<T[]> {
   const { req } = ctx;
   const maxBodyBytes = maxBytes + maxParts * ENVELOPE_BYTES;
   const tooLarge = () => new SluiceError('body_too_large', `The upload is larger than ${maxBytes} bytes.`);
   if ((ctx.request.length ?? 0) > maxBodyBytes) throw tooLarge();
-  const form = openForm(ctx);
+  const form = openForm(ctx, names);
   const taken: Promise<T>[] = [];
   const contents: { destroy(error: Error): unknown }[] = [];
 
@@ -73,11 +76,11 @@ export async function readFileParts<T>(
         stream.resume();
         return;
       }
-      if (name !== PART || taken.length === maxParts) {
+      if (!names.includes(name) || taken.length === maxParts) {
         stream.resume();
         fail(
           invalid([
-            { path: `/${escapePointer(name)}`, message: `is one part too many: ${wanted(maxParts)}` },
+            { path: `/${escapePointer(name)}`, message: `is one part too many: ${wanted(names, maxParts)}` },
           ]),
         );
         return;
@@ -92,6 +95,7 @@ export async function readFileParts<T>(
       }
       contents.push(stream as unknown as { destroy(error: Error): unknown });
       const part = take({
+        name,
         contentType: cleanContentType(type),
         filename: filename ?? null,
         content: content(),
@@ -100,7 +104,7 @@ export async function readFileParts<T>(
       taken.push(part);
     });
     form.on('field', (name) =>
-      fail(invalid([{ path: `/${escapePointer(name)}`, message: `is no file: ${wanted(maxParts)}` }])),
+      fail(invalid([{ path: `/${escapePointer(name)}`, message: `is no file: ${wanted(names, maxParts)}` }])),
     );
     form.on('error', (error) => fail(broken(messageOf(error))));
     form.once('finish', () => {
@@ -127,7 +131,7 @@ export async function readFileParts<T>(
     await Promise.allSettled(taken);
     throw error;
   }
-  if (taken.length === 0) throw invalid([{ path: `/${PART}`, message: 'is required' }]);
+  if (taken.length === 0) throw invalid([{ path: `/${names[0]}`, message: 'is required' }]);
   const outcomes = await Promise.allSettled(taken);
   return outcomes.map((outcome) => {
     if (outcome.status === 'rejected') throw outcome.reason;
@@ -135,11 +139,12 @@ export async function readFileParts<T>(
   });
 }
 
-function wanted(maxParts: number): string {
-  return maxParts === 1 ? `one part \`${PART}\` is taken` : `up to ${maxParts} parts \`${PART}\` are taken`;
+function wanted(names: readonly string[], maxParts: number): string {
+  const parts = names.map((name) => `\`${name}\``).join(' or ');
+  return maxParts === 1 ? `one part ${parts} is taken` : `up to ${maxParts} parts ${parts} are taken`;
 }
 
-function openForm(ctx: Context): BusboyInstance {
+function openForm(ctx: Context, names: readonly string[]): BusboyInstance {
   const type = ctx.get('content-type');
   if (!/^multipart\/form-data\s*(;|$)/i.test(type))
     throw new SluiceError('unsupported_media_type', 'The body must be multipart/form-data.');
@@ -151,7 +156,8 @@ function openForm(ctx: Context): BusboyInstance {
       headers: { ...ctx.headers, 'content-type': type } satisfies BusboyHeaders,
       limits: HEAD_LIMITS,
       preservePath: true,
-      isPartAFile: (name, _, filename) => name === PART || filename !== undefined,
+      isPartAFile: (name, _, filename) =>
+        (name !== undefined && names.includes(name)) || filename !== undefined,
     });
   } catch (error) {
     throw broken(messageOf(error));

@@ -9,6 +9,7 @@ import { invalid, SluiceError } from '../../shared/base/errors.js';
 import { isAlias, putAliasSchema } from '../../shared/contract/model.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
+import { unpack } from '../../shared/core/archive.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
 import type { Repository } from '../../shared/core/repository.js';
 import type { Shadows } from '../../shared/core/shadows.js';
@@ -69,8 +70,11 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
   async function upload(ctx: Context & { params: Params }): Promise<void> {
     const received = await repository.receive(ctx.params.name ?? '', quantizeOf(ctx));
     try {
-      await readFileParts(ctx, clock, { maxBytes, maxParts: MAX_FILES }, ({ filename, content }) =>
-        received.write(filename ?? '', content),
+      const limits = { maxBytes, maxParts: MAX_FILES, names: ['file', 'archive'] };
+      await readFileParts(ctx, clock, limits, ({ name: part, filename, content }) =>
+        part === 'archive'
+          ? unpack(content, maxBytes, received.write)
+          : received.write(filename ?? '', content),
       );
       const { name, version } = await received.finish();
       audit(ctx, 'version.upload', { model: name, version });

@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +27,7 @@ const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7
 const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));
 const OPTIONS = {
   SLUICE_CACHE_DIR: join(folder, 'cache'),
-  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small',
+  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small,packed',
 };
 
 let stack: Stack;
@@ -211,6 +212,58 @@ describe('an upload that asks for smaller weights', () => {
   ])('is refused %s', async (_, files, query, path) => {
     const { status, body } = await upload('m', files, [], query);
     expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path });
+  });
+});
+
+describe('an archive', () => {
+  const place = join(folder, 'archive');
+  const write = (path: string, content: string | Uint8Array) => {
+    mkdirSync(join(place, path, '..'), { recursive: true });
+    writeFileSync(join(place, path), content);
+  };
+  /** As `tar` makes it of the folder. */
+  const tar = async (...more: string[]) => {
+    const options = { cwd: place, encoding: 'buffer', maxBuffer: 1e8 } as const;
+    return (await promisify(execFile)('tar', ['-c', ...more, '.'], options)).stdout;
+  };
+  async function send(archive: Uint8Array): Promise<Answer> {
+    const form = new FormData();
+    form.append('archive', new Blob([Uint8Array.from(archive)]), 'model.tar.gz');
+    const headers = { authorization: `Bearer ${stack.key}` };
+    const response = await fetch(`${stack.url}/v1/models/packed/versions`, {
+      method: 'POST',
+      headers,
+      body: form,
+    });
+    return { status: response.status, headers: response.headers, body: await response.json() };
+  }
+
+  it('is as good as its files', { timeout: 30_000 }, async () => {
+    for (const [path, content] of Object.entries(mnist)) write(path, content);
+    for (const archive of [await tar('-z'), await tar()]) {
+      const { status, body } = await send(archive);
+      expect(status).toBe(202);
+      expect(body.sizeBytes).toBe((await versionOf('mnist', 1)).sizeBytes);
+      await reaches('packed', body.version, 'ready');
+    }
+  });
+
+  it('is refused with a link, with another name for a place outside, cut short, and as something else', async () => {
+    const whole = await tar('-z');
+    symlinkSync('/etc/hostname', join(place, 'link'));
+    const linked = await send(await tar());
+    expect(linked.body.errors[0]).toEqual({
+      path: '/link',
+      message: 'is a SymbolicLink: only files are taken',
+    });
+    rmSync(join(place, 'link'));
+    const outside = await send(await tar('--transform=s,model.json,../model.json,', '-P'));
+    expect(outside).toMatchObject({ status: 422, body: { code: 'invalid_input' } });
+    for (const bad of [whole.subarray(0, 2000), Buffer.from('no archive'.repeat(200)), Buffer.alloc(0)]) {
+      const { status, body } = await send(bad);
+      expect({ status, path: body.errors?.[0].path }).toEqual({ status: 422, path: '/archive' });
+    }
+    expect(readdirSync(join(stack.dataDir, 'uploads'))).toEqual([]);
   });
 });
 
