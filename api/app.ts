@@ -12,6 +12,9 @@ import type { Logger } from '../shared/base/telemetry.js';
 import type { Access } from '../shared/core/access.js';
 import type { Backlog } from '../shared/core/backlog.js';
 import type { Batches } from '../shared/core/batches.js';
+import type { Deliveries } from '../shared/core/deliveries.js';
+import type { Endpoints } from '../shared/core/endpoints.js';
+import type { FanOut } from '../shared/core/fan-out.js';
 import type { Files } from '../shared/core/files.js';
 import type { Jobs } from '../shared/core/jobs.js';
 import type { Keys } from '../shared/core/keys.js';
@@ -21,7 +24,6 @@ import type { Results } from '../shared/core/results.js';
 import type { Shadows } from '../shared/core/shadows.js';
 import { createSubmission } from '../shared/core/submission.js';
 import type { Watermark } from '../shared/core/watermark.js';
-import type { Webhooks } from '../shared/core/webhooks.js';
 import { createWorkers } from '../shared/core/workers.js';
 import type { Feeds } from './feeds.js';
 import { createAudit } from './middleware/audit.js';
@@ -30,6 +32,7 @@ import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
 import { batchRoutes } from './routes/batches.js';
 import { bulkRoutes } from './routes/bulk.js';
+import { deliveryRoutes } from './routes/deliveries.js';
 import { docRoutes } from './routes/docs.js';
 import { eventRoutes } from './routes/events.js';
 import { fileRoutes } from './routes/files.js';
@@ -55,7 +58,9 @@ export interface AppDeps {
   models: Models;
   repository: Repository;
   shadows: Shadows;
-  webhooks: Webhooks;
+  endpoints: Endpoints;
+  deliveries: Deliveries;
+  fanOut: FanOut;
   waits: Waits;
   feeds: Feeds;
   streams: Streams;
@@ -67,9 +72,21 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const { config, redis, jobs, backlog, files, results, models, webhooks, waits, feeds, streams, watermark } =
-    deps;
-  const { clock, log, registry, draining } = deps;
+  const {
+    config,
+    redis,
+    jobs,
+    backlog,
+    files,
+    results,
+    models,
+    endpoints,
+    waits,
+    feeds,
+    streams,
+    watermark,
+  } = deps;
+  const { deliveries, clock, log, registry, draining } = deps;
   const registers = [registry];
   const auth = createAuth(deps.access);
   const audit = createAudit(log);
@@ -109,7 +126,7 @@ export function createApp(deps: AppDeps): Koa {
     clock,
     maxInstances: config.SLUICE_MAX_INSTANCES,
     maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
-    checkWebhookUrl: webhooks.checkUrl,
+    checkWebhookUrl: (url) => endpoints.checkUrl(url, '/webhook/url'),
     onSubmitted: (model) => submitted.inc({ model }),
     onCached: (model) => cached.inc({ model }),
   });
@@ -144,7 +161,8 @@ export function createApp(deps: AppDeps): Koa {
       bodyLimits,
       maxBytes: config.SLUICE_MAX_FILE_BYTES,
     }),
-    webhookRoutes({ signingSecret: webhooks.signingSecret, auth }),
+    webhookRoutes({ endpoints, deliveries, fanOut: deps.fanOut, auth, audit, clock, bodyLimits }),
+    deliveryRoutes({ endpoints, deliveries, auth, audit, bodyLimits }),
     workerRoutes({ workers: createWorkers({ redis, keys: deps.keys, clock }), auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),

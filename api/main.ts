@@ -13,6 +13,9 @@ import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
 import { createBatches } from '../shared/core/batches.js';
 import { createCore } from '../shared/core/core.js';
+import { createDeliveries } from '../shared/core/deliveries.js';
+import { createEndpoints } from '../shared/core/endpoints.js';
+import { createFanOut } from '../shared/core/fan-out.js';
 import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
@@ -20,7 +23,6 @@ import { createModels } from '../shared/core/models.js';
 import { listenForNotices } from '../shared/core/notices.js';
 import { createRepository } from '../shared/core/repository.js';
 import { watchMemory } from '../shared/core/watermark.js';
-import { createWebhooks } from '../shared/core/webhooks.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { createApp } from './app.js';
 import { createFeeds } from './feeds.js';
@@ -61,7 +63,10 @@ await run('api', async ({ config, log, defer, draining }) => {
   await repository.sweep();
   const access = createAccess({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
-  const webhooks = createWebhooks({ redis, keys, clock, rules });
+  const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
+  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
+  const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
+  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const notices = await listenForNotices({ redis: listener, channels: keys });
   const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
   const feeds = createFeeds({ jobs, results, notices, clock, onError });
@@ -86,7 +91,9 @@ await run('api', async ({ config, log, defer, draining }) => {
     models,
     repository,
     shadows: core.shadows,
-    webhooks,
+    endpoints,
+    deliveries,
+    fanOut,
     waits,
     feeds,
     streams,

@@ -7,10 +7,19 @@ import { BATCH_STATUSES, createBatchSchema } from '../shared/contract/batch.js';
 import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
 import { putAliasSchema } from '../shared/contract/model.js';
 import type { JsonSchema } from '../shared/contract/schema.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  json,
+  NULLABLE_TIME,
+  operation,
+  page,
+  query,
+  ref,
+  TIME,
+} from './openapi-parts.js';
+import { webhookPaths, webhookSchemas } from './openapi-webhooks.js';
 import { MAX_JOBS } from './routes/bulk.js';
-
-const NULLABLE_TIME: JsonSchema = { type: ['string', 'null'], format: 'date-time' };
-const TIME: JsonSchema = { type: 'string', format: 'date-time' };
 
 export const problemSchema = {
   type: 'object',
@@ -292,29 +301,16 @@ export const batchSchema = {
   },
 } as const satisfies JsonSchema;
 
-const PROBLEM = {
-  description: 'A problem (RFC 9457).',
-  content: { 'application/problem+json': { schema: ref('Problem') } },
-};
 const JOB = json('The job.', ref('Job'));
 const BATCH = json('The batch.', ref('Batch'));
-const ID = { name: 'id', in: 'path', required: true, schema: { type: 'string' } };
-const IDEMPOTENCY_KEY = {
-  name: 'Idempotency-Key',
-  in: 'header',
-  schema: { type: 'string', maxLength: 255 },
-};
 const LAST_EVENT_ID = {
   name: 'Last-Event-ID',
   in: 'header',
   schema: { type: 'string' },
   description: '`id` of the last event seen: goes on after it.',
 };
-const LIST_QUERY = ['status', 'model', 'from', 'to', 'limit', 'cursor'].map((name) => ({
-  name,
-  in: 'query',
-  schema: { type: 'string' },
-}));
+const LIST_QUERY = query('status', 'model', 'from', 'to', 'limit', 'cursor');
+const PAGE_QUERY = query('limit', 'cursor');
 const WAIT = {
   name: 'wait',
   in: 'query',
@@ -431,7 +427,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 201: json('The file.', ref('File')) },
         }),
         get: operation('listFiles', "List the tenant's files, newest first", {
-          parameters: LIST_QUERY.filter(({ name }) => name === 'limit' || name === 'cursor'),
+          parameters: PAGE_QUERY,
           responses: { 200: json('A page.', page(ref('File'))) },
         }),
       },
@@ -468,7 +464,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 202: BATCH },
         }),
         get: operation('listBatches', "List the tenant's batches, newest first", {
-          parameters: LIST_QUERY.filter(({ name }) => name === 'limit' || name === 'cursor'),
+          parameters: PAGE_QUERY,
           responses: { 200: json('A page.', page(ref('Batch'))) },
         }),
       },
@@ -602,11 +598,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
           responses: { 200: json('The schemas.', { type: 'object' }) },
         }),
       },
-      '/v1/webhook-secret': {
-        get: operation('getWebhookSecret', 'The secret that signs per-job webhooks', {
-          responses: { 200: json('The secret.', { type: 'object' }) },
-        }),
-      },
+      ...webhookPaths,
       '/livez': {
         get: operation('livez', 'Whether the process answers', {
           security: [],
@@ -637,28 +629,9 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         PutAlias: putAliasSchema,
         Batch: batchSchema,
         Worker: workerSchema,
+        ...webhookSchemas,
         Problem: problemSchema,
       },
     },
   };
-}
-
-function operation<T extends { responses: object }>(operationId: string, summary: string, rest: T) {
-  return { operationId, summary, ...rest, responses: { ...rest.responses, default: PROBLEM } };
-}
-
-function json(description: string, schema: object) {
-  return { description, content: { 'application/json': { schema } } };
-}
-
-function page(item: object) {
-  return {
-    type: 'object',
-    required: ['data', 'nextCursor'],
-    properties: { data: { type: 'array', items: item }, nextCursor: { type: ['string', 'null'] } },
-  };
-}
-
-function ref(name: string) {
-  return { $ref: `#/components/schemas/${name}` };
 }

@@ -4,12 +4,16 @@
 import type { Context } from 'koa';
 import { type Fault, invalid } from '../../shared/base/errors.js';
 import { type IdPrefix, isId } from '../../shared/base/ids.js';
+import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/delivery.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
+import { EVENTS } from '../../shared/contract/webhook.js';
+import type { DeliveryFilter, ReplayFilter } from '../../shared/core/deliveries.js';
 import type { ListFilter } from '../../shared/core/listing.js';
 import type { QuantizeRequest } from '../../shared/core/repository.js';
 
 const DEFAULT_PAGE = 20;
 const MAX_PAGE = 100;
+const NO_CURSOR = 'must be the nextCursor of an earlier page';
 
 /** `?wait=30` or `Prefer: wait=30` (RFC 7240), at most `maxSeconds`; 0 when neither asks. */
 export function waitMsOf(ctx: Context, maxSeconds: number): number {
@@ -23,20 +27,53 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
 
 export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFilter {
   const faults: Fault[] = [];
-  const status = one(ctx.query.status) ?? defaultStatus;
-  if (status !== undefined && !isStatus(status))
-    faults.push({ path: '?status', message: `must be one of ${JOB_STATUSES.join(', ')}` });
+  const status = oneOf(JOB_STATUSES, one(ctx.query.status) ?? defaultStatus, '?status', faults);
   const page = pageOf(ctx, 'job', faults);
   const from = timeOf(one(ctx.query.from), '?from', faults);
   const to = timeOf(one(ctx.query.to), '?to', faults);
   if (faults.length > 0) throw invalid(faults);
   return {
-    status: status as JobStatus | undefined,
+    status,
     model: one(ctx.query.model),
     from,
     to,
     ...page,
   };
+}
+
+/** `?status=&type=&from=&to=&limit=&cursor=` of a list of deliveries. */
+export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
+  const faults: Fault[] = [];
+  const filter = {
+    status: oneOf(DELIVERY_STATUSES, one(ctx.query.status), '?status', faults),
+    type: oneOf([...EVENTS, 'endpoint.test'] as const, one(ctx.query.type), '?type', faults),
+    from: timeOf(one(ctx.query.from), '?from', faults),
+    to: timeOf(one(ctx.query.to), '?to', faults),
+    ...pageOf(ctx, 'dlv', faults),
+  };
+  if (faults.length > 0) throw invalid(faults);
+  return filter;
+}
+
+/** Which deliveries a body asks to be told again. */
+export function parseReplay({ from, to, status = 'failed', cursor }: ReplayRequest): ReplayFilter {
+  const faults: Fault[] = [];
+  const filter = { status, from: timeOf(from, '/from', faults), to: timeOf(to, '/to', faults), cursor };
+  if (cursor !== undefined && !isId('dlv', cursor)) faults.push({ path: '/cursor', message: NO_CURSOR });
+  if (faults.length > 0) throw invalid(faults);
+  return filter;
+}
+
+function oneOf<T extends string>(
+  values: readonly T[],
+  text: string | undefined,
+  path: string,
+  faults: Fault[],
+): T | undefined {
+  const value = values.find((each) => each === text);
+  if (text !== undefined && value === undefined)
+    faults.push({ path, message: `must be one of ${values.join(', ')}` });
+  return value;
 }
 
 const QUANTIZED = ['float16', 'uint8'] as const;
@@ -72,8 +109,7 @@ function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
   if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
     faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
   const cursor = one(ctx.query.cursor);
-  if (cursor !== undefined && !isId(prefix, cursor))
-    faults.push({ path: '?cursor', message: 'must be the nextCursor of an earlier page' });
+  if (cursor !== undefined && !isId(prefix, cursor)) faults.push({ path: '?cursor', message: NO_CURSOR });
   return { limit: Number(limit), cursor };
 }
 
@@ -82,10 +118,6 @@ function timeOf(text: string | undefined, path: string, faults: Fault[]): number
   const epochMs = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(epochMs)) faults.push({ path, message: 'must be an RFC 3339 time' });
   return epochMs;
-}
-
-function isStatus(text: string): text is JobStatus {
-  return (JOB_STATUSES as readonly string[]).includes(text);
 }
 
 function one(value: string | string[] | undefined): string | undefined {

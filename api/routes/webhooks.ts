@@ -1,17 +1,123 @@
 /**
- * Routes of webhooks: the secret with which a tenant's per-job webhooks are signed.
+ * Routes of webhooks: a tenant's endpoints, and the secret that signs the webhooks of its single jobs.
  */
 import Router from '@koa/router';
-import type { createAuth } from '../middleware/auth.js';
-import { principalOf } from '../middleware/auth.js';
+import type { Context } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
+import { newId } from '../../shared/base/ids.js';
+import { presentDelivery } from '../../shared/contract/delivery.js';
+import {
+  createEndpointSchema,
+  type Endpoint,
+  patchEndpointSchema,
+  presentEndpoint,
+} from '../../shared/contract/endpoint.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import { secretsAt } from '../../shared/contract/signing.js';
+import type { Deliveries } from '../../shared/core/deliveries.js';
+import type { Endpoints } from '../../shared/core/endpoints.js';
+import type { FanOut } from '../../shared/core/fan-out.js';
+import type { Audit } from '../middleware/audit.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import { idempotencyOf } from '../middleware/idempotency.js';
+import { type BodyLimits, readJson } from '../middleware/input.js';
 
 export interface WebhookRoutesDeps {
-  signingSecret: (tenant: string) => Promise<string>;
+  endpoints: Endpoints;
+  deliveries: Deliveries;
+  fanOut: FanOut;
   auth: ReturnType<typeof createAuth>;
+  audit: Audit;
+  clock: Clock;
+  bodyLimits: BodyLimits;
 }
 
-export function webhookRoutes({ signingSecret, auth }: WebhookRoutesDeps): Router {
-  return new Router().get('/v1/webhook-secret', auth('webhooks:read'), async (ctx) => {
-    ctx.body = { secret: await signingSecret(principalOf(ctx).tenant) };
+type EndpointContext = Context & { params: { id: string } };
+
+const guardCreate = compileGuard(createEndpointSchema);
+const guardPatch = compileGuard(patchEndpointSchema);
+
+export function webhookRoutes(deps: WebhookRoutesDeps): Router {
+  const { endpoints, deliveries, fanOut, auth, audit, clock, bodyLimits } = deps;
+  const find = (ctx: EndpointContext) => endpoints.demand(principalOf(ctx).tenant, ctx.params.id);
+
+  /** With the secret that stands: where it was just made. */
+  const presentWithSecret = (endpoint: Endpoint) => ({
+    ...presentEndpoint(endpoint),
+    secret: secretsAt(endpoint.secrets, clock.now())[0],
   });
+
+  async function create(ctx: Context): Promise<void> {
+    const body = await readJson(ctx, bodyLimits);
+    const idempotency = idempotencyOf(ctx, 'webhook-endpoints', body.fingerprint);
+    const { tenant } = principalOf(ctx);
+    const { endpoint, replayed } = await endpoints.create(tenant, guardCreate(body.value), idempotency);
+    if (replayed) ctx.set('Idempotent-Replayed', 'true');
+    else audit(ctx, 'webhook-endpoint.create', { endpoint: endpoint.id });
+    ctx.status = 201;
+    ctx.set('Location', `/v1/webhook-endpoints/${endpoint.id}`);
+    ctx.body = presentWithSecret(endpoint);
+  }
+
+  async function list(ctx: Context): Promise<void> {
+    const data = await endpoints.list(principalOf(ctx).tenant);
+    ctx.body = { data: data.map(presentEndpoint), nextCursor: null };
+  }
+
+  async function show(ctx: EndpointContext): Promise<void> {
+    ctx.body = presentEndpoint(await find(ctx));
+  }
+
+  async function change(ctx: EndpointContext): Promise<void> {
+    const body = guardPatch((await readJson(ctx, bodyLimits)).value);
+    const endpoint = await endpoints.change(principalOf(ctx).tenant, ctx.params.id, body);
+    audit(ctx, 'webhook-endpoint.change', { endpoint: endpoint.id, fields: Object.keys(body) });
+    ctx.body = presentEndpoint(endpoint);
+  }
+
+  async function remove(ctx: EndpointContext): Promise<void> {
+    const { tenant, id } = await find(ctx);
+    await endpoints.remove(tenant, id);
+    await deliveries.forget(tenant, id);
+    audit(ctx, 'webhook-endpoint.delete', { endpoint: id });
+    ctx.status = 204;
+  }
+
+  async function rotate(ctx: EndpointContext): Promise<void> {
+    const endpoint = await endpoints.rotate(principalOf(ctx).tenant, ctx.params.id);
+    audit(ctx, 'webhook-endpoint.rotate-secret', { endpoint: endpoint.id });
+    ctx.body = presentWithSecret(endpoint);
+  }
+
+  /** Told to the endpoint alone, once, enabled or not. */
+  async function test(ctx: EndpointContext): Promise<void> {
+    const now = clock.now();
+    const { id } = await fanOut.test(await find(ctx), newId('evt', now), now);
+    await deliveries.replay(id);
+    ctx.status = 202;
+    ctx.set('Location', `/v1/deliveries/${id}`);
+    ctx.body = presentDelivery(await deliveries.demand(principalOf(ctx).tenant, id));
+  }
+
+  async function showSecret(ctx: Context): Promise<void> {
+    const [secret] = await endpoints.tenantSecrets(principalOf(ctx).tenant);
+    ctx.body = { secret };
+  }
+
+  async function rotateSecret(ctx: Context): Promise<void> {
+    const [secret] = await endpoints.rotateTenant(principalOf(ctx).tenant);
+    audit(ctx, 'webhook-secret.rotate', {});
+    ctx.body = { secret };
+  }
+
+  return new Router()
+    .post('/v1/webhook-endpoints', auth('webhooks:write'), create)
+    .get('/v1/webhook-endpoints', auth('webhooks:read'), list)
+    .get('/v1/webhook-endpoints/:id', auth('webhooks:read'), show)
+    .patch('/v1/webhook-endpoints/:id', auth('webhooks:write'), change)
+    .delete('/v1/webhook-endpoints/:id', auth('webhooks:write'), remove)
+    .post('/v1/webhook-endpoints/:id/rotate-secret', auth('webhooks:write'), rotate)
+    .post('/v1/webhook-endpoints/:id/test', auth('webhooks:write'), test)
+    .get('/v1/webhook-secret', auth('webhooks:read'), showSecret)
+    .post('/v1/webhook-secret/rotate', auth('webhooks:write'), rotateSecret);
 }

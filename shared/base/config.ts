@@ -222,6 +222,18 @@ export const VARIABLES = {
     default: 100,
     description: 'Most batches of a tenant that have not ended (429 beyond).',
   },
+  SLUICE_MAX_ENDPOINTS_PER_TENANT: {
+    type: 'integer',
+    minimum: 1,
+    default: 20,
+    description: 'Most webhook endpoints of a tenant (429 beyond).',
+  },
+  SLUICE_MAX_DELIVERIES_KEPT: {
+    type: 'integer',
+    minimum: 100,
+    default: 100_000,
+    description: "Most deliveries kept of an endpoint, and of a tenant's single jobs, about 1 kB each.",
+  },
   SLUICE_TENANT_WEIGHTS: {
     type: 'string',
     default: '',

@@ -60,6 +60,11 @@ export const ERRORS = {
   too_many_waits: { status: 429, retryable: true, title: 'Your tenant holds too many waiting requests.' },
   too_many_streams: { status: 429, retryable: true, title: 'Your tenant holds too many event streams.' },
   too_many_batches: { status: 429, retryable: true, title: 'Your tenant has too many open batches.' },
+  too_many_endpoints: {
+    status: 429,
+    retryable: false,
+    title: 'Your tenant has as many webhook endpoints as it may have.',
+  },
   // The service
   internal: { status: 500, retryable: true, title: 'Something failed on our side.' },
   queue_full: { status: 503, retryable: true, title: 'The queue of this model is full.' },

@@ -4,9 +4,9 @@
  * They sort by creation time (to the millisecond) and hold 130 random bits, so an id cannot be guessed; they contain no
  * ':' and never consist of digits alone, which BullMQ demands of a job id.
  */
-import { randomFillSync } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 
-export type IdPrefix = 'job' | 'batch' | 'file' | 'evt' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
+export type IdPrefix = 'job' | 'batch' | 'file' | 'evt' | 'whe' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_LENGTH = 10;
@@ -17,19 +17,32 @@ const pool = new Uint8Array(128 * RANDOM_LENGTH);
 let used = pool.length;
 
 export function newId(prefix: IdPrefix, nowMs: number): string {
-  let time = '';
-  let rest = nowMs;
-  for (let i = 0; i < TIME_LENGTH; i++) {
-    time = ALPHABET.charAt(rest % 32) + time;
-    rest = Math.floor(rest / 32);
-  }
   let chance = '';
   if (used + RANDOM_LENGTH > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
   for (let i = 0; i < RANDOM_LENGTH; i++) chance += ALPHABET.charAt((pool[used++] ?? 0) & 31);
-  return `${prefix}_${time}${chance}`;
+  return `${prefixOfTime(prefix, nowMs)}${chance}`;
+}
+
+/** An id that follows from `names`: whoever makes it gets the same. It is as hard to guess as they are. */
+export function derivedId(prefix: IdPrefix, atMs: number, ...names: string[]): string {
+  const digest = createHash('sha256').update(names.join('\n')).digest();
+  let letters = '';
+  for (const byte of digest.subarray(0, RANDOM_LENGTH)) letters += ALPHABET.charAt(byte & 31);
+  return `${prefixOfTime(prefix, atMs)}${letters}`;
+}
+
+/** What ids of `atMs` begin with: no id of before sorts after it, none of then or later before it. */
+export function prefixOfTime(prefix: IdPrefix, atMs: number): string {
+  let time = '';
+  let rest = atMs;
+  for (let i = 0; i < TIME_LENGTH; i++) {
+    time = ALPHABET.charAt(rest % 32) + time;
+    rest = Math.floor(rest / 32);
+  }
+  return `${prefix}_${time}`;
 }
 
 export function isId(prefix: IdPrefix, text: string): boolean {

@@ -13,6 +13,7 @@ export const SCOPES = [
   'models:read',
   'models:write',
   'webhooks:read',
+  'webhooks:write',
   'admin',
 ] as const;
 export type Scope = (typeof SCOPES)[number];

@@ -93,6 +93,8 @@ export interface JobSpec {
   retryOf: string | null;
   /** Key of its input, where that is too large for the record. */
   inputBlob?: string;
+  /** A line of a batch: endpoints are told nothing of it. */
+  untold?: true;
   /** It is a copy: its predictions are compared with those of this job, and go to nobody. */
   shadowOf?: { id: string; tenant: string };
   /** Its predictions may be those of an equal job, and are kept for others. */

@@ -8,8 +8,8 @@
  * Promises: a line's result is in the files once, whichever drivers came and went; counts only grow, but for those of
  * lines whose driver died. Another tenant's batch does not exist.
  */
-import { createHash } from 'node:crypto';
 import { SluiceError } from '../base/errors.js';
+import { sha256Of } from '../base/hash.js';
 import { isId } from '../base/ids.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import type { BlobStore } from '../blobs/blobs.js';
@@ -112,7 +112,7 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
         keys.tenantBatches(tenant),
         keys.batches,
         keys.openBatches,
-        idempotency ? keys.idempotency(tenant, 'batches', sha256(idempotency.key)) : keys.batch(id),
+        idempotency ? keys.idempotency(tenant, 'batches', sha256Of(idempotency.key)) : keys.batch(id),
       ],
       [
         id,
@@ -306,8 +306,4 @@ function decode(values: readonly (string | null)[]): BatchRecord | null {
 
 function countsOf(text: string | null | undefined): LineCounts {
   return text ? (JSON.parse(text) as LineCounts) : { ...NO_LINES };
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

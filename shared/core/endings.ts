@@ -58,7 +58,7 @@ export function createEndings({ redis, keys }: { redis: Redis; keys: Keys }) {
 
 /** Keys that ending a job takes, in the order that the scripts expect. */
 export function endingKeys(keys: Keys, model: string, version: number): string[] {
-  return [keys.waiting(model, version), keys.agenda, keys.queued, keys.outbox];
+  return [keys.waiting(model, version), keys.agenda, keys.queued, keys.outbox, keys.subscribed];
 }
 
 /** The end of a job that no execution ended. */

@@ -124,7 +124,8 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
 
   /** False when the execution is void. */
   async function report({ spec, token }: Finished['job'], { done, total }: Progress): Promise<boolean> {
-    return (await reportScript([keys.job(spec.id)], [spec.id, token, done, total, keys.changed])) === 1;
+    const reported = [keys.job(spec.id), keys.outbox, keys.subscribed];
+    return (await reportScript(reported, [spec.id, token, done, total, keys.changed])) === 1;
   }
 
   function endingOf({ job, end, output }: Finished): Ending {

@@ -7,9 +7,10 @@
  * A process that dies in between leaves a blob that nobody can see; `sweep` removes it. Another tenant's file does not
  * exist, nor does one that has expired.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { sha256Of } from '../base/hash.js';
 import { isId, newId } from '../base/ids.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import type { BlobContent, BlobStore, OpenedBlob } from '../blobs/blobs.js';
@@ -82,13 +83,13 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
         keys.file(id),
         keys.tenantFiles(tenant),
         keys.files,
-        idempotencyKey ? keys.idempotency(tenant, 'files', hash(idempotencyKey)) : keys.file(id),
+        idempotencyKey ? keys.idempotency(tenant, 'files', sha256Of(idempotencyKey)) : keys.file(id),
       ],
       [
         id,
         JSON.stringify(record),
         expiresAt,
-        idempotencyKey ? hash(JSON.stringify([sha256, contentType, filename])) : '',
+        idempotencyKey ? sha256Of(JSON.stringify([sha256, contentType, filename])) : '',
         IDEMPOTENCY_SECONDS,
       ],
     );
@@ -218,10 +219,6 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
 
 function decode(text: string | null): FileRecord | null {
   return text === null ? null : (JSON.parse(text) as FileRecord);
-}
-
-function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }
 
 /**

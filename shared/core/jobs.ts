@@ -9,9 +9,9 @@
  * Promises: an accepted job ends in exactly one terminal state, which never changes, with at most one result; whoever
  * comes second is told that it was refused. Another tenant's job does not exist.
  */
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { SluiceError } from '../base/errors.js';
+import { sha256Of } from '../base/hash.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import {
   isTerminal,
@@ -30,6 +30,7 @@ import type { JobLimits } from './limits.js';
 import { createListing } from './listing.js';
 import type { Payloads } from './payloads.js';
 import { decodeRecord, RECORD_FIELDS } from './record.js';
+import { TOLD_TO_NOBODY } from './script-parts.js';
 import { ERASE, SUBMIT } from './scripts.js';
 import type { Tickets } from './tickets.js';
 
@@ -118,7 +119,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
         keys.queue(spec.model, spec.version),
         keys.paused,
         idempotency
-          ? keys.idempotency(spec.tenant, idempotency.route, sha256(idempotency.key))
+          ? keys.idempotency(spec.tenant, idempotency.route, sha256Of(idempotency.key))
           : keys.job(spec.id),
       ],
       [
@@ -131,7 +132,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
         spec.instances / (limits.weights.get(spec.tenant) ?? 1),
         ttlSeconds * 1000,
         PRIORITIES.indexOf(spec.priority),
-        spec.webhook ? `,${(spec.webhook.events ?? JOB_EVENTS).join(',')},` : '',
+        eventsOf(spec),
         limits.maxQueuedPerTenant,
         limits.maxQueuedBytesPerTenant,
         limits.maxQueuedPerModel,
@@ -291,8 +292,10 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
   };
 }
 
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+/** What its own webhook is told, as scripts read it. */
+function eventsOf({ webhook, untold }: JobSpec): string {
+  if (untold) return TOLD_TO_NOBODY;
+  return webhook ? `,${(webhook.events ?? JOB_EVENTS).join(',')},` : '';
 }
 
 function clamp(value: number, low: number, high: number): number {

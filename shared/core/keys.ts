@@ -49,8 +49,25 @@ export function createKeys(prefix: string) {
     openBatches: `${prefix}:open-batches`,
     /** Stream: events written by the script that ended their job, not yet made deliveries. */
     outbox: `${prefix}:outbox`,
+    /** Hash: tenant -> events that its endpoints are told, as ",job.failed,": who ends a job looks here. */
+    subscribed: `${prefix}:subscribed`,
+    /** Hash: a webhook endpoint. */
+    endpoint: (id: string) => `${prefix}:endpoint:${id}`,
+    /** Sorted set, all scores 0: a tenant's endpoints; ids sort by time. */
+    tenantEndpoints: (tenant: string) => `${prefix}:tenant:${tenant}:endpoints`,
     /** Hash: a delivery, its body and what became of it. */
     delivery: (id: string) => `${prefix}:delivery:${id}`,
+    /** List: JSON of a delivery's attempts. */
+    attempts: (delivery: string) => `${prefix}:attempts:${delivery}`,
+    /** Sorted set, all scores 0: deliveries to an endpoint, or (null) to webhooks of a tenant's jobs; ids sort by time. */
+    deliveryLog: (tenant: string, endpoint: string | null) =>
+      `${prefix}:tenant:${tenant}:deliveries:${endpoint ?? 'jobs'}`,
+    /** Sorted set: pending deliveries by the time at which it must be looked whether the queue has lost them. */
+    deliveryAgenda: `${prefix}:delivery-agenda`,
+    /** Set: pending deliveries of an endpoint that is not enabled. */
+    held: (endpoint: string) => `${prefix}:held:${endpoint}`,
+    /** Set: endpoints for which deliveries are held. */
+    holding: `${prefix}:holding`,
     /** String: the secret with which a tenant's own webhooks are signed. */
     signingSecret: (tenant: string) => `${prefix}:tenant:${tenant}:signing-secret`,
     /** Hash: an API key by the SHA-256 of it. */

@@ -8,9 +8,9 @@
  * first registered and moves to a newer version when that first becomes ready; else it stays where it was put, as other
  * aliases do.
  */
-import { createHash } from 'node:crypto';
 import { type Clock, toTimestamp } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { sha256Of } from '../base/hash.js';
 import { defineScript, type Redis } from '../base/redis.js';
 import { beginCanary, type Canary } from '../contract/canary.js';
 import {
@@ -21,6 +21,7 @@ import {
   type VersionState,
 } from '../contract/model.js';
 import type { Keys } from './keys.js';
+import { TIME } from './script-parts.js';
 
 export interface VersionFiles {
   manifest: Manifest;
@@ -73,16 +74,22 @@ const FRESH_MS = 1000;
 const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
 
 /**
- * KEYS model
- * ARGV 1 version, 2 state, 3 report
+ * KEYS model, outbox, subscribed
+ * ARGV 1 version, 2 state, 3 report, 4 name
  */
-const REPORT_VERSION = `
+const REPORT_VERSION = `${TIME}
 local before = redis.call('HGET', KEYS[1], 'state:' .. ARGV[1])
 if before == 'retired' or before == 'ready' and ARGV[2] ~= 'ready' then return end
 redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], ARGV[2], 'report:' .. ARGV[1], ARGV[3])
 local latest = tonumber(redis.call('HGET', KEYS[1], 'alias:latest') or '0')
 if ARGV[2] == 'ready' and before ~= 'ready' and tonumber(ARGV[1]) > latest then
   redis.call('HSET', KEYS[1], 'alias:latest', ARGV[1])
+end
+if (ARGV[2] == 'ready' or ARGV[2] == 'failed') and before ~= ARGV[2] and redis.call('HLEN', KEYS[3]) > 0 then
+  local now = time()
+  local subject = ARGV[4] .. '@' .. ARGV[1]
+  local type = 'model.version.' .. ARGV[2]
+  redis.call('XADD', KEYS[2], '*', 'id', 'evt_' .. subject .. '-' .. now, 'type', type, 'version', subject, 'at', now)
 end
 `;
 
@@ -195,7 +202,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     detail: Partial<VersionReport> = {},
   ): Promise<void> {
     const report = JSON.stringify({ ...UNREPORTED, ...detail });
-    await reportScript([keys.model(name)], [version, state, report]);
+    await reportScript([keys.model(name), keys.outbox, keys.subscribed], [version, state, report, name]);
   }
 
   /** From now on `name@alias` means this version, but for the canary's share; other processes follow within a second. */
@@ -239,6 +246,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return known && clock.monotonic() - known.readMs < FRESH_MS ? known.model : read(name);
   }
 
+  /** As it is now. */
   async function read(name: string): Promise<Model | null> {
     const fields = await redis.hgetall(keys.model(name));
     if (Object.keys(fields).length === 0) return null;
@@ -274,12 +282,12 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return { version: (isRunning && drawn(canary)) || version, alias, shadow: drawn(model.shadows[alias]) };
   }
 
-  return { register, add, revision, report, moveAlias, retire, find, list, resolve };
+  return { register, add, revision, report, moveAlias, retire, find, read, list, resolve };
 }
 
 /** Of a version's files and their hashes. */
 export function filesHash(files: Manifest['files']): string {
-  return createHash('sha256').update(JSON.stringify(files)).digest('hex');
+  return sha256Of(JSON.stringify(files));
 }
 
 type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'> & {

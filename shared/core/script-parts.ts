@@ -68,10 +68,29 @@ local function measure(queue, jobs, left, now)
 end
 `;
 
+/** `events` of a job of which nobody is told anything. */
+export const TOLD_TO_NOBODY = 'none';
+
+/**
+ * Writes an event of a job into the outbox, if the job's own webhook (`events`, ",job.failed,") or an endpoint of its tenant is
+ * to be told. In the same step as what happened, so that no event is lost or invented.
+ */
+export const TELL = `
+local function tell(outbox, subscribed, tenant, events, type, id, job, now)
+  if events == '${TOLD_TO_NOBODY}' then return end
+  local name = ',' .. type .. ','
+  if not string.find(events, name, 1, true) then
+    local wanted = redis.call('HGET', subscribed, tenant)
+    if not wanted or not string.find(wanted, name, 1, true) then return end
+  end
+  redis.call('XADD', outbox, '*', 'id', id, 'type', type, 'job', job, 'at', now)
+end
+`;
+
 /**
  * Ends a job: 'settled', or its present status ('gone' without a record) when it is not in one of the states `from`
  * (",queued,running,") or not under this fencing token ('' = any).
- * Needs KEYS 1 waiting, 2 agenda, 3 queued, 4 outbox, and COUNT.
+ * Needs KEYS 1 waiting, 2 agenda, 3 queued, 4 outbox, 5 subscribed, and COUNT and TELL.
  */
 export const FINISH = `
 local function finish(job, id, model, from, token, status, ending, output, now)
@@ -88,9 +107,7 @@ local function finish(job, id, model, from, token, status, ending, output, now)
     redis.call('ZREM', KEYS[1], id)
     count(KEYS[3], r[3], model, -1, -r[5])
   end
-  if string.find(r[4], ',job.' .. status .. ',', 1, true) then
-    redis.call('XADD', KEYS[4], '*', 'id', 'evt_' .. string.sub(id, 5), 'type', 'job.' .. status, 'job', id, 'at', now)
-  end
+  tell(KEYS[4], KEYS[5], r[3], r[4], 'job.' .. status, 'evt_' .. string.sub(id, 5), id, now)
   return 'settled', r[1]
 end
 `;

@@ -4,7 +4,8 @@
  * Each is one atomic step with a compare-and-set in front, and takes the time from Redis, so that no worker's clock
  * decides. Replies of numbers come as strings. Keys of jobs are made from their ids: all keys share one hash tag.
  */
-import { COUNT, FINISH, GIVE_TICKET, LANE, MEASURE, PLACE, TIME } from './script-parts.js';
+import { PROGRESS_PERIOD_MS } from '../contract/webhook.js';
+import { COUNT, FINISH, GIVE_TICKET, LANE, MEASURE, PLACE, TELL, TIME } from './script-parts.js';
 
 /** Until a queued record is first looked at by upkeep, which repairs a ticket that was lost after the record was written. */
 export const CHECK_QUEUED_AFTER_MS = 5000;
@@ -88,7 +89,7 @@ return 1
 const MAX_ROUNDS = 4;
 
 /**
- * KEYS waiting, agenda, queued, outbox, queue, taken under this ticket, paused
+ * KEYS waiting, agenda, queued, outbox, subscribed, queue, taken under this ticket, paused
  * ARGV 1 ticket, 2 most instances, 3 most bytes of input, 4 most starts of a job, 5 prefix of jobs' keys, 6 model,
  *      7 end of an expired job, 8 end of a lost job, 9 channel of ends, 10 channel of other changes
  * Reply {ticket to hand over or "", then for each job: id, fencing token, attempt, spec, input}
@@ -97,7 +98,7 @@ const MAX_ROUNDS = 4;
  * again under a new token, which makes the old execution's result void, and costs no attempt. Then, unless the model is
  * paused, the ticket is filled up from those waiting. The first job is taken whatever its size.
  */
-export const START = `${TIME}${GIVE_TICKET}${COUNT}${MEASURE}${FINISH}
+export const START = `${TIME}${GIVE_TICKET}${COUNT}${MEASURE}${TELL}${FINISH}
 local now = time()
 local reply = {''}
 local ended = {}
@@ -120,7 +121,7 @@ end
 
 local function take(id, score)
   local job = ARGV[5] .. id
-  local r = redis.call('HMGET', job, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes')
+  local r = redis.call('HMGET', job, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events')
   if not r[1] then
     redis.call('ZREM', KEYS[1], id)
   elseif now >= tonumber(r[1]) then
@@ -132,11 +133,13 @@ local function take(id, score)
     redis.call('HSET', job, 'status', 'running', 'startedAt', now, 'ticket', ARGV[1])
     redis.call('ZREM', KEYS[1], id)
     count(KEYS[3], r[2], ARGV[6], -1, -r[6])
-    redis.call('SADD', KEYS[6], id)
+    redis.call('SADD', KEYS[7], id)
     local rank = math.floor(score / ${LANE})
-    redis.call('HSET', KEYS[5], 'tag:' .. rank, score - rank * ${LANE})
+    redis.call('HSET', KEYS[6], 'tag:' .. rank, score - rank * ${LANE})
     taken = taken + 1
-    hand_out(id, redis.call('HINCRBY', job, 'attempts', 1), r)
+    local attempt = redis.call('HINCRBY', job, 'attempts', 1)
+    tell(KEYS[4], KEYS[5], r[2], r[7], 'job.started', 'evt_' .. string.sub(id, 5) .. '-started-' .. attempt, id, now)
+    hand_out(id, attempt, r)
   end
 end
 
@@ -144,19 +147,19 @@ local function take_again(id)
   local job = ARGV[5] .. id
   local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts')
   if r[1] ~= 'running' then
-    redis.call('SREM', KEYS[6], id)
+    redis.call('SREM', KEYS[7], id)
   elseif tonumber(r[2]) >= tonumber(ARGV[4]) then
     finish(job, id, ARGV[6], ',running,', '', 'failed', ARGV[8], '', now)
-    redis.call('SREM', KEYS[6], id)
+    redis.call('SREM', KEYS[7], id)
     ended[#ended + 1] = id
   else
     hand_out(id, r[7], r)
   end
 end
 
-if redis.call('HGET', KEYS[5], 'out') == ARGV[1] then redis.call('HDEL', KEYS[5], 'out', 'outSince') end
-for _, id in ipairs(redis.call('SMEMBERS', KEYS[6])) do take_again(id) end
-local paused = redis.call('HEXISTS', KEYS[7], ARGV[6]) == 1
+if redis.call('HGET', KEYS[6], 'out') == ARGV[1] then redis.call('HDEL', KEYS[6], 'out', 'outSince') end
+for _, id in ipairs(redis.call('SMEMBERS', KEYS[7])) do take_again(id) end
+local paused = redis.call('HEXISTS', KEYS[8], ARGV[6]) == 1
 for _ = 1, paused and 0 or ${MAX_ROUNDS} do
   if instances <= 0 or bytes <= 0 then break end
   local next = redis.call('ZRANGE', KEYS[1], 0, instances - 1, 'WITHSCORES')
@@ -168,20 +171,20 @@ end
 if #ended > 0 then redis.call('PUBLISH', ARGV[9], table.concat(ended, ' ')) end
 if #started > 0 then redis.call('PUBLISH', ARGV[10], table.concat(started, ' ')) end
 local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
-measure(KEYS[5], taken, left, now)
-if left then reply[1] = give_ticket(KEYS[5], now) end
+measure(KEYS[6], taken, left, now)
+if left then reply[1] = give_ticket(KEYS[6], now) end
 return reply
 `;
 
 /**
- * KEYS waiting, agenda, queued, outbox
+ * KEYS waiting, agenda, queued, outbox, subscribed
  * ARGV 1 prefix of jobs' keys, 2 model, 3 channel of ends, 4 channel of running jobs that were canceled, 5 prefix of the
  *      keys of what is taken, 6 channel of changes that are not ends;
  *      then for each job: id, ticket it was taken under ("" = none), states it may come from, fencing token ("" = any),
  *      terminal status, end, output ("" = none), pause in ms before another attempt ("" = ends now), JSON object of this attempt
  * Reply for each job: settled | retried | its present status or "gone"
  */
-export const SETTLE = `${TIME}${COUNT}${FINISH}
+export const SETTLE = `${TIME}${COUNT}${TELL}${FINISH}
 local now = time()
 local reply = {}
 local ended = {}
@@ -224,13 +227,18 @@ return reply
 /**
  * How far an execution is. Nobody need take it away again: it is that of one token, and shows only under the newest.
  *
- * KEYS job
+ * KEYS job, outbox, subscribed
  * ARGV 1 id, 2 fencing token, 3 instances done, 4 of how many, 5 channel
  * Reply 1, or 0 when the job is no longer run under this token
  */
-export const REPORT = `
-local r = redis.call('HMGET', KEYS[1], 'status', 'starts')
+export const REPORT = `${TIME}${TELL}
+local r = redis.call('HMGET', KEYS[1], 'status', 'starts', 'tenant', 'events', 'progressToldAt')
 if r[1] ~= 'running' or r[2] ~= ARGV[2] then return 0 end
+local now = time()
+if now - tonumber(r[5] or '0') >= ${PROGRESS_PERIOD_MS} then
+  redis.call('HSET', KEYS[1], 'progressToldAt', now)
+  tell(KEYS[2], KEYS[3], r[3], r[4], 'job.progress', 'evt_' .. string.sub(ARGV[1], 5) .. '-progress-' .. now, ARGV[1], now)
+end
 redis.call('HSET', KEYS[1], 'progress', ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[1])
 return 1

@@ -40,8 +40,8 @@ export interface Submitting {
   findFile: FindFile;
   /** An earlier call may have made the job. */
   mayExist: boolean;
-  /** The job is part of what was accepted before its version was retired. */
-  wasAccepted?: boolean;
+  /** The job is a line of a batch: part of what was accepted before its version was retired, and told to no endpoint. */
+  isLine?: boolean;
 }
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -104,10 +104,10 @@ export function createSubmission(deps: SubmissionDeps) {
   /** `value` is what POST /v1/jobs takes. */
   async function toJob(
     value: unknown,
-    { tenant, findFile, mayExist, wasAccepted = false }: Submitting,
+    { tenant, findFile, mayExist, isLine = false }: Submitting,
   ): Promise<SubmittableJob> {
     const body = guardSubmit(value);
-    const resolved = await check(body, wasAccepted);
+    const resolved = await check(body, isLine);
     if (!mayExist) jobs.demandRoom(tenant, resolved.version.manifest.name);
     const instances = await encoderOf(resolved).encode(body.instances, '/instances', findFile);
     const input = packInstances(instances);
@@ -127,6 +127,7 @@ export function createSubmission(deps: SubmissionDeps) {
       webhook: body.webhook ?? null,
       retryOf: null,
       ...(cache && { cache }),
+      ...(isLine && { untold: true as const }),
     };
     return {
       spec,

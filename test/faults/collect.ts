@@ -103,7 +103,7 @@ export async function readDeliveries({
     for (const key of page as string[]) keys.add(key);
   return Promise.all(
     [...keys].map(async (key) => {
-      const [job = '', type = '', state = ''] = await records.hmget(key, 'job', 'type', 'state');
+      const [job = '', type = '', state = ''] = await records.hmget(key, 'job', 'type', 'status');
       return {
         id: key.slice(key.lastIndexOf(':') + 1),
         job: job ?? '',

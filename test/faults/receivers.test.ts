@@ -129,7 +129,7 @@ it.concurrent.each(Object.entries(cases))('one that %s', { timeout: 60_000 }, as
   const receiver = await room.receive({ manner: expected.manner });
   const record = await afterFirst(await submitTo(receiver.url));
   const attempt = JSON.parse(record.lastAttempt ?? '');
-  expect(record).toMatchObject({ attempts: '1', state: expected.state });
+  expect(record).toMatchObject({ attempts: '1', status: expected.state });
   expect(attempt.status).toBe(expected.status);
   expect(attempt.responseBody?.length ?? 0).toBeLessThanOrEqual(READ_BYTES);
   expect(attempt.latencyMs).toBeLessThanOrEqual(ATTEMPT_MS + SLOW_MACHINE_MS);
@@ -146,7 +146,7 @@ it.concurrent('one whose certificate nobody vouches for is not told until somebo
 }, async () => {
   const receiver = await room.receive({ certificate: selfSigned('unknown') });
   const record = await afterFirst(await submitTo(receiver.url));
-  expect(record).toMatchObject({ attempts: '1', state: 'pending' });
+  expect(record).toMatchObject({ attempts: '1', status: 'pending' });
   expect(JSON.parse(record.lastAttempt ?? '')).toMatchObject({
     status: null,
     error: 'DEPTH_ZERO_SELF_SIGNED_CERT',

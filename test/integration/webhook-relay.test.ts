@@ -3,7 +3,8 @@
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
-import type { OutboxEvent } from '../../shared/core/webhooks.js';
+import type { DeliveryAttempt, DeliveryStatus } from '../../shared/contract/delivery.js';
+import type { OutboxEvent } from '../../shared/core/outbox.js';
 import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
 import {
   type DeliveryBench,
@@ -28,10 +29,17 @@ const outboxEmpties = () =>
 
 /** Makes the delivery and queues it, as a relay does that dies before it acknowledges. */
 async function madeAndQueued(event: OutboxEvent | undefined): Promise<string> {
-  const made = await bench.webhooks.createDelivery(event as OutboxEvent);
-  const id = String(made?.id);
+  const made = await bench.fanOut.fanOut(event as OutboxEvent);
+  const id = String(made?.[0]?.id);
   await bench.queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
   return id;
+}
+
+/** Writes an attempt down as a consumer does that dies before it tells the queue. */
+async function attempted(id: string, attempt: DeliveryAttempt, status: DeliveryStatus, nextAt: number) {
+  const delivery = await bench.deliveries.get(id);
+  if (!delivery) throw new Error(`there is no ${id}`);
+  await bench.deliveries.record(delivery, attempt, status, nextAt, Number.POSITIVE_INFINITY);
 }
 
 describe('the relay', () => {
@@ -46,15 +54,15 @@ describe('the relay', () => {
     await bench.relay(20);
     await outboxEmpties();
     const ids = (await bench.queue.getWaiting()).map(({ id }) => id);
-    expect(ids.sort()).toEqual(events.map(deliveryIdOf).sort());
+    expect(ids.sort()).toEqual(events.map((event) => deliveryIdOf(event)).sort());
   });
 
   test('does not send again what was delivered before the relay died', async () => {
     await bench.succeeded(NOWHERE);
     const [event] = await bench.outbox();
-    const made = await bench.webhooks.createDelivery(event as OutboxEvent);
+    const [made] = (await bench.fanOut.fanOut(event as OutboxEvent)) ?? [];
     const attempt = { at: 0, status: 200, error: null, latencyMs: 1, responseBody: '' };
-    await bench.webhooks.recordAttempt(String(made?.id), attempt, 'delivered', 0);
+    await attempted(String(made?.id), attempt, 'delivered', 0);
     await bench.relay();
     await outboxEmpties();
     expect(await bench.queue.getJobCountByTypes()).toBe(0);
@@ -96,7 +104,7 @@ describe('the consumer', () => {
     await bench.succeeded({ url: receiver.url });
     const id = await madeAndQueued((await bench.outbox())[0]);
     const attempt = { at: 0, status: 500, error: null, latencyMs: 1, responseBody: '' };
-    await bench.webhooks.recordAttempt(id, attempt, 'pending', systemClock.now() + 60_000);
+    await attempted(id, attempt, 'pending', systemClock.now() + 60_000);
     bench.consume();
     await eventually(async () => expect(await bench.queue.getDelayedCount()).toBe(1));
     expect((await bench.queue.getDelayed())[0]?.delay).toBeGreaterThan(50_000);
@@ -111,10 +119,10 @@ describe('the consumer', () => {
     const consumer = bench.consume(fast);
     await receiver.has(1);
     await consumer.close();
-    expect(await bench.webhooks.getDelivery(id)).toMatchObject({ state: 'pending', attempts: 0 });
+    expect(await bench.deliveries.get(id)).toMatchObject({ status: 'pending', attempts: 0 });
     bench.consume();
     await eventually(async () =>
-      expect(await bench.webhooks.getDelivery(id)).toMatchObject({ state: 'delivered', attempts: 1 }),
+      expect(await bench.deliveries.get(id)).toMatchObject({ status: 'delivered', attempts: 1 }),
     );
     expect(receiver.received.map(({ headers }) => headers['webhook-id'])).toEqual([id, id]);
   });

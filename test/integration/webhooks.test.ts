@@ -18,8 +18,8 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-const endsAs = (id: string, state: string, attempts: number) =>
-  eventually(async () => expect(await bench.webhooks.getDelivery(id)).toMatchObject({ state, attempts }));
+const endsAs = (id: string, status: string, attempts: number) =>
+  eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status, attempts }));
 
 describe('a delivery', () => {
   test('reaches its receiver signed, again after a failure, with the same id and body', async () => {
@@ -31,7 +31,7 @@ describe('a delivery', () => {
     const registry = await bench.deliver();
     await endsAs(id, 'delivered', 2);
 
-    const verifier = new Webhook(await bench.webhooks.signingSecret('acme'));
+    const verifier = new Webhook((await bench.endpoints.tenantSecrets('acme'))[0] ?? '');
     expect(receiver.received).toHaveLength(2);
     for (const { body, headers } of receiver.received) {
       expect(headers['webhook-id']).toBe(id);
@@ -108,25 +108,28 @@ describe('a delivery', () => {
     const trap = await bench.receive(answer(200));
     await bench.succeeded({ url: trap.url });
     const id = deliveryIdOf((await bench.outbox())[0]);
-    await bench.deliver('');
+    await bench.deliver({ allowed: '' });
     await endsAs(id, 'failed', 3);
-    const last = JSON.parse((await bench.redis.hget(bench.keys.delivery(id), 'lastAttempt')) ?? '');
-    expect(last).toMatchObject({ status: null, error: 'the host has an address that may not be called' });
+    expect((await bench.deliveries.attemptsOf(id)).at(-1)).toMatchObject({
+      status: null,
+      error: 'the host has an address that may not be called',
+    });
     expect(trap.connections()).toBe(0);
   });
 });
 
 test('a tenant has one signing secret, whoever asks first', async () => {
-  const { webhooks } = bench;
-  const asked = await Promise.all(Array.from({ length: 20 }, () => webhooks.signingSecret('acme')));
-  expect(new Set(asked).size).toBe(1);
-  expect(asked[0]).toMatch(/^whsec_/);
-  expect(await webhooks.signingSecret('other')).not.toBe(asked[0]);
+  const { endpoints } = bench;
+  const asked = await Promise.all(Array.from({ length: 20 }, () => endpoints.tenantSecrets('acme')));
+  expect(new Set(asked.flat()).size).toBe(1);
+  expect(asked[0]?.[0]).toMatch(/^whsec_/);
+  expect(await endpoints.tenantSecrets('other')).not.toEqual(asked[0]);
 });
 
 test('registration refuses a URL with the place of the fault', () => {
-  expect(() => bench.webhooks.checkUrl('http://127.0.0.1:9/')).not.toThrow();
-  expect(() => bench.webhooks.checkUrl('http://10.0.0.1/')).toThrow(
+  const check = (url: string) => () => bench.endpoints.checkUrl(url, '/webhook/url');
+  expect(check('http://127.0.0.1:9/')).not.toThrow();
+  expect(check('http://10.0.0.1/')).toThrow(
     expect.objectContaining({
       code: 'url_not_allowed',
       faults: [expect.objectContaining({ path: '/webhook/url' })],

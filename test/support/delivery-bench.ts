@@ -6,7 +6,7 @@ import { Registry } from 'prom-client';
 import { vi } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
-import { newId } from '../../shared/base/ids.js';
+import { derivedId, newId } from '../../shared/base/ids.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/base/redis.js';
 import { createLogger } from '../../shared/base/telemetry.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
@@ -14,17 +14,24 @@ import { createAddressRules } from '../../shared/contract/address.js';
 import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensor.js';
 import { createCore } from '../../shared/core/core.js';
+import { createDeliveries } from '../../shared/core/deliveries.js';
+import { createEndpoints } from '../../shared/core/endpoints.js';
+import { createFanOut } from '../../shared/core/fan-out.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { jobLimitsOf } from '../../shared/core/limits.js';
-import { createWebhooks, type OutboxEvent } from '../../shared/core/webhooks.js';
+import { createModels } from '../../shared/core/models.js';
+import { decodeEvent, type OutboxEvent } from '../../shared/core/outbox.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import { startConsumer } from '../../worker/delivery/consumer.js';
 import { createDeliveryMetrics } from '../../worker/delivery/metrics.js';
+import { startRecall } from '../../worker/delivery/recall.js';
+import { createRecipients } from '../../worker/delivery/recipients.js';
 import { startRelay } from '../../worker/delivery/relay.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
 import type { Schedule } from '../../worker/delivery/schedule.js';
 import { createSender } from '../../worker/delivery/send.js';
+import { createTurns } from '../../worker/delivery/turns.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
 import { temporaryFolder } from './redis.js';
 
@@ -33,13 +40,16 @@ export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
 
 const ALLOWED = '127.0.0.0/8';
 /** Three attempts. */
-const SOON: Schedule = { delaysMs: [20, 20], random: () => 0.5 };
+export const SOON: Schedule = { delaysMs: [20, 20], disableAfterMs: 3_600_000, random: () => 0.5 };
+const MAX_KEPT = 1000;
+const MAX_ENDPOINTS = 20;
+const PER_RECEIVER = 10;
 const ROW = { y: { dtype: 'float32', shape: [2], data: toBytes(new Float32Array([0.5, 1])) } } as const;
 /** The second row failed. */
 const OUTPUT = packInstances([ROW, {}]);
 const TRAITS = { alias: null, priority: 'standard', timeoutSeconds: 60, allowPartial: true } as const;
 
-export async function openDeliveryBench(redisUrl: string) {
+export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
   const clock = systemClock;
   const prefix = `{t-${newId('req', clock.now()).slice(-12)}}`;
   const keys = createKeys(prefix);
@@ -66,14 +76,17 @@ export async function openDeliveryBench(redisUrl: string) {
   closers.push(() => folder.remove());
   const blobs = await openFileBlobs(folder.path, clock);
   const { jobs, executions } = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const webhooks = createWebhooks({ redis, keys, clock, rules });
+  const models = createModels({ redis, keys, clock });
+  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant: MAX_ENDPOINTS });
+  const deliveries = createDeliveries({ redis, keys, clock, maxKept });
+  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
 
-  async function submitted(webhook: Subscription): Promise<JobSpec> {
+  async function submitted(webhook: Subscription, more: Partial<JobSpec> = {}): Promise<JobSpec> {
     const id = newId('job', clock.now());
     const named = { id, tenant: 'acme', model: 'm', version: 1, metadata: { order: '42' } };
-    const spec: JobSpec = { ...TRAITS, ...named, instances: 2, webhook, retryOf: null };
+    const spec: JobSpec = { ...TRAITS, ...named, instances: 2, webhook, retryOf: null, ...more };
     await jobs.submit({ spec, ttlSeconds: 60, input: OUTPUT });
     return spec;
   }
@@ -82,15 +95,19 @@ export async function openDeliveryBench(redisUrl: string) {
     redis,
     keys,
     jobs,
-    webhooks,
+    executions,
+    models,
+    endpoints,
+    deliveries,
+    fanOut,
     queue,
     /** What the parts reported. */
     errors,
     submitted,
 
     /** A job that has succeeded, its event in the outbox. */
-    async succeeded(webhook: Subscription, output = OUTPUT): Promise<JobSpec> {
-      const spec = await submitted(webhook);
+    async succeeded(webhook: Subscription, output = OUTPUT, more: Partial<JobSpec> = {}): Promise<JobSpec> {
+      const spec = await submitted(webhook, more);
       const started = await executions.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
       const end = { error: null, usageMs: 1, timings: null };
       await executions.settle(
@@ -103,10 +120,7 @@ export async function openDeliveryBench(redisUrl: string) {
 
     async outbox(): Promise<OutboxEvent[]> {
       const entries = await redis.xrange(keys.outbox, '-', '+');
-      return entries.map(([, fields]) => {
-        const [, id = '', , type = '', , job = '', , at = ''] = fields;
-        return { id, type: type as OutboxEvent['type'], job, at: Number(at) };
-      });
+      return entries.map(([, fields]) => decodeEvent(fields));
     },
 
     async receive(respond: Respond): Promise<Receiver> {
@@ -116,11 +130,16 @@ export async function openDeliveryBench(redisUrl: string) {
     },
 
     /** The whole role. */
-    async deliver(allowed = ALLOWED): Promise<Registry> {
+    async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Registry> {
       const registry = new Registry();
-      const config = { SLUICE_KEY_PREFIX: prefix, SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed };
+      const config = {
+        SLUICE_KEY_PREFIX: prefix,
+        SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed,
+        SLUICE_MAX_ENDPOINTS_PER_TENANT: MAX_ENDPOINTS,
+        SLUICE_MAX_DELIVERIES_KEPT: maxKept,
+      };
       const log = createLogger('test', 'silent');
-      const deps = { config, version: '0', open, log, registry, clock, schedule: SOON };
+      const deps = { config, version: '0', open, log, registry, clock, schedule };
       const role = await createDeliveryRole(deps);
       closers.push(role.close);
       return registry;
@@ -128,18 +147,37 @@ export async function openDeliveryBench(redisUrl: string) {
 
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
-      const relay = startRelay({ redis, listen, keys, queue, webhooks, clock, onError, reclaimMs });
+      const parts = { redis, listen, keys, queue, metrics: metricsOf(new Registry()), clock, onError };
+      const relay = startRelay({ ...parts, fanOut: fanOut.fanOut, reclaimMs });
       closers.push(relay.close);
       return relay;
     },
 
     consume(consumerClock: Clock = clock): { close(): Promise<void> } {
       const sender = createSender({ clock: consumerClock, rules, version: '0', timeoutMs: 1e7 });
-      const metrics = createDeliveryMetrics(new Registry());
-      const parts = { redis, prefix, webhooks, sender, schedule: SOON, metrics, onError };
+      const metrics = metricsOf(new Registry());
+      const findRecipient = createRecipients(endpoints, clock);
+      const turns = createTurns(consumerClock, PER_RECEIVER);
+      const parts = {
+        redis,
+        prefix,
+        deliveries,
+        findRecipient,
+        sender,
+        turns,
+        schedule: SOON,
+        metrics,
+        onError,
+      };
       const consumer = startConsumer({ ...parts, clock: consumerClock });
       closers.push(sender.close, consumer.close);
       return consumer;
+    },
+
+    recall(): { close(): Promise<void> } {
+      const recall = startRecall({ queue, deliveries, clock, onError });
+      closers.push(recall.close);
+      return recall;
     },
 
     async close(): Promise<void> {
@@ -148,8 +186,13 @@ export async function openDeliveryBench(redisUrl: string) {
   };
 }
 
-export function deliveryIdOf(event: OutboxEvent | undefined): string {
-  return String(event?.id.replace('evt_', 'dlv_'));
+function metricsOf(registry: Registry) {
+  return createDeliveryMetrics(registry, { pending: async () => 0, open: () => 0 });
+}
+
+/** Of the delivery to an endpoint, or to the webhook of the event's own job. */
+export function deliveryIdOf(event: OutboxEvent | undefined, endpoint = 'job'): string {
+  return event ? derivedId('dlv', event.at, event.id, endpoint) : 'of no event';
 }
 
 export function eventually(check: () => Promise<void>): Promise<void> {

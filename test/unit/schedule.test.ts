@@ -1,44 +1,62 @@
 import { describe, expect, test } from 'vitest';
-import { judge, parseRetryAfter, RETRY_DELAYS_MS, type Schedule } from '../../worker/delivery/schedule.js';
+import {
+  type Judged,
+  judge,
+  parseRetryAfter,
+  restAsked,
+  SCHEDULE,
+  type Schedule,
+} from '../../worker/delivery/schedule.js';
 
 const NOW = Date.UTC(2025, 0, 1);
 /** No jitter. */
-const schedule: Schedule = { delaysMs: RETRY_DELAYS_MS, random: () => 0.5 };
-const verdictOf = (status: number | null, attempts = 1, retryAfter: string | null = null) =>
-  judge({ status, retryAfter }, attempts, NOW, schedule);
+const schedule: Schedule = { ...SCHEDULE, random: () => 0.5 };
+const FIRST: Judged = { type: 'job.succeeded', attempts: 0, once: null };
+const verdictOf = (status: number | null, delivery: Partial<Judged> = {}, retryAfter: string | null = null) =>
+  judge({ status, retryAfter }, { ...FIRST, ...delivery }, NOW, schedule);
 
 describe('judge', () => {
   test.each([200, 201, 202, 204, 299])('%i delivers', (status) => {
-    expect(verdictOf(status)).toEqual({ state: 'delivered' });
+    expect(verdictOf(status)).toEqual({ status: 'delivered' });
   });
 
   test.each([null, 100, 301, 302, 307, 308, 400, 401, 404, 429, 500, 502, 503])(
     '%s is tried again',
     (status) => {
-      expect(verdictOf(status)).toEqual({ state: 'pending', delayMs: 5000 });
+      expect(verdictOf(status)).toEqual({ status: 'pending', delayMs: 5000 });
     },
   );
 
   test('410 ends the delivery', () => {
-    expect(verdictOf(410)).toEqual({ state: 'failed' });
+    expect(verdictOf(410)).toEqual({ status: 'failed' });
   });
 
   test('ten attempts span 75.6 hours, and no eleventh follows', () => {
     let totalMs = 0;
-    for (let attempts = 1; attempts <= 9; attempts++) {
-      const verdict = verdictOf(500, attempts);
-      if (verdict.state !== 'pending') throw new Error(`ended after ${attempts}`);
+    for (let attempts = 0; attempts < 9; attempts++) {
+      const verdict = verdictOf(500, { attempts });
+      if (verdict.status !== 'pending') throw new Error(`ended after ${attempts + 1}`);
       totalMs += verdict.delayMs;
     }
     expect((totalMs / 3_600_000).toFixed(1)).toBe('75.6');
-    expect(verdictOf(500, 10)).toEqual({ state: 'failed' });
+    expect(verdictOf(500, { attempts: 9 })).toEqual({ status: 'failed' });
+  });
+
+  test('a replay and a test are one attempt', () => {
+    expect(verdictOf(500, { once: 'failed' })).toEqual({ status: 'failed' });
+    expect(verdictOf(200, { once: 'failed' })).toEqual({ status: 'delivered' });
+  });
+
+  test('how a job is getting on is tried three times', () => {
+    const tries = [0, 1, 2].map((attempts) => verdictOf(500, { type: 'job.progress', attempts }).status);
+    expect(tries).toEqual(['pending', 'pending', 'failed']);
   });
 
   test('pauses vary by a tenth', () => {
     const pause = (random: number) =>
-      judge({ status: 500, retryAfter: null }, 1, NOW, { ...schedule, random: () => random });
-    expect(pause(0)).toEqual({ state: 'pending', delayMs: 4500 });
-    expect(pause(1)).toEqual({ state: 'pending', delayMs: 5500 });
+      judge({ status: 500, retryAfter: null }, FIRST, NOW, { ...schedule, random: () => random });
+    expect(pause(0)).toEqual({ status: 'pending', delayMs: 4500 });
+    expect(pause(1)).toEqual({ status: 'pending', delayMs: 5500 });
   });
 
   test.each([
@@ -49,9 +67,12 @@ describe('judge', () => {
     [503, new Date(NOW + 8000).toUTCString(), 8000],
     [429, 'soon', 5000],
     [429, '-5', 5000],
-    [500, '7', 5000],
+    [500, '7', 7000],
+    [502, '7', 7000],
+    [404, '7', 5000],
+    [null, '7', 5000],
   ])('%i with Retry-After %s pauses between once and twice the schedule', (status, retryAfter, delayMs) => {
-    expect(verdictOf(status, 1, retryAfter)).toEqual({ state: 'pending', delayMs });
+    expect(verdictOf(status, {}, retryAfter)).toEqual({ status: 'pending', delayMs });
   });
 });
 
@@ -64,4 +85,15 @@ test.each([
   ['99999999999', null],
 ])('Retry-After %j is %s', (text, expected) => {
   expect(parseRetryAfter(text, NOW)).toBe(expected);
+});
+
+test.each([
+  [429, '7', 7000],
+  [503, '7', 7000],
+  [429, '3600', 60_000],
+  [429, null, 0],
+  [404, '7', 0],
+  [500, '-5', 0],
+])('%i with Retry-After %s asks to be left alone for %i ms', (status, retryAfter, restMs) => {
+  expect(restAsked({ status, retryAfter }, NOW)).toBe(restMs);
 });

@@ -1,22 +1,77 @@
-/** Attempts at once to one origin. */
+/** Attempts at once to one receiver, and its circuit. */
 import { expect, it } from 'vitest';
-import { createTurns } from '../../worker/delivery/turns.js';
+import { createTurns, type TurnOutcome } from '../../worker/delivery/turns.js';
+import { createManualClock } from '../support/clock.js';
 
-it('lets so many at once to an origin, the others whatever it does', () => {
-  const turns = createTurns(2);
+const SUCCESS: TurnOutcome = { isSuccess: true, tookMs: 10, restMs: 0 };
+const FAILURE: TurnOutcome = { isSuccess: false, tookMs: 10, restMs: 0 };
+
+function open(perReceiver = 2) {
+  const clock = createManualClock();
+  return { clock, turns: createTurns(clock, perReceiver) };
+}
+
+function failed(times: number, outcome = FAILURE) {
+  const { clock, turns } = open();
+  for (let i = 0; i < times; i++) {
+    turns.take('a');
+    turns.end('a', outcome);
+  }
+  return { clock, turns };
+}
+
+it('lets so many at once to a receiver, the others whatever it does', () => {
+  const { turns } = open(2);
   expect([turns.take('a'), turns.take('a'), turns.take('b')]).toEqual([null, null, null]);
   expect(turns.take('a')).toBeGreaterThan(0);
-  turns.end('a');
+  turns.end('a', SUCCESS);
   expect(turns.take('a')).toBeNull();
 });
 
-it('asks to come back later the more are turned away, at most after an attempt, and soon once one ended', () => {
-  const turns = createTurns(1);
+it('asks to come back later the more are turned away, within ten minutes, and soon once one ended', () => {
+  const { turns } = open(1);
   turns.take('a');
-  const waits = Array.from({ length: 1000 }, () => turns.take('a') ?? 0);
-  expect(waits.slice(0, 3)).toEqual([100, 200, 300]);
-  expect(Math.max(...waits)).toBe(15_000);
-  turns.end('a');
+  const waits = Array.from({ length: 40_000 }, () => turns.take('a') ?? 0);
+  expect(waits.slice(0, 3)).toEqual([20, 40, 60]);
+  expect(Math.max(...waits)).toBe(600_000);
+  turns.end('a', SUCCESS);
   turns.take('a');
-  expect(turns.take('a')).toBe(100);
+  expect(turns.take('a')).toBe(20);
+});
+
+it('opens after five failures in a row: one at a time, after a rest of as long as it took', async () => {
+  expect(failed(4).turns.open()).toBe(0);
+  const { clock, turns } = failed(5);
+  expect(turns.open()).toBe(1);
+  expect(turns.take('a')).toBe(20);
+  expect(turns.take('b')).toBeNull();
+  await clock.advance(9);
+  expect(turns.take('a')).toBeGreaterThan(0);
+  await clock.advance(1);
+  expect(turns.take('a')).toBeNull();
+  expect(turns.take('a')).toBeGreaterThan(0);
+});
+
+it('rests in proportion: a receiver that hangs takes half a turn', async () => {
+  const { clock, turns } = failed(5, { ...FAILURE, tookMs: 15_000 });
+  expect(turns.take('a')).toBe(15_000);
+  await clock.advance(15_000);
+  expect(turns.take('a')).toBeNull();
+});
+
+it('closes after one success', async () => {
+  const { clock, turns } = failed(9);
+  await clock.advance(10);
+  turns.take('a');
+  turns.end('a', SUCCESS);
+  expect(turns.open()).toBe(0);
+  expect([turns.take('a'), turns.take('a')]).toEqual([null, null]);
+});
+
+it('leaves a receiver alone for as long as it asked, also when its circuit is closed', async () => {
+  const { clock, turns } = failed(1, { ...FAILURE, restMs: 7000 });
+  expect(turns.open()).toBe(0);
+  expect(turns.take('a')).toBe(7000);
+  await clock.advance(7000);
+  expect(turns.take('a')).toBeNull();
 });

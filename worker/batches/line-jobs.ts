@@ -110,7 +110,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
       retentionSeconds: Math.min(ttlSeconds + MARGIN_SECONDS, MAX_RETENTION_SECONDS),
     };
     const findFile = submission.filesOf(tenant);
-    return submission.toJob(value, { tenant, findFile, mayExist: true, wasAccepted: true });
+    return submission.toJob(value, { tenant, findFile, mayExist: true, isLine: true });
   }
 
   /** Followed before it is submitted, so that its end cannot be missed. */

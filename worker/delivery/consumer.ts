@@ -9,26 +9,28 @@ import { setMaxListeners } from 'node:events';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
 import type { Redis } from '../../shared/base/redis.js';
+import type { Delivery } from '../../shared/contract/delivery.js';
 import { sign } from '../../shared/contract/signing.js';
-import type { Delivery, Webhooks } from '../../shared/core/webhooks.js';
+import type { Deliveries } from '../../shared/core/deliveries.js';
 import { WEBHOOKS_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
-import type { DeliveryMetrics } from './metrics.js';
-import { judge, type Schedule, type Verdict } from './schedule.js';
+import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
+import type { FindRecipient, Recipient } from './recipients.js';
+import { isSuccess, judge, restAsked, type Schedule } from './schedule.js';
 import type { Sender } from './send.js';
-import { createTurns } from './turns.js';
+import type { Turns } from './turns.js';
 
-/** Attempts at once; most of an attempt is waiting for the receiver. */
-const CONCURRENCY = 100;
-/** Of these to one origin. */
-const PER_ORIGIN = 10;
+/** Attempts at once; an attempt is waiting for the receiver, almost all of its time. */
+const CONCURRENCY = 500;
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;
 
 export interface ConsumerDeps {
   redis: Redis;
   prefix: string;
-  webhooks: Webhooks;
+  deliveries: Deliveries;
+  findRecipient: FindRecipient;
   sender: Sender;
+  turns: Turns;
   clock: Clock;
   schedule: Schedule;
   metrics: DeliveryMetrics;
@@ -36,44 +38,63 @@ export interface ConsumerDeps {
 }
 
 export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
-  const { redis, prefix, webhooks, sender, clock, schedule, metrics, onError } = deps;
+  const { redis, prefix, deliveries, findRecipient, sender, turns, clock, schedule, metrics, onError } = deps;
   const cut = new AbortController();
-  const turns = createTurns(PER_ORIGIN);
   // Each attempt under way listens.
   setMaxListeners(CONCURRENCY + 1, cut.signal);
 
-  /** Milliseconds since the Unix epoch at which the delivery is due again; null when it has ended. */
-  async function attemptInTurn(delivery: Delivery): Promise<number | null> {
+  /** When the queue is to hand the delivery out again, milliseconds since the Unix epoch; null when that is not its business. */
+  async function attend(delivery: Delivery): Promise<number | null> {
     if (delivery.nextAt > clock.now()) return delivery.nextAt;
-    const { origin } = new URL(delivery.url);
-    const comeBackMs = turns.take(origin);
-    if (comeBackMs !== null) return clock.now() + comeBackMs;
+    const recipient = await findRecipient(delivery);
+    if (!recipient) {
+      await deliveries.discard(delivery.id);
+      return null;
+    }
+    if (!recipient.enabled) {
+      const isHeld = delivery.endpoint !== null && (await deliveries.hold(delivery.id, delivery.endpoint));
+      return isHeld ? null : clock.now();
+    }
+    const comeBackMs = turns.take(recipient.receiver);
+    if (comeBackMs === null) return attempt(delivery, recipient);
+    await deliveries.postpone(delivery.id, Math.ceil(clock.now() + comeBackMs));
+    return clock.now() + comeBackMs;
+  }
+
+  async function attempt(delivery: Delivery, { url, secrets, receiver }: Recipient): Promise<number | null> {
+    const turn = { isSuccess: false, tookMs: 0, restMs: 0 };
     try {
-      return await attempt(delivery);
+      if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
+      const headers = sign(secrets, delivery.id, Math.floor(clock.now() / 1000), delivery.body);
+      const { attempt: made, retryAfter } = await sender.send(url, headers, delivery.body, cut.signal);
+      const outcome = { status: made.status, retryAfter };
+      const now = clock.now();
+      turn.isSuccess = isSuccess(outcome);
+      turn.tookMs = made.latencyMs;
+      turn.restMs = restAsked(outcome, now);
+      const verdict = judge(outcome, delivery, now, schedule);
+      const nextAt = Math.ceil(verdict.status === 'pending' ? now + verdict.delayMs : now);
+      const recorded = await deliveries.record(
+        delivery,
+        made,
+        verdict.status,
+        nextAt,
+        schedule.disableAfterMs,
+      );
+      if (!recorded) return null;
+      metrics.attempted(outcomeOf(verdict.status));
+      if (recorded.disabled) metrics.disabled(recorded.disabled);
+      return recorded.status === 'pending' ? nextAt : null;
     } finally {
-      turns.end(origin);
+      turns.end(receiver, turn);
     }
   }
 
-  async function attempt(delivery: Delivery): Promise<number | null> {
-    if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
-    const secret = await webhooks.signingSecret(delivery.tenant);
-    const headers = sign([secret], delivery.id, Math.floor(clock.now() / 1000), delivery.body);
-    const { attempt, retryAfter } = await sender.send(delivery.url, headers, delivery.body, cut.signal);
-    const now = clock.now();
-    const outcome = { status: attempt.status, retryAfter };
-    const verdict = judge(outcome, delivery.attempts + 1, now, schedule);
-    const nextAt = verdict.state === 'pending' ? now + verdict.delayMs : now;
-    const recorded = await webhooks.recordAttempt(delivery.id, attempt, verdict.state, Math.ceil(nextAt));
-    if (recorded) metrics.attempted(outcomeOf(verdict));
-    return recorded && verdict.state === 'pending' ? nextAt : null;
-  }
-
   async function consume(job: Job, token: string | undefined): Promise<void> {
-    const delivery = await webhooks.getDelivery(String(job.id));
+    const delivery = await deliveries.get(String(job.id));
     // Gone or ended: an attempt whose end the queue was not told.
-    if (delivery?.state !== 'pending') return;
-    const dueAt = await attemptInTurn(delivery).catch((error: unknown) => {
+    if (delivery?.status !== 'pending') return;
+    const dueAt = await attend(delivery).catch((error: unknown) => {
       if (!cut.signal.aborted) throw error;
       return clock.now();
     });
@@ -100,6 +121,6 @@ export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
   };
 }
 
-function outcomeOf(verdict: Verdict): 'delivered' | 'retried' | 'failed' {
-  return verdict.state === 'pending' ? 'retried' : verdict.state;
+function outcomeOf(status: Delivery['status']): AttemptOutcome {
+  return status === 'pending' ? 'retried' : status;
 }

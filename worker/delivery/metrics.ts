@@ -1,7 +1,8 @@
 /**
  * What operators see of deliveries.
  */
-import { Counter, Histogram, type Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { DisabledReason } from '../../shared/contract/endpoint.js';
 
 export type AttemptOutcome = 'delivered' | 'retried' | 'failed';
 
@@ -9,24 +10,64 @@ export interface DeliveryMetrics {
   attempted(outcome: AttemptOutcome): void;
   /** From the event to the start of its first attempt. */
   firstAttempt(delaySeconds: number): void;
+  /** An endpoint, by us. */
+  disabled(reason: DisabledReason): void;
+  /** An event of which no delivery was made. */
+  dropped(): void;
 }
 
-export function createDeliveryMetrics(registry: Registry): DeliveryMetrics {
+export interface Watched {
+  pending: () => Promise<number>;
+  /** Receivers whose circuit is open. */
+  open: () => number;
+}
+
+export function createDeliveryMetrics(registry: Registry, { pending, open }: Watched): DeliveryMetrics {
+  const registers = [registry];
   const attempts = new Counter({
     name: 'sluice_webhook_attempts_total',
     help: 'Attempts to deliver a webhook, by what followed: delivered, retried (later), failed (no more attempts).',
     labelNames: ['outcome'],
-    registers: [registry],
+    registers,
   });
   const delay = new Histogram({
     name: 'sluice_webhook_delivery_seconds',
-    help: "Time from a job's end to the first attempt to tell it.",
+    help: 'Time from an event to the first attempt to tell it.',
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 600],
-    registers: [registry],
+    registers,
+  });
+  const disabled = new Counter({
+    name: 'sluice_webhook_endpoints_disabled_total',
+    help: 'Endpoints disabled by us, by reason.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const dropped = new Counter({
+    name: 'sluice_webhook_events_dropped_total',
+    help: 'Events of which no delivery was made, because as many as are kept were pending.',
+    registers,
+  });
+  new Gauge({
+    name: 'sluice_webhook_deliveries_pending',
+    help: 'Deliveries with an attempt to come, in all processes; those held for endpoints that are not enabled left out.',
+    registers,
+    async collect() {
+      this.set(await pending());
+    },
+  });
+  new Gauge({
+    name: 'sluice_webhook_circuits_open',
+    help: 'Receivers that failed so often in a row that this process attempts one delivery at a time.',
+    registers,
+    collect() {
+      this.set(open());
+    },
   });
   return {
     attempted: (outcome) => attempts.inc({ outcome }),
     // The event's time is Redis' own: a clock behind it must not make a negative duration.
     firstAttempt: (delaySeconds) => delay.observe(Math.max(0, delaySeconds)),
+    disabled: (reason) => disabled.inc({ reason }),
+    dropped: () => dropped.inc(),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Outbox -> deliveries -> the `webhooks` queue.
  *
- * An event leaves the outbox only after its delivery stands in Redis and its id in the queue. A relay that dies in
+ * An event leaves the outbox only after its deliveries stand in Redis and their ids in the queue. A relay that dies in
  * between leaves its entry pending in the stream's group, and after `reclaimMs` any relay takes it again; both steps may
  * be done twice without harm. All relays share one consumer name: the group hands each entry to one of them all the
  * same, and no names of dead processes pile up.
@@ -9,10 +9,11 @@
 import type { Queue } from 'bullmq';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Redis } from '../../shared/base/redis.js';
-import type { JobEvent } from '../../shared/contract/webhook.js';
+import type { FanOut } from '../../shared/core/fan-out.js';
 import type { Keys } from '../../shared/core/keys.js';
-import type { OutboxEvent, Webhooks } from '../../shared/core/webhooks.js';
+import { decodeEvent } from '../../shared/core/outbox.js';
 import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
+import type { DeliveryMetrics } from './metrics.js';
 
 const GROUP = 'relay';
 const CONSUMER = 'relay';
@@ -29,7 +30,8 @@ export interface RelayDeps {
   listen: Redis;
   keys: Keys;
   queue: Queue;
-  webhooks: Webhooks;
+  fanOut: FanOut['fanOut'];
+  metrics: Pick<DeliveryMetrics, 'dropped'>;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
   reclaimMs?: number;
@@ -38,7 +40,7 @@ export interface RelayDeps {
 type Entry = [id: string, fields: string[] | null];
 
 export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
-  const { redis, listen, keys, queue, webhooks, clock, onError, reclaimMs = RECLAIM_MS } = deps;
+  const { redis, listen, keys, queue, fanOut, metrics, clock, onError, reclaimMs = RECLAIM_MS } = deps;
   const closing = new AbortController();
   let reclaimedMs = Number.NEGATIVE_INFINITY;
 
@@ -73,15 +75,19 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
     return reply[1] as Entry[];
   }
 
-  async function relay([entryId, fields]: Entry): Promise<void> {
-    if (fields) {
-      const event = decodeEvent(fields);
-      const delivery = await webhooks.createDelivery(event);
-      if (!delivery)
-        onError('relay', new Error(`The job of event ${event.id} is no longer kept: nothing to tell.`));
-      if (delivery?.state === 'pending')
-        await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: delivery.id });
+  async function makeDeliveries(fields: readonly string[]): Promise<void> {
+    const event = decodeEvent(fields);
+    const made = await fanOut(event);
+    if (!made)
+      onError('relay', new Error(`What event ${event.id} is about is no longer kept: nothing to tell.`));
+    for (const { id, status } of made ?? []) {
+      if (status === 'pending') await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
+      if (status === 'dropped') metrics.dropped();
     }
+  }
+
+  async function relay([entryId, fields]: Entry): Promise<void> {
+    if (fields) await makeDeliveries(fields);
     // In this order: an entry deleted but not acknowledged is dropped by the next reclaim, the reverse would stay for ever.
     await Promise.all([redis.xdel(keys.outbox, entryId), redis.xack(keys.outbox, GROUP, entryId)]);
   }
@@ -114,13 +120,4 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
       return ended;
     },
   };
-}
-
-function decodeEvent(fields: readonly string[]): OutboxEvent {
-  const named: Record<string, string> = {};
-  for (let i = 0; i < fields.length; i += 2) named[fields[i] ?? ''] = fields[i + 1] ?? '';
-  const { id, type, job, at } = named;
-  if (!id || !type || !job || !at)
-    throw new Error(`The outbox holds an entry that is no event: ${fields.join(' ')}`);
-  return { id, type: type as JobEvent, job, at: Number(at) };
 }

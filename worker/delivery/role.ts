@@ -7,18 +7,33 @@ import { type Config, list } from '../../shared/base/config.js';
 import type { Purpose, Redis } from '../../shared/base/redis.js';
 import { createErrorLog, type Logger } from '../../shared/base/telemetry.js';
 import { createAddressRules } from '../../shared/contract/address.js';
+import { createDeliveries } from '../../shared/core/deliveries.js';
+import { createEndpoints } from '../../shared/core/endpoints.js';
+import { createFanOut } from '../../shared/core/fan-out.js';
 import { createKeys } from '../../shared/core/keys.js';
-import { createWebhooks } from '../../shared/core/webhooks.js';
+import { createModels } from '../../shared/core/models.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import { startConsumer } from './consumer.js';
 import { createDeliveryMetrics } from './metrics.js';
+import { startRecall } from './recall.js';
+import { createRecipients } from './recipients.js';
 import { startRelay } from './relay.js';
-import { RETRY_DELAYS_MS, type Schedule } from './schedule.js';
+import { SCHEDULE, type Schedule } from './schedule.js';
 import { createSender } from './send.js';
+import { createTurns } from './turns.js';
+
+/** Attempts at once to one receiver. */
+const PER_RECEIVER = 10;
 
 export interface DeliveryDeps {
-  config: Pick<Config, 'SLUICE_KEY_PREFIX' | 'SLUICE_WEBHOOK_ALLOW_PRIVATE'>;
+  config: Pick<
+    Config,
+    | 'SLUICE_KEY_PREFIX'
+    | 'SLUICE_WEBHOOK_ALLOW_PRIVATE'
+    | 'SLUICE_MAX_ENDPOINTS_PER_TENANT'
+    | 'SLUICE_MAX_DELIVERIES_KEPT'
+  >;
   /** Of the product, for the User-Agent. */
   version: string;
   open: (purpose: Purpose) => Promise<Redis>;
@@ -30,23 +45,41 @@ export interface DeliveryDeps {
 
 export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close(): Promise<void> }> {
   const { config, version, open, log, registry, clock } = deps;
-  const schedule = deps.schedule ?? { delaysMs: RETRY_DELAYS_MS, random: Math.random };
+  const schedule = deps.schedule ?? SCHEDULE;
   const prefix = config.SLUICE_KEY_PREFIX;
   const keys = createKeys(prefix);
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const onError = createErrorLog(log, clock);
 
   const [redis, listen] = await Promise.all([open('work'), open('listen')]);
-  const webhooks = createWebhooks({ redis, keys, clock, rules });
+  const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
+  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
+  const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
+  const models = createModels({ redis, keys, clock });
+  const { fanOut } = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
-  const metrics = createDeliveryMetrics(registry);
-  const relay = startRelay({ redis, listen, keys, queue, webhooks, clock, onError });
-  const consumer = startConsumer({ redis, prefix, webhooks, sender, clock, schedule, metrics, onError });
+  const turns = createTurns(clock, PER_RECEIVER);
+  const metrics = createDeliveryMetrics(registry, { pending: deliveries.pending, open: turns.open });
+  const relay = startRelay({ redis, listen, keys, queue, fanOut, metrics, clock, onError });
+  const recall = startRecall({ queue, deliveries, clock, onError });
+  const findRecipient = createRecipients(endpoints, clock);
+  const consumer = startConsumer({
+    redis,
+    prefix,
+    deliveries,
+    findRecipient,
+    sender,
+    turns,
+    clock,
+    schedule,
+    metrics,
+    onError,
+  });
 
   return {
     async close() {
-      await Promise.all([relay.close(), consumer.close()]);
+      await Promise.all([relay.close(), recall.close(), consumer.close()]);
       await Promise.all([queue.close(), sender.close()]);
       listen.disconnect();
       redis.disconnect();

@@ -10,7 +10,7 @@ import { Agent, request } from 'undici';
 import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import type { AddressRules } from '../../shared/contract/address.js';
-import type { DeliveryAttempt } from '../../shared/core/webhooks.js';
+import type { DeliveryAttempt } from '../../shared/contract/delivery.js';
 import { AddressRefused, createConnect, type Resolve } from './connect.js';
 
 export const ATTEMPT_TIMEOUT_MS = 15_000;

@@ -1,0 +1,211 @@
+/**
+ * Webhooks in the OpenAPI document: endpoints, deliveries, secrets, and what a receiver is posted.
+ */
+import { DELIVERY_STATUSES, replaySchema } from '../shared/contract/delivery.js';
+import { createEndpointSchema, patchEndpointSchema } from '../shared/contract/endpoint.js';
+import type { JsonSchema } from '../shared/contract/schema.js';
+import { EVENTS } from '../shared/contract/webhook.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  json,
+  NULLABLE_TIME,
+  operation,
+  page,
+  query,
+  ref,
+  TIME,
+} from './openapi-parts.js';
+
+const TYPE = { enum: [...EVENTS, 'endpoint.test'] } as const;
+const NULLABLE_TEXT: JsonSchema = { type: ['string', 'null'] };
+
+const endpointProperties = {
+  id: { type: 'string' },
+  object: { const: 'webhook_endpoint' },
+  url: { type: 'string' },
+  events: { type: 'array', items: { enum: EVENTS } },
+  description: { type: 'string' },
+  enabled: { type: 'boolean' },
+  includePredictions: { type: 'boolean' },
+  createdAt: TIME,
+  disabledAt: NULLABLE_TIME,
+  disabledReason: {
+    enum: ['paused', 'failing', 'gone', null],
+    description: 'By its tenant; by 120 h without a success; by an answer 410.',
+  },
+  failingSince: { ...NULLABLE_TIME, description: 'Its first failure since its last success.' },
+  lastSuccessAt: NULLABLE_TIME,
+  dropped: { type: 'integer', description: 'Events not kept, because as many as are kept were pending.' },
+} as const satisfies JsonSchema['properties'];
+
+export const endpointSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: Object.keys(endpointProperties),
+  properties: endpointProperties,
+} as const satisfies JsonSchema;
+
+const newEndpointSchema = {
+  ...endpointSchema,
+  required: [...endpointSchema.required, 'secret'],
+  properties: { ...endpointProperties, secret: { type: 'string', description: 'Shown here alone.' } },
+} as const satisfies JsonSchema;
+
+const deliveryProperties = {
+  id: { type: 'string', description: 'The `webhook-id` of every attempt.' },
+  object: { const: 'delivery' },
+  endpoint: { ...NULLABLE_TEXT, description: "Null for a single job's webhook." },
+  url: { ...NULLABLE_TEXT, description: "Of a single job's webhook." },
+  type: TYPE,
+  job: NULLABLE_TEXT,
+  status: { enum: DELIVERY_STATUSES },
+  createdAt: TIME,
+  attemptCount: { type: 'integer' },
+  nextAttemptAt: NULLABLE_TIME,
+} as const satisfies JsonSchema['properties'];
+
+export const deliverySchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: Object.keys(deliveryProperties),
+  properties: deliveryProperties,
+} as const satisfies JsonSchema;
+
+export const wholeDeliverySchema = {
+  ...deliverySchema,
+  required: [...deliverySchema.required, 'payload', 'attempts'],
+  properties: {
+    ...deliveryProperties,
+    payload: { type: 'object', description: 'What every attempt posts.' },
+    attempts: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['at', 'status', 'error', 'latencyMs', 'responseBody'],
+        properties: {
+          at: TIME,
+          status: { type: ['integer', 'null'] },
+          error: NULLABLE_TEXT,
+          latencyMs: { type: 'integer' },
+          responseBody: { ...NULLABLE_TEXT, description: 'At most 16 KiB; of all but the last, 1 KiB.' },
+        },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
+const ENDPOINT = json('The endpoint.', ref('WebhookEndpoint'));
+const NEW_ENDPOINT = json('The endpoint, with its secret.', ref('NewWebhookEndpoint'));
+const DELIVERY = json('The delivery.', ref('Delivery'));
+const DELIVERIES = json('A page.', page(ref('Delivery')));
+const SECRET = json('The secret.', {
+  type: 'object',
+  required: ['secret'],
+  properties: { secret: { type: 'string' } },
+});
+const DELIVERY_QUERY = query('status', 'type', 'from', 'to', 'limit', 'cursor');
+const bodyOf = (schema: string) => ({
+  required: true,
+  content: { 'application/json': { schema: ref(schema) } },
+});
+
+export const webhookSchemas = {
+  CreateWebhookEndpoint: createEndpointSchema,
+  PatchWebhookEndpoint: patchEndpointSchema,
+  WebhookEndpoint: endpointSchema,
+  NewWebhookEndpoint: newEndpointSchema,
+  Delivery: deliverySchema,
+  WholeDelivery: wholeDeliverySchema,
+  Replay: replaySchema,
+};
+
+export const webhookPaths = {
+  '/v1/webhook-endpoints': {
+    post: operation('createWebhookEndpoint', 'Be told of events', {
+      parameters: [IDEMPOTENCY_KEY],
+      requestBody: bodyOf('CreateWebhookEndpoint'),
+      responses: { 201: NEW_ENDPOINT },
+    }),
+    get: operation('listWebhookEndpoints', "The tenant's endpoints, newest first", {
+      responses: { 200: json('All.', page(ref('WebhookEndpoint'))) },
+    }),
+  },
+  '/v1/webhook-endpoints/{id}': {
+    get: operation('getWebhookEndpoint', 'Look at an endpoint', {
+      parameters: [ID],
+      responses: { 200: ENDPOINT },
+    }),
+    patch: operation('changeWebhookEndpoint', 'Change an endpoint; pause it, or enable it again', {
+      parameters: [ID],
+      requestBody: bodyOf('PatchWebhookEndpoint'),
+      responses: { 200: ENDPOINT },
+    }),
+    delete: operation('deleteWebhookEndpoint', 'Delete an endpoint, with its log and what it was not told', {
+      parameters: [ID],
+      responses: { 204: { description: 'It is gone.' } },
+    }),
+  },
+  '/v1/webhook-endpoints/{id}/rotate-secret': {
+    post: operation('rotateWebhookEndpointSecret', 'A new secret; the old one signs beside it for 24 h', {
+      parameters: [ID],
+      responses: { 200: NEW_ENDPOINT },
+    }),
+  },
+  '/v1/webhook-endpoints/{id}/test': {
+    post: operation('testWebhookEndpoint', 'Post an `endpoint.test` to an endpoint, once, enabled or not', {
+      parameters: [ID],
+      responses: { 202: DELIVERY },
+    }),
+  },
+  '/v1/webhook-endpoints/{id}/deliveries': {
+    get: operation('listEndpointDeliveries', 'What an endpoint was told in the last 30 days, newest first', {
+      parameters: [ID, ...DELIVERY_QUERY],
+      responses: { 200: DELIVERIES },
+    }),
+  },
+  '/v1/webhook-endpoints/{id}/replay': {
+    post: operation('replayEndpointDeliveries', 'Tell an endpoint again what failed since a time', {
+      description: 'At most 1,000 in one call, the newest first; `nextCursor` goes on.',
+      parameters: [ID],
+      requestBody: bodyOf('Replay'),
+      responses: {
+        202: json('How many.', {
+          type: 'object',
+          additionalProperties: false,
+          required: ['replayed', 'nextCursor'],
+          properties: { replayed: { type: 'integer' }, nextCursor: NULLABLE_TEXT },
+        }),
+      },
+    }),
+  },
+  '/v1/deliveries': {
+    get: operation('listJobDeliveries', 'What webhooks of single jobs were told, newest first', {
+      parameters: DELIVERY_QUERY,
+      responses: { 200: DELIVERIES },
+    }),
+  },
+  '/v1/deliveries/{id}': {
+    get: operation('getDelivery', 'Look at a delivery, with its attempts', {
+      parameters: [ID],
+      responses: { 200: json('The delivery.', ref('WholeDelivery')) },
+    }),
+  },
+  '/v1/deliveries/{id}/replay': {
+    post: operation('replayDelivery', 'One more attempt, at once, under the same `webhook-id`', {
+      parameters: [ID],
+      responses: { 202: DELIVERY },
+    }),
+  },
+  '/v1/webhook-secret': {
+    get: operation('getWebhookSecret', 'The secret that signs webhooks of single jobs', {
+      responses: { 200: SECRET },
+    }),
+  },
+  '/v1/webhook-secret/rotate': {
+    post: operation('rotateWebhookSecret', 'A new secret; the old one signs beside it for 24 h', {
+      responses: { 200: SECRET },
+    }),
+  },
+};

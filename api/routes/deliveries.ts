@@ -1,0 +1,80 @@
+/**
+ * Routes of deliveries: what endpoints and the webhooks of single jobs were told, attempt by attempt, and telling it again.
+ */
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import {
+  presentDelivery,
+  presentWholeDelivery,
+  type ReplayRequest,
+  replaySchema,
+} from '../../shared/contract/delivery.js';
+import { compileGuard } from '../../shared/contract/schema.js';
+import type { Deliveries, DeliveryFilter } from '../../shared/core/deliveries.js';
+import type { Endpoints } from '../../shared/core/endpoints.js';
+import type { Audit } from '../middleware/audit.js';
+import { type createAuth, principalOf } from '../middleware/auth.js';
+import { type BodyLimits, readJson } from '../middleware/input.js';
+import { parseDeliveryQuery, parseReplay } from '../middleware/limits.js';
+
+export interface DeliveryRoutesDeps {
+  endpoints: Pick<Endpoints, 'demand'>;
+  deliveries: Deliveries;
+  auth: ReturnType<typeof createAuth>;
+  audit: Audit;
+  bodyLimits: BodyLimits;
+}
+
+type IdContext = Context & { params: { id: string } };
+
+const guardReplay = compileGuard(replaySchema);
+
+export function deliveryRoutes({
+  endpoints,
+  deliveries,
+  auth,
+  audit,
+  bodyLimits,
+}: DeliveryRoutesDeps): Router {
+  async function list(ctx: Context, endpoint: string | null): Promise<void> {
+    const filter: DeliveryFilter = parseDeliveryQuery(ctx);
+    const page = await deliveries.list(principalOf(ctx).tenant, endpoint, filter);
+    ctx.body = { data: page.deliveries.map(presentDelivery), nextCursor: page.nextCursor };
+  }
+
+  async function listOfEndpoint(ctx: IdContext): Promise<void> {
+    const { id } = await endpoints.demand(principalOf(ctx).tenant, ctx.params.id);
+    await list(ctx, id);
+  }
+
+  async function show(ctx: IdContext): Promise<void> {
+    const delivery = await deliveries.demand(principalOf(ctx).tenant, ctx.params.id);
+    ctx.body = presentWholeDelivery(delivery, await deliveries.attemptsOf(delivery.id));
+  }
+
+  async function replay(ctx: IdContext): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { id } = await deliveries.demand(tenant, ctx.params.id);
+    await deliveries.replay(id);
+    audit(ctx, 'delivery.replay', { delivery: id });
+    ctx.status = 202;
+    ctx.body = presentDelivery(await deliveries.demand(tenant, id));
+  }
+
+  async function replayAll(ctx: IdContext): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const body: ReplayRequest = guardReplay((await readJson(ctx, bodyLimits)).value);
+    const { id } = await endpoints.demand(tenant, ctx.params.id);
+    const outcome = await deliveries.replayAll(tenant, id, parseReplay(body));
+    audit(ctx, 'webhook-endpoint.replay', { endpoint: id, replayed: outcome.replayed });
+    ctx.status = 202;
+    ctx.body = outcome;
+  }
+
+  return new Router()
+    .get('/v1/webhook-endpoints/:id/deliveries', auth('webhooks:read'), listOfEndpoint)
+    .post('/v1/webhook-endpoints/:id/replay', auth('webhooks:write'), replayAll)
+    .get('/v1/deliveries', auth('webhooks:read'), (ctx) => list(ctx, null))
+    .get('/v1/deliveries/:id', auth('webhooks:read'), show)
+    .post('/v1/deliveries/:id/replay', auth('webhooks:write'), replay);
+}

@@ -1,0 +1,316 @@
+/**
+ * Deliveries (states: contract/delivery.ts): made, attempted, held, replayed, listed.
+ *
+ * Promises: one delivery per event and subscription, however often it is made; its body is built once, so every attempt
+ * carries the same bytes under the same id. The record is the truth about attempts and about when the next is due, the
+ * queue only carries ids; what the queue loses is found again by the agenda.
+ */
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { derivedId, isId, prefixOfTime } from '../base/ids.js';
+import { defineScript, type Redis } from '../base/redis.js';
+import {
+  DELIVERY_KEPT_MS,
+  type Delivery,
+  type DeliveryAttempt,
+  type DeliveryStatus,
+  slim,
+} from '../contract/delivery.js';
+import type { DisabledReason, Endpoint } from '../contract/endpoint.js';
+import type { EventType } from '../contract/webhook.js';
+import type { Keys } from './keys.js';
+import { CREATE_DELIVERY, HOLD, LOOK_AFTER_MS, RECORD_ATTEMPT, RELEASE, REPLAY } from './webhook-scripts.js';
+
+/** Of a log so many are looked at for one page that is asked for. */
+const SCAN_PAGE = 100;
+const SCAN_LIMIT = 2000;
+/** Deliveries that one call replays at most. */
+export const MAX_REPLAYED = 1000;
+/** Dealt with in one go of the agenda, and of an endpoint that is enabled again. */
+const PAGE = 200;
+
+export interface DeliveriesDeps {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+  /** Of a log. */
+  maxKept: number;
+}
+
+export interface NewDelivery extends Pick<Delivery, 'tenant' | 'type' | 'job' | 'body' | 'at'> {
+  /** Names the event among all. */
+  event: string;
+  /** Whom it goes to: an endpoint, or the URL of a job's own webhook. */
+  to: Pick<Endpoint, 'id'> | string;
+  /** It is attempted once only. */
+  isTest?: boolean;
+}
+
+export interface DeliveryFilter {
+  status?: DeliveryStatus | undefined;
+  type?: EventType | undefined;
+  /** Of events, milliseconds since the Unix epoch, inclusive. */
+  from?: number | undefined;
+  to?: number | undefined;
+  limit: number;
+  cursor?: string | undefined;
+}
+
+export type ReplayFilter = Omit<DeliveryFilter, 'limit'>;
+
+export interface DeliveryPage {
+  deliveries: Delivery[];
+  nextCursor: string | null;
+}
+
+export interface Recorded {
+  status: DeliveryStatus;
+  /** Why its endpoint was disabled in this very step. */
+  disabled: DisabledReason | null;
+}
+
+export type Deliveries = ReturnType<typeof createDeliveries>;
+
+export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps) {
+  const createScript = defineScript<DeliveryStatus | 'dropped'>(
+    redis,
+    'sluiceCreateDelivery',
+    CREATE_DELIVERY,
+  );
+  const recordScript = defineScript<string[]>(redis, 'sluiceRecordAttempt', RECORD_ATTEMPT);
+  const holdScript = defineScript<number>(redis, 'sluiceHold', HOLD);
+  const releaseScript = defineScript<string[]>(redis, 'sluiceRelease', RELEASE);
+  const replayScript = defineScript<number>(redis, 'sluiceReplay', REPLAY);
+
+  /** Makes it, unless it is made already. */
+  async function create(made: NewDelivery): Promise<{ id: string; status: DeliveryStatus | 'dropped' }> {
+    const endpoint = typeof made.to === 'string' ? null : made.to.id;
+    const id = derivedId('dlv', made.at, made.event, endpoint ?? 'job');
+    const status = await createScript(
+      [
+        keys.delivery(id),
+        keys.deliveryLog(made.tenant, endpoint),
+        keys.deliveryAgenda,
+        keys.endpoint(endpoint ?? ''),
+      ],
+      [
+        id,
+        DELIVERY_KEPT_MS,
+        clock.now(),
+        prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
+        maxKept,
+        keys.delivery(''),
+        keys.attempts(''),
+        endpoint ?? '',
+        ...['tenant', made.tenant, 'type', made.type, 'body', made.body, 'at', made.at],
+        ...(typeof made.to === 'string' ? ['url', made.to] : ['endpoint', made.to.id]),
+        ...(made.job ? ['job', made.job] : []),
+        ...(made.isTest ? ['once', 'failed'] : []),
+      ],
+    );
+    return { id, status };
+  }
+
+  async function get(id: string): Promise<Delivery | null> {
+    return decode(id, await redis.hgetall(keys.delivery(id)));
+  }
+
+  async function demand(tenant: string, id: string): Promise<Delivery> {
+    const delivery = isId('dlv', id) ? await get(id) : null;
+    if (delivery?.tenant !== tenant) throw new SluiceError('not_found', 'There is no such delivery.');
+    return delivery;
+  }
+
+  /** The first ones of a delivery that was attempted very often are not kept. */
+  async function attemptsOf(id: string): Promise<DeliveryAttempt[]> {
+    const [kept, last] = await Promise.all([
+      redis.lrange(keys.attempts(id), 0, -1),
+      redis.hget(keys.delivery(id), 'lastAttempt'),
+    ]);
+    return [...kept.slice(0, -1), ...(last ? [last] : [])].map((text) => JSON.parse(text) as DeliveryAttempt);
+  }
+
+  /** Newest first, of an endpoint or (null) of jobs' own webhooks. A page may be short although there are more. */
+  async function list(
+    tenant: string,
+    endpoint: string | null,
+    filter: DeliveryFilter,
+  ): Promise<DeliveryPage> {
+    const log = keys.deliveryLog(tenant, endpoint);
+    const least = filter.from === undefined ? '-' : `[${prefixOfTime('dlv', filter.from)}`;
+    let from = filter.cursor
+      ? `(${filter.cursor}`
+      : filter.to === undefined
+        ? '+'
+        : `(${prefixOfTime('dlv', filter.to + 1)}`;
+    const deliveries: Delivery[] = [];
+    for (let scanned = 0; scanned < SCAN_LIMIT; scanned += SCAN_PAGE) {
+      const ids = await redis.zrange(log, from, least, 'BYLEX', 'REV', 'LIMIT', 0, SCAN_PAGE);
+      const page = await Promise.all(ids.map(get));
+      for (const [i, delivery] of page.entries()) {
+        from = `(${ids[i]}`;
+        if (delivery && matches(delivery, filter)) deliveries.push(delivery);
+        if (deliveries.length === filter.limit) return { deliveries, nextCursor: ids[i] ?? null };
+      }
+      if (ids.length < SCAN_PAGE) return { deliveries, nextCursor: null };
+    }
+    return { deliveries, nextCursor: from.slice(1) };
+  }
+
+  /** Writes down an attempt and what follows from it; null when the delivery is gone or has ended meanwhile. */
+  async function record(
+    { id, endpoint, attempts }: Delivery,
+    attempt: DeliveryAttempt,
+    status: DeliveryStatus,
+    nextAt: number,
+    disableAfterMs: number,
+  ): Promise<Recorded | null> {
+    const [outcome, disabled] = await recordScript(
+      [
+        keys.delivery(id),
+        keys.attempts(id),
+        keys.deliveryAgenda,
+        keys.endpoint(endpoint ?? ''),
+        keys.outbox,
+        keys.subscribed,
+      ],
+      [
+        id,
+        status,
+        nextAt,
+        JSON.stringify(slim(attempt)),
+        JSON.stringify(attempt),
+        clock.now(),
+        endpoint ?? '',
+        attempt.status === 410 ? 'gone' : '',
+        disableAfterMs,
+        attempts,
+      ],
+    );
+    if (!outcome) return null;
+    return { status: outcome as DeliveryStatus, disabled: (disabled ?? null) as DisabledReason | null };
+  }
+
+  /** The queue will hand it out later than its record says: it is not lost until then. */
+  async function postpone(id: string, untilMs: number): Promise<void> {
+    await redis.zadd(keys.deliveryAgenda, 'XX', untilMs + LOOK_AFTER_MS, id);
+  }
+
+  /** False when its endpoint is enabled after all. */
+  async function hold(id: string, endpoint: string): Promise<boolean> {
+    const held = await holdScript(
+      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryAgenda, keys.held(endpoint), keys.holding],
+      [id, endpoint],
+    );
+    return held === 1;
+  }
+
+  /** Those that were held for endpoints which are enabled now, a page of each. */
+  async function release(): Promise<string[]> {
+    const endpoints = await redis.smembers(keys.holding);
+    const released = await Promise.all(
+      endpoints.map((id) =>
+        releaseScript(
+          [keys.endpoint(id), keys.held(id), keys.holding, keys.deliveryAgenda],
+          [id, PAGE, clock.now() + LOOK_AFTER_MS],
+        ),
+      ),
+    );
+    return released.flat();
+  }
+
+  /** Pending deliveries that the queue should have handed out by now, a page; they are looked for again later. */
+  async function overdue(): Promise<string[]> {
+    const now = clock.now();
+    const ids = await redis.zrangebyscore(keys.deliveryAgenda, '-inf', now, 'LIMIT', 0, PAGE);
+    const statuses = await Promise.all(ids.map((id) => redis.hget(keys.delivery(id), 'status')));
+    await Promise.all(
+      ids.map((id, i) =>
+        statuses[i] === 'pending' ? postpone(id, now) : redis.zrem(keys.deliveryAgenda, id),
+      ),
+    );
+    return ids.filter((_, i) => statuses[i] === 'pending');
+  }
+
+  /** One more attempt, at once. */
+  async function replay(id: string): Promise<void> {
+    await replayScript([keys.delivery(id), keys.deliveryAgenda], [id, clock.now()]);
+  }
+
+  /** Those of an endpoint that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
+  async function replayAll(
+    tenant: string,
+    endpoint: string,
+    filter: ReplayFilter,
+  ): Promise<{ replayed: number; nextCursor: string | null }> {
+    const page = await list(tenant, endpoint, { ...filter, limit: MAX_REPLAYED });
+    await Promise.all(page.deliveries.map(({ id }) => replay(id)));
+    return { replayed: page.deliveries.length, nextCursor: page.nextCursor };
+  }
+
+  /** Forgets what an endpoint that is gone was told, and was not. */
+  async function forget(tenant: string, endpoint: string): Promise<void> {
+    const log = keys.deliveryLog(tenant, endpoint);
+    for (;;) {
+      const ids = await redis.zrange(log, '0', String(PAGE - 1));
+      if (ids.length === 0) return;
+      await redis.unlink(...ids.flatMap((id) => [keys.delivery(id), keys.attempts(id)]));
+      await Promise.all([redis.zrem(log, ...ids), redis.zrem(keys.deliveryAgenda, ...ids)]);
+    }
+  }
+
+  /** Forgets one whose endpoint is gone. */
+  async function discard(id: string): Promise<void> {
+    await Promise.all([
+      redis.unlink(keys.delivery(id), keys.attempts(id)),
+      redis.zrem(keys.deliveryAgenda, id),
+    ]);
+  }
+
+  /** Pending ones, but for those that are held. */
+  const pending = (): Promise<number> => redis.zcard(keys.deliveryAgenda);
+
+  return {
+    create,
+    get,
+    demand,
+    attemptsOf,
+    list,
+    record,
+    postpone,
+    hold,
+    release,
+    overdue,
+    replay,
+    replayAll,
+    forget,
+    discard,
+    pending,
+  };
+}
+
+function matches({ status, type }: Delivery, filter: DeliveryFilter): boolean {
+  return (
+    (filter.status === undefined || filter.status === status) &&
+    (filter.type === undefined || filter.type === type)
+  );
+}
+
+function decode(id: string, fields: Record<string, string>): Delivery | null {
+  const { tenant, type, body, status } = fields;
+  if (!tenant || !type || !body || !status) return null;
+  return {
+    id,
+    tenant,
+    endpoint: fields.endpoint ?? null,
+    url: fields.url ?? null,
+    type: type as EventType,
+    job: fields.job ?? null,
+    body,
+    at: Number(fields.at),
+    status: status as DeliveryStatus,
+    attempts: Number(fields.attempts),
+    nextAt: Number(fields.nextAt),
+    once: (fields.once ?? null) as DeliveryStatus | null,
+  };
+}

@@ -1,0 +1,199 @@
+/**
+ * The log of deliveries: what is kept of them, looking for them, and telling again.
+ */
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import type { Delivery } from '../../shared/contract/delivery.js';
+import type { Endpoint } from '../../shared/contract/endpoint.js';
+import { type DeliveryBench, eventually, openDeliveryBench, SOON } from '../support/delivery-bench.js';
+import { answer } from '../support/receiver.js';
+
+const KEPT = 100;
+/** Of the events that a test makes up. */
+const start = Date.now() - 3_600_000;
+let bench: DeliveryBench;
+let endpoint: Endpoint;
+beforeEach(async () => {
+  bench = await openDeliveryBench(inject('redisUrl'), KEPT);
+});
+afterEach(() => bench.close());
+
+async function register(url: string): Promise<Endpoint> {
+  endpoint = (await bench.endpoints.create('acme', { url })).endpoint;
+  return endpoint;
+}
+
+/** Made as a relay makes it, at a time of its own. */
+async function made(event: string, at = Date.now()): Promise<string> {
+  const { id } = await bench.deliveries.create({
+    event,
+    tenant: 'acme',
+    to: endpoint,
+    type: 'job.succeeded',
+    job: null,
+    body: '{}',
+    at,
+  });
+  return id;
+}
+
+async function ended(id: string, status: Delivery['status'], code = status === 'delivered' ? 204 : 500) {
+  const delivery = (await bench.deliveries.get(id)) as Delivery;
+  const attempt = { at: 1, status: code, error: null, latencyMs: 1, responseBody: '' };
+  await bench.deliveries.record(delivery, attempt, status, 0, Number.POSITIVE_INFINITY);
+}
+
+const idsOf = ({ deliveries }: { deliveries: Delivery[] }) => deliveries.map(({ id }) => id);
+const becomes = (id: string, status: string, attempts: number) =>
+  eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status, attempts }));
+
+describe('the log', () => {
+  test('keeps every attempt, of the last all that was read of the answer', async () => {
+    const receiver = await bench.receive(answer(500, {}, 'é'.repeat(20_000)));
+    await register(receiver.url);
+    await bench.deliver();
+    await bench.succeeded(null);
+    await receiver.has(3);
+    await eventually(async () =>
+      expect((await bench.deliveries.list('acme', endpoint.id, { limit: 1 })).deliveries[0]?.status).toBe(
+        'failed',
+      ),
+    );
+    const [delivery] = (await bench.deliveries.list('acme', endpoint.id, { limit: 1 })).deliveries;
+    const attempts = await bench.deliveries.attemptsOf(delivery?.id ?? '');
+    expect(attempts.map(({ status }) => status)).toEqual([500, 500, 500]);
+    expect(attempts.map(({ responseBody }) => responseBody?.length)).toEqual([1024, 1024, 8192]);
+    expect(attempts.every(({ latencyMs, at }) => latencyMs >= 0 && at > 0)).toBe(true);
+  });
+
+  test('is found by status, type and time, page by page, newest first', async () => {
+    await register('http://127.0.0.1:1/');
+    const ids: string[] = [];
+    for (let i = 0; i < 7; i++) ids.push(await made(`evt_${i}`, start + i * 1000));
+    await ended(ids[2] ?? '', 'failed');
+    await ended(ids[5] ?? '', 'failed');
+    const list = (filter: object) => bench.deliveries.list('acme', endpoint.id, { limit: 100, ...filter });
+    expect(idsOf(await list({}))).toEqual([...ids].reverse());
+    expect(idsOf(await list({ status: 'failed' }))).toEqual([ids[5], ids[2]]);
+    expect(idsOf(await list({ type: 'job.failed' }))).toEqual([]);
+    expect(idsOf(await list({ from: start + 2000, to: start + 4000 }))).toEqual(ids.slice(2, 5).reverse());
+    const first = await list({ limit: 3 });
+    const second = await list({ limit: 3, cursor: first.nextCursor });
+    const third = await list({ limit: 3, cursor: second.nextCursor });
+    expect([first, second, third].flatMap(idsOf)).toEqual([...ids].reverse());
+    expect(third.nextCursor).toBeNull();
+    expect(await bench.deliveries.list('other', endpoint.id, { limit: 9 })).toMatchObject({ deliveries: [] });
+    await expect(bench.deliveries.demand('other', ids[0] ?? '')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('forgets the oldest that have ended when it is full, and drops what is new when all are pending', async () => {
+    await register('http://127.0.0.1:1/');
+    const ids: string[] = [];
+    for (let i = 0; i < KEPT; i++) ids.push(await made(`evt_${i}`, start + i));
+    await ended(ids[3] ?? '', 'delivered');
+    const next = await made('evt_next');
+    expect(await bench.deliveries.get(ids[3] ?? '')).toBeNull();
+    expect(await bench.deliveries.get(next)).toMatchObject({ status: 'pending' });
+    const over = await made('evt_over');
+    expect(await bench.deliveries.get(over)).toBeNull();
+    expect((await bench.endpoints.find(endpoint.id))?.dropped).toBe(1);
+    expect(await bench.redis.zcard(bench.keys.deliveryLog('acme', endpoint.id))).toBe(KEPT);
+  });
+
+  test('goes with its endpoint', async () => {
+    await register('http://127.0.0.1:1/');
+    const ids = [await made('evt_1'), await made('evt_2')];
+    await ended(ids[0] ?? '', 'delivered');
+    await bench.endpoints.remove('acme', endpoint.id);
+    await bench.deliveries.forget('acme', endpoint.id);
+    const left = [];
+    for await (const keys of bench.redis.scanStream({ match: `${bench.keys.delivery('')}*` }))
+      left.push(...keys);
+    expect(left).toEqual([]);
+    expect(await bench.deliveries.pending()).toBe(0);
+  });
+
+  test('forgets what an endpoint was to be told that went meanwhile', async () => {
+    await register('http://127.0.0.1:1/');
+    const id = await made('evt_1');
+    await bench.endpoints.remove('acme', endpoint.id);
+    await bench.deliver();
+    await bench.deliveries.replay(id);
+    await eventually(async () => expect(await bench.deliveries.get(id)).toBeNull());
+  });
+});
+
+describe('a replay', () => {
+  test('is one more attempt under the same id, and a failed one leaves what was', async () => {
+    let status = 500;
+    const receiver = await bench.receive((response) => void response.writeHead(status).end());
+    await register(receiver.url);
+    const id = await made('evt_1');
+    await bench.deliver();
+    await bench.deliveries.replay(id);
+    await becomes(id, 'failed', 3);
+    await bench.deliveries.replay(id);
+    await becomes(id, 'failed', 4);
+    status = 204;
+    await bench.deliveries.replay(id);
+    await becomes(id, 'delivered', 5);
+    status = 500;
+    await bench.deliveries.replay(id);
+    await becomes(id, 'delivered', 6);
+    expect(new Set(receiver.received.map(({ headers }) => headers['webhook-id']))).toEqual(new Set([id]));
+    expect(receiver.received).toHaveLength(6);
+  });
+
+  test('brings forward what waits for its next attempt', async () => {
+    const receiver = await bench.receive(
+      (response, nth) => void response.writeHead(nth === 1 ? 500 : 204).end(),
+    );
+    await register(receiver.url);
+    await bench.deliver({ schedule: { ...SOON, delaysMs: [3_600_000] } });
+    const id = await made('evt_1');
+    await bench.deliveries.replay(id);
+    await becomes(id, 'pending', 1);
+    await eventually(async () => expect(await bench.queue.getDelayedCount()).toBe(1));
+    await bench.deliveries.replay(id);
+    await becomes(id, 'delivered', 2);
+  });
+
+  test('of a range tells all that failed since a time, once each', async () => {
+    const receiver = await bench.receive(answer(204));
+    await register(receiver.url);
+    const ids: string[] = [];
+    for (let i = 0; i < 30; i++) ids.push(await made(`evt_${i}`, start + i));
+    for (const id of ids) await ended(id, id === ids[29] ? 'delivered' : 'failed');
+    const outcome = await bench.deliveries.replayAll('acme', endpoint.id, {
+      status: 'failed',
+      from: start + 10,
+    });
+    expect(outcome).toEqual({ replayed: 19, nextCursor: null });
+    await bench.deliver();
+    await receiver.has(19);
+    await becomes(ids[28] ?? '', 'delivered', 2);
+    expect(receiver.received.map(({ headers }) => headers['webhook-id']).sort()).toEqual(
+      ids.slice(10, 29).sort(),
+    );
+    expect(await bench.deliveries.get(ids[9] ?? '')).toMatchObject({ status: 'failed', attempts: 1 });
+  });
+});
+
+describe('what the queue has lost', () => {
+  test('is found again by the records', async () => {
+    const receiver = await bench.receive(answer(204));
+    await register(receiver.url);
+    const id = await made('evt_1');
+    await bench.redis.zadd(bench.keys.deliveryAgenda, 1, id);
+    await bench.deliver();
+    await becomes(id, 'delivered', 1);
+    expect(receiver.received).toHaveLength(1);
+    expect(await bench.deliveries.pending()).toBe(0);
+  });
+
+  test('is not looked for while the queue holds it back on purpose', async () => {
+    await register('http://127.0.0.1:1/');
+    const id = await made('evt_1');
+    await bench.deliveries.postpone(id, Date.now() + 60_000);
+    expect(await bench.deliveries.overdue()).toEqual([]);
+  });
+});

@@ -1,0 +1,40 @@
+/**
+ * Whom a delivery goes to: its endpoint as it is now, or the URL that came with its job.
+ */
+import type { Clock } from '../../shared/base/clock.js';
+import type { Delivery } from '../../shared/contract/delivery.js';
+import { secretsAt } from '../../shared/contract/signing.js';
+import type { Endpoints } from '../../shared/core/endpoints.js';
+
+export interface Recipient {
+  url: string;
+  /** Those that sign now. */
+  secrets: readonly string[];
+  /** Who shares turns: an endpoint; of jobs' own webhooks, those of a tenant to one origin. */
+  receiver: string;
+  /** False holds what it is to be told. */
+  enabled: boolean;
+}
+
+/** Null when the endpoint is gone. */
+export type FindRecipient = (delivery: Delivery) => Promise<Recipient | null>;
+
+export function createRecipients(endpoints: Endpoints, clock: Clock): FindRecipient {
+  return async ({ tenant, endpoint: id, url, type }) => {
+    if (id === null) {
+      if (url === null) return null;
+      const secrets = await endpoints.tenantSecrets(tenant);
+      return { url, secrets, receiver: `${tenant} ${new URL(url).origin}`, enabled: true };
+    }
+    const endpoint = await endpoints.find(id);
+    if (!endpoint) return null;
+    const secrets = secretsAt(endpoint.secrets, clock.now());
+    // Who tries an endpoint out before enabling it again is not told to enable it first.
+    return {
+      url: endpoint.url,
+      secrets,
+      receiver: id,
+      enabled: endpoint.enabled || type === 'endpoint.test',
+    };
+  };
+}
