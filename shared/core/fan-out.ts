@@ -57,7 +57,8 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     // How a job was getting on is news only while it does.
     if (isProgressEvent(event.type) && subject.job && isTerminal(subject.job.status)) return [];
     const subscribed = await endpoints.subscribers(subject.tenant, event.type);
-    const told = subscribed.filter(({ createdAt }) => createdAt <= event.at);
+    // Nor is one told of its own end.
+    const told = subscribed.filter(({ id, createdAt }) => createdAt <= event.at && id !== event.endpoint);
     return Promise.all([...ownWebhook(event, subject), ...told].map((to) => makeOne(event, subject, to)));
   }
 

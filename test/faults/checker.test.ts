@@ -6,7 +6,14 @@ import type { JobView } from '../../shared/contract/job.js';
 import { foreignCanaries, newCanary } from './canary.js';
 import { check } from './checker.js';
 import { predictionOf } from './digits.js';
-import { type Arrival, type Delivery, type Entry, type Evidence, seenIn } from './evidence.js';
+import {
+  type Arrival,
+  type Delivery,
+  type Entry,
+  type Evidence,
+  type Subscriber,
+  seenIn,
+} from './evidence.js';
 import { tableOf, violationsIn } from './report.js';
 
 const AT = '2026-01-02T03:04:05.000Z';
@@ -67,6 +74,7 @@ const arrivalOf = (nth: number, changes: Partial<Arrival> = {}): Arrival => ({
 const deliveryOf = (nth: number, changes: Partial<Delivery> = {}): Delivery => ({
   id: `dlv_${nth}`,
   job: `job_${nth}`,
+  endpoint: '',
   type: 'job.succeeded',
   state: 'delivered',
   ...changes,
@@ -81,6 +89,7 @@ function sound() {
   const canceled = jobOf(4, { status: 'canceled', attempts: 0, startedAt: null, predictions: null });
   const views = [jobOf(1), jobOf(2), poisoned, canceled];
   return {
+    endpoints: [] as Subscriber[],
     entries: [
       entryOf(1),
       entryOf(2, {
@@ -252,6 +261,21 @@ const found: [what: string, spoil: (run: Run) => void, named: string[]][] = [
     'an end that nobody subscribed to',
     (run) => put(run, 2, jobOf(2, { webhook: { ...HOOK, events: ['job.failed'] } })),
     ['I5 job_2: 1 deliveries, 0 due'],
+  ],
+  [
+    'an endpoint that was not told',
+    (run) => void run.endpoints.push({ id: 'whe_1', tenant: 'ann', events: ['job.failed'] }),
+    ['I5 job_3: 1 deliveries, 2 due'],
+  ],
+  [
+    'an endpoint that was told twice',
+    (run) => {
+      run.endpoints.push({ id: 'whe_1', tenant: 'ann', events: ['job.failed'] });
+      for (const id of ['dlv_7', 'dlv_8'])
+        run.deliveries.push(deliveryOf(3, { id, type: 'job.failed', endpoint: 'whe_1' }));
+      for (const id of ['dlv_7', 'dlv_8']) run.arrivals.push(arrivalOf(3, { id, type: 'job.failed' }));
+    },
+    ['I4 job_3: 2 ends were told', 'I5 job_3: 3 deliveries, 2 due'],
   ],
   [
     'a delivery that hangs',

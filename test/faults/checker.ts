@@ -133,12 +133,12 @@ function allUnchanged({ seen }: Evidence, { job }: Index): Found {
 
 function allOnce({ stored, deliveries, starts, settles }: Evidence, { entryOf }: Index): Found {
   const violations: Violation[] = [];
-  const told = countBy(deliveries.map(({ job }) => job));
+  const told = groupBy(deliveries, ({ job }) => job);
   for (const { view } of stored) {
     const { id, status, attempts, usage } = view;
     const say = (what: string) => violations.push({ id, what });
-    const events = told.get(id) ?? 0;
-    if (events > 1) say(`${events} ends were told`);
+    for (const events of countBy((told.get(id) ?? []).map(({ endpoint }) => endpoint)).values())
+      if (events > 1) say(`${events} ends were told`);
     const settled = settles.get(id) ?? 0;
     if (settled > 1) say(`${settled} results were taken`);
     if (attempts > 1) say(`${attempts} attempts were counted`);
@@ -157,12 +157,14 @@ function allOnce({ stored, deliveries, starts, settles }: Evidence, { entryOf }:
   return { counts, violations };
 }
 
-function allTold({ stored, arrivals, deliveries, trapped }: Evidence, { job, tenant }: Index): Found {
+function allTold(evidence: Evidence, { job, tenant }: Index): Found {
+  const { stored, arrivals, deliveries, endpoints, trapped } = evidence;
   const violations: Violation[] = [];
   const delivery = groupBy(deliveries, (each) => each.job);
   const arrived = groupBy(arrivals, (each) => each.id);
-  for (const { view } of stored) {
-    const due = isDue(view) ? 1 : 0;
+  for (const { view, tenant: owner } of stored) {
+    const wanting = endpoints.filter((each) => each.tenant === owner && tellsEnd(each.events, view));
+    const due = wanting.length + (isDue(view) ? 1 : 0);
     const made = delivery.get(view.id) ?? [];
     const say = (what: string) => violations.push({ id: view.id, what });
     if (made.length !== due) say(`${made.length} deliveries, ${due} due`);
@@ -187,9 +189,12 @@ function allTold({ stored, arrivals, deliveries, trapped }: Evidence, { job, ten
   return { counts, violations };
 }
 
-function isDue({ webhook, status }: JobView): boolean {
-  const events: readonly string[] = webhook?.events ?? JOB_EVENTS;
-  return webhook !== null && events.includes(`job.${status}`);
+function isDue(view: JobView): boolean {
+  return view.webhook !== null && tellsEnd(view.webhook.events ?? JOB_EVENTS, view);
+}
+
+function tellsEnd(events: readonly string[], { status }: JobView): boolean {
+  return events.includes(`job.${status}`);
 }
 
 function faultsOfAttempts(id: string, attempts: Evidence['arrivals']): Violation[] {

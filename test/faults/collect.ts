@@ -53,6 +53,7 @@ export async function collect(sources: Sources): Promise<Evidence> {
   });
   for (const line of sources.logs.split('\n')) ledger.scan(line, null, 'a log');
   return {
+    endpoints: ledger.endpoints,
     entries: ledger.entries,
     stored,
     seen: ledger.seen,
@@ -103,10 +104,11 @@ export async function readDeliveries({
     for (const key of page as string[]) keys.add(key);
   return Promise.all(
     [...keys].map(async (key) => {
-      const [job = '', type = '', state = ''] = await records.hmget(key, 'job', 'type', 'status');
+      const [job, endpoint, type, state] = await records.hmget(key, 'job', 'endpoint', 'type', 'status');
       return {
         id: key.slice(key.lastIndexOf(':') + 1),
         job: job ?? '',
+        endpoint: endpoint ?? '',
         type: type ?? '',
         state: state ?? '',
       };

@@ -67,11 +67,21 @@ export interface Arrival {
 export interface Delivery {
   id: string;
   job: string;
+  /** "": the job's own webhook. */
+  endpoint: string;
   type: string;
   state: string;
 }
 
+/** An endpoint that was there before the first job and after the last. */
+export interface Subscriber {
+  id: string;
+  tenant: string;
+  events: readonly string[];
+}
+
 export interface Evidence {
+  endpoints: readonly Subscriber[];
   entries: readonly Entry[];
   /** The final state, by tenant. */
   stored: readonly { tenant: string; view: JobView }[];

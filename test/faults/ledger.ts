@@ -10,12 +10,14 @@ import {
   type Entry,
   type Evidence,
   type Order,
+  type Subscriber,
   seenIn,
   TERMINAL,
 } from './evidence.js';
 
 export interface Ledger {
   entries: Entry[];
+  endpoints: Subscriber[];
   seen: Evidence['seen'][number][];
   arrivals: Arrival[];
   leaks: { where: string; found: string }[];
@@ -44,6 +46,7 @@ export function createLedger(): Ledger {
 
   const ledger: Ledger = {
     entries: [],
+    endpoints: [],
     seen: [],
     arrivals: [],
     leaks: [],

@@ -7,6 +7,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../shared/base/errors.js';
+import { JOB_EVENTS } from '../../shared/contract/webhook.js';
 import { openReceiver } from '../support/receiver.js';
 import { ROOT } from '../support/stack.js';
 import { heal, make, type Scene } from './acts.js';
@@ -93,6 +94,7 @@ async function openReceivers(scene: Scene, elsewhere: string): Promise<Record<st
       },
     });
     urls[tenant] = receiver.url;
+    await scene.room.endpoint(JOB_EVENTS, { tenant });
   }
   return urls;
 }

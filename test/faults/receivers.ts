@@ -15,14 +15,14 @@ export type Manner = (attempt: number, response: ServerResponse, request: Incomi
 export interface ReceiverOptions {
   ledger: Ledger;
   tenant: string;
-  secret: string;
+  /** Asked at each arrival: an endpoint has one only once its receiver has an address. */
+  secret: () => string;
   manner?: Manner;
   certificate?: Certificate;
 }
 
 export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver> {
   const { ledger, tenant, secret, manner = () => 204 } = options;
-  const verifier = new Webhook(secret);
   const attempts = new Map<string, number>();
 
   function write({ headers, body }: Received, answered: number): void {
@@ -37,7 +37,7 @@ export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver
       timestamp: Number(headers['webhook-timestamp']),
       atMs: Date.now(),
       body,
-      verified: isVerified(verifier, body, headers),
+      verified: isVerified(new Webhook(secret()), body, headers),
       answered,
     });
   }

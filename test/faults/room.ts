@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { systemClock } from '../../shared/base/clock.js';
 import type { JobView } from '../../shared/contract/job.js';
+import { JOB_EVENTS } from '../../shared/contract/webhook.js';
 import { createAccess } from '../../shared/core/access.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
@@ -32,6 +33,8 @@ export interface Room {
   records: Redis;
   /** Opens a receiver of the first tenant's, unless told otherwise. */
   receive(options?: Partial<ReceiverOptions>): Promise<Receiver>;
+  /** A receiver that is an endpoint of its tenant, told of jobs' ends unless told otherwise. */
+  endpoint(events?: readonly string[], options?: Partial<ReceiverOptions>): Promise<Receiver>;
   /** A way to Redis that can be cut; `url` goes into the environment of a process. */
   wayToRedis(): Promise<TcpProxy & { url: string }>;
   /** Resolves once `count` workers take jobs, of all that were ever started. */
@@ -124,7 +127,7 @@ function furnish(
     return ids;
   }
 
-  return {
+  const room: Room = {
     redis,
     stack,
     ledger,
@@ -135,8 +138,19 @@ function furnish(
     async receive(options = {}) {
       const { tenant = TENANTS[0] } = options;
       const { body } = await client.ask(tenant, 'GET', '/v1/webhook-secret', api);
-      const receiver = await openBookkeeper({ ...options, ledger, tenant, secret: body.secret });
+      const receiver = await openBookkeeper({ secret: () => body.secret, ...options, ledger, tenant });
       closers.push(() => receiver.close());
+      return receiver;
+    },
+    async endpoint(events = JOB_EVENTS, options = {}) {
+      const { tenant = TENANTS[0] } = options;
+      let secret = '';
+      const receiver = await room.receive({ ...options, secret: () => secret });
+      const body = JSON.stringify({ url: receiver.url, events });
+      const made = await client.ask(tenant, 'POST', '/v1/webhook-endpoints', api, body);
+      if (made.status !== 201) throw new Error(`no endpoint: ${JSON.stringify(made.body)}`);
+      secret = made.body.secret;
+      ledger.endpoints.push({ id: made.body.id, tenant, events });
       return receiver;
     },
     async wayToRedis() {
@@ -182,6 +196,7 @@ function furnish(
     },
     close,
   };
+  return room;
 }
 
 function openRecords(url: string): Redis {

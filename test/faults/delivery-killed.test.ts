@@ -1,0 +1,46 @@
+/**
+ * F29 and more: whoever delivers webhooks is killed in the middle of its work, again and again.
+ */
+import { afterEach, expect, it } from 'vitest';
+import { exited } from '../support/stack.js';
+import { figure } from './figures.js';
+import { IS_LONG } from './long.js';
+import { violationsIn } from './report.js';
+import { openRoom, type Room, TENANTS } from './room.js';
+import { until } from './until.js';
+
+const KILLS = IS_LONG ? 20 : 5;
+/** Between two kills; more than are told before the next. */
+const JOBS = 20;
+const START_MS = 20_000;
+const DELIVERS = { SLUICE_ROLES: 'delivery' };
+const ORDERS = Array.from({ length: JOBS }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));
+
+let room: Room;
+afterEach(() => room?.close());
+
+it('each end is told to each endpoint under one id, and none is missing', { timeout: 240_000 }, async () => {
+  room = await openRoom({ env: { SLUICE_ROLES: 'inference,upkeep' } });
+  const receiver = await room.endpoint();
+  let nth = 0;
+  // Every third delivery fails at first, so that some are always waiting to be tried again.
+  await room.endpoint(undefined, { manner: (attempt) => (attempt === 1 && nth++ % 3 === 0 ? 500 : 204) });
+
+  const ids: string[] = [];
+  for (let kill = 1; kill <= KILLS; kill++) {
+    const before = receiver.received.length;
+    const deliverer = room.stack.addWorker(DELIVERS);
+    ids.push(...(await room.submitAll(ORDERS)));
+    await until(`the ${kill}. delivers`, START_MS, () => receiver.received.length > before + 3);
+    deliverer.kill('SIGKILL');
+    await exited(deliverer);
+  }
+  room.stack.addWorker(DELIVERS);
+  const verdicts = await room.verdicts();
+  expect(violationsIn(verdicts)).toEqual([]);
+
+  const told = new Set(receiver.received.map(({ headers }) => headers['webhook-id']));
+  expect(told.size).toBe(ids.length);
+  figure('F29', `jobs told to an endpoint through ${KILLS} kills`, told.size, String(ids.length));
+  figure('F29', 'told twice, under the same id', receiver.received.length - told.size, 'few');
+});
