@@ -1,0 +1,106 @@
+/**
+ * An outage of an hour, scaled: the delivery role on a schedule of which an hour takes half a minute.
+ */
+import { Registry } from 'prom-client';
+import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { newId } from '../../shared/base/ids.js';
+import { openRedis, type Purpose } from '../../shared/base/redis.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import { createAddressRules } from '../../shared/contract/address.js';
+import { createDeliveries, type Deliveries } from '../../shared/core/deliveries.js';
+import { createEndpoints } from '../../shared/core/endpoints.js';
+import { createKeys } from '../../shared/core/keys.js';
+import { createDeliveryRole } from '../../worker/delivery/role.js';
+import { RETRY_DELAYS_MS } from '../../worker/delivery/schedule.js';
+import type { Site } from './site.js';
+import { openRedisFor } from './systems.js';
+import { ALLOWED, openReceiver, until } from './webhook-receivers.js';
+
+export type Line = [what: string, asked: string, measured: string];
+
+/** An hour passes in half a minute. */
+const SCALE = 1 / 120;
+const OUTAGE_MS = 3_600_000 * SCALE;
+const OUTAGE_EVENTS = 100;
+/** Below this a pause is measured by timers and queues, not by the schedule. */
+const LEAST_PAUSE_MS = 1000;
+
+/** Events through a whole outage, each at its own time, on a schedule of which an hour takes half a minute. */
+export async function outage(site: Site): Promise<Line[]> {
+  const redisServer = await openRedisFor(site, 'outage');
+  const prefix = '{outage}';
+  const open = (purpose: Purpose) => openRedis(redisServer.url, purpose, () => undefined);
+  const redis = await open('work');
+  site.defer(async () => redis.disconnect());
+  const keys = createKeys(prefix);
+  const rules = createAddressRules([ALLOWED]);
+  const { SLUICE_MAX_ENDPOINTS_PER_TENANT: maxPerTenant, SLUICE_MAX_DELIVERIES_KEPT: maxKept } = loadConfig(
+    {},
+  );
+  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
+  const deliveries = createDeliveries({ redis, keys, clock, maxKept });
+  const delaysMs = RETRY_DELAYS_MS.map((ms) => ms * SCALE);
+  const role = await createDeliveryRole({
+    config: {
+      SLUICE_KEY_PREFIX: prefix,
+      SLUICE_WEBHOOK_ALLOW_PRIVATE: ALLOWED,
+      SLUICE_MAX_ENDPOINTS_PER_TENANT: maxPerTenant,
+      SLUICE_MAX_DELIVERIES_KEPT: maxKept,
+    },
+    version: 'bench',
+    open,
+    log: createLogger('bench', 'silent'),
+    registry: new Registry(),
+    clock,
+    schedule: { delaysMs, disableAfterMs: Number.POSITIVE_INFINITY, random: Math.random },
+  });
+  site.defer(() => role.close());
+
+  const back = await openReceiver(site, false);
+  const { endpoint } = await endpoints.create('bench', { url: back.url });
+  const startMs = clock.monotonic();
+  const ids: string[] = [];
+  for (let nth = 0; nth < OUTAGE_EVENTS; nth++) {
+    await sleep(clock, (nth / OUTAGE_EVENTS) * OUTAGE_MS - (clock.monotonic() - startMs), site.signal);
+    const at = clock.now();
+    const body = JSON.stringify({ type: 'job.succeeded', timestamp: toTimestamp(at), data: {} });
+    const made = {
+      tenant: 'bench',
+      type: 'job.succeeded',
+      job: null,
+      body,
+      at,
+      event: newId('evt', at),
+    } as const;
+    const { id } = await deliveries.create({ ...made, to: endpoint });
+    await deliveries.replay(id);
+    ids.push(id);
+  }
+  await back.listen();
+  await until(site, 4 * OUTAGE_MS, async () => (await deliveries.pending()) === 0);
+  return judgeOutage(deliveries, ids, delaysMs);
+}
+
+async function judgeOutage(deliveries: Deliveries, ids: string[], delaysMs: number[]): Promise<Line[]> {
+  const made = await Promise.all(ids.map((id) => deliveries.get(id)));
+  const delivered = made.filter((each) => each?.status === 'delivered').length;
+  const offBy: number[] = [];
+  for (const id of ids) {
+    const attempts = await deliveries.attemptsOf(id);
+    for (const [i, { at, latencyMs }] of attempts.entries()) {
+      const next = attempts[i + 1];
+      const dueMs = delaysMs[i] ?? Number.NaN;
+      if (next && dueMs >= LEAST_PAUSE_MS) offBy.push(Math.abs((next.at - at - latencyMs) / dueMs - 1));
+    }
+  }
+  const worst = `at most ${(100 * Math.max(...offBy)).toFixed(0)} % off, of ${offBy.length} pauses (± 10 % by chance)`;
+  return [
+    [
+      'told after an outage of a scaled hour',
+      '100 %',
+      `${((100 * delivered) / ids.length).toFixed(0)} % of ${ids.length}`,
+    ],
+    ['pauses between its attempts', '± 20 %', worst],
+  ];
+}
