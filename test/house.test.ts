@@ -17,6 +17,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'shared/queue': ['shared/base', 'shared/contract', 'shared/queue'],
   'shared/blobs': ['shared/base', 'shared/contract', 'shared/blobs'],
   'shared/core': ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core'],
+  'shared/client': ['shared/base', 'shared/contract', 'shared/client'],
   api: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'api'],
   worker: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'worker'],
   deploy: ['shared/base', 'deploy'],
