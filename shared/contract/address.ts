@@ -50,8 +50,8 @@ const NOT_PUBLIC_V4 = networks(
 
 /** What is public of IPv6; loopback, mapped (::ffff:), translated (64:ff9b::), local and multicast lie outside. */
 const PUBLIC_V6 = networks('2000::/3');
-/** Inside of it: protocol assignments with Teredo, documentation, and 6to4, which embeds any IPv4 address. */
-const NOT_PUBLIC_V6 = networks('2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20');
+/** Inside of it: protocol assignments with Teredo, documentation, 6to4, which embeds any IPv4 address, and AS112. */
+const NOT_PUBLIC_V6 = networks('2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20');
 
 /** `listed`: CIDRs that are reachable although they are not public. */
 export function createAddressRules(listed: readonly string[]): AddressRules {
@@ -73,7 +73,7 @@ export function isPublicAddress(text: string): boolean {
 
 /** The addresses that a URL's host means without DNS: itself, or loopback for `localhost`; null for any other name. */
 export function literalAddresses(hostname: string): readonly string[] | null {
-  const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+  const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.+$/, '');
   if (isIP(host) !== 0) return [host];
   return host === 'localhost' || host.endsWith('.localhost') ? LOOPBACK : null;
 }
@@ -88,13 +88,9 @@ export function isPublicRoute(protocol: string, port: string): boolean {
  * so a plain http URL with a name passes as soon as the operator listed anything.
  */
 export function urlFault(text: string, rules: AddressRules): string | null {
-  if (text.length > MAX_URL_LENGTH) return `must have at most ${MAX_URL_LENGTH} characters`;
-  if (/\s/.test(text) || !URL.canParse(text)) return 'must be an absolute URL without spaces';
+  const fault = formFault(text);
+  if (fault) return fault;
   const url = new URL(text);
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must be an https URL';
-  if (url.username !== '' || url.password !== '') return 'must not contain a user name or password';
-  if (text.includes('#')) return 'must not have a fragment';
-
   const addresses = literalAddresses(url.hostname);
   const isPublic = isPublicRoute(url.protocol, url.port);
   const isAllowed = addresses
@@ -103,6 +99,17 @@ export function urlFault(text: string, rules: AddressRules): string | null {
   if (isAllowed) return null;
   if (addresses && !addresses.some(rules.allows)) return 'must not point to an address that is not public';
   return url.protocol === 'https:' ? 'must use port 443 or 8443' : 'must be an https URL';
+}
+
+/** What is wrong with a URL wherever it points to, or null. */
+export function formFault(text: string): string | null {
+  if (text.length > MAX_URL_LENGTH) return `must have at most ${MAX_URL_LENGTH} characters`;
+  // A parser would drop the control characters and judge what is left.
+  if (/[\s\p{Cc}]/u.test(text) || !URL.canParse(text)) return 'must be an absolute URL without spaces';
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must be an https URL';
+  if (url.username !== '' || url.password !== '') return 'must not contain a user name or password';
+  return text.includes('#') ? 'must not have a fragment' : null;
 }
 
 function networks(...texts: string[]): Network[] {

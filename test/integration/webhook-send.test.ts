@@ -1,11 +1,9 @@
 /**
- * Attempts on real sockets: what the network does, and where they may not go.
+ * Attempts on real sockets: what the network does. Where they may not go is in no-way-in.test.ts.
  */
-import { connect } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createAddressRules } from '../../shared/contract/address.js';
-import type { Resolve } from '../../worker/delivery/connect.js';
 import {
   createSender,
   MAX_RESPONSE_BYTES,
@@ -15,7 +13,6 @@ import {
 import { answer, openReceiver, type Receiver, type Respond } from '../support/receiver.js';
 
 const LOOPBACK = createAddressRules(['127.0.0.0/8']);
-const NOTHING = createAddressRules([]);
 const closers: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {
@@ -137,78 +134,7 @@ describe('an attempt', () => {
   });
 });
 
-describe('no way in', () => {
-  const SPELLINGS = [
-    ...['127.0.0.1', '0x7f.1', '0x7f000001', '2130706433', '0177.0.0.1', '127.1', '①②⑦.⓪.⓪.①', '127.0.0.1.'],
-    ...[
-      'localhost',
-      'localhost.',
-      'a.localhost',
-      '0.0.0.0',
-      '[::]',
-      '[::1]',
-      '[::ffff:127.0.0.1]',
-      '[::7f00:1]',
-    ],
-    ...['[64:ff9b::7f00:1]', '[2002:7f00:1::]'],
-  ];
-
-  test.each(SPELLINGS)('%s is refused before a connection', async (host) => {
-    const trap = await receive(answer(200), '::');
-    const sender = open({ rules: NOTHING });
-    for (const scheme of ['http', 'https']) {
-      const { attempt } = await post(sender, `${scheme}://${host}:${trap.port}/`);
-      expect(attempt).toMatchObject({
-        status: null,
-        error: 'the host has an address that may not be called',
-      });
-    }
-    expect(trap.connections()).toBe(0);
-  });
-
-  test('the trap of these tests can be reached', async () => {
-    const trap = await receive(answer(200), '::');
-    await new Promise<void>((resolve) => {
-      const socket = connect(trap.port, '127.0.0.1', () => resolve(void socket.destroy()));
-    });
-    await vi.waitFor(() => expect(trap.connections()).toBe(1));
-  });
-
-  test('one refused address among the answers of DNS refuses the name', async () => {
-    const trap = await receive(answer(200));
-    const resolve: Resolve = async () => [
-      { address: '93.184.215.14', family: 4 },
-      { address: '127.0.0.1', family: 4 },
-    ];
-    const sender = open({ rules: NOTHING, resolve });
-    const { attempt } = await post(sender, `https://rebound.test:${trap.port}/`);
-    expect(attempt.error).toBe('the host has an address that may not be called');
-    expect((await post(sender, 'https://rebound.test/')).attempt.status).toBeNull();
-    expect(trap.connections()).toBe(0);
-  });
-
-  test('a listed network opens plain http for names that resolve into it only', async () => {
-    const sender = open({ resolve: async () => [{ address: '8.8.8.8', family: 4 }] });
-    const { attempt } = await post(sender, 'http://public.test/');
-    expect(attempt.error).toBe('the host has an address that may not be called');
-  });
-
-  test('DNS that changes its mind reaches the judged address or none', async () => {
-    const rules = createAddressRules(['127.0.0.2/32']);
-    const receiver = await receive(answer(200, { connection: 'close' }), '127.0.0.2');
-    const trap = await receive(answer(200), '127.0.0.1', receiver.port);
-    const answers = ['127.0.0.2', '127.0.0.1'];
-    const sender = open({
-      rules,
-      resolve: async () => [{ address: answers.shift() ?? '127.0.0.1', family: 4 }],
-    });
-    const url = `http://rebinding.test:${receiver.port}/`;
-    expect((await post(sender, url)).attempt.status).toBe(200);
-    expect(answers).toEqual(['127.0.0.1']);
-    expect((await post(sender, url)).attempt.error).toBe('the host has an address that may not be called');
-    expect(trap.connections()).toBe(0);
-  });
-
+describe('the way out', () => {
   test('localhost reaches those of its addresses that are listed', async () => {
     const receiver = await receive(answer(200));
     const { attempt } = await post(open(), `http://localhost:${receiver.port}/`);

@@ -9,7 +9,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, request } from 'undici';
 import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
-import type { AddressRules } from '../../shared/contract/address.js';
+import { type AddressRules, formFault } from '../../shared/contract/address.js';
 import type { DeliveryAttempt } from '../../shared/contract/delivery.js';
 import { AddressRefused, createConnect, type Resolve } from './connect.js';
 
@@ -63,6 +63,9 @@ export function createSender(deps: SenderDeps): Sender {
     });
     try {
       signal.throwIfAborted();
+      // Judged at registration, by the rules of that day.
+      const fault = formFault(url);
+      if (fault) return answer({ status: null, error: `the URL ${fault}`, responseBody: null });
       const response = await request(url, {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'user-agent': `Sluice/${version}`, ...headers },
