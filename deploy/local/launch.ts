@@ -8,7 +8,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Clock, sleep, systemClock } from '../../shared/base/clock.js';
-import type { Config } from '../../shared/base/config.js';
+import { type Config, inheritedEnvironment } from '../../shared/base/config.js';
 import { ADDRESS_FILE } from '../../shared/base/redis.js';
 import { claimPort, urlOf } from './address.js';
 import { ensureApiKey } from './api-key.js';
@@ -65,12 +65,9 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
 
     const child = (name: 'api' | 'worker', environment: Record<string, string>) =>
       keepRunning(name, options.entries[name], environment, dataDir, clock, tell);
-    const api = child('api', {
-      PORT: String(port),
-      REDIS_URL: redis.url,
-      SLUICE_BOOTSTRAP_KEY: apiKey,
-    });
-    const worker = child('worker', { REDIS_URL: redis.url });
+    const both = { REDIS_URL: redis.url, ...webhookNetworks() };
+    const api = child('api', { ...both, PORT: String(port), SLUICE_BOOTSTRAP_KEY: apiKey });
+    const worker = child('worker', both);
     closers.push(() => stopChildren(api, worker, clock));
 
     const address = urlOf(config.HOST, port);
@@ -119,6 +116,12 @@ async function openRedis(
     await kept.stop(REDIS_STOP_MS);
   });
   return { url: server.url, origin: server.origin };
+}
+
+/** Webhooks may reach what runs beside Sluice, unless its user has said what they may reach, be it nothing. */
+function webhookNetworks(): Record<string, string> {
+  const name = 'SLUICE_WEBHOOK_ALLOW_PRIVATE';
+  return name in inheritedEnvironment({}) ? {} : { [name]: '127.0.0.0/8,::1/128' };
 }
 
 function keepRunning(

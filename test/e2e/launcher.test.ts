@@ -6,6 +6,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import { verifyWebhook } from '../../shared/client/webhooks.js';
+import { answer, openReceiver } from '../support/receiver.js';
 import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
 
@@ -125,6 +127,36 @@ it('serves from the Redis of REDIS_URL, and looks for no other', { timeout: 60_0
   expect(keys.length, 'the jobs are there').toBeGreaterThan(0);
   await redis.unlink(keys);
   redis.disconnect();
+});
+
+it('lets webhooks reach this machine, unless it is told what they may reach', {
+  timeout: 60_000,
+}, async () => {
+  const receiver = await openReceiver(answer(204));
+  const submitFor = async (host: string) => {
+    const example = readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8');
+    const url = `http://${host}:${receiver.port}/`;
+    return ask('/v1/jobs', {
+      method: 'POST',
+      body: JSON.stringify({ ...JSON.parse(example), webhook: { url } }),
+    });
+  };
+  try {
+    await start();
+    for (const host of ['127.0.0.1', 'localhost']) expect((await submitFor(host)).status).toBe(200);
+    await receiver.has(2);
+    const { secret } = (await (await ask('/v1/webhook-secret')).json()) as { secret: string };
+    for (const request of receiver.received)
+      expect(verifyWebhook({ ...request, secret }).type).toBe('job.succeeded');
+    launcher?.kill('SIGINT');
+    expect(launcher && (await exited(launcher))).toBe(0);
+
+    await start({ SLUICE_WEBHOOK_ALLOW_PRIVATE: '' });
+    expect(await (await submitFor('127.0.0.1')).json()).toMatchObject({ code: 'url_not_allowed' });
+    expect(receiver.received).toHaveLength(2);
+  } finally {
+    await receiver.close();
+  }
 });
 
 it('says what to do where no Redis can be had, and leaves nothing', async () => {
