@@ -18,7 +18,15 @@ const MAY_IMPORT: Record<string, string[]> = {
   'shared/blobs': ['shared/base', 'shared/contract', 'shared/blobs'],
   'shared/core': ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core'],
   'shared/client': ['shared/base', 'shared/contract', 'shared/client'],
-  api: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'api'],
+  api: [
+    'shared/base',
+    'shared/contract',
+    'shared/queue',
+    'shared/blobs',
+    'shared/core',
+    'shared/client',
+    'api',
+  ],
   worker: ['shared/base', 'shared/contract', 'shared/queue', 'shared/blobs', 'shared/core', 'worker'],
   deploy: ['shared/base', 'deploy'],
 };
