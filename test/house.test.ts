@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { expect, it } from 'vitest';
+import { openApiDocument } from '../api/openapi.js';
 import { VARIABLES } from '../shared/base/config.js';
 import { ERRORS } from '../shared/base/errors.js';
 import { VERSION } from '../shared/base/version.js';
@@ -105,6 +106,18 @@ it('documents every variable and every error code, and none besides', () => {
   expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
     Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
   );
+});
+
+it('describes every route in the OpenAPI document, and none besides', () => {
+  const routes = files
+    .filter((file) => file.startsWith('api/routes/'))
+    .flatMap((file) => [...text(file).matchAll(/\.(get|post|put|patch|delete)\(\s*'(\/[^']*)'/g)])
+    .map(([, method, path]) => `${method} ${path?.replace(/:(\w+)/g, '{$1}')}`);
+  const { paths } = openApiDocument({ maxInstances: 1 });
+  const described = Object.entries(paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => `${method} ${path}`),
+  );
+  expect(described.sort()).toEqual(routes.sort());
 });
 
 it('has one version', () => {
