@@ -102,11 +102,11 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     return endpoints.filter((endpoint) => endpoint !== null);
   }
 
-  /** Those of the tenant, or of any where it is null, that are told of `type`. */
-  async function subscribers(tenant: string | null, type: EventType): Promise<Endpoint[]> {
-    const tenants = tenant === null ? await redis.hkeys(keys.subscribed) : [tenant];
-    const lists = await Promise.all(tenants.map(list));
-    return lists.flat().filter(({ events }) => events.includes(type));
+  /** Those of the tenant, or of all that have any where it is null. */
+  async function subscribed(tenant: string | null): Promise<Endpoint[]> {
+    if (tenant !== null) return list(tenant);
+    const tenants = await redis.hkeys(keys.subscribed);
+    return (await Promise.all(tenants.map(list))).flat();
   }
 
   async function change(tenant: string, id: string, body: PatchEndpoint): Promise<Endpoint> {
@@ -178,7 +178,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     find,
     demand,
     list,
-    subscribers,
+    subscribed,
     change,
     remove,
     rotate,

@@ -42,6 +42,8 @@ export interface Made {
 
 export type FanOut = ReturnType<typeof createFanOut>;
 
+type EndpointsOf = (tenant: string | null) => Promise<Endpoint[]>;
+
 /** What an event is about, and whose it is: null is everybody's. */
 interface Subject {
   tenant: string | null;
@@ -50,13 +52,28 @@ interface Subject {
 }
 
 export function createFanOut({ redis, keys, endpoints, deliveries, models }: FanOutDeps) {
-  /** What was made of `event`; null when what it is about is no longer kept. */
-  async function fanOut(event: OutboxEvent): Promise<Made[] | null> {
+  /**
+   * For events that have been read already: what it looks up of a tenant's endpoints it looks up once, and is not too old for
+   * any of them. The returned function answers what was made of an event; null when what it is about is no longer kept.
+   */
+  function begin(): (event: OutboxEvent) => Promise<Made[] | null> {
+    const known = new Map<string | null, Promise<Endpoint[]>>();
+    const endpointsOf = (tenant: string | null) => {
+      const found = known.get(tenant) ?? endpoints.subscribed(tenant);
+      known.set(tenant, found);
+      return found;
+    };
+    return (event) => fanOut(event, endpointsOf);
+  }
+
+  async function fanOut(event: OutboxEvent, endpointsOf: EndpointsOf): Promise<Made[] | null> {
     const subject = await subjectOf(event);
     if (!subject) return null;
     // How a job was getting on is news only while it does.
     if (isProgressEvent(event.type) && subject.job && isTerminal(subject.job.status)) return [];
-    const subscribed = await endpoints.subscribers(subject.tenant, event.type);
+    const subscribed = (await endpointsOf(subject.tenant)).filter(({ events }) =>
+      events.includes(event.type),
+    );
     // Nor is one told of its own end.
     const told = subscribed.filter(({ id, createdAt }) => createdAt <= event.at && id !== event.endpoint);
     return Promise.all([...ownWebhook(event, subject), ...told].map((to) => makeOne(event, subject, to)));
@@ -118,7 +135,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     return deliveries.create(made);
   }
 
-  return { fanOut, test };
+  return { begin, test };
 }
 
 interface Recipient {

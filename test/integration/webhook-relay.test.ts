@@ -29,7 +29,7 @@ const outboxEmpties = () =>
 
 /** Makes the delivery and queues it, as a relay does that dies before it acknowledges. */
 async function madeAndQueued(event: OutboxEvent | undefined): Promise<string> {
-  const made = await bench.fanOut.fanOut(event as OutboxEvent);
+  const made = await bench.fanOut.begin()(event as OutboxEvent);
   const id = String(made?.[0]?.id);
   await bench.queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
   return id;
@@ -60,7 +60,7 @@ describe('the relay', () => {
   test('does not send again what was delivered before the relay died', async () => {
     await bench.succeeded(NOWHERE);
     const [event] = await bench.outbox();
-    const [made] = (await bench.fanOut.fanOut(event as OutboxEvent)) ?? [];
+    const [made] = (await bench.fanOut.begin()(event as OutboxEvent)) ?? [];
     const attempt = { at: 0, status: 200, error: null, latencyMs: 1, responseBody: '' };
     await attempted(String(made?.id), attempt, 'delivered', 0);
     await bench.relay();

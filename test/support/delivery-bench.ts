@@ -148,7 +148,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
       const parts = { redis, listen, keys, queue, metrics: metricsOf(new Registry()), clock, onError };
-      const relay = startRelay({ ...parts, fanOut: fanOut.fanOut, reclaimMs });
+      const relay = startRelay({ ...parts, fanOut, reclaimMs });
       closers.push(relay.close);
       return relay;
     },

@@ -30,7 +30,7 @@ export interface RelayDeps {
   listen: Redis;
   keys: Keys;
   queue: Queue;
-  fanOut: FanOut['fanOut'];
+  fanOut: Pick<FanOut, 'begin'>;
   metrics: Pick<DeliveryMetrics, 'dropped'>;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
@@ -38,9 +38,10 @@ export interface RelayDeps {
 }
 
 type Entry = [id: string, fields: string[] | null];
+type Begun = ReturnType<FanOut['begin']>;
 
 export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
-  const { redis, listen, keys, queue, fanOut, metrics, clock, onError, reclaimMs = RECLAIM_MS } = deps;
+  const { redis, listen, keys, queue, metrics, clock, onError, reclaimMs = RECLAIM_MS } = deps;
   const closing = new AbortController();
   let reclaimedMs = Number.NEGATIVE_INFINITY;
 
@@ -75,26 +76,28 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
     return reply[1] as Entry[];
   }
 
-  async function makeDeliveries(fields: readonly string[]): Promise<void> {
+  async function makeDeliveries(fields: readonly string[], fanOut: Begun): Promise<void> {
     const event = decodeEvent(fields);
     const made = await fanOut(event);
     if (!made)
       onError('relay', new Error(`What event ${event.id} is about is no longer kept: nothing to tell.`));
-    for (const { id, status } of made ?? []) {
-      if (status === 'pending') await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
-      if (status === 'dropped') metrics.dropped();
-    }
+    const pending = (made ?? []).filter(({ status }) => status === 'pending');
+    await Promise.all(
+      pending.map(({ id }) => queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id })),
+    );
+    for (const { status } of made ?? []) if (status === 'dropped') metrics.dropped();
   }
 
-  async function relay([entryId, fields]: Entry): Promise<void> {
-    if (fields) await makeDeliveries(fields);
+  async function relay([entryId, fields]: Entry, fanOut: Begun): Promise<void> {
+    if (fields) await makeDeliveries(fields, fanOut);
     // In this order: an entry deleted but not acknowledged is dropped by the next reclaim, the reverse would stay for ever.
     await Promise.all([redis.xdel(keys.outbox, entryId), redis.xack(keys.outbox, GROUP, entryId)]);
   }
 
   /** An entry that fails stays pending and is taken again. */
   async function relayAll(entries: readonly Entry[]): Promise<void> {
-    const outcomes = await Promise.allSettled(entries.map(relay));
+    const fanOut = deps.fanOut.begin();
+    const outcomes = await Promise.allSettled(entries.map((entry) => relay(entry, fanOut)));
     for (const outcome of outcomes) if (outcome.status === 'rejected') onError('relay', outcome.reason);
   }
 

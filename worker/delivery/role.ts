@@ -24,7 +24,7 @@ import { createSender } from './send.js';
 import { createTurns } from './turns.js';
 
 /** Attempts at once to one receiver. */
-const PER_RECEIVER = 10;
+const PER_RECEIVER = 50;
 
 export interface DeliveryDeps {
   config: Pick<
@@ -56,7 +56,7 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
   const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
   const models = createModels({ redis, keys, clock });
-  const { fanOut } = createFanOut({ redis, keys, endpoints, deliveries, models });
+  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
   const turns = createTurns(clock, PER_RECEIVER);
