@@ -17,14 +17,15 @@ import { type BackendName, canRun } from '../../worker/backend/backend.js';
 import { openLane } from '../../worker/inference/lane.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { machineFacts } from './machine.js';
+import { writePixelsModel } from './pixels.js';
 import { median, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
-import { openStand, type Stand } from './stand.js';
+import { type Drained, openStand, type Stand } from './stand.js';
 
 const { values } = parseArgs({
   options: {
     backends: { type: 'string', default: 'cuda,wasm,native' },
-    models: { type: 'string', default: 'mnist,upscale,mnist-cnn' },
+    models: { type: 'string', default: 'mnist,upscale,upscale-pixels,mnist-cnn' },
     instances: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '3' },
@@ -39,7 +40,12 @@ interface Subject {
   stand: Stand;
   /** Rows per second of the backend alone. */
   bare(): Promise<number>;
-  samples: { bare: number; engine: number; meanBatch: number; loneMs: number }[];
+  samples: Sample[];
+}
+
+interface Sample extends Drained {
+  bare: number;
+  loneMs: number;
 }
 
 const PROBES = 40;
@@ -74,7 +80,8 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   if (!lane) return [];
   site.defer(() => lane.close());
   const subjects: Subject[] = [];
-  const folders = await Promise.all([modelsDir, FIXTURES].map(readModelFolder));
+  const made = await writePixelsModel(join(site.folder, 'models'), modelsDir);
+  const folders = await Promise.all([modelsDir, FIXTURES, made].map(readModelFolder));
   const wanted = folders
     .flat()
     .filter(
@@ -106,17 +113,15 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   return subjects;
 }
 
-async function measure({ stand, bare }: Subject): Promise<Subject['samples'][number]> {
+async function measure({ stand, bare }: Subject): Promise<Sample> {
   const rows = await bare();
-  const { perSecond, meanBatch } = await stand.drain(
-    Math.min(Math.ceil(rows * Number(values.seconds)), MOST_ROWS),
-  );
-  return { bare: rows, engine: perSecond, meanBatch, loneMs: median(await stand.probe(PROBES)) };
+  const drained = await stand.drain(Math.min(Math.ceil(rows * Number(values.seconds)), MOST_ROWS));
+  return { bare: rows, ...drained, loneMs: median(await stand.probe(PROBES)) };
 }
 
 function publish(subjects: readonly Subject[], machine: Record<string, string | number>): void {
   const date = toTimestamp(clock.now());
-  const over = (subject: Subject, figure: (sample: Subject['samples'][number], round: number) => number) =>
+  const over = (subject: Subject, figure: (sample: Sample, round: number) => number) =>
     median(subject.samples.map(figure));
   const single = (of: Subject) =>
     subjects.find((each) => each.model === of.model && each.backend === of.backend && each.batchSize === 1);
@@ -128,11 +133,15 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
       subject.backend,
       String(subject.batchSize),
       over(subject, ({ bare }) => bare).toFixed(0),
-      over(subject, ({ engine }) => engine).toFixed(0),
-      `${over(subject, ({ engine, bare }) => engine / bare).toFixed(2)} ×`,
+      over(subject, ({ perSecond }) => perSecond).toFixed(0),
+      `${over(subject, ({ perSecond, bare }) => perSecond / bare).toFixed(2)} ×`,
+      `${(100 * over(subject, ({ computing }) => computing)).toFixed(0)} %`,
+      `${over(subject, ({ perSecond, computing, bare }) => perSecond / computing / bare).toFixed(2)} ×`,
       over(subject, ({ meanBatch }) => meanBatch).toFixed(1),
       gains ? `${over(subject, ({ bare }, i) => bare / (one[i]?.bare ?? bare)).toFixed(2)} ×` : '',
-      gains ? `${over(subject, ({ engine }, i) => engine / (one[i]?.engine ?? engine)).toFixed(2)} ×` : '',
+      gains
+        ? `${over(subject, ({ perSecond }, i) => perSecond / (one[i]?.perSecond ?? perSecond)).toFixed(2)} ×`
+        : '',
       gains ? `${over(subject, ({ loneMs }, i) => loneMs - (one[i]?.loneMs ?? loneMs)).toFixed(2)} ms` : '',
     ];
   };
@@ -143,6 +152,8 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     'bare rows/s',
     'engine rows/s',
     'engine ÷ bare',
+    'computing',
+    'computing ÷ bare',
     'mean batch',
     'bare gains',
     'engine gains',
@@ -156,6 +167,8 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
       .join(', ')}.`,
     `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker, jobs of ${values.instances} instance(s), no more than a batch, that wait in its queue, no HTTP.`,
     'Bare: the backend alone on a batch that is ready, without decoding and encoding of pictures. Gains: over batch 1.',
+    'Computing: share of the time in which the backend ran; beside it how fast it then was, sharing the machine with queue and pictures.',
+    'The product of the two is the ratio. `upscale-pixels` is the network of `upscale` from tensor to tensor.',
     ...refused.map((reason) => `\nNot measured: ${reason}`),
     '',
     ...table(titles, subjects.map(rowOf)),

@@ -24,10 +24,18 @@ import { type Site, tell } from './site.js';
 import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
 
 export interface Stand {
-  /** Runs `rows` in jobs of some instances each; all wait before the first is started. Answers rows a second. */
-  drain(rows: number): Promise<{ perSecond: number; meanBatch: number }>;
+  /** Runs `rows` in jobs of some instances each; all wait before the first is started. */
+  drain(rows: number): Promise<Drained>;
   /** Milliseconds from submit to end of jobs that come one after the other. */
   probe(jobs: number): Promise<number[]>;
+}
+
+export interface Drained {
+  /** Rows. */
+  perSecond: number;
+  meanBatch: number;
+  /** Share of the time in which the backend ran. */
+  computing: number;
 }
 
 export interface StandPlan {
@@ -103,7 +111,7 @@ function createStand({ site, manifest, instance, instances, core, notices, worke
     await core.jobs.submit({ spec: specOf(id, manifest.name, count), ttlSeconds: 3600, input });
   }
 
-  async function drain(rows: number) {
+  async function drain(rows: number): Promise<Drained> {
     const jobs = Math.ceil(rows / instances);
     await core.backlog.pause(manifest.name);
     for (let left = jobs; left > 0; left -= FILLING)
@@ -111,16 +119,17 @@ function createStand({ site, manifest, instance, instances, core, notices, worke
     const before = await read(worker);
     const startedMs = clock.monotonic();
     await core.backlog.resume(manifest.name, [VERSION]);
-    for (;;) {
-      const now = await read(worker);
-      if (now.settled - before.settled >= jobs) {
-        const seconds = (clock.monotonic() - startedMs) / 1000;
-        const meanBatch = (now.instances - before.instances) / (now.batches - before.batches);
-        return { perSecond: (jobs * instances) / seconds, meanBatch };
-      }
+    // Redis is asked, not the worker: rendering its metrics would cost it what is measured.
+    while (!(await core.backlog.isDrained(manifest.name, VERSION))) {
       if (site.signal.aborted) throw new Error('interrupted');
       await sleep(clock, POLL_MS);
     }
+    const seconds = (clock.monotonic() - startedMs) / 1000;
+    const now = await read(worker);
+    if (now.settled - before.settled < jobs) throw new Error(`${jobs} jobs were not all settled`);
+    const meanBatch = (now.instances - before.instances) / (now.batches - before.batches);
+    const computing = (now.computeSeconds - before.computeSeconds) / seconds;
+    return { perSecond: (jobs * instances) / seconds, meanBatch, computing };
   }
 
   async function probe(jobs: number): Promise<number[]> {
@@ -186,6 +195,7 @@ async function read(worker: BenchWorker) {
     settled: sum('sluice_jobs_settled_total'),
     instances: sum('sluice_batch_size_sum'),
     batches: sum('sluice_batch_size_count'),
+    computeSeconds: sum('sluice_backend_run_seconds_sum'),
   };
 }
 

@@ -60,7 +60,7 @@ const placingOf = (of: Lanes) =>
 
 const taskOf = ({ manifest }: TinyModel, row: number[]) => ({
   kind: `${manifest.name}@${manifest.version}|x:3;`,
-  policy: manifest.batching,
+  policy: { ...manifest.batching, maxInFlight: 2 },
   instances: [floats('x', row)],
   bytes: 12,
   timeoutMs: 30_000,

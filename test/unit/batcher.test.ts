@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Batch, createBatcher, type Task } from '../../worker/inference/batcher.js';
 import { createManualClock } from '../support/clock.js';
 
-const POLICY = { maxBatchSize: 4, maxDelayMs: 10 };
+const POLICY = { maxBatchSize: 4, maxDelayMs: 10, maxInFlight: 2 };
 
 /** A batcher over a backend that echoes, and that the test tells when to finish. */
 function setUp(options: { maxEnqueued?: number } = {}) {
@@ -127,6 +127,21 @@ describe('batcher', () => {
     for (const name of 'abcdefgh') void submit(name);
     await clock.advance(0);
     expect(started).toEqual([['x'], ['a', 'b', 'c', 'd']]);
+  });
+
+  it('hands over as many as the policy of the next lets be under way', async () => {
+    const { clock, started, running, submit } = setUp();
+    const policy = { ...POLICY, maxBatchSize: 1, maxInFlight: 4 };
+    for (const name of 'abcdef') void submit(name, { kind: 'pictures@1', policy });
+    void submit('t', { policy: { ...POLICY, maxBatchSize: 1 } });
+    await clock.advance(0);
+    expect(started.flat()).toEqual(['a', 'b', 'c', 'd']);
+    for (const { finish } of running.splice(0, 4)) finish();
+    await clock.advance(0);
+    expect(started.flat().slice(4), 'one of two behind two').toEqual(['e', 'f']);
+    running[0]?.finish();
+    await clock.advance(0);
+    expect(started.flat().slice(6)).toEqual(['t']);
   });
 
   it('hands a batch over when its oldest task is maxDelayMs old, although the executor is busy', async () => {

@@ -8,13 +8,13 @@ const ran = (size: number, computeMs: number) => ({ size, computeMs, outOfMemory
 
 describe('a tuned policy', () => {
   it('is that of the manifest where no target is set', () => {
-    const tuning = createTuning({ maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
     for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(32, 10_000));
     expect(tuning.policy).toMatchObject({ maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
   });
 
   it('concludes nothing from a few batches', () => {
-    const tuning = createTuning({ maxBatchSize: 32, maxDelayMs: 5, targetP99Ms: 1 });
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 32, maxDelayMs: 5, targetP99Ms: 1 });
     for (let i = 0; i < 7; i++) tuning.policy.onRan?.(ran(32, 10_000));
     expect(tuning.policy.maxBatchSize).toBe(32);
     tuning.policy.onRan?.(ran(32, 10_000));
@@ -23,21 +23,32 @@ describe('a tuned policy', () => {
 
   it('finds the largest size that is in time, and leaves the rest for the delay', () => {
     const told: BatchPolicy[] = [];
-    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 50, targetP99Ms: 61.5 }, (policy) =>
-      told.push(policy),
+    const tuning = createTuning(
+      { maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 50, targetP99Ms: 61.5 },
+      (policy) => told.push(policy),
     );
     for (let i = 0; i < 50; i++) tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10)));
     // 3 × (4 + 16) = 60, 1.5 are left
     expect(tuning.policy).toMatchObject({ maxBatchSize: 16, maxDelayMs: 1 });
     expect(told.at(-1)).toBe(tuning.policy);
-    const roomy = createTuning({ maxBatchSize: 8, maxDelayMs: 50, targetP99Ms: 60.5 });
+    const roomy = createTuning({ maxInFlight: 2, maxBatchSize: 8, maxDelayMs: 50, targetP99Ms: 60.5 });
     for (let i = 0; i < 50; i++) roomy.policy.onRan?.(ran(1 + (i % 8), 4 + 1 + (i % 8)));
     // 60 - 3 × (4 + 8) = 24
     expect(roomy.policy).toMatchObject({ maxBatchSize: 8, maxDelayMs: 24 });
   });
 
+  it('counts the batches that are before one', () => {
+    const sizeOf = (maxInFlight: number) => {
+      const tuning = createTuning({ maxInFlight, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
+      for (let i = 0; i < 20; i++)
+        tuning.policy.onRan?.({ size: 1 + (i % 8), computeMs: 1 + (i % 8), outOfMemoryAt: null });
+      return tuning.policy.maxBatchSize;
+    };
+    expect([sizeOf(2), sizeOf(4)]).toEqual([20, 12]);
+  });
+
   it('keeps room for batches that take longer than the mean', () => {
-    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
     for (let i = 0; i < 200; i++)
       tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10) + (i % 2 === 0 ? 2 : -2)));
     expect(tuning.policy.maxBatchSize).toBeLessThan(14);
@@ -45,14 +56,14 @@ describe('a tuned policy', () => {
   });
 
   it('follows a backend that becomes slower', () => {
-    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 64 });
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 64 });
     for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10)));
     for (let i = 0; i < 400; i++) tuning.policy.onRan?.(ran(1 + (i % 5), 2 * (4 + 1 + (i % 5))));
     expect(tuning.policy.maxBatchSize).toBe(6);
   });
 
   it('halves its ceiling where the memory did not suffice, and remembers', () => {
-    const tuning = createTuning({ maxBatchSize: 64, maxDelayMs: 5 });
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 5 });
     tuning.policy.onRan?.({ size: 64, computeMs: 9, outOfMemoryAt: 64 });
     expect(tuning.policy.maxBatchSize).toBe(32);
     for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(32, 1));
@@ -73,7 +84,12 @@ describe('a tuned policy', () => {
 /** Three tickets at once, each for as much as a batch holds; a batch of n takes (4 + n) ms, give or take a tenth. */
 async function p99AtSaturation(targetP99Ms?: number): Promise<{ p99: number; size: number }> {
   const clock = createManualClock();
-  const tuning = createTuning({ maxBatchSize: 256, maxDelayMs: 5, ...(targetP99Ms && { targetP99Ms }) });
+  const tuning = createTuning({
+    maxInFlight: 2,
+    maxBatchSize: 256,
+    maxDelayMs: 5,
+    ...(targetP99Ms && { targetP99Ms }),
+  });
   let seed = 1;
   const noise = () => {
     seed = (seed * 48_271) % 2_147_483_647;

@@ -6,7 +6,7 @@
  *   - when the next task would not fit (`maxBatchSize` counts instances, `maxBatchBytes` their input),
  *   - when its oldest task has waited `maxDelayMs`,
  *   - at once when the executor is idle: nobody waits for company while nothing runs.
- * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `MAX_IN_FLIGHT`
+ * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `maxInFlight`
  * are with the executor. Oldest first, over all kinds; what is in the background only while nothing else is there. A task whose signal aborts leaves a batch that still forms.
  *
  * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
@@ -20,6 +20,8 @@ export interface BatchPolicy {
   maxDelayMs: number;
   /** Of input; a task that is larger has a batch of its own. */
   maxBatchBytes?: number;
+  /** Batches with the executor, this one among them, when it is handed over. */
+  maxInFlight: number;
   /** Hears of every batch, by the policy of its first task. */
   onRan?: (ran: Ran) => void;
 }
@@ -80,9 +82,6 @@ export interface Batcher<I, R> {
   /** Tasks that have not been handed over. */
   readonly enqueued: number;
 }
-
-/** One batch runs, one is ready. */
-const MAX_IN_FLIGHT = 2;
 
 interface Entry<I, R> {
   task: Task<I>;
@@ -184,11 +183,12 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
   }
 
   function dispatch(): void {
-    while (inFlight < MAX_IN_FLIGHT) {
+    for (;;) {
       if (!closed.some(isForeground) && inFlight === 0) closeOldest();
-      const index = closed.findIndex(isForeground);
-      const [batch] = index >= 0 ? closed.splice(index, 1) : inFlight === 0 ? closed.splice(0, 1) : [];
-      if (!batch) return;
+      const batch = closed.find(isForeground) ?? (inFlight === 0 ? closed[0] : undefined);
+      const most = batch?.entries[0]?.task.policy.maxInFlight ?? 0;
+      if (!batch || inFlight >= most) return;
+      closed.splice(closed.indexOf(batch), 1);
       void execute(batch);
     }
   }

@@ -22,6 +22,7 @@ import type { Poisons } from '../../shared/core/poisons.js';
 import type { Shadows } from '../../shared/core/shadows.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
+import { depthOf } from './depth.js';
 import type { InstanceResult } from './messages.js';
 import { paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
@@ -57,8 +58,6 @@ export interface Consumer {
   close(): Promise<void>;
 }
 
-/** One batch runs, one is ready, one is being fetched or settled. */
-const TICKETS_AT_ONCE = 3;
 /** Input held under one ticket. */
 const MAX_TICKET_BYTES = 32 * 1024 * 1024;
 /** Slices of one job with the batcher at the same time: one runs, one is ready. */
@@ -75,7 +74,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   /** Takes a job's tasks out of the batches that still form. */
   const inHand = new Set<AbortController>();
   let closing: Closing | null = null;
-  const tuning = createTuning(batching, deps.onPolicy);
+  const maxInFlight = depthOf(manifest.signature);
+  const tuning = createTuning({ ...batching, maxInFlight }, deps.onPolicy);
 
   async function process(message: Message, lock?: string): Promise<void> {
     const started = await executions.start(model, version, message.id ?? '', {
@@ -229,7 +229,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     ...WORKER_OPTIONS,
     connection: deps.redis,
     prefix: deps.prefix,
-    concurrency: TICKETS_AT_ONCE,
+    // One for each batch with the child, and one that is being fetched or settled.
+    concurrency: maxInFlight + 1,
   });
   worker.on('error', (error) => deps.onError('queue', error));
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));

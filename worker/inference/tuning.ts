@@ -2,8 +2,8 @@
  * The batch policy of a version as it stands: what its manifest says, tightened by what was measured.
  *
  * `targetP99Ms`: of a task that the batcher is given, from then to its result. Before it is computed it waits for its batch to
- * form (the delay), for the batch that runs and for the one that is ready; then it computes. So the largest size is sought for
- * which 3 × cost(size) is within the target, and the delay is what is left of it. The cost of a batch is taken as
+ * form (the delay) and for the batches before it (`maxInFlight`); then it computes. So the largest size is sought for
+ * which (1 + maxInFlight) × cost(size) is within the target, and the delay is what is left of it. The cost of a batch is taken as
  * fixed + each × size, fitted by least squares over what ran, old batches counting for less, and as 2.33 standard
  * deviations more than that: 99 of 100 batches of a normal distribution. Both stay within the manifest's bounds.
  *
@@ -15,6 +15,7 @@ export interface Bounds {
   maxBatchSize: number;
   maxDelayMs: number;
   maxBatchBytes?: number;
+  maxInFlight: number;
   targetP99Ms?: number;
 }
 
@@ -29,8 +30,6 @@ const KEEP = 0.98;
 const LEAST_BATCHES = 8;
 /** 99 % of a normal distribution lie below so many standard deviations above the mean. */
 const SIGMAS = 2.33;
-/** One runs, one is ready, and the task's own. */
-const BATCHES_AHEAD = 3;
 
 export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => void = () => {}): Tuning {
   const cost = createCostModel();
@@ -39,8 +38,8 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
   onChange(policy);
 
   function policyOf(maxBatchSize: number, maxDelayMs: number): BatchPolicy {
-    const { maxBatchBytes } = bounds;
-    return { maxBatchSize, maxDelayMs, ...(maxBatchBytes && { maxBatchBytes }), onRan: observe };
+    const { maxBatchBytes, maxInFlight } = bounds;
+    return { maxBatchSize, maxDelayMs, maxInFlight, ...(maxBatchBytes && { maxBatchBytes }), onRan: observe };
   }
 
   function observe({ size, computeMs, outOfMemoryAt }: Ran): void {
@@ -54,10 +53,11 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
 
   function limits(): [size: number, delayMs: number] {
     const { targetP99Ms, maxDelayMs } = bounds;
+    const batches = bounds.maxInFlight + 1;
     if (targetP99Ms === undefined || cost.batches < LEAST_BATCHES) return [ceiling, maxDelayMs];
     let size = 1;
-    while (size < ceiling && BATCHES_AHEAD * cost.of(size + 1) <= targetP99Ms) size++;
-    const left = targetP99Ms - BATCHES_AHEAD * cost.of(size);
+    while (size < ceiling && batches * cost.of(size + 1) <= targetP99Ms) size++;
+    const left = targetP99Ms - batches * cost.of(size);
     return [size, Math.floor(Math.max(0, Math.min(maxDelayMs, left)))];
   }
 
