@@ -6,7 +6,7 @@
 
 import type { Fault } from '../base/errors.js';
 import { canarySchema } from './canary.js';
-import { type Checker, compileSchema, type JsonSchema, type TypeOf } from './schema.js';
+import { compileThorough, type JsonSchema, type TypeOf } from './schema.js';
 import { DTYPES } from './tensor.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
@@ -99,6 +99,15 @@ export const manifestSchema = {
         maxDelayMs: { type: 'number', minimum: 0, maximum: 10_000 },
         /** Of input, as callers send it; an instance that is larger runs alone. */
         maxBatchBytes: { type: 'integer', minimum: 1 },
+        /** Jobs of the model that may be queued when one for this version comes, where the operator does not allow fewer. */
+        maxEnqueued: { type: 'integer', minimum: 1 },
+        /** The only sizes that the backend is given: a batch is filled up to the next, with rows that nobody gets. */
+        preferredSizes: {
+          type: 'array',
+          minItems: 1,
+          maxItems: 32,
+          items: { type: 'integer', minimum: 1 },
+        },
         /** Size and delay are found by measurement, so that 99 of 100 tasks take no longer on the worker. */
         targetP99Ms: { type: 'number', exclusiveMinimum: 0 },
       },
@@ -145,24 +154,28 @@ export interface Golden {
   outputs: Record<string, { b64: string }>[];
 }
 
-const checkSchema = compileSchema(manifestSchema);
+const checkSchema = compileThorough(manifestSchema);
 
-export const checkManifest: Checker = (value) => {
-  const fault = checkSchema(value);
-  if (fault) return fault;
-  const { format, files, signature } = value as Manifest;
+/** Every fault; what fits together is looked at once each part is as it should be. */
+export function checkManifest(value: unknown): Fault[] {
+  const faults = checkSchema(value);
+  if (faults.length > 0) return faults;
+  const { format, files, signature, batching } = value as Manifest;
   if (!Object.hasOwn(files, ENTRY[format]))
-    return { path: `/files/${ENTRY[format]}`, message: 'is required' };
+    faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
+  faults.push(...batchingFaults(batching));
   for (const kind of ['inputs', 'outputs'] as const)
     for (const [index, spec] of signature[kind].entries()) {
-      const path = `/signature/${kind}/${index}`;
-      const message = spec.postprocess && postprocessFault(spec, kind);
-      if (message) return { path: `${path}/postprocess`, message };
-      const fault = preprocessFault(spec, kind) ?? paddingFault(spec, kind, signature);
-      if (fault) return { ...fault, path: `${path}/${fault.path}` };
+      const found = [
+        postprocessFault(spec, kind),
+        preprocessFault(spec, kind),
+        paddingFault(spec, kind, signature),
+      ];
+      for (const fault of found)
+        if (fault) faults.push({ ...fault, path: `/signature/${kind}/${index}/${fault.path}` });
     }
-  return null;
-};
+  return faults;
+}
 
 /** What callers send; the others are made of these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {
@@ -196,8 +209,7 @@ function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signa
   if (maskOf !== undefined && kind === 'outputs') return { path: 'maskOf', ...forInputs };
   if (unpad !== undefined && kind === 'inputs') return { path: 'unpad', message: 'is for outputs' };
   if (padding && !isVarying) return { path: 'padding', message: 'needs one size that varies' };
-  if (padding?.sizes.some((size, i, sizes) => size <= (sizes[i - 1] ?? 0)))
-    return { path: 'padding/sizes', message: 'must grow' };
+  if (padding && !isGrowing(padding.sizes)) return { path: 'padding/sizes', message: 'must grow' };
   if (
     maskOf !== undefined &&
     (!isPadded(maskOf) || dtype === 'image' || shape.length !== 1 || shape[0] !== null)
@@ -211,14 +223,30 @@ function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signa
 function postprocessFault(
   { dtype, shape, labels, postprocess }: TensorSpec,
   kind: keyof Signature,
-): string | null {
-  if (kind === 'inputs') return 'is for outputs';
+): Fault | null {
+  if (!postprocess) return null;
+  const fault = (message: string) => ({ path: 'postprocess', message });
+  if (kind === 'inputs') return fault('is for outputs');
   const [size] = shape;
   if (dtype !== 'float32' || shape.length !== 1 || typeof size !== 'number')
-    return 'needs float32 scores in one dimension';
-  if (labels?.length !== size) return `needs ${size} labels`;
-  if ((postprocess?.topK ?? 0) > size) return `topK must be at most ${size}`;
+    return fault('needs float32 scores in one dimension');
+  if (labels?.length !== size) return fault(`needs ${size} labels`);
+  if (postprocess.topK > size) return fault(`topK must be at most ${size}`);
   return null;
+}
+
+function batchingFaults({ maxBatchSize, preferredSizes }: Manifest['batching']): Fault[] {
+  if (!preferredSizes) return [];
+  const faults: Fault[] = [];
+  const path = '/batching/preferredSizes';
+  if (!isGrowing(preferredSizes)) faults.push({ path, message: 'must grow' });
+  if (preferredSizes.at(-1) !== maxBatchSize)
+    faults.push({ path, message: `must end with maxBatchSize, ${maxBatchSize}` });
+  return faults;
+}
+
+function isGrowing(sizes: readonly number[]): boolean {
+  return sizes.every((size, i) => size > (sizes[i - 1] ?? 0));
 }
 
 export const putAliasSchema = {

@@ -3,8 +3,8 @@
  *
  * A schema is written once (`as const satisfies JSONSchema`): its type, its compiled guard and its place in the OpenAPI
  * document come from that one text. Only schemas of this code base and those made from a registered model's signature
- * are compiled, never a caller's; each is compiled once and stops at the first fault, so that a check costs at most one
- * pass over the value.
+ * are compiled, never a caller's; each is compiled once. A check stops at the first fault and costs at most one pass over the
+ * value, unless all faults of a text are asked for.
  */
 import { Ajv2020, type AnySchemaObject, type ErrorObject } from 'ajv/dist/2020.js';
 import type { FromSchema, JSONSchema as Schema } from 'json-schema-to-ts';
@@ -13,7 +13,10 @@ import { type Fault, invalid } from '../base/errors.js';
 export type JsonSchema = Exclude<Schema, boolean>;
 export type TypeOf<S extends JsonSchema> = FromSchema<S>;
 
-const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: false, ownProperties: true });
+const OPTIONS = { strict: true, allowUnionTypes: true, ownProperties: true };
+const ajv = new Ajv2020({ ...OPTIONS, allErrors: false });
+/** For texts that somebody writes by hand, which are small, and who wants to know all that is wrong. */
+const thorough = new Ajv2020({ ...OPTIONS, allErrors: true });
 
 /** Null when `value` fits; else the first fault, its path a JSON Pointer that starts with `base`. */
 export type Checker = (value: unknown, base?: string) => Fault | null;
@@ -27,6 +30,17 @@ export function compileSchema(schema: JsonSchema): Checker {
   };
 }
 
+/** Every fault, of which at most `MAX_FAULTS` are told. */
+export function compileThorough(schema: JsonSchema): (value: unknown) => Fault[] {
+  const validate = thorough.compile(schema as AnySchemaObject);
+  return (value) => {
+    validate(value);
+    // What is wrong with a name is told beside it.
+    const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== 'propertyNames');
+    return errors.slice(0, MAX_FAULTS).map((error) => toFault(error, ''));
+  };
+}
+
 /** A checker that throws: 400 for a field the schema does not know, 422 for every other fault. */
 export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) => TypeOf<S> {
   const check = compileSchema(schema);
@@ -37,6 +51,7 @@ export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) 
   };
 }
 
+const MAX_FAULTS = 100;
 const UNKNOWN_FIELD = 'is not a field of this object';
 
 function toFault(error: ErrorObject, base: string): Fault {

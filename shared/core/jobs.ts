@@ -61,6 +61,8 @@ export interface NewJob {
   retentionSeconds?: number | undefined;
   /** Packed instances. */
   input: Buffer;
+  /** Jobs of its model that may be queued, where its version allows fewer than the operator. */
+  maxEnqueued?: number | undefined;
 }
 
 /** An Idempotency-Key in its scope; `fingerprint` identifies the body it came with. */
@@ -105,7 +107,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
   async function write(
     spec: JobSpec,
     inline: Buffer,
-    { ttlSeconds, retentionSeconds, input }: NewJob,
+    { ttlSeconds, retentionSeconds, input, maxEnqueued = Number.POSITIVE_INFINITY }: NewJob,
     idempotency?: Idempotency,
   ): Promise<Submitted> {
     const kept = await answers.find(spec);
@@ -135,7 +137,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
         eventsOf(spec),
         limits.maxQueuedPerTenant,
         limits.maxQueuedBytesPerTenant,
-        limits.maxQueuedPerModel,
+        Math.min(limits.maxQueuedPerModel, maxEnqueued),
         limits.maxQueuedBytesPerModel,
         idempotency?.fingerprint ?? '',
         idempotency?.keptSeconds ?? IDEMPOTENCY_SECONDS,

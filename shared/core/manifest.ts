@@ -20,10 +20,10 @@ export interface Given {
   files?: Record<string, string>;
 }
 
-/** What model.yaml says is wrong: the path is a JSON Pointer into it. */
+/** What model.yaml says is wrong: paths are JSON Pointers into it. */
 export class ManifestFault extends Error {
-  constructor(readonly fault: Fault) {
-    super(`${fault.path || '/'} ${fault.message}`);
+  constructor(readonly faults: readonly Fault[]) {
+    super(faults.map(({ path, message }) => `${path || '/'} ${message}`).join('; '));
   }
 }
 
@@ -51,17 +51,17 @@ export async function readManifest(path: string, given: Given): Promise<Manifest
   manifest.format ??= await formatOf(path, paths);
   manifest.files ??= given.files ?? (await hashesOf(path, paths));
   if (manifest.format === 'saved_model') manifest.signature = await signatureOf(path, manifest.signature);
-  const fault = checkManifest(manifest);
-  if (fault) throw new ManifestFault(fault);
+  const faults = checkManifest(manifest);
+  if (faults.length > 0) throw new ManifestFault(faults);
   return manifest as Manifest;
 }
 
 async function readSaid(path: string): Promise<Partial<Manifest>> {
   if ((await stat(path)).size > MAX_MANIFEST_BYTES)
-    throw new ManifestFault({ path: '', message: `is larger than ${MAX_MANIFEST_BYTES} bytes` });
+    throw new ManifestFault([{ path: '', message: `is larger than ${MAX_MANIFEST_BYTES} bytes` }]);
   const said: unknown = parseYaml(await readFile(path, 'utf8'));
   if (typeof said !== 'object' || said === null || Array.isArray(said))
-    throw new ManifestFault({ path: '', message: 'must be an object' });
+    throw new ManifestFault([{ path: '', message: 'must be an object' }]);
   return said;
 }
 
@@ -69,7 +69,7 @@ function parseYaml(text: string): unknown {
   try {
     return parse(text);
   } catch (error) {
-    throw new ManifestFault({ path: '', message: messageOf(error).trim() });
+    throw new ManifestFault([{ path: '', message: messageOf(error).trim() }]);
   }
 }
 
@@ -80,7 +80,7 @@ async function formatOf(path: string, paths: readonly string[]): Promise<Manifes
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
   const format = FORMATS[named];
   if (!format)
-    throw new ManifestFault({ path: '/format', message: `is required: ${MODEL_FILE} does not tell` });
+    throw new ManifestFault([{ path: '/format', message: `is required: ${MODEL_FILE} does not tell` }]);
   return format;
 }
 
@@ -97,10 +97,12 @@ async function signatureOf(path: string, said: Manifest['signature'] | undefined
   for (const kind of ['inputs', 'outputs'] as const) {
     const faults = describe(read[kind]).filter((text) => !describe(said[kind] ?? []).includes(text));
     if (faults.length > 0 || said[kind]?.length !== read[kind].length)
-      throw new ManifestFault({
-        path: `/signature/${kind}`,
-        message: `is not that of the SavedModel: ${describe(read[kind]).join(', ')}`,
-      });
+      throw new ManifestFault([
+        {
+          path: `/signature/${kind}`,
+          message: `is not that of the SavedModel: ${describe(read[kind]).join(', ')}`,
+        },
+      ]);
   }
   return said;
 }

@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../base/clock.js';
 import type { Config } from '../base/config.js';
-import { hashFile } from '../base/disk.js';
+import { exists, hashFile } from '../base/disk.js';
 import { type Fault, invalid, messageOf, SluiceError } from '../base/errors.js';
 import type { BlobContent, BlobStore, StoredBlob } from '../blobs/blobs.js';
 import { STALE_UPLOAD_MS, storeFailure } from '../blobs/blobs.js';
@@ -24,6 +24,7 @@ import { escapePointer } from '../contract/schema.js';
 import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from './manifest.js';
 import { filesHash, type Models } from './models.js';
 import { QUANTIZED_WEIGHTS, quantizeWeights } from './quantize.js';
+import { checkTopology } from './topology.js';
 
 export interface RepositoryDeps {
   blobs: BlobStore;
@@ -218,7 +219,7 @@ async function checkedManifest(
   const manifest = await readManifest(folder, { name, version: next, files: hashes }).catch(
     (error: unknown) => {
       if (error instanceof ManifestFault)
-        throw invalid([{ ...error.fault, path: `/${MANIFEST_FILE}${error.fault.path}` }]);
+        throw invalid(error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` })));
       throw invalid([{ path: '', message: messageOf(error) }]);
     },
   );
@@ -237,12 +238,8 @@ async function checkedManifest(
   if (manifest.golden !== undefined && !Object.hasOwn(hashes, manifest.golden))
     faults.push({ path: `/${MANIFEST_FILE}/golden`, message: `${manifest.golden} was not sent` });
   if (faults.length > 0) throw invalid(faults);
+  await checkTopology(folder, manifest.format).catch((error: unknown) => {
+    throw invalid([{ path: `/${MODEL_FILE}`, message: messageOf(error) }]);
+  });
   return manifest;
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,5 +1,5 @@
 /**
- * Operations of TensorFlow that a SavedModel may use. Neither touches files, networks, other processes, Python or the
+ * Operations of TensorFlow that a SavedModel, or a graph model of TensorFlow.js, may use. Neither touches files, networks, other processes, Python or the
  * terminal; each is an ordinary part of models that Keras and TensorFlow export. Adding one is a decision: look at what it
  * does with its arguments first.
  */
@@ -28,6 +28,11 @@ const VARIABLES = 'DisableCopyOnRead ReadVariableOp VarHandleOp VarIsInitialized
 export const COMPUTING_OPS = setOf(ARRAYS, MATHS, NETWORKS, FLOW, VARIABLES);
 /** RestoreV2 reads a checkpoint: at its place in the folder, which TensorFlow hands it. */
 export const RESTORING_OPS = setOf('AssignVariableOp RestoreV2');
+
+/** What tfjs knows beside. Its control flow cannot run synchronously, what reads decision forests from a path is not here. */
+const OF_TFJS = `Conv1D DenseBincount DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT
+  ImageProjectiveTransformV3 IRFFT LowerBound NoOp Ones Prelu RFFT Reverse UpperBound Zeros`;
+export const GRAPH_OPS = setOf(ARRAYS, MATHS, NETWORKS, OF_TFJS);
 
 function setOf(...lists: string[]): ReadonlySet<string> {
   return new Set(lists.join(' ').split(/\s+/));

@@ -134,6 +134,7 @@ export function createSubmission(deps: SubmissionDeps) {
       ttlSeconds: body.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       retentionSeconds: body.retentionSeconds,
       input,
+      maxEnqueued: manifest.batching.maxEnqueued,
       shadow: resolved.shadow,
     };
   }

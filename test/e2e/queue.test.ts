@@ -1,7 +1,7 @@
 /**
  * Jobs that nobody computes: their bounds, their place, their cancel and their deadline.
  */
-import { readFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, expect, inject, it } from 'vitest';
@@ -39,6 +39,20 @@ it('a model has no more queued than its share: 503', async () => {
   await submit();
   await submit();
   expect(await submit()).toMatchObject({ status: 503, body: { code: 'queue_full' } });
+});
+
+it('a version may bound its queue more tightly than the operator: 503', async () => {
+  const models = temporaryFolder();
+  cpSync(join(ROOT, 'deploy/models/mnist'), join(models.path, 'mnist'), { recursive: true });
+  const path = join(models.path, 'mnist/1/model.yaml');
+  writeFileSync(path, readFileSync(path, 'utf8').replace(/^batching:\n/m, 'batching:\n  maxEnqueued: 2\n'));
+  await start({ SLUICE_MODELS_DIR: models.path });
+  expect((await submit()).status).toBe(202);
+  const { body: second } = await submit();
+  expect(await submit()).toMatchObject({ status: 503, body: { code: 'queue_full' } });
+  await stack.request('DELETE', `/v1/jobs/${second.id}`);
+  await expect.poll(async () => (await submit()).status).toBe(202);
+  models.remove();
 });
 
 it('the place in the queue follows priority, then time', async () => {

@@ -440,6 +440,28 @@ describe('an upload is refused', () => {
     ]);
   });
 
+  it('naming every fault of its manifest', async () => {
+    const said = manifest.replace('maxBatchSize: 32', 'maxBatchSize: 0\n  preferredSizes: []');
+    const { body } = await upload('m', { ...mnist, 'model.yaml': `colour: red\n${said}` });
+    expect(body.errors.map(({ path }: { path: string }) => path).sort()).toEqual([
+      '/model.yaml/batching/maxBatchSize',
+      '/model.yaml/batching/preferredSizes',
+      '/model.yaml/colour',
+    ]);
+  });
+
+  it('naming the layers that it may not have', async () => {
+    const text = new TextDecoder().decode(mnist['model.json'] as Uint8Array);
+    const { status, body } = await upload('m', {
+      ...mnist,
+      'model.json': text.replaceAll('"class_name":"Dense"', '"class_name":"Lambda"'),
+    });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([
+      { path: '/model.json', message: 'model.json uses layers that are not allowed: Lambda' },
+    ]);
+  });
+
   it('and leaves nothing where it was received', () => {
     const uploads = join(stack.dataDir, 'uploads');
     expect(existsSync(uploads)).toBe(true);

@@ -325,6 +325,17 @@ describe('what a version must be to load', () => {
     await expect(load(tiny)).rejects.toThrow(/is a link/);
   });
 
+  it('refuses a layer that runs code of its maker, and an operation that is none of computing', async () => {
+    const topology = { class_name: 'Sequential', config: { layers: [{ class_name: 'Lambda', config: {} }] } };
+    const lambda = writeDense(root, { name: 'lambda', topology });
+    await expect(load(lambda)).rejects.toThrow(/not allowed: Lambda/);
+    const endless = writeProduct(root, {
+      name: 'endless',
+      topology: { node: [{ name: 'x', op: 'While' }] },
+    });
+    await expect(load(endless)).rejects.toThrow(/not allowed: While/);
+  });
+
   it('refuses to run what is not loaded', async () => {
     await expect(runOn(versions, 'nobody', 1, [floats('x', [1])])).rejects.toThrow('nobody@1 is not loaded');
   });

@@ -62,6 +62,7 @@ const runOf = (call: number, ...rows: number[][]): ToChild => ({
   model: 'dense',
   version: 1,
   instances: rows.map((row) => floats('x', row)),
+  exact: false,
 });
 
 describe('the child', () => {

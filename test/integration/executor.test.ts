@@ -16,12 +16,13 @@ const NOT_A_NUMBER = -4;
 const HANGS_ONCE = -5;
 const IS_LATE = -6;
 const NEEDS_MEMORY = -7;
+const NEEDS_ROOM = -8;
 
 let executor: Executor;
 let deaths = 0;
 let renewals = 0;
 
-async function start(wear?: WearLimits): Promise<void> {
+async function start(wear?: WearLimits, loadTimeoutMs?: number): Promise<void> {
   deaths = 0;
   renewals = 0;
   executor = await startExecutor({
@@ -31,6 +32,7 @@ async function start(wear?: WearLimits): Promise<void> {
     clock: systemClock,
     log: createLogger('test', 'silent'),
     ...(wear && { wear }),
+    ...(loadTimeoutMs && { loadTimeoutMs }),
     onRespawn: () => deaths++,
     onRenew: () => renewals++,
   });
@@ -84,6 +86,12 @@ describe('executor', () => {
     expect(shown(ran.results)).toEqual(values.map((value) => 2 * value));
     // 13, 7, 4 and then 2
     expect(ran.outOfMemoryAt).toBe(4);
+    expect(deaths).toBe(0);
+  });
+
+  it('adds no rows to what is run again', async () => {
+    await start();
+    expect(await run([1, NEEDS_ROOM, 3])).toEqual([2, 2 * NEEDS_ROOM, 6]);
     expect(deaths).toBe(0);
   });
 
@@ -178,6 +186,14 @@ describe('executor', () => {
     process.kill(executor.pid as number, 'SIGKILL');
     await expect.poll(() => deaths, { timeout: 10_000 }).toBe(1);
     expect(await run([1])).toEqual([2]);
+  });
+
+  it('refuses a version whose loading does not end, and goes on', async () => {
+    await start(undefined, 300);
+    const manifest = { name: 'endless', version: 1 } as Parameters<Executor['load']>[1];
+    await expect(executor.load('', manifest)).rejects.toThrow('took too long');
+    expect(await run([1, 2])).toEqual([2, 4]);
+    expect(deaths).toBe(1);
   });
 
   it('refuses runs once it is closed', async () => {

@@ -171,7 +171,7 @@ export function writeDifference(parent: string): TinyModel {
 }
 
 /** y = x · w as a graph with weights. */
-export function writeProduct(parent: string): TinyModel {
+export function writeProduct(parent: string, changes: Partial<Description> = {}): TinyModel {
   return writeModel(parent, {
     name: 'product',
     format: 'graph',
@@ -200,6 +200,7 @@ export function writeProduct(parent: string): TinyModel {
       versions: { producer: 1 },
     },
     weights: [{ name: 'w', shape: [3, 2], dtype: 'float32', values: [1, 2, 3, 4, 5, 6] }],
+    ...changes,
   });
 }
 

@@ -27,7 +27,7 @@ describe.each(['mnist', 'upscale'])('the bundled model %s', (name) => {
   const manifest = parse(readFileSync(join(folder, 'model.yaml'), 'utf8')) as Manifest;
 
   it('has a valid manifest that bears its name and version', () => {
-    expect(checkManifest(manifest)).toBeNull();
+    expect(checkManifest(manifest)).toEqual([]);
     expect(manifest).toMatchObject({ name, version: 1 });
   });
 

@@ -39,7 +39,7 @@ describe('a manifest with a postprocess block', () => {
   });
 
   it('is taken where there is a label for each score', () => {
-    expect(checkManifest(withOutput({}))).toBeNull();
+    expect(checkManifest(withOutput({}))).toEqual([]);
   });
 
   it.each([
@@ -49,15 +49,14 @@ describe('a manifest with a postprocess block', () => {
     ['as many scores as come', { shape: [null] }, 'needs float32 scores in one dimension'],
     ['whole numbers', { dtype: 'int32' as const }, 'needs float32 scores in one dimension'],
   ])('is refused with %s', (_, changes, message) => {
-    expect(checkManifest(withOutput(changes))).toEqual({
-      path: '/signature/outputs/0/postprocess',
-      message,
-    });
+    expect(checkManifest(withOutput(changes))).toEqual([
+      { path: '/signature/outputs/0/postprocess', message },
+    ]);
   });
 
   it('is refused on an input', () => {
     const inputs = [{ ...mnist.signature.inputs[0], postprocess: { topK: 1 } }];
-    const fault = checkManifest({ ...mnist, signature: { ...mnist.signature, inputs } });
-    expect(fault).toEqual({ path: '/signature/inputs/0/postprocess', message: 'is for outputs' });
+    const faults = checkManifest({ ...mnist, signature: { ...mnist.signature, inputs } });
+    expect(faults).toEqual([{ path: '/signature/inputs/0/postprocess', message: 'is for outputs' }]);
   });
 });

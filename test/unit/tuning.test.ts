@@ -47,6 +47,20 @@ describe('a tuned policy', () => {
     expect([sizeOf(2), sizeOf(4)]).toEqual([20, 12]);
   });
 
+  it('makes batches of a preferred size, where one is within what was found', () => {
+    const preferredSizes = [8, 16, 64];
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 5, preferredSizes });
+    expect(tuning.policy.maxBatchSize).toBe(64);
+    for (const [outOfMemoryAt, size] of [
+      [64, 16],
+      [20, 8],
+      [8, 4],
+    ] as const) {
+      tuning.policy.onRan?.({ size: 64, computeMs: 9, outOfMemoryAt });
+      expect(tuning.policy.maxBatchSize).toBe(size);
+    }
+  });
+
   it('keeps room for batches that take longer than the mean', () => {
     const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
     for (let i = 0; i < 200; i++)

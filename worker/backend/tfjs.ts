@@ -11,6 +11,7 @@ import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensor.js';
+import { checkTopology } from '../../shared/core/topology.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';
 
 type Core = typeof import('@tensorflow/tfjs-core');
@@ -47,6 +48,7 @@ export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): 
     async load(folder, manifest) {
       if (manifest.format === 'saved_model')
         throw new Error(`a SavedModel runs on TensorFlow itself, not on ${name}`);
+      await checkTopology(folder, manifest.format);
       const artifacts = await readArtifacts(tf, folder, manifest);
       const network = await (manifest.format === 'layers' ? loadLayers : loadGraph)(tf, artifacts);
       try {

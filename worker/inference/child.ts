@@ -101,9 +101,9 @@ async function obey(versions: Versions, message: ToChild, early: Decoded[] | nul
       };
     }
     case 'run': {
-      const { model, version, instances } = message;
+      const { model, version, instances, exact } = message;
       const decoded = early ?? (await versions.prepare(model, version, instances));
-      const { results, computeMs } = await versions.compute(model, version, decoded);
+      const { results, computeMs } = await versions.compute(model, version, decoded, { exact });
       const ran = (each: InstanceResult[]): FromChild => ({
         type: 'ran',
         call,

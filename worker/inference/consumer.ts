@@ -24,7 +24,7 @@ import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
 import { depthOf } from './depth.js';
 import type { InstanceResult } from './messages.js';
-import { paddingOf } from './padding.js';
+import { filledSize, paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import type { Serving } from './serving.js';
 import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
@@ -195,8 +195,6 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     signal: AbortSignal,
   ): Promise<TaskResult<InstanceResult>[]> {
     const results: TaskResult<InstanceResult>[] = new Array(slices.length);
-    for (const { instances } of slices)
-      for (const each of instances) deps.onPadding(paddingOf(manifest.signature, each));
     let leftMs = spec.timeoutSeconds * 1000;
     let next = 0;
     const lane = async () => {
@@ -218,11 +216,21 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         });
         leftMs -= result.computeMs;
         results[index] = result;
+        countElements(instances, result.batchSize);
         progress.add(instances.length);
       }
     };
     await Promise.all(Array.from({ length: Math.min(SLICES_AT_ONCE, slices.length) }, lane));
     return results;
+  }
+
+  /** What was added to a batch is shared by those in it. */
+  function countElements(instances: readonly Instance[], batchSize: number): void {
+    const added = filledSize(batching, batchSize) / batchSize - 1;
+    for (const instance of instances) {
+      const { real, padding } = paddingOf(manifest.signature, instance);
+      deps.onPadding({ real, padding: padding + added * (real + padding) });
+    }
   }
 
   const worker = new Worker(inferenceQueue(model, version), process, {

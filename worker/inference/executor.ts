@@ -44,6 +44,8 @@ export interface ExecutorDeps {
   log: Logger;
   /** None where left out. */
   wear?: WearLimits;
+  /** Of one version. */
+  loadTimeoutMs?: number;
   /** A child has died. */
   onRespawn?: () => void;
   /** A child has served its time. */
@@ -94,6 +96,8 @@ type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call
 const OUT_OF_MEMORY = /\bOOM\b|out of memory|memory allocation|allocation failed|Memory\.grow/i;
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
+/** Of verifying, loading and warming up: a graph may run for ever. */
+const LOAD_TIMEOUT_MS = 600_000;
 /** A backend that needs longer for a few runs is none to choose. */
 const MEASURE_TIMEOUT_MS = 60_000;
 /** How long a child may go on after its channel was cut. */
@@ -109,6 +113,7 @@ export async function startExecutor({
   clock,
   log,
   wear: limits = { maxBatches: 0, maxRssBytes: 0 },
+  loadTimeoutMs = LOAD_TIMEOUT_MS,
   onRespawn,
   onRenew,
 }: ExecutorDeps) {
@@ -190,12 +195,16 @@ export async function startExecutor({
     onIdle = null;
   }
 
+  function askToLoad(folder: string, manifest: Manifest): Promise<Answer> {
+    return ask({ type: 'load', folder, manifest }, loadTimeoutMs);
+  }
+
   async function bringUp(): Promise<void> {
     respawning = true;
     for (let backoffMs = FIRST_BACKOFF_MS; !closed; backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS)) {
       try {
         report = await spawn();
-        for (const { folder, manifest } of loaded.values()) await ask({ type: 'load', folder, manifest });
+        for (const { folder, manifest } of loaded.values()) await askToLoad(folder, manifest);
         respawning = false;
         return;
       } catch (error) {
@@ -276,12 +285,13 @@ export async function startExecutor({
     });
   }
 
-  async function attempt({ timeoutsMs, ...run }: Run): Promise<RunResult> {
+  /** Of what is tried again the backend is given no more than there is: what was added may be what did not fit. */
+  async function attempt({ timeoutsMs, ...run }: Run, exact: boolean): Promise<RunResult> {
     for (;;) {
       await up;
       if (closed) throw new Error('The executor is closed.');
       try {
-        const ran = await ask({ type: 'run', ...run }, Math.min(...timeoutsMs));
+        const ran = await ask({ type: 'run', ...run, exact }, Math.min(...timeoutsMs));
         if (ran.type !== 'ran') throw new Error(`The child answered ${ran.type}. This is a bug.`);
         return { results: ran.results, computeMs: ran.computeMs, outOfMemoryAt: null };
       } catch (error) {
@@ -293,7 +303,7 @@ export async function startExecutor({
 
   async function runAll(run: Run, suspected: boolean): Promise<RunResult> {
     try {
-      return await attempt(run);
+      return await attempt(run, suspected);
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       const size = run.instances.length;
@@ -345,7 +355,7 @@ export async function startExecutor({
     /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {
       await up;
-      const answered = await ask({ type: 'load', folder, manifest });
+      const answered = await askToLoad(folder, manifest);
       if (answered.type !== 'loaded') throw new Error(`The child answered ${answered.type}. This is a bug.`);
       loaded.set(`${manifest.name}@${manifest.version}`, { folder, manifest });
       return answered.report;

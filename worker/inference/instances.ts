@@ -22,7 +22,7 @@ import { verifyFiles } from './files.js';
 import { compareGolden, type GoldenVectors, readGolden } from './golden.js';
 import { decodeImage, encodeImage } from './images.js';
 import type { InstanceResult, LoadReport, Speed } from './messages.js';
-import { examplesBySize, padInstance, trim, trimBatch } from './padding.js';
+import { examplesBySize, filledSize, padInstance, trim, trimBatch } from './padding.js';
 import { rank } from './ranking.js';
 
 interface Version {
@@ -97,7 +97,8 @@ export function createVersions(backend: Backend, clock: Clock) {
       const version = loadedVersion(name, number);
       if (!version.example) return null;
       const example = padInstance(version.manifest.signature, version.example);
-      const batch = stackAll(version.manifest, new Array<Instance>(batchSize).fill(example));
+      const size = filledSize(version.manifest.batching, batchSize);
+      const batch = stackAll(version.manifest, new Array<Instance>(size).fill(example));
       const times: number[] = [];
       const until = clock.monotonic() + budgetMs;
       while (times.length < LEAST_RUNS || clock.monotonic() < until) {
@@ -116,15 +117,21 @@ export function createVersions(backend: Backend, clock: Clock) {
       return Promise.all(instances.map((instance) => decode(manifest, instance)));
     },
 
-    /** Rejects when the backend throws. */
-    async compute(name: string, number: number, decoded: readonly Decoded[]): Promise<Computed> {
+    /** Rejects when the backend throws. A batch that is to be `exact` is not filled up to a preferred size. */
+    async compute(
+      name: string,
+      number: number,
+      decoded: readonly Decoded[],
+      { exact = false } = {},
+    ): Promise<Computed> {
       const { manifest, model } = loadedVersion(name, number);
       const sound = decoded.filter((entry) => entry.ok);
-      if (sound.length === 0) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
-      const batch = stackAll(
-        manifest,
-        sound.map(({ padded }) => padded),
-      );
+      const [first] = sound;
+      if (!first) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
+      const rows = sound.map(({ padded }) => padded);
+      const size = exact ? rows.length : filledSize(manifest.batching, rows.length);
+      const filling = new Array<Instance>(size - rows.length).fill(first.padded);
+      const batch = stackAll(manifest, [...rows, ...filling]);
       const started = clock.monotonic();
       const outputs = await model.run(batch);
       const computeMs = clock.monotonic() - started;
@@ -172,13 +179,14 @@ async function checkGolden({ manifest, model }: Version, golden: GoldenVectors):
 }
 
 /**
- * Runs batches of 1 and of maxBatchSize at every padded size, so that the first caller waits for no lazy set-up and a model that cannot take a
+ * Runs batches of every preferred size, else of 1 and of maxBatchSize, at every padded size, so that the first caller waits for no lazy set-up and a model that cannot take a
  * full batch is found now.
  */
 async function warmUp({ manifest, model, example }: Version): Promise<void> {
   if (!example) return;
+  const { maxBatchSize, preferredSizes = [1, maxBatchSize] } = manifest.batching;
   for (const each of examplesBySize(manifest.signature, example) ?? [example])
-    for (const size of new Set([1, manifest.batching.maxBatchSize])) {
+    for (const size of new Set(preferredSizes)) {
       const padded = padInstance(manifest.signature, each);
       await model.run(stackAll(manifest, new Array<Instance>(size).fill(padded)));
     }

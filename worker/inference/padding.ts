@@ -1,6 +1,7 @@
 /**
  * Padding of inputs whose size varies: values are filled up to one of a few sizes, so that instances of unlike length share a
- * batch; a mask says which elements are real, and outputs are cut back to the length of their instance.
+ * batch; a mask says which elements are real, and outputs are cut back to the length of their instance. A batch is filled up
+ * in the same way, with rows, where its version prefers some sizes.
  *
  * The parent asks for the padded shape only (who may share a batch); the child copies.
  */
@@ -37,6 +38,11 @@ export function paddingOf({ inputs }: Signature, instance: Instance): { real: nu
     all += elementsOf(paddedShape(spec, value.shape));
   }
   return { real, padding: all - real };
+}
+
+/** Rows that the backend is given for a batch of `size`; no fewer where it is larger than all preferred sizes. */
+export function filledSize({ preferredSizes }: Manifest['batching'], size: number): number {
+  return preferredSizes?.find((each) => each >= size) ?? size;
 }
 
 /** What the model is given of an instance whose images are decoded: padded values, and the masks. */

@@ -16,6 +16,8 @@ export interface Bounds {
   maxDelayMs: number;
   maxBatchBytes?: number;
   maxInFlight: number;
+  /** Of the batches, growing. */
+  preferredSizes?: number[];
   targetP99Ms?: number;
 }
 
@@ -45,7 +47,9 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
   function observe({ size, computeMs, outOfMemoryAt }: Ran): void {
     if (outOfMemoryAt !== null) ceiling = Math.max(1, Math.min(ceiling, outOfMemoryAt >> 1));
     else cost.observe(size, computeMs);
-    const [limit, delayMs] = limits();
+    const [found, delayMs] = limits();
+    // What is filled up costs as much as what it is filled up to.
+    const limit = bounds.preferredSizes?.findLast((size) => size <= found) ?? found;
     if (limit === policy.maxBatchSize && delayMs === policy.maxDelayMs) return;
     policy = policyOf(limit, delayMs);
     onChange(policy);

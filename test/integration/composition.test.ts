@@ -1,0 +1,103 @@
+/**
+ * A row is what it is alone, whoever it shares a batch with: the bundled digits, on every backend that this machine can load,
+ * in batches of any size and order, filled up or not.
+ */
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { faultOfInstall } from '../../shared/base/native.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import { type Instance, toTypedArray } from '../../shared/contract/tensor.js';
+import { readManifest } from '../../shared/core/manifest.js';
+import type { Backend, BackendName } from '../../worker/backend/backend.js';
+import { chooseBackend } from '../../worker/backend/choose.js';
+import { readGolden } from '../../worker/inference/golden.js';
+import { createVersions } from '../../worker/inference/instances.js';
+import { createRandom } from '../faults/random.js';
+
+const { SLUICE_CACHE_DIR } = loadConfig();
+const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
+const BACKENDS: BackendName[] = ['cpu', 'wasm', ...(nativeFault === null ? (['native'] as const) : [])];
+console.warn(
+  `Composition of batches: ${BACKENDS.join(', ')}${nativeFault ? `; not native: ${nativeFault}` : ''}`,
+);
+
+const FOLDER = join(import.meta.dirname, '../../deploy/models/mnist/1');
+const PREFERRED = [1, 8, 32];
+const BATCHES = 30;
+
+let manifest: Manifest;
+let digits: Instance[];
+beforeAll(async () => {
+  manifest = await readManifest(FOLDER, { name: 'mnist', version: 1 });
+  digits = (await readGolden(FOLDER, manifest))?.instances ?? [];
+});
+
+/** Sizes of the batches that the backend is given are noted in `sizes`. */
+async function openVersions(name: BackendName, batching: Manifest['batching'], sizes: number[]) {
+  const { backend } = await chooseBackend(name, SLUICE_CACHE_DIR);
+  const noting: Backend = {
+    ...backend,
+    liveTensors: backend.liveTensors,
+    async load(folder, of) {
+      const model = await backend.load(folder, of);
+      return {
+        dispose: model.dispose,
+        run(batch) {
+          sizes.push(batch.image?.shape[0] ?? 0);
+          return model.run(batch);
+        },
+      };
+    },
+  };
+  const versions = createVersions(noting, systemClock);
+  await versions.load(FOLDER, { ...manifest, batching });
+  return {
+    async compute(instances: readonly Instance[], exact = false): Promise<number[][]> {
+      const prepared = await versions.prepare('mnist', 1, instances);
+      const { results } = await versions.compute('mnist', 1, prepared, { exact });
+      return (await results).map((result) => {
+        if (!result.ok) throw new Error(result.message);
+        return [...toTypedArray('float32', result.outputs.probabilities?.data ?? new Uint8Array())];
+      });
+    },
+    unload: () => versions.unload('mnist', 1),
+  };
+}
+
+describe.each(BACKENDS)('on %s', (name) => {
+  it.each<[string, number[] | undefined]>([
+    ['of any size', undefined],
+    ['filled up to preferred sizes', PREFERRED],
+  ])('a row of a batch %s is what it is alone', { timeout: 60_000 }, async (_, preferredSizes) => {
+    const sizes: number[] = [];
+    const batching = { maxBatchSize: 32, maxDelayMs: 5, ...(preferredSizes && { preferredSizes }) };
+    const { compute, unload } = await openVersions(name, batching, sizes);
+    const warmedUp = sizes.splice(0).slice(digits.length);
+    expect(warmedUp, 'warmed up at each size').toEqual(preferredSizes ?? [1, 32]);
+
+    const alone: number[][] = [];
+    for (const digit of digits) alone.push(...(await compute([digit], true)));
+    sizes.length = 0;
+    const random = createRandom(1);
+    const drawn: number[] = [];
+    for (let i = 0; i < BATCHES; i++) {
+      const places = Array.from({ length: random.between(1, 32) }, () =>
+        random.between(0, digits.length - 1),
+      );
+      drawn.push(places.length);
+      const rows = await compute(places.map((place) => digits[place] as Instance));
+      expect(rows).toHaveLength(places.length);
+      for (const [row, place] of places.entries()) {
+        if (name === 'cpu') expect(rows[row]).toEqual(alone[place]);
+        else
+          for (const [k, value] of (alone[place] as number[]).entries())
+            expect(Math.abs((rows[row]?.[k] ?? Number.NaN) - value)).toBeLessThan(1e-5);
+      }
+    }
+    const given = preferredSizes ? drawn.map((size) => preferredSizes.find((each) => each >= size)) : drawn;
+    expect(sizes).toEqual(given);
+    unload();
+  });
+});

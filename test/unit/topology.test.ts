@@ -1,0 +1,75 @@
+/** What a tfjs model may be made of. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { checkTopology } from '../../shared/core/topology.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-topology-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const check = (format: 'layers' | 'graph', modelTopology: unknown) => {
+  writeFileSync(join(folder, 'model.json'), JSON.stringify({ modelTopology }));
+  return checkTopology(folder, format);
+};
+const layer = (class_name: string, config: object = {}) => ({ class_name, config });
+const sequential = (...layers: object[]) => layer('Sequential', { layers });
+const node = (op: string) => ({ name: op, op });
+
+describe('a layers model', () => {
+  it('is let through with what tfjs brings', async () => {
+    const initialised = layer('Dense', { kernel_initializer: layer('VarianceScaling') });
+    const wrapped = layer('TimeDistributed', { layer: initialised });
+    const cells = layer('RNN', { cell: layer('StackedRNNCells', { cells: [layer('LSTMCell')] }) });
+    await check('layers', { model_config: sequential(initialised, wrapped, cells) });
+    await check('layers', sequential(initialised));
+    await check('layers', layer('Sequential', [initialised]));
+  });
+
+  it.each([
+    ['in the row', sequential(layer('Dense'), layer('Lambda'))],
+    ['in a model within', layer('Functional', { layers: [sequential(layer('Lambda'))] })],
+    ['wrapped', sequential(layer('TimeDistributed', { layer: layer('Lambda') }))],
+    [
+      'backwards',
+      sequential(layer('Bidirectional', { layer: layer('LSTM'), backward_layer: layer('Lambda') })),
+    ],
+    ['as a cell', sequential(layer('RNN', { cell: layer('Lambda') }))],
+    [
+      'among cells',
+      sequential(layer('RNN', { cell: layer('StackedRNNCells', { cells: [layer('Lambda')] }) })),
+    ],
+    ['in a list of old', layer('Sequential', [layer('Lambda')])],
+  ])('is refused with a Lambda layer %s', async (_, model) => {
+    await expect(check('layers', { model_config: model })).rejects.toThrow(
+      'model.json uses layers that are not allowed: Lambda',
+    );
+  });
+
+  it('is refused with every layer named that is not known, or has no name', async () => {
+    const model = sequential(layer('Spy'), layer('Attention'), { config: {} }, layer('constructor'));
+    await expect(check('layers', { model_config: model })).rejects.toThrow(
+      'not allowed: (one without a name), Attention, Spy, constructor',
+    );
+    await expect(check('layers', null)).rejects.toThrow('(one without a name)');
+  });
+});
+
+describe('a graph model', () => {
+  it('is let through with operations that compute', async () => {
+    await check('graph', { node: ['Placeholder', 'Const', '_FusedConv2D', 'Prelu', 'Softmax'].map(node) });
+  });
+
+  it.each([
+    ['a custom one', 'SpyOnMe'],
+    ['one that runs without an end', 'While'],
+    ['one that reads a path', 'SimpleMLLoadModelFromPathWithHandle'],
+    ['one that reads a file', 'ReadFile'],
+    ['one that prints', 'Print'],
+  ])('is refused with %s, in a function, too', async (_, op) => {
+    const refusal = `model.json uses operations that are not allowed: ${op}`;
+    await expect(check('graph', { node: [node('Const'), node(op)] })).rejects.toThrow(refusal);
+    const library = { function: [{ signature: { name: 'f' }, nodeDef: [node(op)] }] };
+    await expect(check('graph', { node: [node('Const')], library })).rejects.toThrow(refusal);
+  });
+});
