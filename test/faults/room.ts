@@ -45,8 +45,8 @@ export interface Room {
   deliveriesOf(job: string): Promise<Record<string, string>[]>;
   /** Jobs of the first tenant that are computed now, a hundred at most. */
   running(): Promise<string[]>;
-  /** Resolves once all of them have ended. */
-  ended(ids: readonly string[]): Promise<JobView[]>;
+  /** Resolves once all of them have ended; they are the first tenant's, unless told otherwise. */
+  ended(ids: readonly string[], tenant?: string): Promise<JobView[]>;
   /** Waits until nothing is left to do, and judges. */
   verdicts(options?: VerdictOptions): Promise<Verdict[]>;
   close(): Promise<void>;
@@ -173,11 +173,11 @@ function furnish(
       const { body } = await client.ask(TENANTS[0], 'GET', path, api);
       return body.data.map(({ id }: JobView) => id);
     },
-    ended: (ids) =>
+    ended: (ids, tenant = TENANTS[0]) =>
       Promise.all(
         ids.map((id) =>
           until(`${id} ends`, REST_MS, async () => {
-            const view = await client.look(TENANTS[0], id, api, WAIT_SECONDS);
+            const view = await client.look(tenant, id, api, WAIT_SECONDS);
             return view && TERMINAL.includes(view.status) ? view : null;
           }),
         ),
