@@ -12,11 +12,11 @@ import { openBlobs } from '../shared/blobs/open.js';
 import { createAddressRules } from '../shared/contract/address.js';
 import { createAccess } from '../shared/core/access.js';
 import { createBatches } from '../shared/core/batches.js';
+import { readBundled } from '../shared/core/bundled.js';
 import { createCore } from '../shared/core/core.js';
 import { createDeliveries } from '../shared/core/deliveries.js';
 import { createEndpoints } from '../shared/core/endpoints.js';
 import { createFanOut } from '../shared/core/fan-out.js';
-import { readModelFolder } from '../shared/core/folder.js';
 import { createKeys } from '../shared/core/keys.js';
 import { jobLimitsOf } from '../shared/core/limits.js';
 import { createModels } from '../shared/core/models.js';
@@ -76,7 +76,7 @@ await run('api', async ({ config, log, defer, draining }) => {
   defer('watermark', () => watermark.close());
 
   if (config.SLUICE_BOOTSTRAP_KEY) await access.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  for (const version of await readModelFolder(config.SLUICE_MODELS_DIR)) await models.register(version);
+  for (const version of await readBundled(config, clock)) await models.register(version);
 
   const app = createApp({
     config,

@@ -61,7 +61,8 @@ export const VARIABLES = {
   SLUICE_MODELS_DIR: {
     type: 'string',
     default: 'deploy/models',
-    description: 'Folder of bundled models: <name>/<version>/model.yaml.',
+    pattern: '^(?!s3:)|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_-]+)*$',
+    description: 'Folder of bundled models, or s3://bucket/prefix of them: <name>/<version>/model.yaml.',
   },
   SLUICE_BLOBS: {
     type: 'string',

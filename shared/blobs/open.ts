@@ -7,15 +7,17 @@ import { type Config, ConfigError } from '../base/config.js';
 import type { BlobStore } from './blobs.js';
 import { openFileBlobs } from './filesystem.js';
 
-export type BlobsConfig = Pick<
+export type BucketConfig = Pick<
   Config,
   | 'SLUICE_DATA_DIR'
-  | 'SLUICE_BLOBS'
   | 'SLUICE_BLOBS_ENDPOINT'
   | 'SLUICE_BLOBS_REGION'
   | 'SLUICE_BLOBS_ACCESS_KEY'
   | 'SLUICE_BLOBS_SECRET_KEY'
 >;
+export type BlobsConfig = BucketConfig & Pick<Config, 'SLUICE_BLOBS'>;
+
+const SCHEME = 's3://';
 
 /**
  * Throws a `ConfigError` for half a pair of credentials, `unavailable` for a folder that cannot be made; a bucket is
@@ -23,8 +25,18 @@ export type BlobsConfig = Pick<
  */
 export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<BlobStore> {
   const { SLUICE_DATA_DIR: data, SLUICE_BLOBS: place } = config;
+  if (place) return openBucket(place, config, clock);
+  credentialsOf(config);
+  return openFileBlobs(join(data, 'blobs'), clock);
+}
+
+export function isBucket(place: string): boolean {
+  return place.startsWith(SCHEME);
+}
+
+/** `place` is s3://bucket/prefix. */
+export async function openBucket(place: string, config: BucketConfig, clock: Clock): Promise<BlobStore> {
   const credentials = credentialsOf(config);
-  if (!place) return openFileBlobs(join(data, 'blobs'), clock);
   // The SDK takes 20 MB and 150 ms that most processes do without.
   const { openS3Blobs } = await import('./s3.js');
   return openS3Blobs({
@@ -32,18 +44,18 @@ export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<Blob
     region: config.SLUICE_BLOBS_REGION,
     endpoint: config.SLUICE_BLOBS_ENDPOINT,
     credentials,
-    spoolFolder: join(data, 'spool'),
+    spoolFolder: join(config.SLUICE_DATA_DIR, 'spool'),
     clock,
   });
 }
 
 /** "s3://bucket/a/b" -> bucket, "a/b/" */
 function parsePlace(place: string): { bucket: string; prefix: string } {
-  const [bucket = '', ...parts] = place.slice('s3://'.length).split('/');
+  const [bucket = '', ...parts] = place.slice(SCHEME.length).split('/');
   return { bucket, prefix: parts.map((part) => `${part}/`).join('') };
 }
 
-function credentialsOf(config: BlobsConfig) {
+function credentialsOf(config: BucketConfig) {
   const { SLUICE_BLOBS_ACCESS_KEY: accessKeyId, SLUICE_BLOBS_SECRET_KEY: secretAccessKey } = config;
   if (accessKeyId && secretAccessKey) return { accessKeyId, secretAccessKey };
   if (!accessKeyId && !secretAccessKey) return undefined;

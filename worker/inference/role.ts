@@ -8,8 +8,8 @@ import type { Redis } from '../../shared/base/redis.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import type { Answers } from '../../shared/core/answers.js';
 import type { Backlog } from '../../shared/core/backlog.js';
+import { readBundled } from '../../shared/core/bundled.js';
 import type { Executions } from '../../shared/core/executions.js';
-import { readModelFolder } from '../../shared/core/folder.js';
 import type { Models } from '../../shared/core/models.js';
 import type { OutcomeCounts } from '../../shared/core/outcomes.js';
 import type { Payloads } from '../../shared/core/payloads.js';
@@ -105,9 +105,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   const names = list(config.SLUICE_MODELS);
   const isWanted = (model: string) => names.length === 0 || names.includes(model);
-  const bundled = (await readModelFolder(config.SLUICE_MODELS_DIR)).filter(({ manifest }) =>
-    isWanted(manifest.name),
-  );
+  const bundled = (await readBundled(config, clock)).filter(({ manifest }) => isWanted(manifest.name));
   for (const version of bundled) {
     await models.register(version);
     await served.add(version.path, version);

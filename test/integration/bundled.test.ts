@@ -1,0 +1,60 @@
+/** Bundled models in a bucket: fetched into the cache, once for each state of the bucket. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { readBundled } from '../../shared/core/bundled.js';
+import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
+import { ROOT } from '../support/stack.js';
+
+const MNIST = join(ROOT, 'deploy/models/mnist/1');
+
+let bucket: OpenedBucket;
+beforeAll(async () => {
+  bucket = await openBucket();
+  for (const name of readdirSync(MNIST))
+    await bucket.store.put(`mnist/1/${name}`, readFileSync(join(MNIST, name)));
+});
+afterAll(() => bucket.close());
+
+const read = () => {
+  const config = {
+    ...bucket.config,
+    SLUICE_MODELS_DIR: `s3://${bucket.server.bucket}/some/prefix`,
+    SLUICE_CACHE_DIR: bucket.folder,
+  };
+  return readBundled(config, systemClock);
+};
+
+it('are those of the place, and lie in the cache', async () => {
+  const [version, ...others] = await read();
+  expect(others).toEqual([]);
+  expect(version?.manifest).toMatchObject({ name: 'mnist', version: 1, format: 'layers' });
+  expect(version?.path.startsWith(bucket.folder)).toBe(true);
+  for (const name of readdirSync(MNIST))
+    expect(readFileSync(join(version?.path ?? '', name))).toEqual(readFileSync(join(MNIST, name)));
+});
+
+it('are fetched again only when the bucket has changed', async () => {
+  const cached = () => readdirSync(join(bucket.folder, 'bundled'));
+  const [before] = await read();
+  expect(cached()).toHaveLength(1);
+  await bucket.store.put('mnist/1/more.txt', Buffer.from('more'));
+  await expect(read(), 'its manifest does not know that file, which is no fault').resolves.toHaveLength(1);
+  expect(cached()).toHaveLength(2);
+  await bucket.store.delete('mnist/1/more.txt');
+  expect((await read())[0]?.path).toBe(before?.path);
+});
+
+it('are an empty list where the place is empty, and `unavailable` where there is no bucket', async () => {
+  const config = { ...bucket.config, SLUICE_CACHE_DIR: bucket.folder };
+  const at = (place: string) => readBundled({ ...config, SLUICE_MODELS_DIR: place }, systemClock);
+  expect(await at(`s3://${bucket.server.bucket}/elsewhere`)).toEqual([]);
+  await expect(at('s3://no-such-bucket/x')).rejects.toMatchObject({ code: 'unavailable' });
+});
+
+it('are refused at the start where the place is none', () => {
+  expect(() => loadConfig({ SLUICE_MODELS_DIR: 's3://UPPER/x' })).toThrow(/SLUICE_MODELS_DIR/);
+  expect(loadConfig({ SLUICE_MODELS_DIR: 'my-models' }).SLUICE_MODELS_DIR).toBe('my-models');
+});
