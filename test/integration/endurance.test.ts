@@ -1,0 +1,62 @@
+/**
+ * A real child over ten thousand batches, failures among them, and as many before in which its heap finds its size: its memory
+ * does not grow.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import type { Instance } from '../../shared/contract/tensor.js';
+import { startExecutor } from '../../worker/inference/executor.js';
+import { floats, writeDense } from '../support/tiny-models.js';
+
+const BATCHES = 20_000;
+const WARM_UP = 10_000;
+const MOST_GROWTH_BYTES = 30 * 1024 * 1024;
+
+const folder = mkdtempSync(join(tmpdir(), 'sluice-endurance-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const good = Array.from({ length: 8 }, (_, i) => floats('x', [i, 2, 3]));
+const infinite = [...good.slice(1), floats('x', [3e38, 3e38, 3e38])];
+const unequal = [...good.slice(1), floats('x', [1])];
+
+it('holds what it held', { timeout: 120_000 }, async () => {
+  const tiny = writeDense(folder);
+  const executor = await startExecutor({
+    child: new URL('../../dist/worker/inference/child.js', import.meta.url),
+    options: { backend: 'wasm', cacheDir: folder, logLevel: 'silent' },
+    environment: {},
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+  });
+  try {
+    await executor.load(tiny.folder, tiny.manifest);
+    const pid = executor.pid;
+    const run = async (instances: Instance[]) => {
+      const timeoutsMs = instances.map(() => 30_000);
+      const { results } = await executor.run({ model: 'dense', version: 1, instances, timeoutsMs });
+      return results.filter(({ ok }) => !ok).length;
+    };
+    const held: number[] = [];
+    let failures = 0;
+    for (let i = 0; i < BATCHES; i++) {
+      failures += await run(i % 10 === 3 ? infinite : i % 100 === 7 ? unequal : good);
+      if (i >= WARM_UP) held.push(executor.rssBytes ?? 0);
+    }
+    expect(failures).toBe(BATCHES / 10 + BATCHES / 100);
+    expect(executor.pid, 'it is still the first child').toBe(pid);
+    const [early, late] = [held.slice(0, 500), held.slice(-500)].map((part) => Math.min(...part)) as [
+      number,
+      number,
+    ];
+    console.warn(
+      `RSS of a child over ${BATCHES} batches: ${(early / 1e6).toFixed(1)} MB, then ${(late / 1e6).toFixed(1)} MB`,
+    );
+    expect(late - early).toBeLessThan(MOST_GROWTH_BYTES);
+  } finally {
+    await executor.close();
+  }
+});
