@@ -45,7 +45,7 @@ export function createCore({ clock, redis, keys, transport, blobs, limits, onErr
     executions: createExecutions({ redis, keys, tickets, endings, limits }),
     files,
     results,
-    shadows: createShadows({ redis, keys, jobs }),
+    shadows: createShadows({ redis, keys, jobs, clock }),
     payloads,
     answers,
     poisons: createPoisons({ redis, keys, clock }),

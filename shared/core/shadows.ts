@@ -3,10 +3,12 @@
  * the caller got.
  *
  * A copy is a job of a tenant of its own, at the lowest priority, computed only while a worker has nothing else to do. What
- * becomes of it is counted by the worker that ends it, best effort: one that expires or whose original is gone is not.
+ * becomes of it is counted by the worker that ends it, best effort: one that expires or whose original is gone is not. A copy
+ * may be done before its original, which is waited for a little.
  * Predictions agree when outputs with labels put the same label first, and others differ by no more than `TOLERANCE`, in
  * proportion to the largest value where that is above 1.
  */
+import { type Clock, sleep } from '../base/clock.js';
 import type { Redis } from '../base/redis.js';
 import type { JobSpec } from '../contract/job.js';
 import type { Signature, TensorSpec } from '../contract/model.js';
@@ -27,6 +29,9 @@ export const SHADOW_TENANT = '~shadow';
 export const SHADOW_TTL_SECONDS = 300;
 export const SHADOW_RETENTION_SECONDS = 60;
 const TOLERANCE = 1e-3;
+/** Looks at an original that has not ended. */
+const LOOKS = 50;
+const PAUSE_MS = 200;
 
 export interface Agreement {
   /** Instances whose predictions were compared, and of them those that agreed. */
@@ -38,12 +43,19 @@ export interface Agreement {
 
 export type Shadows = ReturnType<typeof createShadows>;
 
-export function createShadows({ redis, keys, jobs }: { redis: Redis; keys: Keys; jobs: Jobs }) {
+export interface ShadowsDeps {
+  redis: Redis;
+  keys: Keys;
+  jobs: Pick<Jobs, 'getWithOutput'>;
+  clock: Clock;
+}
+
+export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
   /** `output`: packed predictions of the copy, null when it failed. */
   async function count(spec: JobSpec, { outputs }: Signature, output: Buffer | null): Promise<void> {
     const { shadowOf, model, version } = spec;
     if (!shadowOf) return;
-    const original = await jobs.getWithOutput(shadowOf.tenant, shadowOf.id);
+    const original = await ended(shadowOf);
     if (original?.record.status !== 'succeeded' || !original.output) return;
     const key = keys.agreement(model, version);
     if (!output) {
@@ -54,6 +66,16 @@ export function createShadows({ redis, keys, jobs }: { redis: Redis; keys: Keys;
     const ours = unpackInstances(output);
     const agreed = ours.filter((instance, i) => theirs[i] && agrees(outputs, instance, theirs[i])).length;
     await Promise.all([redis.hincrby(key, 'compared', ours.length), redis.hincrby(key, 'agreed', agreed)]);
+  }
+
+  /** As it is after the last look, if it does not end before. */
+  async function ended({ tenant, id }: NonNullable<JobSpec['shadowOf']>) {
+    for (let looks = 1; ; looks++) {
+      const original = await jobs.getWithOutput(tenant, id);
+      const isOpen = original?.record.status === 'queued' || original?.record.status === 'running';
+      if (!isOpen || looks === LOOKS) return original;
+      await sleep(clock, PAUSE_MS);
+    }
   }
 
   async function read(model: string, version: number): Promise<Agreement> {
