@@ -1,7 +1,15 @@
 /**
  * Conformance: every backend that this machine can load keeps the same promises, on models small enough to check by hand.
  */
-import { appendFileSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -27,12 +35,22 @@ import {
 } from '../support/tiny-models.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();
-const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
-if (nativeFault) {
-  console.warn(
-    `\n!!! SKIPPED: the backend \`native\` is not tested: ${nativeFault}. To have it: npm run backend:install -- cpu\n`,
-  );
-}
+const cudaFault = existsSync('/dev/nvidia0')
+  ? faultOfInstall(SLUICE_CACHE_DIR, 'cuda')
+  : 'this machine shows no NVIDIA GPU';
+// A process can hold one TensorFlow.
+const nativeFault = cudaFault === null ? 'cuda is' : faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
+const NAMES: { name: BackendName; device: string; fault: string | null }[] = [
+  { name: 'wasm', device: 'cpu', fault: null },
+  { name: 'cpu', device: 'cpu', fault: null },
+  { name: 'native', device: 'cpu', fault: nativeFault },
+  { name: 'cuda', device: 'gpu:0', fault: cudaFault },
+];
+const toldOf = (isTested: boolean) =>
+  NAMES.filter(({ fault }) => (fault === null) === isTested)
+    .map(({ name, fault }) => name + (fault ? ` (${fault})` : ''))
+    .join(', ');
+console.warn(`Conformance: ${toldOf(true)} tested; !!! SKIPPED: ${toldOf(false) || 'none'}`);
 const root = mkdtempSync(join(tmpdir(), 'sluice-backends-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -78,14 +96,8 @@ async function runOn(versions: Versions, name: string, version: number, instance
   return results;
 }
 
-const NAMES: { name: BackendName; skipped: boolean }[] = [
-  { name: 'wasm', skipped: false },
-  { name: 'cpu', skipped: false },
-  { name: 'native', skipped: nativeFault !== null },
-];
-
-for (const { name, skipped } of NAMES) {
-  describe.skipIf(skipped)(`backend ${name}`, () => {
+for (const { name, device, fault } of NAMES) {
+  describe.skipIf(fault !== null)(`backend ${name}`, () => {
     const rows = [
       [1, 2, 3],
       [-4, 0.5, 6],
@@ -150,7 +162,7 @@ for (const { name, skipped } of NAMES) {
     });
 
     it('says what it is', () => {
-      expect(backend).toMatchObject({ name, device: 'cpu' });
+      expect(backend).toMatchObject({ name, device });
     });
 
     it('computes a layers model as by hand, in a batch as alone', async () => {

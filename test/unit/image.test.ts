@@ -5,9 +5,13 @@ import { openImage, readImageHeader } from '../../shared/contract/image.js';
 
 const picture = sharp({ create: { width: 3, height: 2, channels: 3, background: 'red' } });
 
-it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file', async (format) => {
-  const bytes = await picture.clone().toFormat(format).toBuffer();
+it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file, and its pixels', async (format) => {
+  const bytes = await picture.clone().toFormat(format, { quality: 100 }).toBuffer();
   expect(await readImageHeader(bytes)).toEqual({ format, width: 3, height: 2 });
+  const pixels = await openImage(bytes).removeAlpha().raw().toBuffer();
+  expect(pixels).toHaveLength(3 * 2 * 3);
+  for (const [i, value] of pixels.entries())
+    expect(Math.abs(value - (i % 3 === 0 ? 255 : 0))).toBeLessThan(3);
 });
 
 it('gives the size after the rotation that EXIF asks for, and decodes to it', async () => {
