@@ -92,6 +92,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         keys.deliveryLog(made.tenant, endpoint),
         keys.deliveryAgenda,
         keys.endpoint(endpoint ?? ''),
+        keys.endedDeliveries(made.tenant, endpoint),
       ],
       [
         id,
@@ -159,7 +160,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
 
   /** Writes down an attempt and what follows from it; null when the delivery is gone or has ended meanwhile. */
   async function record(
-    { id, endpoint, attempts }: Delivery,
+    { id, tenant, endpoint, attempts }: Delivery,
     attempt: DeliveryAttempt,
     status: DeliveryStatus,
     nextAt: number,
@@ -173,6 +174,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         keys.endpoint(endpoint ?? ''),
         keys.outbox,
         keys.subscribed,
+        keys.endedDeliveries(tenant, endpoint),
       ],
       [
         id,
@@ -185,6 +187,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         attempt.status === 410 ? 'gone' : '',
         disableAfterMs,
         attempts,
+        DELIVERY_KEPT_MS,
       ],
     );
     if (!outcome) return null;
@@ -234,7 +237,12 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
 
   /** One more attempt, at once. */
   async function replay(id: string): Promise<void> {
-    await replayScript([keys.delivery(id), keys.deliveryAgenda], [id, clock.now()]);
+    const [tenant, endpoint] = await redis.hmget(keys.delivery(id), 'tenant', 'endpoint');
+    if (!tenant) return;
+    await replayScript(
+      [keys.delivery(id), keys.deliveryAgenda, keys.endedDeliveries(tenant, endpoint ?? null)],
+      [id, clock.now()],
+    );
   }
 
   /** Those of an endpoint that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
@@ -251,6 +259,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
   /** Forgets what an endpoint that is gone was told, and was not. */
   async function forget(tenant: string, endpoint: string): Promise<void> {
     const log = keys.deliveryLog(tenant, endpoint);
+    await redis.unlink(keys.endedDeliveries(tenant, endpoint));
     for (;;) {
       const ids = await redis.zrange(log, '0', String(PAGE - 1));
       if (ids.length === 0) return;

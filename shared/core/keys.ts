@@ -62,6 +62,9 @@ export function createKeys(prefix: string) {
     /** Sorted set, all scores 0: deliveries to an endpoint, or (null) to webhooks of a tenant's jobs; ids sort by time. */
     deliveryLog: (tenant: string, endpoint: string | null) =>
       `${prefix}:tenant:${tenant}:deliveries:${endpoint ?? 'jobs'}`,
+    /** Sorted set, all scores 0: those of a log that have ended. */
+    endedDeliveries: (tenant: string, endpoint: string | null) =>
+      `${prefix}:tenant:${tenant}:deliveries-ended:${endpoint ?? 'jobs'}`,
     /** Sorted set: pending deliveries by the time at which it must be looked whether the queue has lost them. */
     deliveryAgenda: `${prefix}:delivery-agenda`,
     /** Set: pending deliveries of an endpoint that is not enabled. */

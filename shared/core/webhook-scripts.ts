@@ -9,8 +9,8 @@ import { TIME } from './script-parts.js';
 export const LOOK_AFTER_MS = 10_000;
 /** Attempts that are kept; a schedule has ten, replays add to them. */
 const ATTEMPTS_KEPT = 50;
-/** Of a full log so many are looked at for one that may go. */
-const LOOKED_AT = 10;
+/** Of a log that is over its bound, which may have been lowered, so many go at once at most. */
+const MOST_FORGOTTEN = 100;
 
 /** What a tenant's endpoints together want to be told, where who ends a job looks. */
 const SUBSCRIBE = `
@@ -104,29 +104,29 @@ return removed
 `;
 
 /**
- * KEYS delivery, log, agenda, endpoint (of an endpoint's)
+ * KEYS delivery, log, agenda, endpoint (of an endpoint's), those of the log that have ended
  * ARGV 1 id, 2 milliseconds it is kept, 3 nextAt, 4 the least id that a log keeps, 5 most entries of a log,
  *      6 prefix of deliveries' keys, 7 prefix of their attempts' keys, 8 endpoint ("" = none), then fields and values
  * Reply the status of the delivery, new or known; dropped where the log is full
  *
- * A full log forgets what has ended, the oldest first. Where those are pending nothing is added, so that a receiver which is
+ * A full log forgets what has ended, the oldest first. Where all are pending nothing is added, so that a receiver which is
  * away does not fill Redis; its endpoint counts what was dropped.
  */
 export const CREATE_DELIVERY = `
 local known = redis.call('HGET', KEYS[1], 'status')
 if known then return known end
 redis.call('ZREMRANGEBYLEX', KEYS[2], '-', '(' .. ARGV[4])
-local over = redis.call('ZCARD', KEYS[2]) + 1 - ARGV[5]
-for _, id in ipairs(over > 0 and redis.call('ZRANGE', KEYS[2], 0, ${LOOKED_AT} - 1) or {}) do
-  if over > 0 and redis.call('HGET', ARGV[6] .. id, 'status') ~= 'pending' then
-    redis.call('ZREM', KEYS[2], id)
-    redis.call('DEL', ARGV[6] .. id, ARGV[7] .. id)
-    over = over - 1
-  end
-end
-if over > 0 then
+redis.call('ZREMRANGEBYLEX', KEYS[5], '-', '(' .. ARGV[4])
+local over = math.min(redis.call('ZCARD', KEYS[2]) + 1 - ARGV[5], ${MOST_FORGOTTEN})
+local forgotten = over > 0 and redis.call('ZRANGE', KEYS[5], 0, over - 1) or {}
+if #forgotten < over then
   if ARGV[8] ~= '' and redis.call('EXISTS', KEYS[4]) == 1 then redis.call('HINCRBY', KEYS[4], 'dropped', 1) end
   return 'dropped'
+end
+for _, id in ipairs(forgotten) do
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('ZREM', KEYS[5], id)
+  redis.call('DEL', ARGV[6] .. id, ARGV[7] .. id)
 end
 redis.call('HSET', KEYS[1], 'status', 'pending', 'attempts', 0, 'nextAt', ARGV[3], unpack(ARGV, 9))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -137,9 +137,10 @@ return 'pending'
 `;
 
 /**
- * KEYS delivery, its attempts, agenda, endpoint (of an endpoint's), outbox, subscribed
+ * KEYS delivery, its attempts, agenda, endpoint (of an endpoint's), outbox, subscribed, those of its log that have ended
  * ARGV 1 id, 2 status that follows, 3 nextAt, 4 the attempt, 5 the attempt with all that was answered, 6 now,
- *      7 endpoint ("" = none), 8 "gone" where the receiver answered 410, 9 milliseconds without success that disable, 10 attempts before
+ *      7 endpoint ("" = none), 8 "gone" where the receiver answered 410, 9 milliseconds without success that disable, 10 attempts before,
+ *      11 milliseconds a delivery is kept
  * Reply {status of the delivery} or {status, reason for which its endpoint was disabled}; {} when it is gone or has ended
  */
 export const RECORD_ATTEMPT = `
@@ -158,6 +159,8 @@ if status == 'pending' then
   redis.call('ZADD', KEYS[3], ARGV[3] + ${LOOK_AFTER_MS}, ARGV[1])
 else
   redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('ZADD', KEYS[7], 0, ARGV[1])
+  redis.call('PEXPIRE', KEYS[7], ARGV[11])
 end
 if ARGV[7] == '' then return {status} end
 local enabled = redis.call('HGET', KEYS[4], 'enabled')
@@ -211,7 +214,7 @@ return ids
 /**
  * One more attempt, now. Of one that is pending, the next of its schedule.
  *
- * KEYS delivery, agenda
+ * KEYS delivery, agenda, those of its log that have ended
  * ARGV 1 id, 2 now
  * Reply 1, 0 when it is gone
  */
@@ -219,6 +222,7 @@ export const REPLAY = `
 local status = redis.call('HGET', KEYS[1], 'status')
 if not status then return 0 end
 if status ~= 'pending' then redis.call('HSET', KEYS[1], 'status', 'pending', 'once', status) end
+redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('HSET', KEYS[1], 'nextAt', ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 return 1

@@ -2,8 +2,10 @@
  * The log of deliveries: what is kept of them, looking for them, and telling again.
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/delivery.js';
 import type { Endpoint } from '../../shared/contract/endpoint.js';
+import { createDeliveries } from '../../shared/core/deliveries.js';
 import { type DeliveryBench, eventually, openDeliveryBench, SOON } from '../support/delivery-bench.js';
 import { answer } from '../support/receiver.js';
 
@@ -12,6 +14,8 @@ const KEPT = 100;
 const start = Date.now() - 3_600_000;
 let bench: DeliveryBench;
 let endpoint: Endpoint;
+/** That a test made up: no two are the same. */
+let attempts = 0;
 beforeEach(async () => {
   bench = await openDeliveryBench(inject('redisUrl'), KEPT);
 });
@@ -38,7 +42,7 @@ async function made(event: string, at = Date.now()): Promise<string> {
 
 async function ended(id: string, status: Delivery['status'], code = status === 'delivered' ? 204 : 500) {
   const delivery = (await bench.deliveries.get(id)) as Delivery;
-  const attempt = { at: 1, status: code, error: null, latencyMs: 1, responseBody: '' };
+  const attempt = { at: ++attempts, status: code, error: null, latencyMs: 1, responseBody: '' };
   await bench.deliveries.record(delivery, attempt, status, 0, Number.POSITIVE_INFINITY);
 }
 
@@ -99,6 +103,36 @@ describe('the log', () => {
     expect(await bench.redis.zcard(bench.keys.deliveryLog('acme', endpoint.id))).toBe(KEPT);
   });
 
+  test('forgets what has ended, however many of the oldest are pending', async () => {
+    await register('http://127.0.0.1:1/');
+    const ids: string[] = [];
+    for (let i = 0; i < KEPT; i++) ids.push(await made(`evt_${i}`, start + i));
+    const [oldest = '', newer = ''] = ids.slice(50);
+    await ended(oldest, 'failed');
+    await ended(newer, 'delivered');
+    await bench.deliveries.replay(oldest);
+    expect(await bench.deliveries.get(await made('evt_next'))).toMatchObject({ status: 'pending' });
+    expect(await bench.deliveries.get(newer)).toBeNull();
+    expect(await bench.deliveries.get(await made('evt_over'))).toBeNull();
+    await ended(oldest, 'failed');
+    expect(await bench.deliveries.get(await made('evt_after'))).toMatchObject({ status: 'pending' });
+    expect(await bench.deliveries.get(oldest)).toBeNull();
+    expect((await bench.endpoints.find(endpoint.id))?.dropped).toBe(1);
+  });
+
+  test('shrinks to a bound that was lowered, and drops nothing meanwhile', async () => {
+    await register('http://127.0.0.1:1/');
+    for (let i = 0; i < KEPT; i++) await ended(await made(`evt_${i}`, start + i), 'delivered');
+    const { redis, keys } = bench;
+    const lowered = createDeliveries({ redis, keys, clock: systemClock, maxKept: 10 });
+    for (let i = 0; i < 3; i++) {
+      const event = { event: `evt_late_${i}`, tenant: 'acme', to: endpoint, job: null, body: '{}' };
+      const { status } = await lowered.create({ ...event, type: 'job.succeeded', at: Date.now() });
+      expect(status).toBe('pending');
+    }
+    expect(await redis.zcard(keys.deliveryLog('acme', endpoint.id))).toBe(10);
+  });
+
   test('goes with its endpoint', async () => {
     await register('http://127.0.0.1:1/');
     const ids = [await made('evt_1'), await made('evt_2')];
@@ -109,6 +143,7 @@ describe('the log', () => {
     for await (const keys of bench.redis.scanStream({ match: `${bench.keys.delivery('')}*` }))
       left.push(...keys);
     expect(left).toEqual([]);
+    expect(await bench.redis.exists(bench.keys.endedDeliveries('acme', endpoint.id))).toBe(0);
     expect(await bench.deliveries.pending()).toBe(0);
   });
 
