@@ -222,7 +222,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     return released.flat();
   }
 
-  /** Pending deliveries that the queue should have handed out by now, a page; they are looked for again later. */
+  /** Pending deliveries that the queue should have handed out by now, a page, replays first; they are looked for again later. */
   async function overdue(): Promise<string[]> {
     const now = clock.now();
     const ids = await redis.zrangebyscore(keys.deliveryAgenda, '-inf', now, 'LIMIT', 0, PAGE);

@@ -212,7 +212,8 @@ return ids
 `;
 
 /**
- * One more attempt, now. Of one that is pending, the next of its schedule.
+ * One more attempt, now. Of one that is pending, the next of its schedule. Somebody waits for it, so it comes before all
+ * that is overdue.
  *
  * KEYS delivery, agenda, those of its log that have ended
  * ARGV 1 id, 2 now
@@ -224,6 +225,6 @@ if not status then return 0 end
 if status ~= 'pending' then redis.call('HSET', KEYS[1], 'status', 'pending', 'once', status) end
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('HSET', KEYS[1], 'nextAt', ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
 return 1
 `;

@@ -192,6 +192,16 @@ describe('a replay', () => {
     await becomes(id, 'delivered', 2);
   });
 
+  test('does not wait for all that is overdue', async () => {
+    await register('http://127.0.0.1:1/');
+    const { redis, keys, deliveries } = bench;
+    const overdue = Array.from({ length: 1000 }, (_, i) => [start, `dlv_${i}`]);
+    await redis.zadd(keys.deliveryAgenda, ...overdue.flat());
+    const id = await made('evt_asked');
+    await deliveries.replay(id);
+    expect(await deliveries.overdue()).toContain(id);
+  });
+
   test('of a range tells all that failed since a time, once each', async () => {
     const receiver = await bench.receive(answer(204));
     await register(receiver.url);
