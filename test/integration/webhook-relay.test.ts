@@ -57,6 +57,18 @@ describe('the relay', () => {
     expect(ids.sort()).toEqual(events.map((event) => deliveryIdOf(event)).sort());
   });
 
+  test('takes all that a dead relay left at once, however much it is', async () => {
+    const { redis, keys } = bench;
+    await Promise.all(Array.from({ length: 350 }, () => bench.succeeded(NOWHERE)));
+    await redis.xgroup('CREATE', keys.outbox, 'relay', '0');
+    await redis.xreadgroup('GROUP', 'relay', 'dead', 'STREAMS', keys.outbox, '>');
+    const ids = (await redis.xrange(keys.outbox, '-', '+')).map(([id]) => id);
+    await redis.xclaim(keys.outbox, 'relay', 'dead', 0, ...ids, 'IDLE', 60_000);
+    await bench.relay();
+    await outboxEmpties();
+    expect(await bench.queue.getWaitingCount()).toBe(350);
+  });
+
   test('does not send again what was delivered before the relay died', async () => {
     await bench.succeeded(NOWHERE);
     const [event] = await bench.outbox();

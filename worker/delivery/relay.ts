@@ -18,6 +18,8 @@ import type { DeliveryMetrics } from './metrics.js';
 const GROUP = 'relay';
 const CONSUMER = 'relay';
 const PAGE = 100;
+/** Of what is pending; where its pages end, too. */
+const START = '0-0';
 /** Bounds how long closing waits, too. */
 const BLOCK_MS = 500;
 const RETRY_MS = 1000;
@@ -69,13 +71,6 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
     return streams?.[0]?.[1] ?? [];
   }
 
-  async function reclaim(): Promise<Entry[]> {
-    if (clock.monotonic() - reclaimedMs < reclaimMs / 2) return [];
-    reclaimedMs = clock.monotonic();
-    const reply = await listen.xautoclaim(keys.outbox, GROUP, CONSUMER, reclaimMs, '0', 'COUNT', PAGE);
-    return reply[1] as Entry[];
-  }
-
   async function makeDeliveries(fields: readonly string[], fanOut: Begun): Promise<void> {
     const event = decodeEvent(fields);
     const made = await fanOut(event);
@@ -101,12 +96,32 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
     for (const outcome of outcomes) if (outcome.status === 'rejected') onError('relay', outcome.reason);
   }
 
+  /** From its beginning to its end, or what fails there again and again would hide what comes after. */
+  async function relayLeft(): Promise<void> {
+    if (clock.monotonic() - reclaimedMs < reclaimMs / 2) return;
+    reclaimedMs = clock.monotonic();
+    let from = START;
+    do {
+      const [next, entries] = (await listen.xautoclaim(
+        keys.outbox,
+        GROUP,
+        CONSUMER,
+        reclaimMs,
+        from,
+        'COUNT',
+        PAGE,
+      )) as [next: string, entries: Entry[]];
+      await relayAll(entries);
+      from = next;
+    } while (from !== START && !closing.signal.aborted);
+  }
+
   async function run(): Promise<void> {
     while (!closing.signal.aborted) {
       try {
         await createGroup();
         while (!closing.signal.aborted) {
-          await relayAll(await reclaim());
+          await relayLeft();
           await relayAll(await readNew());
         }
       } catch (error) {
