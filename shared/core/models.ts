@@ -74,6 +74,8 @@ const FRESH_MS = 1000;
 const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
 
 /**
+ * `told` is what was last told of a version: each worker that starts loads it anew, which is no news unless it ends otherwise.
+ *
  * KEYS model, outbox, subscribed
  * ARGV 1 version, 2 state, 3 report, 4 name
  */
@@ -85,7 +87,10 @@ local latest = tonumber(redis.call('HGET', KEYS[1], 'alias:latest') or '0')
 if ARGV[2] == 'ready' and before ~= 'ready' and tonumber(ARGV[1]) > latest then
   redis.call('HSET', KEYS[1], 'alias:latest', ARGV[1])
 end
-if (ARGV[2] == 'ready' or ARGV[2] == 'failed') and before ~= ARGV[2] and redis.call('HLEN', KEYS[3]) > 0 then
+local told = redis.call('HGET', KEYS[1], 'told:' .. ARGV[1]) or before
+if (ARGV[2] ~= 'ready' and ARGV[2] ~= 'failed') or told == ARGV[2] then return end
+redis.call('HSET', KEYS[1], 'told:' .. ARGV[1], ARGV[2])
+if redis.call('HLEN', KEYS[3]) > 0 then
   local now = time()
   local subject = ARGV[4] .. '@' .. ARGV[1]
   local type = 'model.version.' .. ARGV[2]
@@ -172,7 +177,10 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
       [`version:${version}`]: JSON.stringify(stored),
       description: manifest.description ?? '',
     });
-    if (before?.sha256 !== sha256) await redis.hset(key, { [`state:${version}`]: 'pending' });
+    if (before?.sha256 !== sha256) {
+      await redis.hset(key, { [`state:${version}`]: 'pending' });
+      await redis.hdel(key, `told:${version}`);
+    }
     await redis.hsetnx(key, 'alias:latest', version);
     await redis.sadd(keys.models, name);
   }

@@ -129,6 +129,11 @@ describe('an endpoint is told', () => {
     await bench.models.add({ manifest, sizeBytes: 1 });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
+    // Another worker tries it.
+    await bench.models.report('digits', 1, 'loading');
+    await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
+    await bench.models.report('digits', 1, 'ready', { backend: 'wasm' });
+    await bench.models.report('digits', 1, 'loading');
     await bench.models.report('digits', 1, 'ready', { backend: 'wasm' });
     expect((await bench.outbox()).map(({ type }) => type)).toEqual([
       'model.version.failed',
