@@ -46,6 +46,13 @@ export interface NewDelivery extends Pick<Delivery, 'tenant' | 'type' | 'job' | 
   isTest?: boolean;
 }
 
+export interface Made {
+  id: string;
+  status: DeliveryStatus | 'dropped';
+  /** As it was made just now; null where it was made before, or is not. */
+  delivery: Delivery | null;
+}
+
 export interface DeliveryFilter {
   status?: DeliveryStatus | undefined;
   type?: EventType | undefined;
@@ -72,19 +79,18 @@ export interface Recorded {
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
 export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps) {
-  const createScript = defineScript<DeliveryStatus | 'dropped'>(
-    redis,
-    'sluiceCreateDelivery',
-    CREATE_DELIVERY,
-  );
+  const createScript = defineScript<Made['status'] | 'made'>(redis, 'sluiceCreateDelivery', CREATE_DELIVERY);
   const recordScript = defineScript<string[]>(redis, 'sluiceRecordAttempt', RECORD_ATTEMPT);
   const holdScript = defineScript<number>(redis, 'sluiceHold', HOLD);
   const releaseScript = defineScript<string[]>(redis, 'sluiceRelease', RELEASE);
   const replayScript = defineScript<number>(redis, 'sluiceReplay', REPLAY);
 
   /** Makes it, unless it is made already. */
-  async function create(made: NewDelivery): Promise<{ id: string; status: DeliveryStatus | 'dropped' }> {
+  async function create(made: NewDelivery): Promise<Made> {
+    const url = typeof made.to === 'string' ? made.to : null;
     const endpoint = typeof made.to === 'string' ? null : made.to.id;
+    const once = made.isTest ? 'failed' : null;
+    const nextAt = clock.now();
     const id = derivedId('dlv', made.at, made.event, endpoint ?? 'job');
     const status = await createScript(
       [
@@ -97,19 +103,22 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
       [
         id,
         DELIVERY_KEPT_MS,
-        clock.now(),
+        nextAt,
         prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
         maxKept,
         keys.delivery(''),
         keys.attempts(''),
         endpoint ?? '',
         ...['tenant', made.tenant, 'type', made.type, 'body', made.body, 'at', made.at],
-        ...(typeof made.to === 'string' ? ['url', made.to] : ['endpoint', made.to.id]),
+        ...(url === null ? ['endpoint', endpoint ?? ''] : ['url', url]),
         ...(made.job ? ['job', made.job] : []),
-        ...(made.isTest ? ['once', 'failed'] : []),
+        ...(once ? ['once', once] : []),
       ],
     );
-    return { id, status };
+    if (status !== 'made') return { id, status, delivery: null };
+    const { tenant, type, job, body, at } = made;
+    const delivery = { id, tenant, endpoint, url, type, job, body, at, attempts: 0, nextAt, once } as const;
+    return { id, status: 'pending', delivery: { ...delivery, status: 'pending' } };
   }
 
   async function get(id: string): Promise<Delivery | null> {

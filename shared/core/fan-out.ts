@@ -6,7 +6,6 @@
  */
 import { toTimestamp } from '../base/clock.js';
 import type { Redis } from '../base/redis.js';
-import type { DeliveryStatus } from '../contract/delivery.js';
 import { type Endpoint, presentEndpoint } from '../contract/endpoint.js';
 import { isTerminal, type JobRecord, presentJob } from '../contract/job.js';
 import { presentPredictions } from '../contract/prediction.js';
@@ -17,7 +16,7 @@ import {
   MAX_PREDICTIONS_BYTES,
   type WebhookBody,
 } from '../contract/webhook.js';
-import type { Deliveries, NewDelivery } from './deliveries.js';
+import type { Deliveries, Made, NewDelivery } from './deliveries.js';
 import type { Endpoints } from './endpoints.js';
 import type { Keys } from './keys.js';
 import type { Models } from './models.js';
@@ -33,11 +32,6 @@ export interface FanOutDeps {
   endpoints: Endpoints;
   deliveries: Deliveries;
   models: Models;
-}
-
-export interface Made {
-  id: string;
-  status: DeliveryStatus | 'dropped';
 }
 
 export type FanOut = ReturnType<typeof createFanOut>;

@@ -5,8 +5,8 @@
  */
 import { TIME } from './script-parts.js';
 
-/** A delivery that the queue should have handed out is looked for so long after. */
-export const LOOK_AFTER_MS = 10_000;
+/** A delivery that should have been attended to is looked for so long after: more than an attempt takes. */
+export const LOOK_AFTER_MS = 20_000;
 /** Attempts that are kept; a schedule has ten, replays add to them. */
 const ATTEMPTS_KEPT = 50;
 /** Of a log that is over its bound, which may have been lowered, so many go at once at most. */
@@ -107,7 +107,7 @@ return removed
  * KEYS delivery, log, agenda, endpoint (of an endpoint's), those of the log that have ended
  * ARGV 1 id, 2 milliseconds it is kept, 3 nextAt, 4 the least id that a log keeps, 5 most entries of a log,
  *      6 prefix of deliveries' keys, 7 prefix of their attempts' keys, 8 endpoint ("" = none), then fields and values
- * Reply the status of the delivery, new or known; dropped where the log is full
+ * Reply made | the status of one that was made before | dropped where the log is full
  *
  * A full log forgets what has ended, the oldest first. Where all are pending nothing is added, so that a receiver which is
  * away does not fill Redis; its endpoint counts what was dropped.
@@ -133,7 +133,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[3] + ${LOOK_AFTER_MS}, ARGV[1])
-return 'pending'
+return 'made'
 `;
 
 /**

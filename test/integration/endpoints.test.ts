@@ -39,7 +39,7 @@ function verifies({ secrets }: Endpoint, { body, headers }: Received, which = 0)
 const settled = () =>
   eventually(async () => {
     expect(await bench.outbox()).toEqual([]);
-    expect(await bench.queue.getJobCountByTypes('waiting', 'active', 'delayed')).toBe(0);
+    expect(await bench.deliveries.pending()).toBe(0);
   });
 
 describe('an endpoint is told', () => {

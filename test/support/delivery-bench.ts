@@ -11,6 +11,7 @@ import { openRedis, type Purpose, type Redis } from '../../shared/base/redis.js'
 import { createLogger } from '../../shared/base/telemetry.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { createAddressRules } from '../../shared/contract/address.js';
+import type { Delivery } from '../../shared/contract/delivery.js';
 import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensor.js';
 import { createCore } from '../../shared/core/core.js';
@@ -23,7 +24,9 @@ import { createModels } from '../../shared/core/models.js';
 import { decodeEvent, type OutboxEvent } from '../../shared/core/outbox.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
+import { createAttempts } from '../../worker/delivery/attempts.js';
 import { startConsumer } from '../../worker/delivery/consumer.js';
+import { createFirstAttempts } from '../../worker/delivery/first.js';
 import { createDeliveryMetrics } from '../../worker/delivery/metrics.js';
 import { startRecall } from '../../worker/delivery/recall.js';
 import { createRecipients } from '../../worker/delivery/recipients.js';
@@ -145,9 +148,13 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       return registry;
     },
 
+    /** It puts deliveries into the queue. */
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
-      const parts = { redis, listen, keys, queue, metrics: metricsOf(new Registry()), clock, onError };
+      const attempts = { attend: async (delivery: Delivery) => delivery.nextAt };
+      const first = createFirstAttempts({ queue, attempts, clock, onError });
+      closers.push(first.close);
+      const parts = { redis, listen, keys, first, metrics: metricsOf(new Registry()), clock, onError };
       const relay = startRelay({ ...parts, fanOut, reclaimMs });
       closers.push(relay.close);
       return relay;
@@ -158,18 +165,15 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const metrics = metricsOf(new Registry());
       const findRecipient = createRecipients(endpoints, clock);
       const turns = createTurns(consumerClock, PER_RECEIVER);
-      const parts = {
-        redis,
-        prefix,
-        deliveries,
-        findRecipient,
-        sender,
-        turns,
-        schedule: SOON,
-        metrics,
-        onError,
+      const parts = { deliveries, findRecipient, sender, turns, schedule: SOON, metrics };
+      const attempts = createAttempts({ ...parts, clock: consumerClock });
+      const started = startConsumer({ redis, prefix, deliveries, attempts, onError });
+      const consumer = {
+        close() {
+          attempts.close();
+          return started.close();
+        },
       };
-      const consumer = startConsumer({ ...parts, clock: consumerClock });
       closers.push(sender.close, consumer.close);
       return consumer;
     },

@@ -1,18 +1,17 @@
 /**
- * Outbox -> deliveries -> the `webhooks` queue.
+ * Outbox -> deliveries -> their first attempts.
  *
- * An event leaves the outbox only after its deliveries stand in Redis and their ids in the queue. A relay that dies in
- * between leaves its entry pending in the stream's group, and after `reclaimMs` any relay takes it again; both steps may
- * be done twice without harm. All relays share one consumer name: the group hands each entry to one of them all the
+ * An event leaves the outbox only after its deliveries stand in Redis, on their agenda. A relay that dies before leaves
+ * its entry pending in the stream's group, and after `reclaimMs` any relay takes it again, which makes none twice; one that
+ * dies after leaves them to the agenda. All relays share one consumer name: the group hands each entry to one of them all the
  * same, and no names of dead processes pile up.
  */
-import type { Queue } from 'bullmq';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Redis } from '../../shared/base/redis.js';
 import type { FanOut } from '../../shared/core/fan-out.js';
 import type { Keys } from '../../shared/core/keys.js';
 import { decodeEvent } from '../../shared/core/outbox.js';
-import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
+import type { FirstAttempts } from './first.js';
 import type { DeliveryMetrics } from './metrics.js';
 
 const GROUP = 'relay';
@@ -31,7 +30,7 @@ export interface RelayDeps {
   /** A connection of its own: it blocks. */
   listen: Redis;
   keys: Keys;
-  queue: Queue;
+  first: FirstAttempts;
   fanOut: Pick<FanOut, 'begin'>;
   metrics: Pick<DeliveryMetrics, 'dropped'>;
   clock: Clock;
@@ -43,7 +42,7 @@ type Entry = [id: string, fields: string[] | null];
 type Begun = ReturnType<FanOut['begin']>;
 
 export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
-  const { redis, listen, keys, queue, metrics, clock, onError, reclaimMs = RECLAIM_MS } = deps;
+  const { redis, listen, keys, first, metrics, clock, onError, reclaimMs = RECLAIM_MS } = deps;
   const closing = new AbortController();
   let reclaimedMs = Number.NEGATIVE_INFINITY;
 
@@ -76,11 +75,11 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
     const made = await fanOut(event);
     if (!made)
       onError('relay', new Error(`What event ${event.id} is about is no longer kept: nothing to tell.`));
-    const pending = (made ?? []).filter(({ status }) => status === 'pending');
-    await Promise.all(
-      pending.map(({ id }) => queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id })),
-    );
-    for (const { status } of made ?? []) if (status === 'dropped') metrics.dropped();
+    for (const { id, status, delivery } of made ?? []) {
+      if (delivery) first.begin(delivery);
+      else if (status === 'pending') first.enqueue(id);
+      else if (status === 'dropped') metrics.dropped();
+    }
   }
 
   async function relay([entryId, fields]: Entry, fanOut: Begun): Promise<void> {

@@ -14,7 +14,9 @@ import { createKeys } from '../../shared/core/keys.js';
 import { createModels } from '../../shared/core/models.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
+import { createAttempts } from './attempts.js';
 import { startConsumer } from './consumer.js';
+import { createFirstAttempts } from './first.js';
 import { createDeliveryMetrics } from './metrics.js';
 import { startRecall } from './recall.js';
 import { createRecipients } from './recipients.js';
@@ -51,38 +53,31 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const onError = createErrorLog(log, clock);
 
-  const [redis, listen] = await Promise.all([open('work'), open('listen')]);
+  // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
+  const [redis, queueRedis, listen] = await Promise.all([open('work'), open('work'), open('listen')]);
   const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
   const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
   const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
   const models = createModels({ redis, keys, clock });
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
-  const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
+  const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
   const turns = createTurns(clock, PER_RECEIVER);
   const metrics = createDeliveryMetrics(registry, { pending: deliveries.pending, open: turns.open });
-  const relay = startRelay({ redis, listen, keys, queue, fanOut, metrics, clock, onError });
-  const recall = startRecall({ queue, deliveries, clock, onError });
   const findRecipient = createRecipients(endpoints, clock);
-  const consumer = startConsumer({
-    redis,
-    prefix,
-    deliveries,
-    findRecipient,
-    sender,
-    turns,
-    clock,
-    schedule,
-    metrics,
-    onError,
-  });
+  const attempts = createAttempts({ deliveries, findRecipient, sender, turns, clock, schedule, metrics });
+  const first = createFirstAttempts({ queue, attempts, clock, onError });
+  const relay = startRelay({ redis, listen, keys, first, fanOut, metrics, clock, onError });
+  const recall = startRecall({ queue, deliveries, clock, onError });
+  const consumer = startConsumer({ redis: queueRedis, prefix, deliveries, attempts, onError });
 
   return {
     async close() {
+      attempts.close();
       await Promise.all([relay.close(), recall.close(), consumer.close()]);
+      await first.close();
       await Promise.all([queue.close(), sender.close()]);
-      listen.disconnect();
-      redis.disconnect();
+      for (const connection of [listen, queueRedis, redis]) connection.disconnect();
     },
   };
 }
