@@ -208,6 +208,11 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     await redis.zadd(keys.deliveryAgenda, 'XX', untilMs + LOOK_AFTER_MS, id);
   }
 
+  /** Nobody has it in hand: whoever looks next finds it. */
+  async function recall(id: string): Promise<void> {
+    await redis.zadd(keys.deliveryAgenda, 'XX', clock.now(), id);
+  }
+
   /** False when its endpoint is enabled after all. */
   async function hold(id: string, endpoint: string): Promise<boolean> {
     const held = await holdScript(
@@ -296,6 +301,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     list,
     record,
     postpone,
+    recall,
     hold,
     release,
     overdue,

@@ -36,9 +36,8 @@ const deliveryOf = (nth: number): Delivery => ({
 
 function open(attend: (delivery: Delivery) => Promise<number | null>) {
   return createFirstAttempts({
-    queue: bench.queue,
+    enqueue: bench.enqueue,
     attempts: { attend },
-    clock: systemClock,
     onError: (_, error) => void bench.errors.push(error),
   });
 }

@@ -22,7 +22,7 @@ import { createKeys } from '../../shared/core/keys.js';
 import { jobLimitsOf } from '../../shared/core/limits.js';
 import { createModels } from '../../shared/core/models.js';
 import { decodeEvent, type OutboxEvent } from '../../shared/core/outbox.js';
-import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
+import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import { createAttempts } from '../../worker/delivery/attempts.js';
 import { startConsumer } from '../../worker/delivery/consumer.js';
@@ -86,6 +86,14 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
 
+  async function enqueue(id: string, dueAt: number): Promise<void> {
+    await queue.add('delivery', null, {
+      ...WEBHOOK_OPTIONS,
+      jobId: id,
+      delay: Math.max(0, dueAt - clock.now()),
+    });
+  }
+
   async function submitted(webhook: Subscription, more: Partial<JobSpec> = {}): Promise<JobSpec> {
     const id = newId('job', clock.now());
     const named = { id, tenant: 'acme', model: 'm', version: 1, metadata: { order: '42' } };
@@ -104,6 +112,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     deliveries,
     fanOut,
     queue,
+    enqueue,
     /** What the parts reported. */
     errors,
     submitted,
@@ -152,7 +161,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
       const attempts = { attend: async (delivery: Delivery) => delivery.nextAt };
-      const first = createFirstAttempts({ queue, attempts, clock, onError });
+      const first = createFirstAttempts({ enqueue, attempts, onError });
       closers.push(first.close);
       const parts = { redis, listen, keys, first, metrics: metricsOf(new Registry()), clock, onError };
       const relay = startRelay({ ...parts, fanOut, reclaimMs });
@@ -166,12 +175,12 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const findRecipient = createRecipients(endpoints, clock);
       const turns = createTurns(consumerClock, PER_RECEIVER);
       const parts = { deliveries, findRecipient, sender, turns, schedule: SOON, metrics };
-      const attempts = createAttempts({ ...parts, clock: consumerClock });
+      const attempts = createAttempts({ ...parts, clock: consumerClock, enqueue, onError });
       const started = startConsumer({ redis, prefix, deliveries, attempts, onError });
       const consumer = {
-        close() {
-          attempts.close();
-          return started.close();
+        async close() {
+          await attempts.close();
+          await started.close();
         },
       };
       closers.push(sender.close, consumer.close);

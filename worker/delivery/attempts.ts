@@ -1,7 +1,8 @@
 /**
  * Attempts: a delivery that may be due -> what came of it, in the record and for who asked.
  *
- * If it is due and its receiver has a turn: sign it afresh, send it, write down what came of it. Killed anywhere, the
+ * If it is due and its receiver has a turn: sign it afresh, send it, write down what came of it. If the receiver has none, it
+ * waits in line, here. Killed anywhere, the
  * record tells whether an attempt is due, so an attempt may happen twice (with the same id), but none is lost or early.
  */
 import { setMaxListeners } from 'node:events';
@@ -9,6 +10,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/delivery.js';
 import { sign } from '../../shared/contract/signing.js';
 import type { Deliveries } from '../../shared/core/deliveries.js';
+import { createLines } from './lines.js';
 import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
 import type { FindRecipient, Recipient } from './recipients.js';
 import { isSuccess, judge, restAsked, type Schedule } from './schedule.js';
@@ -17,6 +19,10 @@ import type { Turns } from './turns.js';
 
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;
+/** Who waits in line is looked for so much later. */
+const IN_LINE_MS = 120_000;
+/** Who finds no room in line comes back after so long. */
+const COME_BACK_MS = 60_000;
 
 export interface AttemptsDeps {
   deliveries: Deliveries;
@@ -26,17 +32,21 @@ export interface AttemptsDeps {
   clock: Clock;
   schedule: Schedule;
   metrics: DeliveryMetrics;
+  /** Has the queue hand a delivery out at its time, milliseconds since the Unix epoch. */
+  enqueue: (id: string, dueAt: number) => Promise<void>;
+  onError: (kind: string, error: unknown) => void;
 }
 
 export interface Attempts {
   /** When the queue is to hand the delivery out (again), milliseconds since the Unix epoch; null: never. */
   attend(delivery: Delivery): Promise<number | null>;
-  /** From now on attempts under way have `CLOSE_GRACE_MS` left. */
-  close(): void;
+  /** From now on attempts under way have `CLOSE_GRACE_MS` left; who waits in line is left to other processes. */
+  close(): Promise<void>;
 }
 
 export function createAttempts(deps: AttemptsDeps): Attempts {
-  const { deliveries, findRecipient, sender, turns, clock, schedule, metrics } = deps;
+  const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
+  const lines = createLines(turns, clock, (id) => void comeUp(id));
   const cut = new AbortController();
   // Each attempt under way listens.
   setMaxListeners(0, cut.signal);
@@ -52,11 +62,24 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       const isHeld = delivery.endpoint !== null && (await deliveries.hold(delivery.id, delivery.endpoint));
       return isHeld ? null : clock.now();
     }
-    const comeBackMs = turns.take(recipient.receiver);
-    if (comeBackMs === null) return attempt(delivery, recipient);
-    const backAt = Math.ceil(clock.now() + comeBackMs);
-    await deliveries.postpone(delivery.id, backAt);
-    return backAt;
+    if (turns.take(recipient.receiver)) return attempt(delivery, recipient);
+    if (!lines.wait(recipient.receiver, delivery.id)) {
+      await deliveries.postpone(delivery.id, clock.now() + COME_BACK_MS);
+      return clock.now() + COME_BACK_MS;
+    }
+    await deliveries.postpone(delivery.id, clock.now() + IN_LINE_MS);
+    return null;
+  }
+
+  /** Its turn has come, out of the line. */
+  async function comeUp(id: string): Promise<void> {
+    try {
+      const delivery = await deliveries.get(id);
+      const dueAt = delivery?.status === 'pending' ? await attend(delivery) : null;
+      if (dueAt !== null) await enqueue(id, dueAt);
+    } catch (error) {
+      if (!cut.signal.aborted) onError('delivery', error);
+    }
   }
 
   async function attempt(delivery: Delivery, { url, secrets, receiver }: Recipient): Promise<number | null> {
@@ -85,6 +108,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       return recorded.status === 'pending' ? nextAt : null;
     } finally {
       turns.end(receiver, turn);
+      lines.advance(receiver);
     }
   }
 
@@ -94,8 +118,9 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
         if (!cut.signal.aborted) throw error;
         return clock.now();
       }),
-    close() {
+    async close() {
       clock.after(CLOSE_GRACE_MS, () => cut.abort(new Error('closing')));
+      await Promise.all(lines.close().map((id) => deliveries.recall(id)));
     },
   };
 }

@@ -77,7 +77,7 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
       onError('relay', new Error(`What event ${event.id} is about is no longer kept: nothing to tell.`));
     for (const { id, status, delivery } of made ?? []) {
       if (delivery) first.begin(delivery);
-      else if (status === 'pending') first.enqueue(id);
+      else if (status === 'pending') first.resume(id);
       else if (status === 'dropped') metrics.dropped();
     }
   }

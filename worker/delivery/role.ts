@@ -12,7 +12,7 @@ import { createEndpoints } from '../../shared/core/endpoints.js';
 import { createFanOut } from '../../shared/core/fan-out.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { createModels } from '../../shared/core/models.js';
-import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
+import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import { createAttempts } from './attempts.js';
 import { startConsumer } from './consumer.js';
@@ -65,15 +65,20 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const turns = createTurns(clock, PER_RECEIVER);
   const metrics = createDeliveryMetrics(registry, { pending: deliveries.pending, open: turns.open });
   const findRecipient = createRecipients(endpoints, clock);
-  const attempts = createAttempts({ deliveries, findRecipient, sender, turns, clock, schedule, metrics });
-  const first = createFirstAttempts({ queue, attempts, clock, onError });
+  const enqueue = async (id: string, dueAt: number) => {
+    const delay = Math.max(0, Math.ceil(dueAt - clock.now()));
+    await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id, delay });
+  };
+  const parts = { deliveries, findRecipient, sender, turns, clock, schedule, metrics };
+  const attempts = createAttempts({ ...parts, enqueue, onError });
+  const first = createFirstAttempts({ enqueue, attempts, onError });
   const relay = startRelay({ redis, listen, keys, first, fanOut, metrics, clock, onError });
   const recall = startRecall({ queue, deliveries, clock, onError });
   const consumer = startConsumer({ redis: queueRedis, prefix, deliveries, attempts, onError });
 
   return {
     async close() {
-      attempts.close();
+      await attempts.close();
       await Promise.all([relay.close(), recall.close(), consumer.close()]);
       await first.close();
       await Promise.all([queue.close(), sender.close()]);
