@@ -19,8 +19,9 @@ import type { Turns } from './turns.js';
 
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;
-/** Who waits in line is looked for so much later. */
-const IN_LINE_MS = 120_000;
+/** Who waits in line is looked for so much later, and later the more wait, so that it is a hundred a second at most. */
+const IN_LINE_MS = 30_000;
+const APART_MS = 10;
 /** Who finds no room in line comes back after so long. */
 const COME_BACK_MS = 60_000;
 
@@ -67,7 +68,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       await deliveries.postpone(delivery.id, clock.now() + COME_BACK_MS);
       return clock.now() + COME_BACK_MS;
     }
-    await deliveries.postpone(delivery.id, clock.now() + IN_LINE_MS);
+    await deliveries.postpone(delivery.id, clock.now() + IN_LINE_MS + lines.length * APART_MS);
     return null;
   }
 
