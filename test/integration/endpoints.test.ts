@@ -210,7 +210,7 @@ describe('an endpoint that is not enabled', () => {
   test('comes of an answer 410 at once', async () => {
     const receiver = await bench.receive(answer(410));
     const endpoint = await register({ url: receiver.url });
-    const registry = await bench.deliver();
+    const { registry } = await bench.deliver();
     await bench.succeeded(null);
     await eventually(async () =>
       expect(await stateOf(endpoint)).toMatchObject({ enabled: false, disabledReason: 'gone' }),

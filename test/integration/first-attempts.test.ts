@@ -2,7 +2,6 @@
  * First attempts, which do not go through the queue: what comes of them when there is no room, or their process dies.
  */
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/delivery.js';
 import { createFirstAttempts } from '../../worker/delivery/first.js';
 import {
@@ -10,6 +9,7 @@ import {
   deliveryIdOf,
   eventually,
   openDeliveryBench,
+  SOON,
 } from '../support/delivery-bench.js';
 import { answer } from '../support/receiver.js';
 
@@ -34,22 +34,10 @@ const deliveryOf = (nth: number): Delivery => ({
   once: null,
 });
 
-function open(attend: (delivery: Delivery) => Promise<number | null>) {
-  return createFirstAttempts({
-    enqueue: bench.enqueue,
-    attempts: { attend },
-    onError: (_, error) => void bench.errors.push(error),
-  });
+function open(begin: (delivery: Delivery) => Promise<void>) {
+  const onError = (_: string, error: unknown) => void bench.errors.push(error);
+  return createFirstAttempts({ enqueue: bench.enqueue, attempts: { begin }, onError });
 }
-
-test('a success touches the queue not at all, what is to come again waits there for its time', async () => {
-  const first = open(async ({ id }) => (id === 'dlv_1' ? null : systemClock.now() + 60_000));
-  first.begin(deliveryOf(1));
-  first.begin(deliveryOf(2));
-  await first.close();
-  expect((await bench.queue.getDelayed()).map(({ id }) => id)).toEqual(['dlv_2']);
-  expect(await bench.queue.getJobCountByTypes()).toBe(1);
-});
 
 test('what there is no room for goes through the queue, and closing waits for what is under way', async () => {
   let finish = () => {};
@@ -60,7 +48,6 @@ test('what there is no room for goes through the queue, and closing waits for wh
   const first = open(async ({ id }) => {
     attended.push(id);
     await finished;
-    return null;
   });
   for (let nth = 0; nth < 260; nth++) first.begin(deliveryOf(nth));
   await eventually(async () => expect(await bench.queue.getWaitingCount()).toBe(10));
@@ -73,6 +60,19 @@ test('what there is no room for goes through the queue, and closing waits for wh
   expect(isClosed).toBe(false);
   finish();
   await closing;
+});
+
+test('a failure comes again after its pause without touching the queue, and soon elsewhere if its process stops', async () => {
+  const receiver = await bench.receive(
+    (response, nth) => void response.writeHead(nth === 1 ? 500 : 204).end(),
+  );
+  await bench.succeeded({ url: receiver.url });
+  const id = deliveryIdOf((await bench.outbox())[0]);
+  const stopped = await bench.deliver({ schedule: { ...SOON, delaysMs: [8000] } });
+  await eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ attempts: 1 }));
+  expect(await bench.queue.getJobCountByTypes()).toBe(0);
+  await stopped.close();
+  expect(Number(await bench.redis.zscore(bench.keys.deliveryAgenda, id))).toBeLessThanOrEqual(Date.now());
 });
 
 test('of a process that died with it, the agenda finds a delivery for the queue', async () => {

@@ -28,7 +28,7 @@ describe('a delivery', () => {
     });
     const spec = await bench.succeeded({ url: receiver.url, includePredictions: true });
     const id = deliveryIdOf((await bench.outbox())[0]);
-    const registry = await bench.deliver();
+    const { registry } = await bench.deliver();
     await endsAs(id, 'delivered', 2);
 
     const verifier = new Webhook((await bench.endpoints.tenantSecrets('acme'))[0] ?? '');

@@ -39,6 +39,11 @@ import { openReceiver, type Receiver, type Respond } from './receiver.js';
 import { temporaryFolder } from './redis.js';
 
 type Subscription = JobSpec['webhook'];
+interface Delivering {
+  registry: Registry;
+  close(): Promise<void>;
+}
+
 export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
 
 const ALLOWED = '127.0.0.0/8';
@@ -142,7 +147,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     },
 
     /** The whole role. */
-    async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Registry> {
+    async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Delivering> {
       const registry = new Registry();
       const config = {
         SLUICE_KEY_PREFIX: prefix,
@@ -153,14 +158,16 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const log = createLogger('test', 'silent');
       const deps = { config, version: '0', open, log, registry, clock, schedule };
       const role = await createDeliveryRole(deps);
-      closers.push(role.close);
-      return registry;
+      let closing: Promise<void> | undefined;
+      const close = () => (closing ??= role.close());
+      closers.push(close);
+      return { registry, close };
     },
 
     /** It puts deliveries into the queue. */
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
-      const attempts = { attend: async (delivery: Delivery) => delivery.nextAt };
+      const attempts = { begin: ({ id, nextAt }: Delivery) => enqueue(id, nextAt) };
       const first = createFirstAttempts({ enqueue, attempts, onError });
       closers.push(first.close);
       const parts = { redis, listen, keys, first, metrics: metricsOf(new Registry()), clock, onError };

@@ -12,6 +12,7 @@ import { sign } from '../../shared/contract/signing.js';
 import type { Deliveries } from '../../shared/core/deliveries.js';
 import { createLines } from './lines.js';
 import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
+import { createPauses } from './pauses.js';
 import type { FindRecipient, Recipient } from './recipients.js';
 import { isSuccess, judge, restAsked, type Schedule } from './schedule.js';
 import type { Sender } from './send.js';
@@ -39,15 +40,18 @@ export interface AttemptsDeps {
 }
 
 export interface Attempts {
-  /** When the queue is to hand the delivery out (again), milliseconds since the Unix epoch; null: never. */
+  /** For the queue: when it is to hand the delivery out again, milliseconds since the Unix epoch; null: never. */
   attend(delivery: Delivery): Promise<number | null>;
-  /** From now on attempts under way have `CLOSE_GRACE_MS` left; who waits in line is left to other processes. */
+  /** For others: resolves when the delivery is in no need of them, and never rejects. */
+  begin(delivery: Delivery): Promise<void>;
+  /** From now on attempts under way have `CLOSE_GRACE_MS` left; who waits here is left to other processes. */
   close(): Promise<void>;
 }
 
 export function createAttempts(deps: AttemptsDeps): Attempts {
   const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
   const lines = createLines(turns, clock, (id) => void comeUp(id));
+  const pauses = createPauses(clock, (id) => void comeUp(id));
   const cut = new AbortController();
   // Each attempt under way listens.
   setMaxListeners(0, cut.signal);
@@ -72,15 +76,25 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
     return null;
   }
 
-  /** Its turn has come, out of the line. */
+  /** Out of a line, or after a pause. What goes wrong here is found by the agenda. */
   async function comeUp(id: string): Promise<void> {
+    const delivery = await deliveries.get(id).catch(report);
+    if (delivery?.status === 'pending') await begin(delivery);
+  }
+
+  async function begin(delivery: Delivery): Promise<void> {
     try {
-      const delivery = await deliveries.get(id);
-      const dueAt = delivery?.status === 'pending' ? await attend(delivery) : null;
-      if (dueAt !== null) await enqueue(id, dueAt);
+      const dueAt = await attend(delivery);
+      if (dueAt !== null && !pauses.wait(delivery.id, dueAt - clock.now())) await enqueue(delivery.id, dueAt);
     } catch (error) {
-      if (!cut.signal.aborted) onError('delivery', error);
+      if (cut.signal.aborted) await deliveries.recall(delivery.id).catch(report);
+      else report(error);
     }
+  }
+
+  function report(error: unknown): null {
+    onError('delivery', error);
+    return null;
   }
 
   async function attempt(delivery: Delivery, { url, secrets, receiver }: Recipient): Promise<number | null> {
@@ -114,6 +128,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
   }
 
   return {
+    begin,
     attend: (delivery) =>
       attend(delivery).catch((error: unknown) => {
         if (!cut.signal.aborted) throw error;
@@ -121,7 +136,8 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       }),
     async close() {
       clock.after(CLOSE_GRACE_MS, () => cut.abort(new Error('closing')));
-      await Promise.all(lines.close().map((id) => deliveries.recall(id)));
+      const waiting = [...lines.close(), ...pauses.close()];
+      await Promise.all(waiting.map((id) => deliveries.recall(id)));
     },
   };
 }

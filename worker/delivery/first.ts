@@ -20,7 +20,7 @@ export interface FirstAttempts {
 
 export interface FirstAttemptsDeps {
   enqueue: AttemptsDeps['enqueue'];
-  attempts: Pick<Attempts, 'attend'>;
+  attempts: Pick<Attempts, 'begin'>;
   onError: (kind: string, error: unknown) => void;
 }
 
@@ -37,8 +37,7 @@ export function createFirstAttempts({ enqueue, attempts, onError }: FirstAttempt
 
   async function attend(delivery: Delivery): Promise<void> {
     attended++;
-    const dueAt = await attempts.attend(delivery).finally(() => attended--);
-    if (dueAt !== null) await enqueue(delivery.id, dueAt);
+    await attempts.begin(delivery).finally(() => attended--);
   }
 
   return {
