@@ -115,6 +115,12 @@ export const VARIABLES = {
     default: 0,
     description: 'Files of models that a worker keeps loaded, the least recently used make room; 0: all.',
   },
+  SLUICE_CHILDREN: {
+    type: 'integer',
+    minimum: 1,
+    maximum: 64,
+    description: 'Processes that compute, for each backend; unset: 1, for `cuda` one for each GPU.',
+  },
   SLUICE_CHILD_MAX_BATCHES: {
     type: 'integer',
     minimum: 0,

@@ -9,7 +9,7 @@ import { toTimestamp } from '../base/clock.js';
 import type { Redis } from '../base/redis.js';
 import type { Keys } from './keys.js';
 
-/** One backend in a process of its own. */
+/** A backend in a process of its own; it may have several. */
 export interface Device {
   backend: string;
   /** `cpu`, `gpu:0`. */

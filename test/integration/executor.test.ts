@@ -22,7 +22,13 @@ let executor: Executor;
 let deaths = 0;
 let renewals = 0;
 
-async function start(wear?: WearLimits, loadTimeoutMs?: number): Promise<void> {
+interface Options {
+  wear?: WearLimits;
+  loadTimeoutMs?: number;
+  children?: number;
+}
+
+async function start({ children = 1, ...options }: Options = {}): Promise<void> {
   deaths = 0;
   renewals = 0;
   executor = await startExecutor({
@@ -31,12 +37,14 @@ async function start(wear?: WearLimits, loadTimeoutMs?: number): Promise<void> {
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),
-    ...(wear && { wear }),
-    ...(loadTimeoutMs && { loadTimeoutMs }),
+    ...options,
+    gpusOf: () => new Array<null>(children).fill(null),
     onRespawn: () => deaths++,
     onRenew: () => renewals++,
   });
 }
+
+const pids = () => executor.children.map(({ pid }) => pid);
 
 function instance(value: number): Instance {
   return { x: { dtype: 'float32', shape: [], data: toBytes(new Float32Array([value])) } };
@@ -71,7 +79,7 @@ function doubled(size: number, bad: Record<number, string>): (number | string)[]
 describe('executor', () => {
   afterEach(async () => {
     await executor.close();
-    expect(executor.pid, 'a child is left').toBeNull();
+    expect(new Set(pids()), 'a child is left').toEqual(new Set([null]));
   });
 
   it('tells the least size for which the memory did not suffice, and runs all the same', async () => {
@@ -101,8 +109,8 @@ describe('executor', () => {
   });
 
   it('replaces a child that has served its time, and loses nothing that is under way', async () => {
-    await start({ maxBatches: 5, maxRssBytes: 0 });
-    const first = executor.pid;
+    await start({ wear: { maxBatches: 5, maxRssBytes: 0 } });
+    const first = pids()[0];
     const runs = Array.from({ length: 33 }, (_, i) => run(i % 7 === 3 ? [i, IS_LATE] : [i, i + 1]));
     for (const [i, result] of (await Promise.all(runs)).entries())
       expect(result).toEqual([2 * i, i % 7 === 3 ? 2 * IS_LATE : 2 * i + 2]);
@@ -111,11 +119,11 @@ describe('executor', () => {
     for (let i = 0; i < 20; i++) expect(await run([i])).toEqual([2 * i]);
     expect(renewals).toBeGreaterThanOrEqual(4);
     expect(deaths).toBe(0);
-    expect(executor.pid).not.toBe(first);
+    expect(pids()[0]).not.toBe(first);
   });
 
   it('bisects a batch that kills the child while it is to be replaced', async () => {
-    await start({ maxBatches: 1, maxRssBytes: 0 });
+    await start({ wear: { maxBatches: 1, maxRssBytes: 0 } });
     const bad = { 3: ABORTS };
     const [good, mixed] = await Promise.all([run([1]), run(batchOf(8, bad))]);
     expect(good).toEqual([2]);
@@ -172,7 +180,7 @@ describe('executor', () => {
     const first = run([HANGS_ONCE]);
     const second = run([4]);
     await expect.poll(() => existsSync(note), { timeout: 10_000 }).toBe(true);
-    process.kill(executor.pid as number, 'SIGKILL');
+    process.kill(pids()[0] as number, 'SIGKILL');
     expect(await first).toEqual([-10]);
     expect(await second).toEqual([8]);
     expect(deaths).toBe(1);
@@ -183,13 +191,13 @@ describe('executor', () => {
     await start();
     const manifest = { name: 'm', version: 1 } as Parameters<Executor['load']>[1];
     await executor.load('/nowhere', manifest);
-    process.kill(executor.pid as number, 'SIGKILL');
+    process.kill(pids()[0] as number, 'SIGKILL');
     await expect.poll(() => deaths, { timeout: 10_000 }).toBe(1);
     expect(await run([1])).toEqual([2]);
   });
 
   it('refuses a version whose loading does not end, and goes on', async () => {
-    await start(undefined, 300);
+    await start({ loadTimeoutMs: 300 });
     const manifest = { name: 'endless', version: 1 } as Parameters<Executor['load']>[1];
     await expect(executor.load('', manifest)).rejects.toThrow('took too long');
     expect(await run([1, 2])).toEqual([2, 4]);
@@ -200,5 +208,55 @@ describe('executor', () => {
     await start();
     await executor.close();
     await expect(run([1])).rejects.toThrow('closed');
+  });
+
+  it('gives a batch to the child that is free', async () => {
+    await start({ children: 2 });
+    let hangs = true;
+    const hung = run([HANGS], 2000).finally(() => {
+      hangs = false;
+    });
+    for (let i = 0; i < 8; i++) expect(await run([i])).toEqual([2 * i]);
+    expect(hangs, 'none waited behind the first').toBe(true);
+    expect(await hung).toEqual(['timeout']);
+  });
+
+  it('runs what a child had that was killed on the other, at once', async () => {
+    await start({ children: 2 });
+    const before = pids();
+    expect(new Set(before).size).toBe(2);
+    process.kill(before[0] as number, 'SIGSTOP');
+    const runs = Array.from({ length: 10 }, (_, i) => run([i, i + 1]));
+    process.kill(before[0] as number, 'SIGKILL');
+    for (const [i, result] of (await Promise.all(runs)).entries()) expect(result).toEqual([2 * i, 2 * i + 2]);
+    expect(deaths).toBe(1);
+    await expect.poll(() => pids()[0], { timeout: 10_000 }).not.toBe(before[0]);
+    expect(pids()[1], 'the other went on').toBe(before[1]);
+  });
+
+  it('finds what crashes within ceil(log2 32) + 1 deaths of two children, beside others', async () => {
+    await start({ children: 2 });
+    const [bad, ...good] = await Promise.all([
+      run(batchOf(32, { 20: ABORTS })),
+      ...Array.from({ length: 20 }, (_, i) => run([i])),
+    ]);
+    expect(bad).toEqual(doubled(32, { 20: 'input_crashed_backend' }));
+    expect(good).toEqual(good.map((_, i) => [2 * i]));
+    expect(deaths).toBeLessThanOrEqual(6);
+  });
+
+  it('replaces children that have served their time one at a time', async () => {
+    await start({ children: 2, wear: { maxBatches: 5, maxRssBytes: 0 } });
+    const before = pids();
+    const first = () => pids().filter((pid) => before.includes(pid)).length;
+    for (let left = 2, untilMs = performance.now() + 20_000; left > 0 && performance.now() < untilMs; ) {
+      const results = await Promise.all(Array.from({ length: 4 }, (_, i) => run([i])));
+      expect(results).toEqual([[0], [2], [4], [6]]);
+      expect(left - first(), 'both at once').toBeLessThan(2);
+      left = first();
+    }
+    expect(deaths).toBe(0);
+    expect(renewals).toBeGreaterThanOrEqual(2);
+    expect(first()).toBe(0);
   });
 });

@@ -5,12 +5,13 @@ import { createManualClock } from '../support/clock.js';
 const POLICY = { maxBatchSize: 4, maxDelayMs: 10, maxInFlight: 2 };
 
 /** A batcher over a backend that echoes, and that the test tells when to finish. */
-function setUp(options: { maxEnqueued?: number } = {}) {
+function setUp(options: { maxEnqueued?: number; children?: number } = {}) {
   const clock = createManualClock();
   const running: { batch: Batch<string>; finish: () => void; fail: (error: Error) => void }[] = [];
   const started: string[][] = [];
   const batcher = createBatcher<string, string>({
     clock,
+    ...options,
     maxEnqueued: options.maxEnqueued ?? 100,
     run: (batch) =>
       new Promise((resolve, reject) => {
@@ -142,6 +143,32 @@ describe('batcher', () => {
     running[0]?.finish();
     await clock.advance(0);
     expect(started.flat().slice(6)).toEqual(['t']);
+  });
+
+  it('hands over at once while one of several children is idle, then as many batches for each', async () => {
+    const { clock, started, submit } = setUp({ children: 3 });
+    for (const name of 'xyz') {
+      void submit(name);
+      await clock.advance(0);
+    }
+    expect(started).toEqual([['x'], ['y'], ['z']]);
+    for (let i = 0; i < 20; i++) void submit(`${i}`);
+    await clock.advance(0);
+    expect(started.slice(3).map((batch) => batch.length)).toEqual([4, 4, 4]);
+  });
+
+  it('runs what is in the background beside nothing, however many children are idle', async () => {
+    const { clock, started, running, submit } = setUp({ children: 2 });
+    void submit('x');
+    await clock.advance(0);
+    void submit('b', { kind: 'm@2|shadow|', isBackground: true });
+    await clock.advance(100);
+    expect(started).toEqual([['x']]);
+    running[0]?.finish();
+    await clock.advance(0);
+    void submit('y');
+    await clock.advance(0);
+    expect(started.slice(1)).toEqual([['b'], ['y']]);
   });
 
   it('hands a batch over when its oldest task is maxDelayMs old, although the executor is busy', async () => {

@@ -4,10 +4,10 @@
  * `cuda` is refused unless TensorFlow says that a GPU is in use: it would else serve from the CPU without a word. What can
  * be known without loading the library (half a gigabyte, seconds) is asked before.
  */
-import { existsSync, readdirSync } from 'node:fs';
 import { messageOf } from '../../shared/base/errors.js';
 import { loadTensorflow, type Tensorflow } from '../../shared/base/native.js';
 import type { Backend } from './backend.js';
+import { findGpus } from './gpus.js';
 import { loadSavedModel } from './saved-model.js';
 import { createTfjsBackend } from './tfjs.js';
 
@@ -30,7 +30,10 @@ export async function openNative(cacheDir: string): Promise<Backend> {
 }
 
 export async function openCuda(cacheDir: string): Promise<Backend> {
-  if (!hasNvidiaDevice()) throw new Error('this machine shows no NVIDIA GPU (no /dev/nvidia0 or the like)');
+  if (findGpus().length === 0)
+    throw new Error(
+      'this machine shows no NVIDIA GPU (no /dev/nvidia0 or the like, or CUDA_VISIBLE_DEVICES names none)',
+    );
   const tf = loadTensorflow(cacheDir, 'cuda');
   await activate(tf);
   if (!isUsingGpu(tf)) throw new Error(`TensorFlow loaded but uses no GPU: ${reasonWithoutGpu()}`);
@@ -55,15 +58,11 @@ function isUsingGpu(tf: Tensorflow): boolean {
   return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
 }
 
-function hasNvidiaDevice(): boolean {
-  return existsSync('/dev/dxg') || readdirSync('/dev').some((name) => /^nvidia\d+$/.test(name));
-}
-
 function reasonWithoutGpu(): string {
   const missing = CUDA_LIBRARIES.map(faultOfLibrary).filter((fault) => fault !== null);
   return missing.length > 0
     ? `${missing.join('; ')}. Run: npm run backend:install -- cuda`
-    : 'every CUDA library loads; see what TensorFlow says with TF_CPP_MIN_LOG_LEVEL=0 (driver too old? CUDA_VISIBLE_DEVICES empty?)';
+    : 'every CUDA library loads; see what TensorFlow says with TF_CPP_MIN_LOG_LEVEL=0 (driver too old?)';
 }
 
 /** Asks the dynamic linker itself: a library that is no Node add-on opens and is then rejected for just that. */

@@ -5,9 +5,10 @@
  * added until it closes, and it closes
  *   - when the next task would not fit (`maxBatchSize` counts instances, `maxBatchBytes` their input),
  *   - when its oldest task has waited `maxDelayMs`,
- *   - at once when the executor is idle: nobody waits for company while nothing runs.
- * A closed batch may be handed over while another runs, so that the executor finds it ready; at most `maxInFlight`
- * are with the executor. Oldest first, over all kinds; what is in the background only while nothing else is there. A task whose signal aborts leaves a batch that still forms.
+ *   - at once when a child of the executor is idle: nobody waits for company while one has nothing to do.
+ * A closed batch may be handed over while others run, so that the executor finds it ready; for each child at most
+ * `maxInFlight` are with it. Oldest first, over all kinds; what is in the background only while nothing else is there. A
+ * task whose signal aborts leaves a batch that still forms.
  *
  * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
  */
@@ -20,7 +21,7 @@ export interface BatchPolicy {
   maxDelayMs: number;
   /** Of input; a task that is larger has a batch of its own. */
   maxBatchBytes?: number;
-  /** Batches with the executor, this one among them, when it is handed over. */
+  /** Batches with the executor for each of its children, this one among them, when it is handed over. */
   maxInFlight: number;
   /** Hears of every batch, by the policy of its first task. */
   onRan?: (ran: Ran) => void;
@@ -71,6 +72,8 @@ export interface BatcherDeps<I, R> {
   clock: Clock;
   /** One result for each instance, in their order. */
   run: (batch: Batch<I>) => Promise<{ results: R[]; computeMs: number; outOfMemoryAt?: number | null }>;
+  /** Batches that run at the same time; 1 where left out. */
+  children?: number;
   /** Tasks waiting at most; more are refused. */
   maxEnqueued: number;
   onBatch?: (batch: { kind: string; size: number; waitMs: number; computeMs: number }) => void;
@@ -102,7 +105,13 @@ function isForeground({ entries }: Forming<unknown, never>): boolean {
   return !entries[0]?.task.isBackground;
 }
 
-export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: BatcherDeps<I, R>): Batcher<I, R> {
+export function createBatcher<I, R>({
+  clock,
+  run,
+  children = 1,
+  maxEnqueued,
+  onBatch,
+}: BatcherDeps<I, R>): Batcher<I, R> {
   const forming = new Map<string, Forming<I, R>>();
   const closed: Forming<I, R>[] = [];
   let enqueued = 0;
@@ -184,20 +193,20 @@ export function createBatcher<I, R>({ clock, run, maxEnqueued, onBatch }: Batche
 
   function dispatch(): void {
     for (;;) {
-      if (!closed.some(isForeground) && inFlight === 0) closeOldest();
+      if (!closed.some(isForeground) && inFlight < children) closeOldest();
       const batch = closed.find(isForeground) ?? (inFlight === 0 ? closed[0] : undefined);
-      const most = batch?.entries[0]?.task.policy.maxInFlight ?? 0;
+      const most = children * (batch?.entries[0]?.task.policy.maxInFlight ?? 0);
       if (!batch || inFlight >= most) return;
       closed.splice(closed.indexOf(batch), 1);
       void execute(batch);
     }
   }
 
-  /** One in the background only where there is no other. */
+  /** One in the background only where there is no other, and nothing runs. */
   function closeOldest(): void {
     // A map keeps the order in which batches were opened.
     const open = [...forming.values()];
-    const oldest = open.find(isForeground) ?? (closed.length === 0 ? open[0] : undefined);
+    const oldest = open.find(isForeground) ?? (closed.length + inFlight === 0 ? open[0] : undefined);
     if (oldest) close(oldest);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Backends that were chosen by measurement, kept in a file of the cache for each version and kind of machine: timing is
- * done once. Delete the file to have it done again.
+ * Backends that were chosen by measurement, kept in a file of the cache for each version, kind of machine and number of
+ * children: timing is done once. Delete the file to have it done again.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -27,10 +27,11 @@ export interface Choices {
 
 const FILE = 'backend-choices.json';
 
-export function openChoices(cacheDir: string, onError: (error: unknown) => void): Choices {
+/** `children`: of each backend, where it was configured. */
+export function openChoices(cacheDir: string, onError: (error: unknown) => void, children?: number): Choices {
   const path = join(cacheDir, FILE);
   const [cpu] = cpus();
-  const machine = `${cpus().length} × ${cpu?.model ?? 'unknown'}`;
+  const machine = `${cpus().length} × ${cpu?.model ?? 'unknown'}${children ? `, ${children} children` : ''}`;
   const keyOf = ({ name, version, files, batching }: Manifest) => {
     const hash = createHash('sha256')
       .update(JSON.stringify([files, batching]))

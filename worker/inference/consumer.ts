@@ -54,13 +54,15 @@ export interface ConsumerDeps {
 }
 
 export interface Consumer {
+  /** Its version serves from another lane. */
+  moved(): void;
   /** Takes no more jobs, hands back those it has not begun to compute, and resolves when the others are settled. */
   close(): Promise<void>;
 }
 
 /** Input held under one ticket. */
 const MAX_TICKET_BYTES = 32 * 1024 * 1024;
-/** Slices of one job with the batcher at the same time: one runs, one is ready. */
+/** Slices of one job with the batcher at the same time, for each child: one runs, one is ready. */
 const SLICES_AT_ONCE = 2;
 /** Jobs settled in one call. */
 const MAX_SETTLED = 256;
@@ -220,7 +222,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         progress.add(instances.length);
       }
     };
-    await Promise.all(Array.from({ length: Math.min(SLICES_AT_ONCE, slices.length) }, lane));
+    const atOnce = Math.min(SLICES_AT_ONCE * serving.lane.children, slices.length);
+    await Promise.all(Array.from({ length: atOnce }, lane));
     return results;
   }
 
@@ -233,17 +236,22 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     }
   }
 
+  /** One for each batch with a child, and one that is being fetched or settled. */
+  const tickets = () => serving.lane.children * (maxInFlight + 1);
+
   const worker = new Worker(inferenceQueue(model, version), process, {
     ...WORKER_OPTIONS,
     connection: deps.redis,
     prefix: deps.prefix,
-    // One for each batch with the child, and one that is being fetched or settled.
-    concurrency: maxInFlight + 1,
+    concurrency: tickets(),
   });
   worker.on('error', (error) => deps.onError('queue', error));
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
   return {
+    moved() {
+      worker.concurrency = tickets();
+    },
     async close() {
       closing = new Closing();
       const closed = worker.close();

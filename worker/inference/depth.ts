@@ -1,5 +1,5 @@
 /**
- * How many batches of a version are with the child at the same time, so that it never waits for the next one.
+ * How many batches of a version are with each child at the same time, so that it never waits for the next one.
  *
  * A backend computes synchronously: its process hears nothing meanwhile. Tensors need one batch that computes and one that
  * has been sent. Pictures are decoded and encoded in other threads while others compute, but begun and finished between

@@ -1,5 +1,5 @@
 /**
- * A lane: one backend in a child of its own, and the batcher that feeds it.
+ * A lane: one backend in children of its own, and the batcher that feeds them.
  */
 import type { Clock } from '../../shared/base/clock.js';
 import { nativeEnvironment } from '../../shared/base/native.js';
@@ -8,6 +8,7 @@ import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
 import type { Device } from '../../shared/core/workers.js';
 import type { BackendName } from '../backend/backend.js';
+import { assignGpus } from '../backend/gpus.js';
 import { createBatcher, type Task, type TaskResult } from './batcher.js';
 import { startExecutor } from './executor.js';
 import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from './messages.js';
@@ -19,6 +20,10 @@ export interface LaneDeps {
   child: URL;
   options: Omit<ChildOptions, 'backend'>;
   wear?: WearLimits;
+  /** For each backend; where left out 1, and for `cuda` one for each GPU. */
+  children?: number | undefined;
+  /** None where left out. */
+  gpus?: readonly string[];
   clock: Clock;
   log: Logger;
   metrics: InferenceMetrics;
@@ -26,7 +31,9 @@ export interface LaneDeps {
 
 export interface Lane {
   readonly backend: BackendReport;
-  describe(): Device;
+  /** How many batches it computes at the same time. */
+  readonly children: number;
+  describe(): Device[];
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   unload(manifest: Manifest): Promise<void>;
   measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
@@ -39,7 +46,7 @@ const MAX_ENQUEUED = 100_000;
 
 /** Rejects when the backend, or with `auto` every one, does not load. */
 export async function openLane(
-  { child, options, wear, clock, log, metrics }: LaneDeps,
+  { child, options, wear, children, gpus = [], clock, log, metrics }: LaneDeps,
   backend: BackendName | 'auto',
 ): Promise<Lane> {
   const executor = await startExecutor({
@@ -48,15 +55,18 @@ export async function openLane(
     environment: nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
     clock,
     log,
-    ...(wear && { wear }),
+    wear,
+    gpusOf: (name) => assignGpus(name, children, gpus),
     onRespawn: () => metrics.childRestarts.inc(),
     onRenew: () => metrics.childRenewals.inc(),
   });
-  const { name, device } = executor.backend;
-  metrics.backend.set({ backend: name, device }, 1);
+  const { name } = executor.backend;
+  const devices = executor.children.map(({ device }) => device);
+  for (const device of devices) metrics.backend.set({ backend: name, device }, 1);
 
   const batcher = createBatcher<Instance, InstanceResult>({
     clock,
+    children: devices.length,
     maxEnqueued: MAX_ENQUEUED,
     run: ({ kind, instances, timeoutsMs }) => executor.run({ ...versionOf(kind), instances, timeoutsMs }),
     onBatch: ({ kind, size, waitMs, computeMs }) => {
@@ -68,10 +78,9 @@ export async function openLane(
   });
 
   return {
-    get backend() {
-      return executor.backend;
-    },
-    describe: () => ({ backend: name, device, pid: executor.pid, rssBytes: executor.rssBytes }),
+    backend: executor.backend,
+    children: devices.length,
+    describe: () => executor.children.map((each) => ({ backend: name, ...each })),
     load: executor.load,
     unload: (manifest) => executor.unload(manifest.name, manifest.version),
     measure: (manifest, batchSize, budgetMs) =>
@@ -79,7 +88,7 @@ export async function openLane(
     submit: batcher.submit,
     async close() {
       await executor.close();
-      metrics.backend.remove({ backend: name, device });
+      for (const device of devices) metrics.backend.remove({ backend: name, device });
     },
   };
 }

@@ -78,7 +78,7 @@ export function createInferenceMetrics(registry: Registry) {
     modelBytes: (read: () => number) =>
       new Gauge({
         name: 'sluice_model_bytes',
-        help: 'Bytes of the files of the versions that are loaded.',
+        help: 'Bytes of the files of the versions that are loaded, once for each child.',
         registers,
         collect() {
           this.set(read());

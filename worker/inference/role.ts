@@ -17,6 +17,7 @@ import type { Poisons } from '../../shared/core/poisons.js';
 import type { Repository } from '../../shared/core/repository.js';
 import type { Shadows } from '../../shared/core/shadows.js';
 import type { Computing } from '../../shared/core/workers.js';
+import { findGpus } from '../backend/gpus.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
@@ -63,13 +64,16 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     maxBatches: config.SLUICE_CHILD_MAX_BATCHES,
     maxRssBytes: config.SLUICE_CHILD_MAX_RSS_BYTES,
   };
+  const children = config.SLUICE_CHILDREN;
+  const gpus = findGpus();
   const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
-    openLane({ child, options, wear, clock, log, metrics }, backend),
+    openLane({ child, options, wear, children, gpus, clock, log, metrics }, backend),
   );
   const { name, device, refused } = lanes.first.backend;
-  log.info({ backend: name, device, refused }, 'backend chosen');
+  log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
 
-  const choices = openChoices(config.SLUICE_CACHE_DIR, (error) => deps.onError('backend choices', error));
+  const onChoicesError = (error: unknown) => deps.onError('backend choices', error);
+  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, children);
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
   const served = createServedVersions({

@@ -82,13 +82,15 @@ export function createServedVersions(deps: ServedDeps) {
     folder: string,
     { manifest, sizeBytes }: VersionFiles,
   ): Promise<Omit<Served, 'consumer'>> {
-    if (maxBytes > 0 && sizeBytes > maxBytes)
-      throw new NotHere(`it has ${sizeBytes} bytes, this worker has memory for ${maxBytes}`);
+    // No lane has more children than the first: only those of `cuda` may be more than of others, and it comes first.
+    const bytes = sizeBytes * lanes.first.children;
+    if (maxBytes > 0 && bytes > maxBytes)
+      throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${maxBytes}`);
     const { name: model } = manifest;
     let placement: Placement | null = null;
     let serving: Serving | null = null;
     const room = memory.open({
-      bytes: sizeBytes,
+      bytes,
       async load() {
         if (serving) await serving.lane.load(folder, manifest);
         else placement = await placing.place(folder, manifest);
@@ -137,6 +139,7 @@ export function createServedVersions(deps: ServedDeps) {
       if (closing) return;
       placing.remember(manifest, best);
       await serving.move(best.lane);
+      each.consumer.moved();
       await reportReady(manifest, best);
     });
   }
@@ -167,7 +170,7 @@ export function createServedVersions(deps: ServedDeps) {
       const all = [...served.values()];
       const inUse = new Set(all.map(({ serving }) => serving.lane));
       return {
-        devices: [...inUse].map((lane) => lane.describe()),
+        devices: [...inUse].flatMap((lane) => lane.describe()),
         models: all.map(({ manifest: { name: model, version }, serving, room }) => ({
           model,
           version,

@@ -1,0 +1,94 @@
+/** One model on a lane of two real children. */
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/telemetry.js';
+import { toTypedArray } from '../../shared/contract/tensor.js';
+import { type Lane, openLane } from '../../worker/inference/lane.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { temporaryFolder } from '../support/redis.js';
+import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
+
+const TASKS = 200;
+
+let folder: ReturnType<typeof temporaryFolder>;
+let lane: Lane;
+let tiny: TinyModel;
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  tiny = writeDense(folder.path);
+  const deps = {
+    child: new URL('../../dist/worker/inference/child.js', import.meta.url),
+    options: { cacheDir: folder.path, logLevel: 'silent' },
+    children: 2,
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+    metrics: createInferenceMetrics(new Registry()),
+  };
+  lane = await openLane(deps, 'wasm');
+});
+afterEach(async () => {
+  await lane.close();
+  folder.remove();
+});
+
+const pids = () => lane.describe().map(({ pid }) => pid as number);
+
+async function submit(row: number[]): Promise<number[] | string> {
+  const { name, version, batching } = tiny.manifest;
+  const { results } = await lane.submit({
+    kind: `${name}@${version}|x:3;`,
+    policy: { ...batching, maxBatchSize: 4, maxInFlight: 2 },
+    instances: [floats('x', row)],
+    bytes: 12,
+    timeoutMs: 30_000,
+  });
+  const [result] = results;
+  if (!result?.ok) return result?.code ?? 'nothing';
+  return [...toTypedArray('float32', Object.values(result.outputs)[0]?.data ?? new Uint8Array())];
+}
+
+async function submitAll(disturb: () => void = () => {}): Promise<void> {
+  const rows = Array.from({ length: TASKS }, (_, i) => [i, 1, -i]);
+  const answers = rows.map(submit);
+  disturb();
+  for (const [i, answer] of (await Promise.all(answers)).entries()) {
+    const expected = denseByHand(rows[i] as number[]);
+    expect(answer).toHaveLength(expected.length);
+    for (const [k, value] of expected.entries()) expect((answer as number[])[k]).toBeCloseTo(value, 4);
+  }
+}
+
+describe('a lane of two children', () => {
+  it('has the version loaded and unloaded in both, and both compute its batches', async () => {
+    const { folder: path, manifest } = tiny;
+    await lane.load(path, manifest);
+    expect(lane.describe()).toMatchObject(
+      [1, 2].map(() => ({ backend: 'wasm', device: 'cpu', rssBytes: null })),
+    );
+    expect(new Set(pids()).size).toBe(2);
+    await submitAll();
+    for (const { rssBytes } of lane.describe()) expect(rssBytes, 'it has computed').toBeGreaterThan(0);
+    expect(await lane.measure(manifest, 2, 20)).toMatchObject({ batchSize: 2 });
+    await lane.unload(manifest);
+    const answers = await Promise.all(Array.from({ length: 16 }, () => submit([1, 2, 3])));
+    expect(new Set(answers)).toEqual(new Set(['backend_error']));
+  });
+
+  it('loses nothing but a batch to the death of one, which comes back with the version', async () => {
+    await lane.load(tiny.folder, tiny.manifest);
+    const [first, second] = pids() as [number, number];
+    await submitAll(() => process.kill(first, 'SIGKILL'));
+    await expect.poll(() => pids()[0] ?? first, { timeout: 10_000 }).not.toBe(first);
+    process.kill(second, 'SIGKILL');
+    await submitAll();
+  });
+
+  it('is refused what one of them cannot load', async () => {
+    const broken = { ...tiny.manifest, files: { ...tiny.manifest.files } };
+    for (const path of Object.keys(broken.files)) broken.files[path] = '0'.repeat(64);
+    await expect(lane.load(tiny.folder, broken)).rejects.toThrow();
+    expect(await submit([1, 2, 3])).toBe('backend_error');
+  });
+});
