@@ -153,7 +153,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     registry,
     config.SLUICE_METRICS_PORT ?? 0,
     log,
-    createReadiness({ redis, clock, draining }),
+    createReadiness({ redis, clock, draining, fault: () => inference?.fault() ?? null }),
   );
   defer('metrics', () => metrics?.close());
   const announcing = startAnnouncing({

@@ -1,5 +1,5 @@
 /**
- * Whether a process should be given work: it is not ending, reaches Redis, and its clock can be trusted.
+ * Whether a process should be given work: it is not ending, does what it should, reaches Redis, and its clock can be trusted.
  */
 import type { Clock } from './clock.js';
 import { messageOf, SluiceError } from './errors.js';
@@ -12,12 +12,16 @@ export interface ReadinessDeps {
   redis: Redis;
   clock: Clock;
   draining: AbortSignal;
+  /** What else is wrong with it; null when nothing is. */
+  fault?: () => string | null;
 }
 
 /** Rejects with a `SluiceError` that says why not. */
-export function createReadiness({ redis, clock, draining }: ReadinessDeps): () => Promise<void> {
+export function createReadiness({ redis, clock, draining, fault }: ReadinessDeps): () => Promise<void> {
   return async () => {
     if (draining.aborted) throw new SluiceError('shutting_down');
+    const known = fault?.() ?? null;
+    if (known !== null) throw new SluiceError('unavailable', known);
     const [seconds] = await redis.time().catch((error: unknown) => {
       const detail = `Redis: ${messageOf(error)}`;
       throw new SluiceError('unavailable', detail, { cause: error, retryAfterSeconds: 1 });

@@ -4,7 +4,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, inject, it } from 'vitest';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { MAX_DEATHS } from '../../worker/inference/respawns.js';
+import { childrenOf, signal } from '../support/processes.js';
+import { freePort, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 
@@ -23,4 +25,44 @@ it.each([
     expect(body).toMatchObject({ status: 'succeeded', attempts: 1 });
   }
   expect(stack.output().match(told)?.length).toBeGreaterThanOrEqual(times);
+});
+
+it('is one of two, both known and both with the version', { timeout: 60_000 }, async () => {
+  const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist', SLUICE_CHILDREN: '2' };
+  stack = await startStack(inject('redisUrl'), env);
+  await stack.ready();
+  const instances = Array.from({ length: 512 }, () => digit.instances[0]);
+  const { body } = await stack.request('POST', '/v1/jobs?wait=20', { ...digit, instances });
+  expect(body.status).toBe('succeeded');
+  const children = childrenOf(stack.workers[0]?.pid).sort();
+  expect(children).toHaveLength(2);
+  const devices = async () => (await stack.request('GET', '/v1/workers')).body.data[0]?.devices;
+  await expect
+    .poll(devices, { timeout: 20_000 })
+    .toMatchObject(children.map(() => ({ backend: 'wasm', device: 'cpu', rssBytes: expect.any(Number) })));
+  expect((await devices()).map(({ pid }: { pid: number }) => pid).sort()).toEqual(children);
+});
+
+it('makes its worker unready when it dies again and again, and is waited for', {
+  timeout: 90_000,
+}, async () => {
+  const port = await freePort();
+  const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist' };
+  stack = await startStack(inject('redisUrl'), env, 0);
+  const { pid } = stack.addWorker({ SLUICE_METRICS_PORT: String(port) });
+  await stack.ready();
+  const readyz = async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).text();
+  // Its port is opened last.
+  await expect.poll(() => readyz().catch(() => ''), { timeout: 10_000 }).toBe('ready\n');
+  const child = () => childrenOf(pid)[0];
+  let last: number | undefined;
+  for (let kill = 0; kill <= MAX_DEATHS; kill++) {
+    await expect.poll(() => ![undefined, last].includes(child()), { timeout: 10_000 }).toBe(true);
+    last = child();
+    signal(last, 'SIGKILL');
+  }
+  await expect.poll(readyz, { timeout: 10_000 }).toContain('dies again and again');
+  const { body } = await stack.request('POST', '/v1/jobs?wait=50', digit);
+  expect(body).toMatchObject({ status: 'succeeded', attempts: 1 });
+  expect(await readyz()).toBe('ready\n');
 });

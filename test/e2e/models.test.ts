@@ -300,6 +300,14 @@ describe('models that do not fit into memory together', () => {
     await expect
       .poll(async () => (await modelOf('a')).versions, { timeout: 20_000 })
       .toMatchObject([{ state: 'pending', error: expect.stringContaining(`memory for ${size - 1}`) }]);
+    await stack.close();
+
+    // A copy for each child.
+    const room = { SLUICE_CHILDREN: '2', SLUICE_MODEL_BYTES: String(2 * size - 1) };
+    await start(models, 1, { ...ONLY_WASM, ...room });
+    await expect
+      .poll(async () => (await modelOf('a')).versions, { timeout: 20_000 })
+      .toMatchObject([{ state: 'pending', error: expect.stringContaining(`it takes ${2 * size} bytes`) }]);
   });
 });
 

@@ -7,6 +7,7 @@ import { createLogger } from '../../shared/base/telemetry.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
 import { type Executor, startExecutor } from '../../worker/inference/executor.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';
+import { MAX_DEATHS } from '../../worker/inference/respawns.js';
 import type { WearLimits } from '../../worker/inference/wear.js';
 
 const THROWS = -1;
@@ -258,5 +259,29 @@ describe('executor', () => {
     expect(deaths).toBe(0);
     expect(renewals).toBeGreaterThanOrEqual(2);
     expect(first()).toBe(0);
+  });
+
+  it('starts none at once any more where they die again and again, tells so, and goes on with the other', async () => {
+    await start({ children: 2 });
+    let last: number | null = null;
+    for (let kill = 1; kill <= MAX_DEATHS + 1; kill++) {
+      expect(executor.fault).toBeNull();
+      await expect.poll(() => ![null, last].includes(pids()[0] ?? null), { timeout: 10_000 }).toBe(true);
+      last = pids()[0] ?? null;
+      process.kill(last as number, 'SIGKILL');
+    }
+    await expect.poll(() => executor.fault, { timeout: 10_000 }).toContain('dies again and again (cpu)');
+    expect(pids()).toEqual([null, expect.any(Number)]);
+    expect(await run([1, ABORTS, 3])).toEqual([2, 'input_crashed_backend', 6]);
+    expect(pids()[0]).toBeNull();
+  });
+
+  it('is not at fault for what one batch costs', async () => {
+    await start();
+    const bad = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [i, ABORTS]));
+    const codes = await run(batchOf(8, bad));
+    expect(new Set(codes)).toEqual(new Set(['input_crashed_backend']));
+    expect(deaths).toBeGreaterThan(MAX_DEATHS);
+    expect(executor.fault).toBeNull();
   });
 });

@@ -89,6 +89,11 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
     return keeper;
   }
 
+  /** Of each child. */
+  function devices(): string[] {
+    return gpus.map((gpu) => (gpu === null ? backend.device : `gpu:${gpu}`));
+  }
+
   /** With the least to do of those that are up. */
   function freest(): Keeper | undefined {
     const up = keepers.filter(({ isUp }) => isUp);
@@ -122,14 +127,14 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
   }
 
   /** Of what is tried again the backend is given no more than there is: what was added may be what did not fit. */
-  async function attempt({ timeoutsMs, ...run }: Run, exact: boolean): Promise<RunResult> {
+  async function attempt({ timeoutsMs, ...run }: Run, exact: boolean, batch: Run): Promise<RunResult> {
     for (;;) {
       await someUp();
       const keeper = freest();
       // Several may have waited for it.
       if (!keeper) continue;
       try {
-        const { results, computeMs } = await keeper.run({ ...run, exact }, Math.min(...timeoutsMs));
+        const { results, computeMs } = await keeper.run({ ...run, exact }, Math.min(...timeoutsMs), batch);
         return { results, computeMs, outOfMemoryAt: null };
       } catch (error) {
         if (!(error instanceof CallFailed) || error.suspect || closed) throw error;
@@ -138,24 +143,25 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
     }
   }
 
-  async function runAll(run: Run, suspected: boolean): Promise<RunResult> {
+  /** `batch`: of which it is a part, or the whole. */
+  async function runAll(run: Run, suspected: boolean, batch: Run): Promise<RunResult> {
     try {
-      return await attempt(run, suspected);
+      return await attempt(run, suspected, batch);
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error;
       const size = run.instances.length;
       if (size > 1) {
-        const whole = await runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2));
+        const whole = await runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2), batch);
         if (OUT_OF_MEMORY.test(error.message)) whole.outOfMemoryAt ??= size;
         return whole;
       }
-      if (!suspected && error.code !== 'backend_error') return runAll(run, true);
+      if (!suspected && error.code !== 'backend_error') return runAll(run, true, batch);
       return { results: [failure(error.code, error.message)], computeMs: 0, outOfMemoryAt: null };
     }
   }
 
   /** Runs a batch at fault again, in parts of `size` instances, one after the other. */
-  async function runParts(run: Run, size: number): Promise<RunResult> {
+  async function runParts(run: Run, size: number, batch: Run): Promise<RunResult> {
     const whole: RunResult = { results: [], computeMs: 0, outOfMemoryAt: null };
     for (let from = 0; from < run.instances.length; from += size) {
       const part = await runAll(
@@ -165,6 +171,7 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
           timeoutsMs: run.timeoutsMs.slice(from, from + size),
         },
         true,
+        batch,
       );
       whole.results.push(...part.results);
       whole.computeMs += part.computeMs;
@@ -180,10 +187,16 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
   return {
     backend,
     get children(): Child[] {
-      return keepers.map(({ pid, rssBytes }, i) => {
-        const gpu = gpus[i] ?? null;
-        return { device: gpu === null ? backend.device : `gpu:${gpu}`, pid, rssBytes };
+      return devices().map((device, i) => {
+        const { pid = null, rssBytes = null } = keepers[i] ?? {};
+        return { device, pid, rssBytes };
       });
+    },
+    /** Which children die again and again; null when none does. */
+    get fault(): string | null {
+      const spent = devices().filter((_, i) => keepers[i]?.isSpent);
+      if (spent.length === 0) return null;
+      return `What computes with ${backend.name} dies again and again (${spent.join(', ')}).`;
     },
     /** Loads, verifies and warms up a version in each child; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {
@@ -220,7 +233,7 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
       );
     },
     /** One result for each instance. Rejects only when the executor is closed. */
-    run: (run: Run): Promise<RunResult> => runAll(run, false),
+    run: (run: Run): Promise<RunResult> => runAll(run, false, run),
     /** Ends the children; what they were computing is lost. */
     async close(): Promise<void> {
       closed = true;

@@ -4,7 +4,7 @@
  *   starting -> up -> (child died, or has served its time) -> starting …          closed at the end
  *
  * Promises:
- *   - a child that dies is started again and the versions it had are loaded again;
+ *   - a child that dies is started again, at once unless that was of no use (respawns.ts), and the versions it had are loaded again;
  *   - of the calls that a child dies with, one is suspect, that to which it had turned; the others only waited behind it;
  *   - a call that outlasts its limit, counted from when the child turned to it, costs the child;
  *   - a child that has served its time (wear.ts) finishes what it has, then another takes its place.
@@ -16,6 +16,7 @@ import { inheritedEnvironment } from '../../shared/base/config.js';
 import type { Logger } from '../../shared/base/telemetry.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { BackendReport, ChildOptions, FromChild, LoadReport, Speed, ToChild } from './messages.js';
+import { createRespawns } from './respawns.js';
 import { createWear, type WearLimits } from './wear.js';
 
 export interface KeeperDeps {
@@ -46,6 +47,8 @@ export interface Keeper {
   start(): Promise<BackendReport>;
   /** As after a death: tries until it is up. */
   startAgain(): void;
+  /** Its children die again and again. */
+  readonly isSpent: boolean;
   /** Whether a child is there that has loaded what it shall. */
   readonly isUp: boolean;
   /** Resolves when the child that is being started is up, or the keeper closed; never rejects. */
@@ -63,7 +66,8 @@ export interface Keeper {
   /** Frees what a version holds; one that is being started will not have it. */
   unload(model: string, version: number): Promise<void>;
   measure(model: string, version: number, batchSize: number, budgetMs: number): Promise<Speed | null>;
-  run(run: RunCall, timeoutMs: number): Promise<Ran>;
+  /** `of`: the batch of which it is a part, or the whole. */
+  run(run: RunCall, timeoutMs: number, of: object): Promise<Ran>;
   /** Ends the child; what it was computing is lost. */
   close(): Promise<void>;
 }
@@ -85,6 +89,8 @@ interface Call {
   reject: (reason: Error) => void;
   /** From the moment the child turns to this call. */
   timeoutMs: number;
+  /** The batch of which it computes. */
+  of: object | null;
   cancelTimer: (() => void) | null;
 }
 
@@ -114,6 +120,7 @@ export function createKeeper({
   onRenew,
 }: KeeperDeps): Keeper {
   const wear = createWear(limits);
+  const respawns = createRespawns(clock);
   const calls = new Map<number, Call>();
   const loaded = new Map<string, { folder: string; manifest: Manifest }>();
   const closing = new AbortController();
@@ -160,14 +167,16 @@ export function createKeeper({
         current = null;
         if (!isUp)
           return reject(new Error(`The child ended before it was up (${signal ?? `exit code ${code}`}).`));
-        failOutstanding(signal ?? `exit code ${code}`);
-        if (!closing.signal.aborted && !starting) up = respawn(signal ?? `exit code ${code}`);
+        const why = signal ?? `exit code ${code}`;
+        const of = failOutstanding(why);
+        if (!closing.signal.aborted && !starting) up = respawn(why, of);
       });
     });
   }
 
-  async function respawn(why: string): Promise<void> {
+  async function respawn(why: string, of: object | null): Promise<void> {
     log.warn({ why }, 'child died, starting another');
+    respawns.died(of);
     onRespawn?.();
     await bringUp();
   }
@@ -202,12 +211,20 @@ export function createKeeper({
     starting = true;
     let backoffMs = FIRST_BACKOFF_MS;
     while (!closing.signal.aborted) {
+      const { waitMs } = respawns;
+      if (waitMs > 0) {
+        log.error({ waitMs }, 'children die again and again, waiting before another is started');
+        await sleep(clock, waitMs, closing.signal);
+        if (closing.signal.aborted) return;
+      }
       try {
         await spawn();
         await loadAll();
         starting = false;
+        respawns.up();
         return;
       } catch (error) {
+        respawns.died(null);
         log.error({ err: error, backoffMs }, 'child does not come up');
         await endChild();
         await sleep(clock, backoffMs, closing.signal);
@@ -239,16 +256,18 @@ export function createKeeper({
 
   function takeNote(ran: Ran): void {
     rssBytes = ran.rssBytes;
+    respawns.computed();
     const why = wear.reasonAfter(ran.rssBytes);
     if (why !== null && !starting && !closing.signal.aborted && mayRenew()) up = renew(why);
   }
 
-  /** It died of the call that it had turned to. */
-  function failOutstanding(why: string): void {
+  /** It died of the call that it had turned to: answers of which batch that was. */
+  function failOutstanding(why: string): object | null {
     const hung = timedOut;
     timedOut = null;
     const suspect = turnedTo();
     const outstanding = [...calls];
+    const of = suspect === undefined ? null : (calls.get(suspect)?.of ?? null);
     calls.clear();
     onIdle?.();
     computing = null;
@@ -259,15 +278,16 @@ export function createKeeper({
         code === 'timeout' ? 'The execution took too long.' : `The backend's process died (${why}).`;
       call.reject(new CallFailed(code, message, number === suspect));
     }
+    return of;
   }
 
-  function ask(message: Ask, timeoutMs: number): Promise<Answer> {
+  function ask(message: Ask, timeoutMs: number, of: object | null = null): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const child = current;
       if (!child?.connected)
         return reject(new CallFailed('input_crashed_backend', 'The child is gone.', false));
       const number = nextCall++;
-      calls.set(number, { resolve, reject, timeoutMs, cancelTimer: null });
+      calls.set(number, { resolve, reject, timeoutMs, of, cancelTimer: null });
       child.send({ ...message, call: number } as ToChild, (error) => {
         // The exit that follows rejects the call.
         if (error) log.debug({ err: error }, 'send to child');
@@ -314,10 +334,14 @@ export function createKeeper({
       // What was chosen stays: the versions were placed on it.
       backend = report.name;
       starting = false;
+      respawns.up();
       return report;
     },
     startAgain() {
       up = endChild().then(bringUp);
+    },
+    get isSpent() {
+      return respawns.isSpent;
     },
     get isUp() {
       return !starting && current?.connected === true;
@@ -356,7 +380,7 @@ export function createKeeper({
       const message: Ask = { type: 'measure', model, version, batchSize, budgetMs };
       return expectAnswer('measured', await ask(message, MEASURE_TIMEOUT_MS)).speed;
     },
-    run: async (run, timeoutMs) => expectAnswer('ran', await ask({ type: 'run', ...run }, timeoutMs)),
+    run: async (run, timeoutMs, of) => expectAnswer('ran', await ask({ type: 'run', ...run }, timeoutMs, of)),
     async close() {
       closing.abort();
       await endChild();

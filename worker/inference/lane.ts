@@ -34,6 +34,8 @@ export interface Lane {
   /** How many batches it computes at the same time. */
   readonly children: number;
   describe(): Device[];
+  /** Why it does not compute as it should; null when it does. */
+  readonly fault: string | null;
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   unload(manifest: Manifest): Promise<void>;
   measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
@@ -81,6 +83,9 @@ export async function openLane(
     backend: executor.backend,
     children: devices.length,
     describe: () => executor.children.map((each) => ({ backend: name, ...each })),
+    get fault() {
+      return executor.fault;
+    },
     load: executor.load,
     unload: (manifest) => executor.unload(manifest.name, manifest.version),
     measure: (manifest, batchSize, budgetMs) =>

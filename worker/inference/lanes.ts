@@ -9,6 +9,8 @@ export interface Lanes {
   readonly first: Lane;
   /** Backends that this worker may use, the first lane's before the others. */
   readonly names: readonly BackendName[];
+  /** The first of those of its lanes; null when all compute as they should. */
+  readonly fault: string | null;
   /** Rejects with the reason why a backend does not load; it is not tried again. */
   of(name: BackendName): Promise<Lane>;
   /** Closes those on which `isUsed` says that nothing runs. */
@@ -54,6 +56,9 @@ export async function openLanes(
   return {
     first,
     names: configured === 'auto' ? [firstName, ...ALL.filter((name) => name !== firstName)] : [firstName],
+    get fault() {
+      return [...open.values()].map(({ fault }) => fault).find((fault) => fault !== null) ?? null;
+    },
     of(name) {
       const lane = asked.get(name) ?? start(name);
       asked.set(name, lane);

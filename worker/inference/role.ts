@@ -53,6 +53,8 @@ export interface InferenceDeps {
 
 export interface InferenceRole {
   describe(): Computing;
+  /** Why it should not be taken for ready; null when it should. */
+  fault(): string | null;
   close(): Promise<void>;
 }
 
@@ -119,6 +121,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   return {
     describe: served.describe,
+    fault: () => lanes.fault,
     async close() {
       watch.close();
       await served.close();
