@@ -18,6 +18,8 @@ const HANGS_ONCE = -5;
 const IS_LATE = -6;
 const NEEDS_MEMORY = -7;
 const NEEDS_ROOM = -8;
+/** For a timer and a process's end to be noticed on a busy machine. */
+const SLACK_MS = 2000;
 
 let executor: Executor;
 let deaths = 0;
@@ -27,6 +29,7 @@ interface Options {
   wear?: WearLimits;
   loadTimeoutMs?: number;
   children?: number;
+  heartbeat?: { periodMs: number; limitMs: number };
 }
 
 async function start({ children = 1, ...options }: Options = {}): Promise<void> {
@@ -283,5 +286,28 @@ describe('executor', () => {
     expect(new Set(codes)).toEqual(new Set(['input_crashed_backend']));
     expect(deaths).toBeGreaterThan(MAX_DEATHS);
     expect(executor.fault).toBeNull();
+  });
+
+  it('replaces a child that stands still while it has nothing to do', async () => {
+    await start({ heartbeat: { periodMs: 100, limitMs: 400 } });
+    expect(await run([1])).toEqual([2]);
+    const stopped = pids()[0] as number;
+    process.kill(stopped, 'SIGSTOP');
+    const stoppedMs = performance.now();
+    await expect.poll(() => deaths, { timeout: 10_000, interval: 10 }).toBe(1);
+    const tookMs = performance.now() - stoppedMs;
+    expect(tookMs).toBeGreaterThanOrEqual(400);
+    expect(tookMs).toBeLessThan(100 + 400 + SLACK_MS);
+    expect(await run([2])).toEqual([4]);
+    expect(pids()).not.toContain(stopped);
+  });
+
+  it('asks one that computes for no sign: the limit of what it computes stands', async () => {
+    await start({ heartbeat: { periodMs: 20, limitMs: 50 } });
+    const startedMs = performance.now();
+    expect(await run([HANGS], 1000)).toEqual(['timeout']);
+    // Alone from the start, so it was tried twice.
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(2000);
+    expect(deaths).toBe(2);
   });
 });

@@ -61,6 +61,10 @@ process.on('message', (message: ToChild) => {
   const { call } = message;
   if (late.length > 0) send({ type: 'computing', call });
   if (message.type === 'load' && message.manifest.name === 'endless') for (;;);
+  if (message.type === 'ping') {
+    send({ type: 'pong', call });
+    return;
+  }
   if (message.type !== 'run') {
     send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
     return;

@@ -87,6 +87,8 @@ interface Answer {
 async function obey(versions: Versions, message: ToChild, early: Decoded[] | null): Promise<Answer> {
   const { call } = message;
   switch (message.type) {
+    case 'ping':
+      return { ready: { type: 'pong', call } };
     case 'load':
       return {
         ready: { type: 'loaded', call, report: await versions.load(message.folder, message.manifest) },

@@ -66,7 +66,10 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
   // Which backend `auto` means is known when its first child is up.
   const [firstGpu = null] = gpusOf(options.backend === 'auto' ? 'cuda' : options.backend);
   const first = keep(options.backend, firstGpu);
-  const backend: BackendReport = await first.start();
+  const backend: BackendReport = await first.start().catch(async (error: unknown) => {
+    await first.close();
+    throw error;
+  });
   const gpus = gpusOf(backend.name);
   await Promise.all(
     gpus.slice(1).map(async (gpu) => {

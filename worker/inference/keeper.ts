@@ -7,6 +7,7 @@
  *   - a child that dies is started again, at once unless that was of no use (respawns.ts), and the versions it had are loaded again;
  *   - of the calls that a child dies with, one is suspect, that to which it had turned; the others only waited behind it;
  *   - a call that outlasts its limit, counted from when the child turned to it, costs the child;
+ *   - one that stands still while it has nothing to do is found by its heartbeat: it answers a ping in time, or is replaced;
  *   - a child that has served its time (wear.ts) finishes what it has, then another takes its place.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -31,6 +32,8 @@ export interface KeeperDeps {
   wear?: WearLimits | undefined;
   /** Of one version. */
   loadTimeoutMs?: number | undefined;
+  /** How often a child that has nothing to do is asked for a sign, and how long it may take. */
+  heartbeat?: { periodMs: number; limitMs: number } | undefined;
   /** Asked when a child has served its time; when not, it is asked again after the next batch. */
   mayRenew: () => boolean;
   /** A child has died. */
@@ -104,6 +107,7 @@ const MAX_BACKOFF_MS = 10_000;
 const LOAD_TIMEOUT_MS = 600_000;
 /** A backend that needs longer for a few runs is none to choose. */
 const MEASURE_TIMEOUT_MS = 60_000;
+const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
 /** How long a child may go on after its channel was cut. */
 const EXIT_GRACE_MS = 2000;
 
@@ -115,6 +119,7 @@ export function createKeeper({
   log,
   wear: limits = { maxBatches: 0, maxRssBytes: 0 },
   loadTimeoutMs = LOAD_TIMEOUT_MS,
+  heartbeat = HEARTBEAT,
   mayRenew,
   onRespawn,
   onRenew,
@@ -135,6 +140,14 @@ export function createKeeper({
   let up: Promise<void> = Promise.resolve();
   /** Told once no call is without an answer. */
   let onIdle: (() => void) | null = null;
+
+  const stopHeartbeat = clock.every(heartbeat.periodMs, () => {
+    // What it computes has a limit of its own.
+    if (starting || calls.size > 0) return;
+    ask({ type: 'ping' }, heartbeat.limitMs).catch((error: unknown) =>
+      log.warn({ err: error }, 'no sign of the child'),
+    );
+  });
 
   /** Starts a child and resolves when it is up. */
   function spawn(): Promise<BackendReport> {
@@ -383,6 +396,7 @@ export function createKeeper({
     run: async (run, timeoutMs, of) => expectAnswer('ran', await ask({ type: 'run', ...run }, timeoutMs, of)),
     async close() {
       closing.abort();
+      stopHeartbeat();
       await endChild();
     },
   };

@@ -42,6 +42,8 @@ export interface Speed {
 }
 
 export type ToChild =
+  /** Asked while there is nothing else to do: whether it hears. */
+  | { type: 'ping'; call: number }
   | { type: 'load'; call: number; folder: string; manifest: Manifest }
   | { type: 'unload'; call: number; model: string; version: number }
   /** Runs the version on its example for about `budgetMs`; answered by the speed, null where there is no example. */
@@ -54,6 +56,7 @@ export type FromChild =
   | { type: 'refused'; reason: string }
   /** It has turned to this call though older ones are not answered yet: of this it dies, if it dies. */
   | { type: 'computing'; call: number }
+  | { type: 'pong'; call: number }
   | { type: 'loaded'; call: number; report: LoadReport }
   | { type: 'unloaded'; call: number }
   | { type: 'measured'; call: number; speed: Speed | null }
