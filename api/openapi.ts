@@ -63,10 +63,15 @@ const workerSchema = {
       items: {
         type: 'object',
         additionalProperties: false,
-        required: ['backend', 'device', 'pid', 'rssBytes'],
+        required: ['backend', 'device', 'name', 'memoryBytes', 'pid', 'rssBytes'],
         properties: {
           backend: { type: 'string' },
           device: { type: 'string' },
+          name: { type: ['string', 'null'], description: 'Of the GPU or CPU, where it is known.' },
+          memoryBytes: {
+            type: ['integer', 'null'],
+            description: 'Memory of the GPU, with a CPU of its machine, where it is known.',
+          },
           pid: { type: ['integer', 'null'], description: 'The process that computes.' },
           rssBytes: { type: ['integer', 'null'], description: 'What it held after its last batch.' },
         },

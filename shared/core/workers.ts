@@ -14,6 +14,10 @@ export interface Device {
   backend: string;
   /** `cpu`, `gpu:0`. */
   device: string;
+  /** Of the GPU, or of the CPU; null where unknown. */
+  name: string | null;
+  /** Of the GPU; with the CPU that of the machine. Null where unknown. */
+  memoryBytes: number | null;
   /** Of the process that computes; null while there is none. */
   pid: number | null;
   /** What that process held after its last batch; null before the first. */

@@ -1,5 +1,5 @@
 /** The list of workers: what they say of themselves, and how they leave it. */
-import { hostname } from 'node:os';
+import { hostname, totalmem } from 'node:os';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { exited, type Stack, startStack } from '../support/stack.js';
 
@@ -27,7 +27,7 @@ it('shows what each worker does, and where it computes', async () => {
     id: expect.stringMatching(/^wrk_/),
     host: hostname(),
     roles: ['inference', 'delivery', 'batches', 'upkeep'],
-    devices: [{ backend: 'wasm', device: 'cpu', pid: expect.any(Number) }],
+    devices: [{ backend: 'wasm', device: 'cpu', pid: expect.any(Number), memoryBytes: totalmem() }],
     models: [{ model: 'mnist', version: 1, backend: 'wasm', loaded: true }],
   });
   expect(workers.find(({ pid }) => pid === other)).toMatchObject({

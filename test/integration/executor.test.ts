@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -29,10 +29,16 @@ interface Options {
   wear?: WearLimits;
   loadTimeoutMs?: number;
   children?: number;
+  /** Of each child; none where left out. */
+  gpus?: (string | null)[];
   heartbeat?: { periodMs: number; limitMs: number };
 }
 
-async function start({ children = 1, ...options }: Options = {}): Promise<void> {
+async function start({
+  children = 1,
+  gpus = new Array(children).fill(null),
+  ...options
+}: Options = {}): Promise<void> {
   deaths = 0;
   renewals = 0;
   executor = await startExecutor({
@@ -42,7 +48,7 @@ async function start({ children = 1, ...options }: Options = {}): Promise<void> 
     clock: systemClock,
     log: createLogger('test', 'silent'),
     ...options,
-    gpusOf: () => new Array<null>(children).fill(null),
+    gpusOf: () => gpus,
     onRespawn: () => deaths++,
     onRenew: () => renewals++,
   });
@@ -212,6 +218,22 @@ describe('executor', () => {
     await start();
     await executor.close();
     await expect(run([1])).rejects.toThrow('closed');
+  });
+
+  it('shows each child the GPU that it is given, and no other', async () => {
+    await start({ gpus: ['1', 'GPU-6ad1', null] });
+    expect(executor.children.map(({ device }) => device)).toEqual(['gpu:1', 'gpu:GPU-6ad1', 'cpu']);
+    const shown = pids().map((pid) =>
+      readFileSync(`/proc/${pid}/environ`, 'utf8')
+        .split('\0')
+        .filter((line) => line.startsWith('CUDA_')),
+    );
+    const order = 'CUDA_DEVICE_ORDER=PCI_BUS_ID';
+    expect(shown.map((lines) => lines.sort())).toEqual([
+      [order, 'CUDA_VISIBLE_DEVICES=1'],
+      [order, 'CUDA_VISIBLE_DEVICES=GPU-6ad1'],
+      [],
+    ]);
   });
 
   it('gives a batch to the child that is free', async () => {

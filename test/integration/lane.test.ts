@@ -13,18 +13,21 @@ const TASKS = 200;
 
 let folder: ReturnType<typeof temporaryFolder>;
 let lane: Lane;
+let registry: Registry;
 let tiny: TinyModel;
 
 beforeEach(async () => {
   folder = temporaryFolder();
   tiny = writeDense(folder.path);
+  registry = new Registry();
   const deps = {
     child: new URL('../../dist/worker/inference/child.js', import.meta.url),
     options: { cacheDir: folder.path, logLevel: 'silent' },
     children: 2,
+    hardwareOf: () => ({ name: 'a CPU', memoryBytes: 1e9 }),
     clock: systemClock,
     log: createLogger('test', 'silent'),
-    metrics: createInferenceMetrics(new Registry()),
+    metrics: createInferenceMetrics(registry),
   };
   lane = await openLane(deps, 'wasm');
 });
@@ -65,7 +68,7 @@ describe('a lane of two children', () => {
     const { folder: path, manifest } = tiny;
     await lane.load(path, manifest);
     expect(lane.describe()).toMatchObject(
-      [1, 2].map(() => ({ backend: 'wasm', device: 'cpu', rssBytes: null })),
+      [1, 2].map(() => ({ backend: 'wasm', device: 'cpu', name: 'a CPU', memoryBytes: 1e9, rssBytes: null })),
     );
     expect(new Set(pids()).size).toBe(2);
     await submitAll();
@@ -83,6 +86,16 @@ describe('a lane of two children', () => {
     await expect.poll(() => pids()[0] ?? first, { timeout: 10_000 }).not.toBe(first);
     process.kill(second, 'SIGKILL');
     await submitAll();
+  });
+
+  it('tells its devices in the metrics while it is open', async () => {
+    const told = async () => (await registry.metrics()).match(/^sluice_(backend_info|device_memory).*/gm);
+    expect(await told()).toEqual([
+      'sluice_backend_info{backend="wasm",device="cpu",name="a CPU"} 1',
+      'sluice_device_memory_bytes{backend="wasm",device="cpu"} 1000000000',
+    ]);
+    await lane.close();
+    expect(await told()).toBeNull();
   });
 
   it('is refused what one of them cannot load', async () => {

@@ -85,7 +85,7 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
     const keeper = createKeeper({
       ...deps,
       options: { ...options, backend: name },
-      environment: { ...environment, ...(gpu !== null && { CUDA_VISIBLE_DEVICES: gpu }) },
+      environment: { ...environment, ...(gpu !== null && givenGpu(gpu)) },
       mayRenew: () => keepers.every(({ isUp }) => isUp),
     });
     keepers.push(keeper);
@@ -243,6 +243,11 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
       await Promise.all(keepers.map((keeper) => keeper.close()));
     },
   };
+}
+
+/** Numbered by PCI bus, as the driver and its tools number them; CUDA by itself would take the fastest first. */
+function givenGpu(gpu: string): Record<string, string> {
+  return { CUDA_VISIBLE_DEVICES: gpu, CUDA_DEVICE_ORDER: 'PCI_BUS_ID' };
 }
 
 function failure(code: ErrorCode, message: string): InstanceResult {

@@ -9,6 +9,7 @@ import type { Instance } from '../../shared/contract/tensor.js';
 import type { Device } from '../../shared/core/workers.js';
 import type { BackendName } from '../backend/backend.js';
 import { assignGpus } from '../backend/gpus.js';
+import type { Hardware } from '../backend/hardware.js';
 import { createBatcher, type Task, type TaskResult } from './batcher.js';
 import { startExecutor } from './executor.js';
 import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from './messages.js';
@@ -24,6 +25,8 @@ export interface LaneDeps {
   children?: number | undefined;
   /** None where left out. */
   gpus?: readonly string[];
+  /** Of the GPU that a child is given, null for none; unknown where left out. */
+  hardwareOf?: (gpu: string | null) => Hardware;
   clock: Clock;
   log: Logger;
   metrics: InferenceMetrics;
@@ -43,12 +46,13 @@ export interface Lane {
   close(): Promise<void>;
 }
 
+const UNKNOWN: Hardware = { name: null, memoryBytes: null };
 /** Tasks that wait in the batcher at most: far above what the consumers' concurrency lets in. */
 const MAX_ENQUEUED = 100_000;
 
 /** Rejects when the backend, or with `auto` every one, does not load. */
 export async function openLane(
-  { child, options, wear, children, gpus = [], clock, log, metrics }: LaneDeps,
+  { child, options, wear, children, gpus = [], hardwareOf = () => UNKNOWN, clock, log, metrics }: LaneDeps,
   backend: BackendName | 'auto',
 ): Promise<Lane> {
   const executor = await startExecutor({
@@ -63,8 +67,13 @@ export async function openLane(
     onRenew: () => metrics.childRenewals.inc(),
   });
   const { name } = executor.backend;
-  const devices = executor.children.map(({ device }) => device);
-  for (const device of devices) metrics.backend.set({ backend: name, device }, 1);
+  const hardware = assignGpus(name, children, gpus).map(hardwareOf);
+  const devices = executor.children.map(({ device }, i) => ({ device, ...(hardware[i] ?? UNKNOWN) }));
+  for (const device of devices) {
+    metrics.backend.set({ backend: name, device: device.device, name: device.name ?? '' }, 1);
+    if (device.memoryBytes !== null)
+      metrics.deviceMemory.set({ backend: name, device: device.device }, device.memoryBytes);
+  }
 
   const batcher = createBatcher<Instance, InstanceResult>({
     clock,
@@ -82,7 +91,8 @@ export async function openLane(
   return {
     backend: executor.backend,
     children: devices.length,
-    describe: () => executor.children.map((each) => ({ backend: name, ...each })),
+    describe: () =>
+      executor.children.map((each, i) => ({ backend: name, ...each, ...(hardware[i] ?? UNKNOWN) })),
     get fault() {
       return executor.fault;
     },
@@ -93,7 +103,10 @@ export async function openLane(
     submit: batcher.submit,
     async close() {
       await executor.close();
-      for (const device of devices) metrics.backend.remove({ backend: name, device });
+      for (const device of devices) {
+        metrics.backend.remove({ backend: name, device: device.device, name: device.name ?? '' });
+        metrics.deviceMemory.remove({ backend: name, device: device.device });
+      }
     },
   };
 }

@@ -87,6 +87,12 @@ export function createInferenceMetrics(registry: Registry) {
     backend: new Gauge({
       name: 'sluice_backend_info',
       help: 'The backend that serves.',
+      labelNames: ['backend', 'device', 'name'],
+      registers,
+    }),
+    deviceMemory: new Gauge({
+      name: 'sluice_device_memory_bytes',
+      help: 'Memory of the device that serves, where it is known; with the CPU that of the machine.',
       labelNames: ['backend', 'device'],
       registers,
     }),

@@ -18,6 +18,7 @@ import type { Repository } from '../../shared/core/repository.js';
 import type { Shadows } from '../../shared/core/shadows.js';
 import type { Computing } from '../../shared/core/workers.js';
 import { findGpus } from '../backend/gpus.js';
+import { findHardware } from '../backend/hardware.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
 import { openLane } from './lane.js';
@@ -68,8 +69,9 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   };
   const children = config.SLUICE_CHILDREN;
   const gpus = findGpus();
+  const hardwareOf = await findHardware();
   const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
-    openLane({ child, options, wear, children, gpus, clock, log, metrics }, backend),
+    openLane({ child, options, wear, children, gpus, hardwareOf, clock, log, metrics }, backend),
   );
   const { name, device, refused } = lanes.first.backend;
   log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
