@@ -3,7 +3,7 @@
  *
  *   starting -> up -> ended            starting -> refused -> ended (no allowed backend loads)
  *
- * Its parent (executor.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
+ * Its parent (keeper.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
  * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though pictures
  * are decoded before and encoded after a call's turn; it ends when the channel
  * closes and at no signal that a terminal sends to the whole group (the parent finishes its work first); nothing but its
@@ -124,7 +124,7 @@ function failed({ call, type }: ToChild, error: unknown): Answer & { ready: From
 }
 
 function send(message: FromChild, sent: () => void = () => undefined): void {
-  if (!process.send) throw new Error('child.ts is started by the executor, not by itself');
+  if (!process.send) throw new Error('child.ts is started by its keeper, not by itself');
   process.send(message, undefined, undefined, (error: Error | null) => {
     // The channel is gone: `disconnect` follows and ends the process.
     if (error) log.debug({ err: error }, 'answer not delivered');

@@ -1,5 +1,5 @@
 /**
- * What the executor (parent, holds the locks) and its child (computes) say to each other.
+ * What a keeper (in the parent, which holds the locks) and its child (computes) say to each other.
  *
  * They travel over Node's IPC channel in `advanced` serialisation, so bytes stay bytes. Every message that asks carries
  * a `call` number, and exactly one answer bears the same number, unless the child dies first.
