@@ -13,6 +13,7 @@ import type { Access } from '../shared/core/access.js';
 import type { Backlog } from '../shared/core/backlog.js';
 import type { Batches } from '../shared/core/batches.js';
 import type { Deliveries } from '../shared/core/deliveries.js';
+import { createDeliveryLog } from '../shared/core/delivery-log.js';
 import type { Endpoints } from '../shared/core/endpoints.js';
 import type { FanOut } from '../shared/core/fan-out.js';
 import type { Files } from '../shared/core/files.js';
@@ -130,6 +131,7 @@ export function createApp(deps: AppDeps): Koa {
     onSubmitted: (model) => submitted.inc({ model }),
     onCached: (model) => cached.inc({ model }),
   });
+  const deliveryLog = createDeliveryLog({ redis, keys: deps.keys, deliveries });
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
@@ -161,8 +163,17 @@ export function createApp(deps: AppDeps): Koa {
       bodyLimits,
       maxBytes: config.SLUICE_MAX_FILE_BYTES,
     }),
-    webhookRoutes({ endpoints, deliveries, fanOut: deps.fanOut, auth, audit, clock, bodyLimits }),
-    deliveryRoutes({ endpoints, deliveries, auth, audit, bodyLimits }),
+    webhookRoutes({
+      endpoints,
+      deliveries,
+      log: deliveryLog,
+      fanOut: deps.fanOut,
+      auth,
+      audit,
+      clock,
+      bodyLimits,
+    }),
+    deliveryRoutes({ endpoints, deliveries, log: deliveryLog, auth, audit, bodyLimits }),
     workerRoutes({ workers: createWorkers({ redis, keys: deps.keys, clock }), auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),

@@ -7,7 +7,7 @@ import { type IdPrefix, isId } from '../../shared/base/ids.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/delivery.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import { EVENTS } from '../../shared/contract/webhook.js';
-import type { DeliveryFilter, ReplayFilter } from '../../shared/core/deliveries.js';
+import type { DeliveryFilter, ReplayFilter } from '../../shared/core/delivery-log.js';
 import type { ListFilter } from '../../shared/core/listing.js';
 import type { QuantizeRequest } from '../../shared/core/repository.js';
 
@@ -51,6 +51,7 @@ export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
     to: timeOf(one(ctx.query.to), '?to', faults),
     ...pageOf(ctx, 'dlv', faults),
   };
+  checkOrder(filter, '?to', faults);
   if (faults.length > 0) throw invalid(faults);
   return filter;
 }
@@ -60,8 +61,14 @@ export function parseReplay({ from, to, status = 'failed', cursor }: ReplayReque
   const faults: Fault[] = [];
   const filter = { status, from: timeOf(from, '/from', faults), to: timeOf(to, '/to', faults), cursor };
   if (cursor !== undefined && !isId('dlv', cursor)) faults.push({ path: '/cursor', message: NO_CURSOR });
+  checkOrder(filter, '/to', faults);
   if (faults.length > 0) throw invalid(faults);
   return filter;
+}
+
+function checkOrder({ from, to }: Pick<DeliveryFilter, 'from' | 'to'>, path: string, faults: Fault[]): void {
+  if (from !== undefined && to !== undefined && to < from)
+    faults.push({ path, message: 'must not be before `from`' });
 }
 
 function oneOf<T extends string>(
@@ -115,7 +122,7 @@ function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
 
 function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
   if (text === undefined) return undefined;
-  const epochMs = /^\d{4}-\d{2}-\d{2}T/.test(text) ? Date.parse(text) : Number.NaN;
+  const epochMs = /^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/i.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(epochMs)) faults.push({ path, message: 'must be an RFC 3339 time' });
   return epochMs;
 }

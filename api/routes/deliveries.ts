@@ -10,7 +10,8 @@ import {
   replaySchema,
 } from '../../shared/contract/delivery.js';
 import { compileGuard } from '../../shared/contract/schema.js';
-import type { Deliveries, DeliveryFilter } from '../../shared/core/deliveries.js';
+import type { Deliveries } from '../../shared/core/deliveries.js';
+import type { DeliveryLog } from '../../shared/core/delivery-log.js';
 import type { Endpoints } from '../../shared/core/endpoints.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
@@ -19,7 +20,8 @@ import { parseDeliveryQuery, parseReplay } from '../middleware/limits.js';
 
 export interface DeliveryRoutesDeps {
   endpoints: Pick<Endpoints, 'demand'>;
-  deliveries: Deliveries;
+  deliveries: Pick<Deliveries, 'demand' | 'attemptsOf' | 'replay'>;
+  log: DeliveryLog;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
   bodyLimits: BodyLimits;
@@ -32,13 +34,13 @@ const guardReplay = compileGuard(replaySchema);
 export function deliveryRoutes({
   endpoints,
   deliveries,
+  log,
   auth,
   audit,
   bodyLimits,
 }: DeliveryRoutesDeps): Router {
   async function list(ctx: Context, endpoint: string | null): Promise<void> {
-    const filter: DeliveryFilter = parseDeliveryQuery(ctx);
-    const page = await deliveries.list(principalOf(ctx).tenant, endpoint, filter);
+    const page = await log.list(principalOf(ctx).tenant, endpoint, parseDeliveryQuery(ctx));
     ctx.body = { data: page.deliveries.map(presentDelivery), nextCursor: page.nextCursor };
   }
 
@@ -65,7 +67,7 @@ export function deliveryRoutes({
     const { tenant } = principalOf(ctx);
     const body: ReplayRequest = guardReplay((await readJson(ctx, bodyLimits)).value);
     const { id } = await endpoints.demand(tenant, ctx.params.id);
-    const outcome = await deliveries.replayAll(tenant, id, parseReplay(body));
+    const outcome = await log.replayAll(tenant, id, parseReplay(body));
     audit(ctx, 'webhook-endpoint.replay', { endpoint: id, replayed: outcome.replayed });
     ctx.status = 202;
     ctx.body = outcome;

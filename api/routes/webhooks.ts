@@ -15,6 +15,7 @@ import {
 import { compileGuard } from '../../shared/contract/schema.js';
 import { secretsAt } from '../../shared/contract/signing.js';
 import type { Deliveries } from '../../shared/core/deliveries.js';
+import type { DeliveryLog } from '../../shared/core/delivery-log.js';
 import type { Endpoints } from '../../shared/core/endpoints.js';
 import type { FanOut } from '../../shared/core/fan-out.js';
 import type { Audit } from '../middleware/audit.js';
@@ -24,7 +25,8 @@ import { type BodyLimits, readJson } from '../middleware/input.js';
 
 export interface WebhookRoutesDeps {
   endpoints: Endpoints;
-  deliveries: Deliveries;
+  deliveries: Pick<Deliveries, 'demand'>;
+  log: Pick<DeliveryLog, 'forget'>;
   fanOut: FanOut;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
@@ -38,7 +40,7 @@ const guardCreate = compileGuard(createEndpointSchema);
 const guardPatch = compileGuard(patchEndpointSchema);
 
 export function webhookRoutes(deps: WebhookRoutesDeps): Router {
-  const { endpoints, deliveries, fanOut, auth, audit, clock, bodyLimits } = deps;
+  const { endpoints, deliveries, log, fanOut, auth, audit, clock, bodyLimits } = deps;
   const find = (ctx: EndpointContext) => endpoints.demand(principalOf(ctx).tenant, ctx.params.id);
 
   /** With the secret that stands: where it was just made. */
@@ -78,7 +80,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   async function remove(ctx: EndpointContext): Promise<void> {
     const { tenant, id } = await find(ctx);
     await endpoints.remove(tenant, id);
-    await deliveries.forget(tenant, id);
+    await log.forget(tenant, id);
     audit(ctx, 'webhook-endpoint.delete', { endpoint: id });
     ctx.status = 204;
   }
@@ -92,8 +94,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   /** Told to the endpoint alone, once, enabled or not. */
   async function test(ctx: EndpointContext): Promise<void> {
     const now = clock.now();
-    const { id } = await fanOut.test(await find(ctx), newId('evt', now), now);
-    await deliveries.replay(id);
+    const id = await fanOut.test(await find(ctx), newId('evt', now), now);
     ctx.status = 202;
     ctx.set('Location', `/v1/deliveries/${id}`);
     ctx.body = presentDelivery(await deliveries.demand(principalOf(ctx).tenant, id));
@@ -118,6 +119,6 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
     .delete('/v1/webhook-endpoints/:id', auth('webhooks:write'), remove)
     .post('/v1/webhook-endpoints/:id/rotate-secret', auth('webhooks:write'), rotate)
     .post('/v1/webhook-endpoints/:id/test', auth('webhooks:write'), test)
-    .get('/v1/webhook-secret', auth('webhooks:read'), showSecret)
+    .get('/v1/webhook-secret', auth('webhooks:write'), showSecret)
     .post('/v1/webhook-secret/rotate', auth('webhooks:write'), rotateSecret);
 }

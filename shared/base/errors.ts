@@ -65,6 +65,11 @@ export const ERRORS = {
     retryable: false,
     title: 'Your tenant has as many webhook endpoints as it may have.',
   },
+  too_many_deliveries: {
+    status: 429,
+    retryable: true,
+    title: 'As many deliveries to this endpoint are pending as are kept.',
+  },
   // The service
   internal: { status: 500, retryable: true, title: 'Something failed on our side.' },
   queue_full: { status: 503, retryable: true, title: 'The queue of this model is full.' },

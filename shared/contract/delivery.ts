@@ -44,6 +44,9 @@ export interface Delivery {
   once: DeliveryStatus | null;
 }
 
+/** As lists have it. */
+export type DeliveryHead = Omit<Delivery, 'body'>;
+
 export interface DeliveryAttempt {
   at: number;
   /** Of the HTTP answer; null when there was none, and `error` says why. */
@@ -67,7 +70,7 @@ export const replaySchema = {
 export type ReplayRequest = TypeOf<typeof replaySchema>;
 
 /** As lists show it. */
-export function presentDelivery(delivery: Delivery) {
+export function presentDelivery(delivery: DeliveryHead) {
   return {
     id: delivery.id,
     object: 'delivery' as const,

@@ -12,6 +12,8 @@ import type { SigningSecrets } from './signing.js';
 import { EVENTS, type EventType, includePredictionsSchema, urlSchema } from './webhook.js';
 
 export const DISABLE_AFTER_MS = 120 * 3_600_000;
+/** Without a failure for so long, the next one begins anew: longer than any pause between two attempts. */
+export const QUIET_MS = 72 * 3_600_000;
 
 const properties = {
   url: { ...urlSchema, description: 'Where events are posted; https, on port 443 or 8443.' },

@@ -1,5 +1,5 @@
 /**
- * Deliveries (states: contract/delivery.ts): made, attempted, held, replayed, listed.
+ * Deliveries (states: contract/delivery.ts): made, attempted, held, replayed.
  *
  * Promises: one delivery per event and subscription, however often it is made; its body is built once, so every attempt
  * carries the same bytes under the same id. The record is the truth about attempts and about when the next is due, the
@@ -17,15 +17,12 @@ import {
   slim,
 } from '../contract/delivery.js';
 import type { DisabledReason, Endpoint } from '../contract/endpoint.js';
-import type { EventType } from '../contract/webhook.js';
+import { decodeDelivery, HEAD_FIELDS } from './delivery-record.js';
 import type { Keys } from './keys.js';
 import { CREATE_DELIVERY, HOLD, LOOK_AFTER_MS, RECORD_ATTEMPT, RELEASE, REPLAY } from './webhook-scripts.js';
 
-/** Of a log so many are looked at for one page that is asked for. */
-const SCAN_PAGE = 100;
-const SCAN_LIMIT = 2000;
-/** Deliveries that one call replays at most. */
-export const MAX_REPLAYED = 1000;
+/** Of a full log, so that an endpoint can be tried out all the same. */
+const ROOM_FOR_TESTS = 100;
 /** Dealt with in one go of the agenda, and of an endpoint that is enabled again. */
 const PAGE = 200;
 
@@ -53,25 +50,10 @@ export interface Made {
   delivery: Delivery | null;
 }
 
-export interface DeliveryFilter {
-  status?: DeliveryStatus | undefined;
-  type?: EventType | undefined;
-  /** Of events, milliseconds since the Unix epoch, inclusive. */
-  from?: number | undefined;
-  to?: number | undefined;
-  limit: number;
-  cursor?: string | undefined;
-}
-
-export type ReplayFilter = Omit<DeliveryFilter, 'limit'>;
-
-export interface DeliveryPage {
-  deliveries: Delivery[];
-  nextCursor: string | null;
-}
-
 export interface Recorded {
   status: DeliveryStatus;
+  /** Not what was to follow where a replay was asked for during the attempt. */
+  nextAt: number;
   /** Why its endpoint was disabled in this very step. */
   disabled: DisabledReason | null;
 }
@@ -105,7 +87,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         DELIVERY_KEPT_MS,
         nextAt,
         prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
-        maxKept,
+        made.isTest ? maxKept + ROOM_FOR_TESTS : maxKept,
         keys.delivery(''),
         keys.attempts(''),
         endpoint ?? '',
@@ -122,7 +104,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
   }
 
   async function get(id: string): Promise<Delivery | null> {
-    return decode(id, await redis.hgetall(keys.delivery(id)));
+    return decodeDelivery(id, await redis.hmget(keys.delivery(id), 'body', ...HEAD_FIELDS));
   }
 
   async function demand(tenant: string, id: string): Promise<Delivery> {
@@ -140,42 +122,15 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     return [...kept.slice(0, -1), ...(last ? [last] : [])].map((text) => JSON.parse(text) as DeliveryAttempt);
   }
 
-  /** Newest first, of an endpoint or (null) of jobs' own webhooks. A page may be short although there are more. */
-  async function list(
-    tenant: string,
-    endpoint: string | null,
-    filter: DeliveryFilter,
-  ): Promise<DeliveryPage> {
-    const log = keys.deliveryLog(tenant, endpoint);
-    const least = filter.from === undefined ? '-' : `[${prefixOfTime('dlv', filter.from)}`;
-    let from = filter.cursor
-      ? `(${filter.cursor}`
-      : filter.to === undefined
-        ? '+'
-        : `(${prefixOfTime('dlv', filter.to + 1)}`;
-    const deliveries: Delivery[] = [];
-    for (let scanned = 0; scanned < SCAN_LIMIT; scanned += SCAN_PAGE) {
-      const ids = await redis.zrange(log, from, least, 'BYLEX', 'REV', 'LIMIT', 0, SCAN_PAGE);
-      const page = await Promise.all(ids.map(get));
-      for (const [i, delivery] of page.entries()) {
-        from = `(${ids[i]}`;
-        if (delivery && matches(delivery, filter)) deliveries.push(delivery);
-        if (deliveries.length === filter.limit) return { deliveries, nextCursor: ids[i] ?? null };
-      }
-      if (ids.length < SCAN_PAGE) return { deliveries, nextCursor: null };
-    }
-    return { deliveries, nextCursor: from.slice(1) };
-  }
-
   /** Writes down an attempt and what follows from it; null when the delivery is gone or has ended meanwhile. */
   async function record(
-    { id, tenant, endpoint, attempts }: Delivery,
+    { id, tenant, endpoint, attempts, nextAt: dueAt }: Delivery,
     attempt: DeliveryAttempt,
     status: DeliveryStatus,
     nextAt: number,
     disableAfterMs: number,
   ): Promise<Recorded | null> {
-    const [outcome, disabled] = await recordScript(
+    const [outcome, next, disabled] = await recordScript(
       [
         keys.delivery(id),
         keys.attempts(id),
@@ -197,10 +152,15 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         disableAfterMs,
         attempts,
         DELIVERY_KEPT_MS,
+        dueAt,
       ],
     );
     if (!outcome) return null;
-    return { status: outcome as DeliveryStatus, disabled: (disabled ?? null) as DisabledReason | null };
+    return {
+      status: outcome as DeliveryStatus,
+      nextAt: Number(next),
+      disabled: (disabled ?? null) as DisabledReason | null,
+    };
   }
 
   /** The queue will hand it out later than its record says: it is not lost until then. */
@@ -216,19 +176,19 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
   /** False when its endpoint is enabled after all. */
   async function hold(id: string, endpoint: string): Promise<boolean> {
     const held = await holdScript(
-      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryAgenda, keys.held(endpoint), keys.holding],
-      [id, endpoint],
+      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryAgenda, keys.held(endpoint)],
+      [id],
     );
     return held === 1;
   }
 
   /** Those that were held for endpoints which are enabled now, a page of each. */
   async function release(): Promise<string[]> {
-    const endpoints = await redis.smembers(keys.holding);
+    const endpoints = await redis.smembers(keys.releasing);
     const released = await Promise.all(
       endpoints.map((id) =>
         releaseScript(
-          [keys.endpoint(id), keys.held(id), keys.holding, keys.deliveryAgenda],
+          [keys.endpoint(id), keys.held(id), keys.releasing, keys.deliveryAgenda],
           [id, PAGE, clock.now() + LOOK_AFTER_MS],
         ),
       ),
@@ -259,29 +219,6 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     );
   }
 
-  /** Those of an endpoint that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
-  async function replayAll(
-    tenant: string,
-    endpoint: string,
-    filter: ReplayFilter,
-  ): Promise<{ replayed: number; nextCursor: string | null }> {
-    const page = await list(tenant, endpoint, { ...filter, limit: MAX_REPLAYED });
-    await Promise.all(page.deliveries.map(({ id }) => replay(id)));
-    return { replayed: page.deliveries.length, nextCursor: page.nextCursor };
-  }
-
-  /** Forgets what an endpoint that is gone was told, and was not. */
-  async function forget(tenant: string, endpoint: string): Promise<void> {
-    const log = keys.deliveryLog(tenant, endpoint);
-    await redis.unlink(keys.endedDeliveries(tenant, endpoint));
-    for (;;) {
-      const ids = await redis.zrange(log, '0', String(PAGE - 1));
-      if (ids.length === 0) return;
-      await redis.unlink(...ids.flatMap((id) => [keys.delivery(id), keys.attempts(id)]));
-      await Promise.all([redis.zrem(log, ...ids), redis.zrem(keys.deliveryAgenda, ...ids)]);
-    }
-  }
-
   /** Forgets one whose endpoint is gone. */
   async function discard(id: string): Promise<void> {
     await Promise.all([
@@ -298,7 +235,6 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     get,
     demand,
     attemptsOf,
-    list,
     record,
     postpone,
     recall,
@@ -306,35 +242,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     release,
     overdue,
     replay,
-    replayAll,
-    forget,
     discard,
     pending,
-  };
-}
-
-function matches({ status, type }: Delivery, filter: DeliveryFilter): boolean {
-  return (
-    (filter.status === undefined || filter.status === status) &&
-    (filter.type === undefined || filter.type === type)
-  );
-}
-
-function decode(id: string, fields: Record<string, string>): Delivery | null {
-  const { tenant, type, body, status } = fields;
-  if (!tenant || !type || !body || !status) return null;
-  return {
-    id,
-    tenant,
-    endpoint: fields.endpoint ?? null,
-    url: fields.url ?? null,
-    type: type as EventType,
-    job: fields.job ?? null,
-    body,
-    at: Number(fields.at),
-    status: status as DeliveryStatus,
-    attempts: Number(fields.attempts),
-    nextAt: Number(fields.nextAt),
-    once: (fields.once ?? null) as DeliveryStatus | null,
   };
 }

@@ -81,7 +81,8 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     );
     if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
     if (outcome === 'full') throw new SluiceError('too_many_endpoints');
-    return { replayed: outcome === 'replayed', endpoint: await demand(tenant, known) };
+    // Our own call, sent again by the client of Redis, is no replay.
+    return { replayed: outcome === 'replayed' && known !== id, endpoint: await demand(tenant, known) };
   }
 
   /** Whosoever it is; null when there is none. */
@@ -114,8 +115,8 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     if (body.url !== undefined) checkUrl(body.url, '/url');
     const enabled = body.enabled === undefined ? '' : body.enabled ? '1' : '0';
     await changeScript(
-      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed],
-      [tenant, prefix, clock.now(), enabled, ...fieldsOf(body)],
+      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
+      [id, tenant, prefix, clock.now(), enabled, ...fieldsOf(body)],
     );
     return demand(tenant, id);
   }
@@ -123,7 +124,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   async function remove(tenant: string, id: string): Promise<void> {
     await demand(tenant, id);
     await removeScript(
-      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.holding],
+      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
       [id, tenant, prefix],
     );
   }

@@ -5,6 +5,7 @@
  * deliveries once.
  */
 import { toTimestamp } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
 import type { Redis } from '../base/redis.js';
 import { type Endpoint, presentEndpoint } from '../contract/endpoint.js';
 import { isTerminal, type JobRecord, presentJob } from '../contract/job.js';
@@ -114,8 +115,8 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     return predictions && byteLength(predictions) <= MAX_PREDICTIONS_BYTES ? predictions : null;
   }
 
-  /** A test event to one endpoint, whatever it is subscribed to. */
-  function test(endpoint: Endpoint, event: string, at: number): Promise<Made> {
+  /** A test event to one endpoint, whatever it is subscribed to, at once; answers its delivery's id. */
+  async function test(endpoint: Endpoint, event: string, at: number): Promise<string> {
     const made: NewDelivery = {
       event,
       tenant: endpoint.tenant,
@@ -126,7 +127,10 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
       at,
       isTest: true,
     };
-    return deliveries.create(made);
+    const { id, status } = await deliveries.create(made);
+    if (status === 'dropped') throw new SluiceError('too_many_deliveries');
+    await deliveries.replay(id);
+    return id;
   }
 
   return { begin, test };

@@ -69,8 +69,8 @@ export function createKeys(prefix: string) {
     deliveryAgenda: `${prefix}:delivery-agenda`,
     /** Set: pending deliveries of an endpoint that is not enabled. */
     held: (endpoint: string) => `${prefix}:held:${endpoint}`,
-    /** Set: endpoints for which deliveries are held. */
-    holding: `${prefix}:holding`,
+    /** Set: endpoints that are enabled again, for which deliveries are held still. */
+    releasing: `${prefix}:releasing`,
     /** String: the secret with which a tenant's own webhooks are signed. */
     signingSecret: (tenant: string) => `${prefix}:tenant:${tenant}:signing-secret`,
     /** Hash: an API key by the SHA-256 of it. */

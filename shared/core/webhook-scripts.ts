@@ -3,6 +3,7 @@
  *
  * Each is one atomic step that may be sent twice (a client of Redis repeats what a broken connection left unanswered).
  */
+import { QUIET_MS } from '../contract/endpoint.js';
 import { TIME } from './script-parts.js';
 
 /** A delivery that should have been attended to is looked for so long after: more than an attempt takes. */
@@ -53,21 +54,23 @@ return {'created'}
 `;
 
 /**
- * KEYS endpoint, tenant's endpoints, subscribed
- * ARGV 1 tenant, 2 prefix of endpoints' keys, 3 now, 4 "" or whether it is enabled ("1", "0"), then fields and values
+ * KEYS endpoint, tenant's endpoints, subscribed, held, endpoints with something to release
+ * ARGV 1 id, 2 tenant, 3 prefix of endpoints' keys, 4 now, 5 "" or whether it is enabled ("1", "0"), then fields and values
  * Reply 1, 0 when there is no such endpoint
  */
 export const CHANGE_ENDPOINT = `${SUBSCRIBE}
 local enabled = redis.call('HGET', KEYS[1], 'enabled')
 if not enabled then return 0 end
-if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
-if ARGV[4] == '1' and enabled == '0' then
+if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
+if ARGV[5] == '1' and enabled == '0' then
   redis.call('HSET', KEYS[1], 'enabled', '1')
-  redis.call('HDEL', KEYS[1], 'disabledAt', 'disabledReason', 'failingSince')
-elseif ARGV[4] == '0' and enabled == '1' then
-  redis.call('HSET', KEYS[1], 'enabled', '0', 'disabledAt', ARGV[3], 'disabledReason', 'paused')
+  redis.call('HDEL', KEYS[1], 'disabledAt', 'disabledReason', 'failingSince', 'lastFailureAt')
+  if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('SADD', KEYS[5], ARGV[1]) end
+elseif ARGV[5] == '0' and enabled == '1' then
+  redis.call('HSET', KEYS[1], 'enabled', '0', 'disabledAt', ARGV[4], 'disabledReason', 'paused')
+  redis.call('SREM', KEYS[5], ARGV[1])
 end
-subscribe(KEYS[3], KEYS[2], ARGV[2], ARGV[1])
+subscribe(KEYS[3], KEYS[2], ARGV[3], ARGV[2])
 return 1
 `;
 
@@ -90,7 +93,7 @@ return 1
 `;
 
 /**
- * KEYS endpoint, tenant's endpoints, subscribed, held, holding
+ * KEYS endpoint, tenant's endpoints, subscribed, held, endpoints with something to release
  * ARGV 1 id, 2 tenant, 3 prefix of endpoints' keys
  * Reply 1, 0 when there was none
  */
@@ -140,74 +143,80 @@ return 'made'
  * KEYS delivery, its attempts, agenda, endpoint (of an endpoint's), outbox, subscribed, those of its log that have ended
  * ARGV 1 id, 2 status that follows, 3 nextAt, 4 the attempt, 5 the attempt with all that was answered, 6 now,
  *      7 endpoint ("" = none), 8 "gone" where the receiver answered 410, 9 milliseconds without success that disable, 10 attempts before,
- *      11 milliseconds a delivery is kept
- * Reply {status of the delivery} or {status, reason for which its endpoint was disabled}; {} when it is gone or has ended
+ *      11 milliseconds a delivery is kept, 12 when the attempt was due
+ * Reply {status of the delivery, nextAt} or {status, nextAt, reason for which its endpoint was disabled}; {} when it is gone or
+ *       has ended. Who asked for a replay during the attempt gets one more, unless this was a success.
  */
 export const RECORD_ATTEMPT = `
-local d = redis.call('HMGET', KEYS[1], 'status', 'once', 'tenant', 'attempts', 'lastAttempt')
-if d[5] == ARGV[5] then return {d[1]} end
+local d = redis.call('HMGET', KEYS[1], 'status', 'once', 'tenant', 'attempts', 'lastAttempt', 'nextAt')
+if d[5] == ARGV[5] then return {d[1], d[6]} end
 if d[1] ~= 'pending' or d[4] ~= ARGV[10] then return {} end
-local status = ARGV[2]
+local status, next_at = ARGV[2], ARGV[3]
 if status ~= 'delivered' and d[2] then status = d[2] end
-redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HSET', KEYS[1], 'status', status, 'nextAt', ARGV[3], 'lastAttempt', ARGV[5])
 redis.call('HDEL', KEYS[1], 'once')
+if ARGV[2] ~= 'delivered' and tonumber(d[6]) > tonumber(ARGV[12]) then
+  if status ~= 'pending' then redis.call('HSET', KEYS[1], 'once', status) end
+  status, next_at = 'pending', d[6]
+end
+redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'status', status, 'nextAt', next_at, 'lastAttempt', ARGV[5])
 redis.call('RPUSH', KEYS[2], ARGV[4])
 redis.call('LTRIM', KEYS[2], -${ATTEMPTS_KEPT}, -1)
 redis.call('PEXPIRE', KEYS[2], math.max(redis.call('PTTL', KEYS[1]), 1))
 if status == 'pending' then
-  redis.call('ZADD', KEYS[3], ARGV[3] + ${LOOK_AFTER_MS}, ARGV[1])
+  redis.call('ZADD', KEYS[3], next_at + ${LOOK_AFTER_MS}, ARGV[1])
 else
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZADD', KEYS[7], 0, ARGV[1])
   redis.call('PEXPIRE', KEYS[7], ARGV[11])
 end
-if ARGV[7] == '' then return {status} end
+if ARGV[7] == '' then return {status, next_at} end
 local enabled = redis.call('HGET', KEYS[4], 'enabled')
-if not enabled then return {status} end
+if not enabled then return {status, next_at} end
 if ARGV[2] == 'delivered' then
-  redis.call('HDEL', KEYS[4], 'failingSince')
+  redis.call('HDEL', KEYS[4], 'failingSince', 'lastFailureAt')
   redis.call('HSET', KEYS[4], 'lastSuccessAt', ARGV[6])
-  return {status}
+  return {status, next_at}
 end
+local last = redis.call('HGET', KEYS[4], 'lastFailureAt')
+if not last or tonumber(ARGV[6]) - tonumber(last) > ${QUIET_MS} then redis.call('HDEL', KEYS[4], 'failingSince') end
+redis.call('HSET', KEYS[4], 'lastFailureAt', ARGV[6])
 redis.call('HSETNX', KEYS[4], 'failingSince', ARGV[6])
 local since = tonumber(redis.call('HGET', KEYS[4], 'failingSince'))
 local reason = ARGV[8] ~= '' and 'gone' or tonumber(ARGV[6]) - since >= tonumber(ARGV[9]) and 'failing' or nil
-if not reason or enabled == '0' then return {status} end
+if not reason or enabled == '0' then return {status, next_at} end
 redis.call('HSET', KEYS[4], 'enabled', '0', 'disabledAt', ARGV[6], 'disabledReason', reason)
 local wanted = redis.call('HGET', KEYS[6], d[3])
 if wanted and string.find(wanted, ',endpoint.disabled,', 1, true) then
   local id = 'evt_' .. ARGV[7] .. '-disabled-' .. ARGV[6]
   redis.call('XADD', KEYS[5], '*', 'id', id, 'type', 'endpoint.disabled', 'endpoint', ARGV[7], 'at', ARGV[6])
 end
-return {status, reason}
+return {status, next_at, reason}
 `;
 
 /**
- * Takes a delivery out of the queue's hands until its endpoint is enabled again.
+ * Takes a delivery out of everybody's hands until its endpoint is enabled again.
  *
- * KEYS delivery, endpoint, agenda, held, holding
- * ARGV 1 id, 2 endpoint
+ * KEYS delivery, endpoint, agenda, held
+ * ARGV 1 id
  * Reply 1 when it is held, 0 when it is to be attempted after all, or has ended
  */
 export const HOLD = `
 if redis.call('HGET', KEYS[1], 'status') ~= 'pending' or redis.call('HGET', KEYS[2], 'enabled') ~= '0' then return 0 end
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('SADD', KEYS[4], ARGV[1])
-redis.call('SADD', KEYS[5], ARGV[2])
 return 1
 `;
 
 /**
- * KEYS endpoint, held, holding, agenda
- * ARGV 1 endpoint, 2 how many at most, 3 now
+ * KEYS endpoint, held, endpoints with something to release, agenda
+ * ARGV 1 endpoint, 2 how many at most, 3 when they are looked for
  * Reply ids of those that are to be attempted now
  */
 export const RELEASE = `
-if redis.call('HGET', KEYS[1], 'enabled') ~= '1' then return {} end
-local ids = redis.call('SPOP', KEYS[2], ARGV[2])
+local ids = redis.call('HGET', KEYS[1], 'enabled') == '1' and redis.call('SPOP', KEYS[2], ARGV[2]) or {}
 for _, id in ipairs(ids) do redis.call('ZADD', KEYS[4], ARGV[3], id) end
-if redis.call('SCARD', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
+if #ids < tonumber(ARGV[2]) then redis.call('SREM', KEYS[3], ARGV[1]) end
 return ids
 `;
 

@@ -192,6 +192,7 @@ describe('who may', () => {
     expect((await stack.request('POST', '/v1/webhook-secret/rotate', undefined, as('reader'))).status).toBe(
       403,
     );
+    expect((await stack.request('GET', '/v1/webhook-secret', undefined, as('reader'))).status).toBe(403);
   });
 });
 
@@ -255,7 +256,15 @@ describe('a receiver', () => {
     const again = await stack.request('POST', `${path}/replay`, { from });
     expect([again.status, again.body]).toEqual([202, { replayed: 1, nextCursor: null }]);
     expect(new Set((await cameTo(secret, 3)).map(({ id }) => id)).size).toBe(2);
-    for (const body of [{}, { from: 'x' }, { from, status: 'pending' }, { from, cursor: 'x' }])
+    const before = new Date(Date.parse(from) - 1).toISOString();
+    for (const body of [
+      {},
+      { from: 'x' },
+      { from: from.replace('Z', '') },
+      { from, to: before },
+      { from, status: 'pending' },
+      { from, cursor: 'x' },
+    ])
       expect((await stack.request('POST', `${path}/replay`, body)).status, JSON.stringify(body)).toBe(422);
   });
 

@@ -6,7 +6,13 @@ import { systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/delivery.js';
 import type { Endpoint } from '../../shared/contract/endpoint.js';
 import { createDeliveries } from '../../shared/core/deliveries.js';
-import { type DeliveryBench, eventually, openDeliveryBench, SOON } from '../support/delivery-bench.js';
+import {
+  type DeliveryBench,
+  deliveryIdOf,
+  eventually,
+  openDeliveryBench,
+  SOON,
+} from '../support/delivery-bench.js';
 import { answer } from '../support/receiver.js';
 
 const KEPT = 100;
@@ -46,7 +52,7 @@ async function ended(id: string, status: Delivery['status'], code = status === '
   await bench.deliveries.record(delivery, attempt, status, 0, Number.POSITIVE_INFINITY);
 }
 
-const idsOf = ({ deliveries }: { deliveries: Delivery[] }) => deliveries.map(({ id }) => id);
+const idsOf = ({ deliveries }: { deliveries: { id: string }[] }) => deliveries.map(({ id }) => id);
 const becomes = (id: string, status: string, attempts: number) =>
   eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status, attempts }));
 
@@ -58,11 +64,9 @@ describe('the log', () => {
     await bench.succeeded(null);
     await receiver.has(3);
     await eventually(async () =>
-      expect((await bench.deliveries.list('acme', endpoint.id, { limit: 1 })).deliveries[0]?.status).toBe(
-        'failed',
-      ),
+      expect((await bench.log.list('acme', endpoint.id, { limit: 1 })).deliveries[0]?.status).toBe('failed'),
     );
-    const [delivery] = (await bench.deliveries.list('acme', endpoint.id, { limit: 1 })).deliveries;
+    const [delivery] = (await bench.log.list('acme', endpoint.id, { limit: 1 })).deliveries;
     const attempts = await bench.deliveries.attemptsOf(delivery?.id ?? '');
     expect(attempts.map(({ status }) => status)).toEqual([500, 500, 500]);
     expect(attempts.map(({ responseBody }) => responseBody?.length)).toEqual([1024, 1024, 8192]);
@@ -75,7 +79,7 @@ describe('the log', () => {
     for (let i = 0; i < 7; i++) ids.push(await made(`evt_${i}`, start + i * 1000));
     await ended(ids[2] ?? '', 'failed');
     await ended(ids[5] ?? '', 'failed');
-    const list = (filter: object) => bench.deliveries.list('acme', endpoint.id, { limit: 100, ...filter });
+    const list = (filter: object) => bench.log.list('acme', endpoint.id, { limit: 100, ...filter });
     expect(idsOf(await list({}))).toEqual([...ids].reverse());
     expect(idsOf(await list({ status: 'failed' }))).toEqual([ids[5], ids[2]]);
     expect(idsOf(await list({ type: 'job.failed' }))).toEqual([]);
@@ -85,7 +89,7 @@ describe('the log', () => {
     const third = await list({ limit: 3, cursor: second.nextCursor });
     expect([first, second, third].flatMap(idsOf)).toEqual([...ids].reverse());
     expect(third.nextCursor).toBeNull();
-    expect(await bench.deliveries.list('other', endpoint.id, { limit: 9 })).toMatchObject({ deliveries: [] });
+    expect(await bench.log.list('other', endpoint.id, { limit: 9 })).toMatchObject({ deliveries: [] });
     await expect(bench.deliveries.demand('other', ids[0] ?? '')).rejects.toMatchObject({ code: 'not_found' });
   });
 
@@ -133,12 +137,20 @@ describe('the log', () => {
     expect(await redis.zcard(keys.deliveryLog('acme', endpoint.id))).toBe(10);
   });
 
+  test('has room for test events when it is full, and says when it has not', async () => {
+    await register('http://127.0.0.1:1/');
+    for (let i = 0; i < KEPT; i++) await made(`evt_${i}`, start + i);
+    const test = (nth: number) => bench.fanOut.test(endpoint, `evt_test_${nth}`, Date.now());
+    for (let nth = 0; nth < 100; nth++) await test(nth);
+    await expect(test(100)).rejects.toMatchObject({ code: 'too_many_deliveries' });
+  });
+
   test('goes with its endpoint', async () => {
     await register('http://127.0.0.1:1/');
     const ids = [await made('evt_1'), await made('evt_2')];
     await ended(ids[0] ?? '', 'delivered');
     await bench.endpoints.remove('acme', endpoint.id);
-    await bench.deliveries.forget('acme', endpoint.id);
+    await bench.log.forget('acme', endpoint.id);
     const left = [];
     for await (const keys of bench.redis.scanStream({ match: `${bench.keys.delivery('')}*` }))
       left.push(...keys);
@@ -208,7 +220,7 @@ describe('a replay', () => {
     const ids: string[] = [];
     for (let i = 0; i < 30; i++) ids.push(await made(`evt_${i}`, start + i));
     for (const id of ids) await ended(id, id === ids[29] ? 'delivered' : 'failed');
-    const outcome = await bench.deliveries.replayAll('acme', endpoint.id, {
+    const outcome = await bench.log.replayAll('acme', endpoint.id, {
       status: 'failed',
       from: start + 10,
     });
@@ -220,6 +232,31 @@ describe('a replay', () => {
       ids.slice(10, 29).sort(),
     );
     expect(await bench.deliveries.get(ids[9] ?? '')).toMatchObject({ status: 'failed', attempts: 1 });
+  });
+});
+
+describe('a replay that is asked for during an attempt', () => {
+  test.each([
+    ['pending', 500, 'pending', 2],
+    ['failed', 410, 'failed', 2],
+    ['delivered', 204, 'delivered', 1],
+  ])('that leaves it %s', async (_, code, status, attempts) => {
+    let answerFirst = () => {};
+    const receiver = await bench.receive((response, nth) => {
+      const answer = () => void response.writeHead(code).end();
+      if (nth === 1) answerFirst = answer;
+      else answer();
+    });
+    // Of an endpoint, 410 would have the second attempt held.
+    await bench.succeeded({ url: receiver.url });
+    const [event] = await bench.outbox();
+    const id = deliveryIdOf(event);
+    await bench.deliver({ schedule: { ...SOON, delaysMs: [3_600_000, 3_600_000] } });
+    await receiver.has(1);
+    await bench.deliveries.replay(id);
+    answerFirst();
+    await becomes(id, status, attempts);
+    expect(receiver.received).toHaveLength(attempts);
   });
 });
 

@@ -168,7 +168,7 @@ describe('an endpoint that is not enabled', () => {
         .sort(),
     ).toEqual(specs.map(({ id }) => id).sort());
     expect(await stateOf(endpoint)).toMatchObject({ enabled: true, disabledReason: null, disabledAt: null });
-    expect(await bench.redis.exists(bench.keys.holding)).toBe(0);
+    expect(await bench.redis.exists(bench.keys.releasing)).toBe(0);
   });
 
   test('is disabled by failing for long, others are told, and nothing is lost', async () => {
@@ -207,6 +207,25 @@ describe('an endpoint that is not enabled', () => {
     expect(await stateOf(endpoint)).toMatchObject({ enabled: true, failingSince: null });
   });
 
+  test('does not come of two failures with days of silence between them', async () => {
+    const receiver = await bench.receive(answer(500));
+    const endpoint = await register({ url: receiver.url });
+    const key = bench.keys.endpoint(endpoint.id);
+    const monthsAgo = Date.now() - 60 * 86_400_000;
+    await bench.redis.hset(key, { failingSince: monthsAgo, lastFailureAt: monthsAgo });
+    await bench.deliver({ schedule: { ...SOON, delaysMs: [], disableAfterMs: 120 * 3_600_000 } });
+    await bench.succeeded(null);
+    await receiver.has(1);
+    await eventually(async () => expect((await stateOf(endpoint)).failingSince).toBeGreaterThan(monthsAgo));
+    expect(await stateOf(endpoint)).toMatchObject({ enabled: true });
+
+    await bench.redis.hset(key, { failingSince: monthsAgo, lastFailureAt: Date.now() - 71 * 3_600_000 });
+    await bench.succeeded(null);
+    await eventually(async () =>
+      expect(await stateOf(endpoint)).toMatchObject({ enabled: false, disabledReason: 'failing' }),
+    );
+  });
+
   test('comes of an answer 410 at once', async () => {
     const receiver = await bench.receive(answer(410));
     const endpoint = await register({ url: receiver.url });
@@ -225,8 +244,7 @@ describe('an endpoint that is not enabled', () => {
     const receiver = await bench.receive(answer(500));
     const endpoint = await register({ url: receiver.url, enabled: false, events: ['job.failed'] });
     await bench.deliver();
-    const { id } = await bench.fanOut.test(endpoint, 'evt_1', Date.now());
-    await bench.deliveries.replay(id);
+    const id = await bench.fanOut.test(endpoint, 'evt_1', Date.now());
     await eventually(async () =>
       expect(await bench.deliveries.get(id)).toMatchObject({ status: 'failed', attempts: 1 }),
     );

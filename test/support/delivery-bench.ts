@@ -16,6 +16,7 @@ import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensor.js';
 import { createCore } from '../../shared/core/core.js';
 import { createDeliveries } from '../../shared/core/deliveries.js';
+import { createDeliveryLog } from '../../shared/core/delivery-log.js';
 import { createEndpoints } from '../../shared/core/endpoints.js';
 import { createFanOut } from '../../shared/core/fan-out.js';
 import { createKeys } from '../../shared/core/keys.js';
@@ -87,6 +88,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
   const models = createModels({ redis, keys, clock });
   const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant: MAX_ENDPOINTS });
   const deliveries = createDeliveries({ redis, keys, clock, maxKept });
+  const log = createDeliveryLog({ redis, keys, deliveries });
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
@@ -115,6 +117,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     models,
     endpoints,
     deliveries,
+    log,
     fanOut,
     queue,
     enqueue,

@@ -50,7 +50,11 @@ export interface Attempts {
 
 export function createAttempts(deps: AttemptsDeps): Attempts {
   const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
-  const lines = createLines(turns, clock, (id) => void comeUp(id));
+  const lines = createLines(
+    turns,
+    clock,
+    (id, receiver) => void comeUp(id).finally(() => lines.advance(receiver)),
+  );
   const pauses = createPauses(clock, (id) => void comeUp(id));
   const cut = new AbortController();
   // Each attempt under way listens.
@@ -120,7 +124,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       if (!recorded) return null;
       metrics.attempted(outcomeOf(verdict.status));
       if (recorded.disabled) metrics.disabled(recorded.disabled);
-      return recorded.status === 'pending' ? nextAt : null;
+      return recorded.status === 'pending' ? recorded.nextAt : null;
     } finally {
       turns.end(receiver, turn);
       lines.advance(receiver);

@@ -9,6 +9,9 @@ import type { Turns } from './turns.js';
 /** In all lines; who finds them full comes back later. */
 const MOST = 100_000;
 
+/** Its turn may have come; `advance` is to be called once it is done with, whatever came of it. */
+type Go = (id: string, receiver: string) => void;
+
 export interface Lines {
   /** False where there is no room. */
   wait(receiver: string, id: string): boolean;
@@ -19,10 +22,11 @@ export interface Lines {
   close(): string[];
 }
 
-export function createLines(turns: Turns, clock: Clock, go: (id: string) => void): Lines {
+export function createLines(turns: Turns, clock: Clock, go: Go): Lines {
   /** Sets keep their order. */
   const lines = new Map<string, Set<string>>();
-  const resting = new Set<string>();
+  /** Receivers that are waited for, and how not to. */
+  const resting = new Map<string, () => void>();
   let length = 0;
   let isClosed = false;
 
@@ -36,18 +40,18 @@ export function createLines(turns: Turns, clock: Clock, go: (id: string) => void
       if (free-- <= 0) break;
       line.delete(id);
       length--;
-      go(id);
+      go(id, receiver);
     }
     if (line.size === 0) lines.delete(receiver);
   }
 
   function wake(receiver: string, afterMs: number): void {
     if (resting.has(receiver)) return;
-    resting.add(receiver);
-    clock.after(Math.ceil(afterMs), () => {
+    const cancel = clock.after(Math.ceil(afterMs), () => {
       resting.delete(receiver);
       advance(receiver);
     });
+    resting.set(receiver, cancel);
   }
 
   return {
@@ -68,6 +72,7 @@ export function createLines(turns: Turns, clock: Clock, go: (id: string) => void
     },
     close() {
       isClosed = true;
+      for (const cancel of resting.values()) cancel();
       return [...lines.values()].flatMap((line) => [...line]);
     },
   };
