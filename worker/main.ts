@@ -4,10 +4,11 @@
 import { Counter } from 'prom-client';
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
+import { createErrorLog } from '../shared/base/log.js';
+import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { createReadiness } from '../shared/base/readiness.js';
 import { checkDurable, openRedis, type Purpose, redisUrl, watchWhileDraining } from '../shared/base/redis.js';
 import { run } from '../shared/base/runner.js';
-import { createErrorLog, createRegistry, serveMetrics } from '../shared/base/telemetry.js';
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { createBatches } from '../shared/core/batches.js';

@@ -2,7 +2,7 @@
  * Audit: what an operator did, as a line of the log that says who, what and to what.
  */
 import type { Context } from 'koa';
-import type { Logger } from '../../shared/base/telemetry.js';
+import type { Logger } from '../../shared/base/log.js';
 import { principalOf } from './auth.js';
 import type { RequestState } from './context.js';
 

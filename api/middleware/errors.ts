@@ -3,8 +3,8 @@
  */
 import type { Middleware } from 'koa';
 import { ERRORS, type ErrorCode, SluiceError } from '../../shared/base/errors.js';
+import type { Logger } from '../../shared/base/log.js';
 import { isRedisFailure } from '../../shared/base/redis.js';
-import type { Logger } from '../../shared/base/telemetry.js';
 import type { RequestState } from './context.js';
 
 export function errors(log: Logger): Middleware {

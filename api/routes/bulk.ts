@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import { invalid, presentError, type SluiceError } from '../../shared/base/errors.js';
-import type { Logger } from '../../shared/base/telemetry.js';
+import type { Logger } from '../../shared/base/log.js';
 import { presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { Backlog } from '../../shared/core/backlog.js';

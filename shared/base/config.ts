@@ -311,10 +311,14 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
       values[name] =
         value === '0' && isBoolean(name) ? false : value === '1' && isBoolean(name) ? true : value;
   }
-  const check = new Ajv({ coerceTypes: true, useDefaults: true, allErrors: true }).compile({
-    type: 'object',
-    properties: VARIABLES,
-  });
+  const check = new Ajv({
+    coerceTypes: true,
+    useDefaults: true,
+    allErrors: true,
+    // That VARIABLES is a schema is not asked again at every start.
+    meta: false,
+    validateSchema: false,
+  }).compile({ type: 'object', properties: VARIABLES });
   check(values);
   const faults = (check.errors ?? []).map((error) => {
     const name = error.instancePath.slice(1);

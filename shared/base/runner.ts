@@ -8,7 +8,7 @@
 import { type Clock, systemClock } from './clock.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
 import { messageOf } from './errors.js';
-import { createLogger, type Logger } from './telemetry.js';
+import { createLogger, type Logger } from './log.js';
 
 export const SHUTDOWN_BOUND_MS = 25_000;
 

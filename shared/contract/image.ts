@@ -2,18 +2,13 @@
  * Encoded images as they arrive: what a file says of itself, and how one is opened.
  *
  * The bytes are a stranger's. Promises: a header is read without decoding a pixel; only the JPEG, PNG and WebP readers
- * of libvips exist in a process that imports this file (its others, for SVG, PDF, TIFF and more, are blocked); one image
- * is decoded by one thread, and nothing of it is cached.
+ * of libvips exist in a process that opens an image (its others, for SVG, PDF, TIFF and more, are blocked); one image
+ * is decoded by one thread, and nothing of it is cached. libvips is loaded with the first image: it takes a fifth of a second.
  */
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp, SharpOptions } from 'sharp';
 
 export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
-
-sharp.block({ operation: ['VipsForeignLoad'] });
-sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
-sharp.cache(false);
-sharp.concurrency(1);
 
 export interface ImageHeader {
   format: ImageFormat;
@@ -35,12 +30,32 @@ export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
  * A decoder of `bytes`, rotated upright; decoding rejects when the file is damaged or has more than `maxPixels` pixels
  * (unset: libvips' own limit of 268 million).
  */
-export function openImage(bytes: Uint8Array, maxPixels?: number): Sharp {
-  return sharp(bytes, { failOn: 'error', limitInputPixels: maxPixels ?? true, autoOrient: true });
+export function openImage(bytes: Uint8Array, maxPixels?: number): Promise<Sharp> {
+  return openSharp(bytes, { failOn: 'error', limitInputPixels: maxPixels ?? true, autoOrient: true });
 }
 
-function readMetadata(bytes: Uint8Array): Promise<Metadata | null> {
-  return sharp(bytes, { limitInputPixels: false })
-    .metadata()
-    .catch(() => null);
+/** Of encoded bytes, or of pixels where `options.raw` says so. */
+export async function openSharp(
+  bytes: Uint8Array | Uint8ClampedArray,
+  options: SharpOptions,
+): Promise<Sharp> {
+  loading ??= loadSharp();
+  const sharp = await loading;
+  return sharp(bytes, options);
+}
+
+let loading: ReturnType<typeof loadSharp> | undefined;
+
+async function loadSharp() {
+  const { default: sharp } = await import('sharp');
+  sharp.block({ operation: ['VipsForeignLoad'] });
+  sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
+  sharp.cache(false);
+  sharp.concurrency(1);
+  return sharp;
+}
+
+async function readMetadata(bytes: Uint8Array): Promise<Metadata | null> {
+  const image = await openSharp(bytes, { limitInputPixels: false });
+  return image.metadata().catch(() => null);
 }

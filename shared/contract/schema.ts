@@ -6,34 +6,43 @@
  * are compiled, never a caller's; each is compiled once. A check stops at the first fault and costs at most one pass over the
  * value, unless all faults of a text are asked for.
  */
-import { Ajv2020, type AnySchemaObject, type ErrorObject } from 'ajv/dist/2020.js';
+import { Ajv2020, type AnySchemaObject, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { FromSchema, JSONSchema as Schema } from 'json-schema-to-ts';
 import { type Fault, invalid } from '../base/errors.js';
 
 export type JsonSchema = Exclude<Schema, boolean>;
 export type TypeOf<S extends JsonSchema> = FromSchema<S>;
 
-const OPTIONS = { strict: true, allowUnionTypes: true, ownProperties: true };
-const ajv = new Ajv2020({ ...OPTIONS, allErrors: false });
-/** For texts that somebody writes by hand, which are small, and who wants to know all that is wrong. */
-const thorough = new Ajv2020({ ...OPTIONS, allErrors: true });
+/** The schemas are held to their language by their type; ajv would spend a tenth of a second on it in every process. */
+const OPTIONS = {
+  strict: true,
+  allowUnionTypes: true,
+  ownProperties: true,
+  meta: false,
+  validateSchema: false,
+};
 
 /** Null when `value` fits; else the first fault, its path a JSON Pointer that starts with `base`. */
 export type Checker = (value: unknown, base?: string) => Fault | null;
 
 export function compileSchema(schema: JsonSchema): Checker {
-  const validate = ajv.compile(schema as AnySchemaObject);
+  const compiled = onFirstUse(schema, false);
   return (value, base = '') => {
+    const validate = compiled();
     if (validate(value)) return null;
     const error = validate.errors?.[0];
     return error ? toFault(error, base) : { path: base, message: 'is invalid' };
   };
 }
 
-/** Every fault, of which at most `MAX_FAULTS` are told. */
+/**
+ * Every fault, of which at most `MAX_FAULTS` are told: for texts that somebody writes by hand, which are small, and who
+ * wants to know all that is wrong.
+ */
 export function compileThorough(schema: JsonSchema): (value: unknown) => Fault[] {
-  const validate = thorough.compile(schema as AnySchemaObject);
+  const compiled = onFirstUse(schema, true);
   return (value) => {
+    const validate = compiled();
     validate(value);
     // What is wrong with a name is told beside it.
     const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== 'propertyNames');
@@ -53,6 +62,12 @@ export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) 
 
 const MAX_FAULTS = 100;
 const UNKNOWN_FIELD = 'is not a field of this object';
+
+/** Compiling costs milliseconds, and no process meets every kind of data there is. */
+function onFirstUse(schema: JsonSchema, allErrors: boolean): () => ValidateFunction {
+  let validate: ValidateFunction | undefined;
+  return () => (validate ??= new Ajv2020({ ...OPTIONS, allErrors }).compile(schema as AnySchemaObject));
+}
 
 function toFault(error: ErrorObject, base: string): Fault {
   const path = base + error.instancePath;

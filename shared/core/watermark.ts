@@ -5,8 +5,8 @@
  */
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import type { Logger } from '../base/log.js';
 import type { Redis } from '../base/redis.js';
-import type { Logger } from '../base/telemetry.js';
 
 const PERIOD_MS = 1000;
 const RETRY_AFTER_SECONDS = 5;

@@ -11,7 +11,7 @@ import { Registry } from 'prom-client';
 import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
 import { list, loadConfig } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 import { readModelFolder } from '../../shared/core/folder.js';
 import { type BackendName, canRun } from '../../worker/backend/backend.js';
 import { openLane } from '../../worker/inference/lane.js';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 import type { Instance } from '../../shared/contract/tensor.js';
 import { startExecutor } from '../../worker/inference/executor.js';
 import { floats, writeDense } from '../support/tiny-models.js';

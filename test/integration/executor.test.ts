@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
 import { type Executor, startExecutor } from '../../worker/inference/executor.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';

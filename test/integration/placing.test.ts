@@ -5,7 +5,7 @@
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 import { toTypedArray } from '../../shared/contract/tensor.js';
 import type { BackendName } from '../../worker/backend/backend.js';
 import type { TaskResult } from '../../worker/inference/batcher.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig, VARIABLES } from '../../shared/base/config.js';
 import { isId, newId } from '../../shared/base/ids.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 
 describe('ids', () => {
   it('sort by time, differ, and are known by their prefix', () => {

@@ -8,7 +8,7 @@ const picture = sharp({ create: { width: 3, height: 2, channels: 3, background: 
 it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file, and its pixels', async (format) => {
   const bytes = await picture.clone().toFormat(format, { quality: 100 }).toBuffer();
   expect(await readImageHeader(bytes)).toEqual({ format, width: 3, height: 2 });
-  const pixels = await openImage(bytes).removeAlpha().raw().toBuffer();
+  const pixels = await (await openImage(bytes)).removeAlpha().raw().toBuffer();
   expect(pixels).toHaveLength(3 * 2 * 3);
   for (const [i, value] of pixels.entries())
     expect(Math.abs(value - (i % 3 === 0 ? 255 : 0))).toBeLessThan(3);
@@ -17,7 +17,7 @@ it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file, and it
 it('gives the size after the rotation that EXIF asks for, and decodes to it', async () => {
   const bytes = await picture.clone().withMetadata({ orientation: 6 }).jpeg().toBuffer();
   expect(await readImageHeader(bytes)).toMatchObject({ width: 2, height: 3 });
-  const { info } = await openImage(bytes).raw().toBuffer({ resolveWithObject: true });
+  const { info } = await (await openImage(bytes)).raw().toBuffer({ resolveWithObject: true });
   expect(info).toMatchObject({ width: 2, height: 3 });
 });
 
@@ -34,11 +34,8 @@ it.each([
 
 it('decodes no more pixels than allowed, and no damaged file', async () => {
   const bytes = await picture.clone().resize(40, 40).png().toBuffer();
-  await expect(openImage(bytes, 1599).raw().toBuffer()).rejects.toThrow(/pixel limit/);
-  await expect(openImage(bytes, 1600).raw().toBuffer()).resolves.toHaveLength(4800);
-  await expect(
-    openImage(bytes.subarray(0, bytes.length - 20))
-      .raw()
-      .toBuffer(),
-  ).rejects.toThrow();
+  const pixels = async (of: Buffer, maxPixels?: number) => (await openImage(of, maxPixels)).raw().toBuffer();
+  await expect(pixels(bytes, 1599)).rejects.toThrow(/pixel limit/);
+  await expect(pixels(bytes, 1600)).resolves.toHaveLength(4800);
+  await expect(pixels(bytes.subarray(0, bytes.length - 20))).rejects.toThrow();
 });

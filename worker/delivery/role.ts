@@ -4,8 +4,8 @@
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
+import { createErrorLog, type Logger } from '../../shared/base/log.js';
 import type { Purpose, Redis } from '../../shared/base/redis.js';
-import { createErrorLog, type Logger } from '../../shared/base/telemetry.js';
 import { createAddressRules } from '../../shared/contract/address.js';
 import { createDeliveries } from '../../shared/core/deliveries.js';
 import { createEndpoints } from '../../shared/core/endpoints.js';

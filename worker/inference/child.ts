@@ -11,7 +11,7 @@
  */
 import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
-import { createLogger } from '../../shared/base/telemetry.js';
+import { createLogger } from '../../shared/base/log.js';
 import { chooseBackend } from '../backend/choose.js';
 import { createVersions, type Decoded, type Versions } from './instances.js';
 import type { ChildOptions, FromChild, InstanceResult, ToChild } from './messages.js';

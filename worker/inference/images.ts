@@ -5,8 +5,7 @@
  * no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB (or grey for one channel); transparency is
  * dropped.
  */
-import sharp from 'sharp';
-import { openImage } from '../../shared/contract/image.js';
+import { openImage, openSharp } from '../../shared/contract/image.js';
 import type { TensorSpec } from '../../shared/contract/model.js';
 import { toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
 
@@ -16,7 +15,7 @@ import { toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.
  */
 export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
   const [height, width, channels] = value.shape as [number, number, number];
-  const opened = openImage(value.data, spec.maxPixels).removeAlpha();
+  const opened = (await openImage(value.data, spec.maxPixels)).removeAlpha();
   const fit = spec.preprocess?.resize;
   const sized = fit ? opened.resize(width, height, { fit, background: 'black' }) : opened;
   const { data, info } = await sized
@@ -39,7 +38,8 @@ export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value
     );
   }
   const pixels = unscaled(toTypedArray('float32', value.data) as Float32Array, spec.scale ?? 1);
-  const data = await sharp(pixels, { raw: { width, height, channels } }).png().toBuffer();
+  const image = await openSharp(pixels, { raw: { width, height, channels } });
+  const data = await image.png().toBuffer();
   return { dtype: 'image', shape: value.shape, data };
 }
 

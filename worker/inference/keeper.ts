@@ -14,7 +14,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { inheritedEnvironment } from '../../shared/base/config.js';
-import type { Logger } from '../../shared/base/telemetry.js';
+import type { Logger } from '../../shared/base/log.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { BackendReport, ChildOptions, FromChild, LoadReport, Speed, ToChild } from './messages.js';
 import { createRespawns } from './respawns.js';

@@ -2,8 +2,8 @@
  * A lane: one backend in children of its own, and the batcher that feeds them.
  */
 import type { Clock } from '../../shared/base/clock.js';
+import type { Logger } from '../../shared/base/log.js';
 import { nativeEnvironment } from '../../shared/base/native.js';
-import type { Logger } from '../../shared/base/telemetry.js';
 import { type Manifest, parseModelRef } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
 import type { Device } from '../../shared/core/workers.js';

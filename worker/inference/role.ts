@@ -4,8 +4,8 @@
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
+import type { Logger } from '../../shared/base/log.js';
 import type { Redis } from '../../shared/base/redis.js';
-import type { Logger } from '../../shared/base/telemetry.js';
 import type { Answers } from '../../shared/core/answers.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import { readBundled } from '../../shared/core/bundled.js';

@@ -7,7 +7,7 @@
  * budget (memory.ts): one that is evicted takes jobs as before, and is loaded for them.
  */
 import { messageOf } from '../../shared/base/errors.js';
-import type { Logger } from '../../shared/base/telemetry.js';
+import type { Logger } from '../../shared/base/log.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { Models, VersionFiles } from '../../shared/core/models.js';
 import type { Computing } from '../../shared/core/workers.js';

@@ -4,7 +4,7 @@
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
-import type { Logger } from '../../shared/base/telemetry.js';
+import type { Logger } from '../../shared/base/log.js';
 import type { createAgenda } from '../../shared/core/agenda.js';
 import type { Batches } from '../../shared/core/batches.js';
 import type { Canaries } from '../../shared/core/canaries.js';
