@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ['test/support/redis.ts'],
     reporters: ['default', './test/support/summary.ts'],
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

@@ -10,6 +10,7 @@ import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
 import { compileSchema } from '../../shared/contract/schema.js';
+import { IS_LONG } from '../support/long.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
@@ -53,8 +54,10 @@ const states = async (name = 'mnist') =>
 const allReady = () =>
   expect.poll(states, { timeout: 20_000, interval: 100 }).toEqual({ 1: 'ready', 2: 'ready' });
 
+const MOVES = IS_LONG ? 50 : 12;
+
 describe('an alias', () => {
-  it('moves 50 times under load: no job fails, each tells the version that computed it', {
+  it(`moves ${MOVES} times under load: no job fails, each tells the version that computed it`, {
     timeout: 90_000,
   }, async () => {
     await start(TWO, 1);
@@ -69,7 +72,7 @@ describe('an alias', () => {
         while (!isOver) jobs.push((await submit('mnist@stable')).body);
       }),
     );
-    for (let swap = 1; swap <= 50; swap++) {
+    for (let swap = 1; swap <= MOVES; swap++) {
       const version = 1 + (swap % 2);
       const before = jobs.length;
       expect((await putAlias('stable', { version })).status).toBe(200);

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, inject, it } from 'vitest';
-import { IS_LONG } from '../faults/long.js';
+import { IS_LONG } from '../support/long.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 /** All fifty take a minute and a half. */

@@ -2,9 +2,9 @@
  * F29 and more: whoever delivers webhooks is killed in the middle of its work, again and again.
  */
 import { afterEach, expect, it } from 'vitest';
+import { IS_LONG } from '../support/long.js';
 import { exited } from '../support/stack.js';
 import { figure } from './figures.js';
-import { IS_LONG } from './long.js';
 import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';

@@ -3,9 +3,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { IS_LONG } from '../support/long.js';
 import type { TcpProxy } from '../support/proxy.js';
 import { figure } from './figures.js';
-import { IS_LONG } from './long.js';
 import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';

@@ -2,9 +2,9 @@
  * F5: processes are told to stop while Redis is away: dead, frozen, or behind a network that swallows everything.
  */
 import { afterEach, describe, expect, it } from 'vitest';
+import { IS_LONG } from '../support/long.js';
 import { exited } from '../support/stack.js';
 import { figure } from './figures.js';
-import { IS_LONG } from './long.js';
 import { openRoom, type Room } from './room.js';
 import { startSteady } from './steady.js';
 import { until } from './until.js';

@@ -16,7 +16,7 @@ import { createKeys, type Keys } from '../../shared/core/keys.js';
 import { type JobLimits, jobLimitsOf } from '../../shared/core/limits.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/payloads.js';
 import { TICKET_LOST_MS } from '../../shared/core/script-parts.js';
-import { IS_LONG } from '../faults/long.js';
+import { IS_LONG } from '../support/long.js';
 import { temporaryFolder } from '../support/redis.js';
 
 const LIMITS: JobLimits = { ...jobLimitsOf(loadConfig({})), weights: new Map([['heavy', 3]]) };
