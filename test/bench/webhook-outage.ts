@@ -12,7 +12,7 @@ import { createDeliveries, type Deliveries } from '../../shared/core/deliveries.
 import { createEndpoints } from '../../shared/core/endpoints.js';
 import { createKeys } from '../../shared/core/keys.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
-import { RETRY_DELAYS_MS } from '../../worker/delivery/schedule.js';
+import { RETRY_DELAYS_MS, SCHEDULE } from '../../worker/delivery/schedule.js';
 import type { Site } from './site.js';
 import { openRedisFor } from './systems.js';
 import { ALLOWED, openReceiver, until } from './webhook-receivers.js';
@@ -53,7 +53,12 @@ export async function outage(site: Site): Promise<Line[]> {
     log: createLogger('bench', 'silent'),
     registry: new Registry(),
     clock,
-    schedule: { delaysMs, disableAfterMs: Number.POSITIVE_INFINITY, random: Math.random },
+    schedule: {
+      ...SCHEDULE,
+      delaysMs,
+      disableAfterMs: Number.POSITIVE_INFINITY,
+      longestRestMs: SCHEDULE.longestRestMs * SCALE,
+    },
   });
   site.defer(() => role.close());
 

@@ -49,7 +49,12 @@ export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
 
 const ALLOWED = '127.0.0.0/8';
 /** Three attempts. */
-export const SOON: Schedule = { delaysMs: [20, 20], disableAfterMs: 3_600_000, random: () => 0.5 };
+export const SOON: Schedule = {
+  delaysMs: [20, 20],
+  disableAfterMs: 3_600_000,
+  longestRestMs: 10,
+  random: () => 0.5,
+};
 const MAX_KEPT = 1000;
 const MAX_ENDPOINTS = 20;
 const PER_RECEIVER = 10;
@@ -183,7 +188,10 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const sender = createSender({ clock: consumerClock, rules, version: '0', timeoutMs: 1e7 });
       const metrics = metricsOf(new Registry());
       const findRecipient = createRecipients(endpoints, clock);
-      const turns = createTurns(consumerClock, PER_RECEIVER);
+      const turns = createTurns(consumerClock, {
+        perReceiver: PER_RECEIVER,
+        longestRestMs: SOON.longestRestMs,
+      });
       const parts = { deliveries, findRecipient, sender, turns, schedule: SOON, metrics };
       const attempts = createAttempts({ ...parts, clock: consumerClock, enqueue, onError });
       const started = startConsumer({ redis, prefix, deliveries, attempts, onError });

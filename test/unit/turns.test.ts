@@ -4,12 +4,13 @@ import { createLines } from '../../worker/delivery/lines.js';
 import { createTurns, type TurnOutcome } from '../../worker/delivery/turns.js';
 import { createManualClock } from '../support/clock.js';
 
+const LONGEST_REST_MS = 1000;
 const SUCCESS: TurnOutcome = { isSuccess: true, tookMs: 10, restMs: 0 };
 const FAILURE: TurnOutcome = { isSuccess: false, tookMs: 10, restMs: 0 };
 
 function open(perReceiver = 2) {
   const clock = createManualClock();
-  const turns = createTurns(clock, perReceiver);
+  const turns = createTurns(clock, { perReceiver, longestRestMs: LONGEST_REST_MS });
   const gone: string[] = [];
   const lines = createLines(turns, clock, (id) => {
     if (turns.take('a')) gone.push(id);
@@ -38,16 +39,27 @@ it('lets so many at once to a receiver, the others whatever it does', () => {
   expect(turns.take('a')).toBe(true);
 });
 
-it('opens after five failures in a row: one at a time, after a rest of as long as it took', async () => {
+it('opens after five failures in a row: one at a time, after a rest that grows to the longest', async () => {
   expect(failed(4).turns.open()).toBe(0);
   const { clock, turns } = failed(5);
   expect(turns.open()).toBe(1);
   expect(turns.take('a')).toBe(false);
   expect(turns.take('b')).toBe(true);
-  await clock.advance(9);
-  expect(turns.take('a')).toBe(false);
-  await clock.advance(1);
-  expect([turns.take('a'), turns.take('a')]).toEqual([true, false]);
+  for (const restMs of [125, 250, 500, 1000, 1000]) {
+    await clock.advance(restMs - 1);
+    expect(turns.take('a')).toBe(false);
+    await clock.advance(1);
+    expect([turns.take('a'), turns.take('a')]).toEqual([true, false]);
+    turns.end('a', FAILURE);
+  }
+});
+
+it('counts nobody who had a turn and did not go', async () => {
+  const { clock, turns } = failed(5);
+  await clock.advance(125);
+  turns.take('a');
+  turns.end('a', null);
+  expect([turns.open(), turns.restMs('a'), turns.take('a')]).toEqual([1, 0, true]);
 });
 
 it('rests in proportion: a receiver that hangs takes half a turn', () => {
@@ -56,7 +68,7 @@ it('rests in proportion: a receiver that hangs takes half a turn', () => {
 
 it('closes after one success', async () => {
   const { clock, turns } = failed(9);
-  await clock.advance(10);
+  await clock.advance(LONGEST_REST_MS);
   turns.take('a');
   turns.end('a', SUCCESS);
   expect(turns.open()).toBe(0);

@@ -13,10 +13,10 @@ import type { Deliveries } from '../../shared/core/deliveries.js';
 import { createLines } from './lines.js';
 import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
 import { createPauses } from './pauses.js';
-import type { FindRecipient, Recipient } from './recipients.js';
+import { type FindRecipient, receiverOf } from './recipients.js';
 import { isSuccess, judge, restAsked, type Schedule } from './schedule.js';
-import type { Sender } from './send.js';
-import type { Turns } from './turns.js';
+import type { Answer, Sender } from './send.js';
+import type { TurnOutcome, Turns } from './turns.js';
 
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;
@@ -62,22 +62,51 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
 
   async function attend(delivery: Delivery): Promise<number | null> {
     if (delivery.nextAt > clock.now()) return delivery.nextAt;
-    const recipient = await findRecipient(delivery);
-    if (!recipient) {
-      await deliveries.discard(delivery.id);
+    const receiver = receiverOf(delivery);
+    if (!turns.take(receiver)) return standInLine(delivery, receiver);
+    let outcome: TurnOutcome | null = null;
+    try {
+      const recipient = await findRecipient(delivery);
+      if (!recipient) {
+        await deliveries.discard(delivery.id);
+        return null;
+      }
+      if (!recipient.enabled) {
+        const isHeld = delivery.endpoint !== null && (await deliveries.hold(delivery.id, delivery.endpoint));
+        return isHeld ? null : clock.now();
+      }
+      if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
+      const { url, secrets } = recipient;
+      const headers = sign(secrets, delivery.id, Math.floor(clock.now() / 1000), delivery.body);
+      const answer = await sender.send(url, headers, delivery.body, cut.signal);
+      outcome = turnOutcomeOf(answer, clock.now());
+      return await record(delivery, answer);
+    } finally {
+      turns.end(receiver, outcome);
+      lines.advance(receiver);
+    }
+  }
+
+  async function standInLine({ id }: Delivery, receiver: string): Promise<number | null> {
+    if (lines.wait(receiver, id)) {
+      await deliveries.postpone(id, clock.now() + IN_LINE_MS + lines.length * APART_MS);
       return null;
     }
-    if (!recipient.enabled) {
-      const isHeld = delivery.endpoint !== null && (await deliveries.hold(delivery.id, delivery.endpoint));
-      return isHeld ? null : clock.now();
-    }
-    if (turns.take(recipient.receiver)) return attempt(delivery, recipient);
-    if (!lines.wait(recipient.receiver, delivery.id)) {
-      await deliveries.postpone(delivery.id, clock.now() + COME_BACK_MS);
-      return clock.now() + COME_BACK_MS;
-    }
-    await deliveries.postpone(delivery.id, clock.now() + IN_LINE_MS + lines.length * APART_MS);
-    return null;
+    await deliveries.postpone(id, clock.now() + COME_BACK_MS);
+    return clock.now() + COME_BACK_MS;
+  }
+
+  /** Answers when another attempt is due, null for never. */
+  async function record(delivery: Delivery, { attempt, retryAfter }: Answer): Promise<number | null> {
+    const now = clock.now();
+    const verdict = judge({ status: attempt.status, retryAfter }, delivery, now, schedule);
+    const nextAt = Math.ceil(verdict.status === 'pending' ? now + verdict.delayMs : now);
+    const { disableAfterMs } = schedule;
+    const recorded = await deliveries.record(delivery, attempt, verdict.status, nextAt, disableAfterMs);
+    if (!recorded) return null;
+    metrics.attempted(outcomeOf(verdict.status));
+    if (recorded.disabled) metrics.disabled(recorded.disabled);
+    return recorded.status === 'pending' ? recorded.nextAt : null;
   }
 
   /** Out of a line, or after a pause. What goes wrong here is found by the agenda. */
@@ -101,36 +130,6 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
     return null;
   }
 
-  async function attempt(delivery: Delivery, { url, secrets, receiver }: Recipient): Promise<number | null> {
-    const turn = { isSuccess: false, tookMs: 0, restMs: 0 };
-    try {
-      if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
-      const headers = sign(secrets, delivery.id, Math.floor(clock.now() / 1000), delivery.body);
-      const { attempt: made, retryAfter } = await sender.send(url, headers, delivery.body, cut.signal);
-      const outcome = { status: made.status, retryAfter };
-      const now = clock.now();
-      turn.isSuccess = isSuccess(outcome);
-      turn.tookMs = made.latencyMs;
-      turn.restMs = restAsked(outcome, now);
-      const verdict = judge(outcome, delivery, now, schedule);
-      const nextAt = Math.ceil(verdict.status === 'pending' ? now + verdict.delayMs : now);
-      const recorded = await deliveries.record(
-        delivery,
-        made,
-        verdict.status,
-        nextAt,
-        schedule.disableAfterMs,
-      );
-      if (!recorded) return null;
-      metrics.attempted(outcomeOf(verdict.status));
-      if (recorded.disabled) metrics.disabled(recorded.disabled);
-      return recorded.status === 'pending' ? recorded.nextAt : null;
-    } finally {
-      turns.end(receiver, turn);
-      lines.advance(receiver);
-    }
-  }
-
   return {
     begin,
     attend: (delivery) =>
@@ -144,6 +143,11 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
       await Promise.all(waiting.map((id) => deliveries.recall(id)));
     },
   };
+}
+
+function turnOutcomeOf({ attempt, retryAfter }: Answer, nowMs: number): TurnOutcome {
+  const outcome = { status: attempt.status, retryAfter };
+  return { isSuccess: isSuccess(outcome), tookMs: attempt.latencyMs, restMs: restAsked(outcome, nowMs) };
 }
 
 function outcomeOf(status: Delivery['status']): AttemptOutcome {

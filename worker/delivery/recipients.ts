@@ -10,10 +10,13 @@ export interface Recipient {
   url: string;
   /** Those that sign now. */
   secrets: readonly string[];
-  /** Who shares turns: an endpoint; of jobs' own webhooks, those of a tenant to one origin. */
-  receiver: string;
   /** False holds what it is to be told. */
   enabled: boolean;
+}
+
+/** Who shares turns: an endpoint; of jobs' own webhooks, those of a tenant to one origin. */
+export function receiverOf({ tenant, endpoint, url }: Delivery): string {
+  return endpoint ?? `${tenant} ${url === null ? '' : new URL(url).origin}`;
 }
 
 /** Null when the endpoint is gone. */
@@ -24,17 +27,12 @@ export function createRecipients(endpoints: Endpoints, clock: Clock): FindRecipi
     if (id === null) {
       if (url === null) return null;
       const secrets = await endpoints.tenantSecrets(tenant);
-      return { url, secrets, receiver: `${tenant} ${new URL(url).origin}`, enabled: true };
+      return { url, secrets, enabled: true };
     }
     const endpoint = await endpoints.find(id);
     if (!endpoint) return null;
     const secrets = secretsAt(endpoint.secrets, clock.now());
     // Who tries an endpoint out before enabling it again is not told to enable it first.
-    return {
-      url: endpoint.url,
-      secrets,
-      receiver: id,
-      enabled: endpoint.enabled || type === 'endpoint.test',
-    };
+    return { url: endpoint.url, secrets, enabled: endpoint.enabled || type === 'endpoint.test' };
   };
 }

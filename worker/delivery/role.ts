@@ -62,7 +62,7 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
-  const turns = createTurns(clock, PER_RECEIVER);
+  const turns = createTurns(clock, { perReceiver: PER_RECEIVER, longestRestMs: schedule.longestRestMs });
   const metrics = createDeliveryMetrics(registry, { pending: deliveries.pending, open: turns.open });
   const findRecipient = createRecipients(endpoints, clock);
   const enqueue = async (id: string, dueAt: number) => {

@@ -44,6 +44,8 @@ export interface Schedule {
   delaysMs: readonly number[];
   /** Without a success for so long, an endpoint is disabled. */
   disableAfterMs: number;
+  /** Of a receiver whose circuit is open, unless its attempts take longer or it asks for more. */
+  longestRestMs: number;
   /** 0 to 1. */
   random: () => number;
 }
@@ -51,6 +53,8 @@ export interface Schedule {
 export const SCHEDULE: Schedule = {
   delaysMs: RETRY_DELAYS_MS,
   disableAfterMs: DISABLE_AFTER_MS,
+  // So long after it is back a receiver is told at the latest: a fifth of the shortest pause.
+  longestRestMs: 1000,
   random: Math.random,
 };
 

@@ -2,8 +2,9 @@
  * Whose turn it is: a receiver that hangs or fails leaves room for the others. Pure, but for the clock.
  *
  *   closed   so many attempts at once as `perReceiver`
- *   open     after `OPENS_AFTER` failures in a row: one at a time, and after each a rest of as long as it took, so
- *            that a receiver which hangs takes half a turn, and one that refuses at once is asked on schedule
+ *   open     after `OPENS_AFTER` failures in a row: one at a time, and after each a rest of as long as it took, so that
+ *            a receiver which hangs takes half a turn; one that refuses at once rests longer with each failure, up
+ *            to `longestRestMs`: an attempt that fails costs more than one that does not
  *
  * One success closes the circuit.
  */
@@ -13,7 +14,8 @@ import type { Clock } from '../../shared/base/clock.js';
 export interface Turns {
   /** True: go, and call `end` afterwards. */
   take(receiver: string): boolean;
-  end(receiver: string, outcome: TurnOutcome): void;
+  /** Null: it did not go after all. */
+  end(receiver: string, outcome: TurnOutcome | null): void;
   /** How many could go now. */
   free(receiver: string): number;
   /** Milliseconds for which the receiver is left alone. */
@@ -38,10 +40,19 @@ interface Receiver {
 }
 
 const OPENS_AFTER = 5;
+/** The first rest of an open circuit is the longest ÷ this; each failure doubles it. */
+const REST_GROWS = 8;
 /** Receivers that are known at once; of one that is forgotten the circuit is closed. */
 const KNOWN = 10_000;
 
-export function createTurns(clock: Pick<Clock, 'monotonic'>, perReceiver: number): Turns {
+export interface TurnBounds {
+  /** At once. */
+  perReceiver: number;
+  longestRestMs: number;
+}
+
+export function createTurns(clock: Pick<Clock, 'monotonic'>, bounds: TurnBounds): Turns {
+  const { perReceiver, longestRestMs } = bounds;
   const receivers = new LRUCache<string, Receiver>({ max: KNOWN });
 
   function known(name: string): Receiver {
@@ -58,6 +69,11 @@ export function createTurns(clock: Pick<Clock, 'monotonic'>, perReceiver: number
     return Math.max(0, (isOpen(receiver) ? 1 : perReceiver) - receiver.underWay);
   }
 
+  function restOf({ failures }: Receiver): number {
+    if (failures < OPENS_AFTER) return 0;
+    return Math.min((longestRestMs / REST_GROWS) * 2 ** (failures - OPENS_AFTER), longestRestMs);
+  }
+
   return {
     free,
     restMs,
@@ -66,12 +82,13 @@ export function createTurns(clock: Pick<Clock, 'monotonic'>, perReceiver: number
       known(name).underWay++;
       return true;
     },
-    end(name, { isSuccess, tookMs, restMs }) {
+    end(name, outcome) {
       const receiver = known(name);
       receiver.underWay = Math.max(receiver.underWay - 1, 0);
-      receiver.failures = isSuccess ? 0 : receiver.failures + 1;
-      const rest = Math.max(restMs, isOpen(receiver) ? tookMs : 0);
-      receiver.restsUntilMs = isSuccess ? 0 : clock.monotonic() + rest;
+      if (!outcome) return;
+      receiver.failures = outcome.isSuccess ? 0 : receiver.failures + 1;
+      const rest = Math.max(outcome.restMs, isOpen(receiver) ? outcome.tookMs : 0, restOf(receiver));
+      receiver.restsUntilMs = outcome.isSuccess ? 0 : clock.monotonic() + rest;
     },
     open: () => [...receivers.values()].filter(isOpen).length,
   };
