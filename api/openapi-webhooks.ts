@@ -100,6 +100,12 @@ const ENDPOINT = json('The endpoint.', ref('WebhookEndpoint'));
 const NEW_ENDPOINT = json('The endpoint, with its secret.', ref('NewWebhookEndpoint'));
 const DELIVERY = json('The delivery.', ref('Delivery'));
 const DELIVERIES = json('A page.', page(ref('Delivery')));
+const REPLAYED = json('How many.', {
+  type: 'object',
+  additionalProperties: false,
+  required: ['replayed', 'nextCursor'],
+  properties: { replayed: { type: 'integer' }, nextCursor: NULLABLE_TEXT },
+});
 const SECRET = json('The secret.', {
   type: 'object',
   required: ['secret'],
@@ -170,20 +176,20 @@ export const webhookPaths = {
       description: 'At most 1,000 in one call, the newest first; `nextCursor` goes on.',
       parameters: [ID],
       requestBody: bodyOf('Replay'),
-      responses: {
-        202: json('How many.', {
-          type: 'object',
-          additionalProperties: false,
-          required: ['replayed', 'nextCursor'],
-          properties: { replayed: { type: 'integer' }, nextCursor: NULLABLE_TEXT },
-        }),
-      },
+      responses: { 202: REPLAYED },
     }),
   },
   '/v1/deliveries': {
     get: operation('listJobDeliveries', 'What webhooks of single jobs were told, newest first', {
       parameters: DELIVERY_QUERY,
       responses: { 200: DELIVERIES },
+    }),
+  },
+  '/v1/deliveries/replay': {
+    post: operation('replayJobDeliveries', 'Tell webhooks of single jobs again what failed since a time', {
+      description: 'At most 1,000 in one call, the newest first; `nextCursor` goes on.',
+      requestBody: bodyOf('Replay'),
+      responses: { 202: REPLAYED },
     }),
   },
   '/v1/deliveries/{id}': {

@@ -63,20 +63,32 @@ export function deliveryRoutes({
     ctx.body = presentDelivery(await deliveries.demand(tenant, id));
   }
 
-  async function replayAll(ctx: IdContext): Promise<void> {
+  async function replayAllOfEndpoint(ctx: IdContext): Promise<void> {
     const { tenant } = principalOf(ctx);
-    const body: ReplayRequest = guardReplay((await readJson(ctx, bodyLimits)).value);
     const { id } = await endpoints.demand(tenant, ctx.params.id);
-    const outcome = await log.replayAll(tenant, id, parseReplay(body));
-    audit(ctx, 'webhook-endpoint.replay', { endpoint: id, replayed: outcome.replayed });
+    await replayAll(ctx, id, 'webhook-endpoint.replay', { endpoint: id });
+  }
+
+  async function replayAll(
+    ctx: Context,
+    endpoint: string | null,
+    action: string,
+    detail: object,
+  ): Promise<void> {
+    const body: ReplayRequest = guardReplay((await readJson(ctx, bodyLimits)).value);
+    const outcome = await log.replayAll(principalOf(ctx).tenant, endpoint, parseReplay(body));
+    audit(ctx, action, { ...detail, replayed: outcome.replayed });
     ctx.status = 202;
     ctx.body = outcome;
   }
 
   return new Router()
     .get('/v1/webhook-endpoints/:id/deliveries', auth('webhooks:read'), listOfEndpoint)
-    .post('/v1/webhook-endpoints/:id/replay', auth('webhooks:write'), replayAll)
+    .post('/v1/webhook-endpoints/:id/replay', auth('webhooks:write'), replayAllOfEndpoint)
     .get('/v1/deliveries', auth('webhooks:read'), (ctx) => list(ctx, null))
+    .post('/v1/deliveries/replay', auth('webhooks:write'), (ctx) =>
+      replayAll(ctx, null, 'delivery.replay', {}),
+    )
     .get('/v1/deliveries/:id', auth('webhooks:read'), show)
     .post('/v1/deliveries/:id/replay', auth('webhooks:write'), replay);
 }

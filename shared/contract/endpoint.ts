@@ -21,6 +21,7 @@ const properties = {
     type: 'array',
     minItems: 1,
     maxItems: EVENTS.length,
+    uniqueItems: true,
     items: { enum: EVENTS },
     description: "What it is told; unless said, jobs' ends, versions of models, and endpoints disabled.",
   },

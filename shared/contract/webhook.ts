@@ -46,7 +46,13 @@ export const webhookSchema = {
   required: ['url'],
   properties: {
     url: urlSchema,
-    events: { type: 'array', minItems: 1, maxItems: ownEvents.length, items: { enum: ownEvents } },
+    events: {
+      type: 'array',
+      minItems: 1,
+      maxItems: ownEvents.length,
+      uniqueItems: true,
+      items: { enum: ownEvents },
+    },
     includePredictions: includePredictionsSchema,
   },
 } as const satisfies JsonSchema;

@@ -71,10 +71,10 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
     return decodeHead(id, await redis.hmget(keys.delivery(id), ...HEAD_FIELDS));
   }
 
-  /** Those of an endpoint that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
+  /** Those of an endpoint, or (null) of jobs' own webhooks, that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
   async function replayAll(
     tenant: string,
-    endpoint: string,
+    endpoint: string | null,
     filter: ReplayFilter,
   ): Promise<{ replayed: number; nextCursor: string | null }> {
     const page = await list(tenant, endpoint, { ...filter, limit: MAX_REPLAYED });

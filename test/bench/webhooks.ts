@@ -1,5 +1,5 @@
 /**
- * `npm run bench:webhooks -- [--out DIR] [--seconds 20] [--rounds 3]`
+ * `npm run bench:webhooks -- [--out DIR] [--seconds 20] [--rounds 5]`
  *
  * How soon a receiver is told, what a bad receiver costs its neighbours, and whether attempts keep to their schedule through
  * an outage. Production's own processes for the first two, which share the machine with the clients and the receivers; the
@@ -20,7 +20,7 @@ const { values } = parseArgs({
   options: {
     out: { type: 'string', default: 'test/bench/results' },
     seconds: { type: 'string', default: '20' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '5' },
   },
 });
 const SECONDS = Number(values.seconds);

@@ -1,7 +1,7 @@
 /**
  * The receivers of the client's README, its own text, as applications that have the package installed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -88,4 +88,18 @@ describe.each(['Koa', 'Express', 'Fetch'])('%s', (section) => {
     expect(await post(url, headers, JSON.stringify(JSON.parse(BODY), null, 1)), 'written again').toBe(401);
     expect(told).toBe('');
   });
+});
+
+it('is typed for whoever writes TypeScript', { timeout: 60_000 }, () => {
+  symlinkSync(join(ROOT, 'node_modules/@types'), join(folder.path, 'node_modules/@types'));
+  const compile = (secret: string) => {
+    const code = `import { verifyWebhook, type WebhookEvent } from 'sluice/client';
+export const event: WebhookEvent = verifyWebhook({ body: '', headers: {}, secret: ${secret} });`;
+    writeFileSync(join(folder.path, 'receiver.mts'), code);
+    const tsc = join(ROOT, 'node_modules/.bin/tsc');
+    const flags = ['--noEmit', '--strict', '--module', 'NodeNext', '--target', 'ES2023', '--types', 'node'];
+    return spawnSync(tsc, [...flags, 'receiver.mts'], { cwd: folder.path, encoding: 'utf8' }).stdout;
+  };
+  expect(compile(`['whsec_1', 'whsec_2']`)).toBe('');
+  expect(compile('1')).toContain("Type 'number' is not assignable");
 });

@@ -276,6 +276,12 @@ describe('a receiver', () => {
     await cameTo(before, 1);
     const [listed] = (await stack.request('GET', '/v1/deliveries?limit=1')).body.data;
     expect(listed).toMatchObject({ endpoint: null, url: receiver.url, job: job.body.id });
+    const range = { from: listed.createdAt, status: 'delivered' };
+    const again = await stack.request('POST', '/v1/deliveries/replay', range);
+    expect([again.status, again.body]).toEqual([202, { replayed: 1, nextCursor: null }]);
+    expect((await cameTo(after, 2)).map(({ id }) => id)).toEqual([listed.id, listed.id]);
+    expect((await stack.request('POST', '/v1/deliveries/replay', range, as('reader'))).status).toBe(403);
+    expect((await stack.request('POST', '/v1/deliveries/replay', range, as('other'))).body.replayed).toBe(0);
     expect((await stack.request('GET', '/v1/webhook-secret')).body.secret).toBe(after);
   });
 });

@@ -16,6 +16,11 @@ const START_MS = 20_000;
 const DELIVERS = { SLUICE_ROLES: 'delivery' };
 const ORDERS = Array.from({ length: JOBS }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));
 
+/** Who waits in a line that died is looked for after 50 s, later the longer the line was. */
+const IN_LINE_MS = 90_000;
+/** A receiver's circuit opens at the fifth failure in a row. */
+const FAILURES = 5;
+
 let room: Room;
 afterEach(() => room?.close());
 
@@ -44,3 +49,34 @@ it('each end is told to each endpoint under one id, and none is missing', { time
   figure('F29', `jobs told to an endpoint through ${KILLS} kills`, told.size, String(ids.length));
   figure('F29', 'told twice, under the same id', receiver.received.length - told.size, 'few');
 });
+
+it.skipIf(!IS_LONG)(
+  'those that wait in line are told by others, once each',
+  { timeout: 180_000 },
+  async () => {
+    room = await openRoom({ env: { SLUICE_ROLES: 'inference,upkeep' } });
+    let isBack = false;
+    const receiver = await room.endpoint(undefined, { manner: () => (isBack ? 204 : 500) });
+    const deliverer = room.stack.addWorker(DELIVERS);
+    const ids = await room.submitAll(ORDERS);
+    await until('its circuit opens', START_MS, () => receiver.received.length > FAILURES);
+    ids.push(...(await room.submitAll([...ORDERS, ...ORDERS, ...ORDERS])));
+    await room.ended(ids);
+    const firsts = async () => (await Promise.all(ids.map(room.deliveriesOf))).flat();
+    const waiting = (await firsts()).filter(({ attempts }) => attempts === '0').length;
+    expect(waiting).toBeGreaterThan(ids.length / 2);
+    deliverer.kill('SIGKILL');
+    await exited(deliverer);
+    isBack = true;
+    const killedMs = Date.now();
+    room.stack.addWorker(DELIVERS);
+    const verdicts = await room.verdicts({ restMs: IN_LINE_MS });
+    expect(violationsIn(verdicts)).toEqual([]);
+    figure(
+      'F29',
+      `seconds until ${waiting} in a line that died are told`,
+      (Date.now() - killedMs) / 1000,
+      '90',
+    );
+  },
+);

@@ -17,12 +17,17 @@ export interface DeliveryMetrics {
 }
 
 export interface Watched {
+  /** Events of which no delivery was made yet. */
+  outbox: () => Promise<number>;
   pending: () => Promise<number>;
   /** Receivers whose circuit is open. */
   open: () => number;
 }
 
-export function createDeliveryMetrics(registry: Registry, { pending, open }: Watched): DeliveryMetrics {
+export function createDeliveryMetrics(
+  registry: Registry,
+  { outbox, pending, open }: Watched,
+): DeliveryMetrics {
   const registers = [registry];
   const attempts = new Counter({
     name: 'sluice_webhook_attempts_total',
@@ -46,6 +51,14 @@ export function createDeliveryMetrics(registry: Registry, { pending, open }: Wat
     name: 'sluice_webhook_events_dropped_total',
     help: 'Events of which no delivery was made, because as many as are kept were pending.',
     registers,
+  });
+  new Gauge({
+    name: 'sluice_webhook_outbox_events',
+    help: 'Events of which no delivery was made yet, of all processes: near 0 while a delivery role runs.',
+    registers,
+    async collect() {
+      this.set(await outbox());
+    },
   });
   new Gauge({
     name: 'sluice_webhook_deliveries_pending',

@@ -63,7 +63,8 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
   const turns = createTurns(clock, { perReceiver: PER_RECEIVER, longestRestMs: schedule.longestRestMs });
-  const metrics = createDeliveryMetrics(registry, { pending: deliveries.pending, open: turns.open });
+  const outbox = () => redis.xlen(keys.outbox);
+  const metrics = createDeliveryMetrics(registry, { outbox, pending: deliveries.pending, open: turns.open });
   const findRecipient = createRecipients(endpoints, clock);
   const enqueue = async (id: string, dueAt: number) => {
     const delay = Math.max(0, Math.ceil(dueAt - clock.now()));
