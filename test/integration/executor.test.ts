@@ -32,18 +32,21 @@ interface Options {
   /** Of each child; none where left out. */
   gpus?: (string | null)[];
   heartbeat?: { periodMs: number; limitMs: number };
+  upTimeoutMs?: number;
+  cacheDir?: string;
 }
 
 async function start({
   children = 1,
   gpus = new Array(children).fill(null),
+  cacheDir = '',
   ...options
 }: Options = {}): Promise<void> {
   deaths = 0;
   renewals = 0;
   executor = await startExecutor({
     child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
-    options: { backend: 'cpu', cacheDir: '', logLevel: 'silent' },
+    options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),
@@ -308,6 +311,14 @@ describe('executor', () => {
     expect(new Set(codes)).toEqual(new Set(['input_crashed_backend']));
     expect(deaths).toBeGreaterThan(MAX_DEATHS);
     expect(executor.fault).toBeNull();
+  });
+
+  it('gives up a child that is not up in time', async () => {
+    const startedMs = performance.now();
+    await expect(start({ cacheDir: 'never', upTimeoutMs: 1000 })).rejects.toThrow(
+      'The child is not up after 1 s.',
+    );
+    expect(performance.now() - startedMs).toBeGreaterThanOrEqual(1000);
   });
 
   it('replaces a child that stands still while it has nothing to do', async () => {

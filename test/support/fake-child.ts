@@ -5,14 +5,15 @@
  * -6 is computed at once and answered late, when the next call has had its turn maybe ·
  * -7 does not fit into memory beside more than one other ·
  * -8 does not fit where rows may be added to it ·
- * anything else is doubled. `up` costs no model; one called "endless" is never loaded.
+ * anything else is doubled. `up` costs no model; one called "endless" is never loaded. Told that its cache is
+ * "never", it is never up.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Instance } from '../../shared/contract/tensor.js';
 import { toBytes, toTypedArray } from '../../shared/contract/tensor.js';
-import type { FromChild, InstanceResult, ToChild } from '../../worker/inference/messages.js';
+import type { ChildOptions, FromChild, InstanceResult, ToChild } from '../../worker/inference/messages.js';
 
 /** What it says that it holds. */
 const RSS_BYTES = 1e9;
@@ -80,4 +81,5 @@ process.on('message', (message: ToChild) => {
     send({ type: 'failed', call, message: (error as Error).message });
   }
 });
-send({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });
+const { cacheDir } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
+if (cacheDir !== 'never') send({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });

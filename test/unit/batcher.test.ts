@@ -96,6 +96,41 @@ describe('batcher', () => {
     expect(started.slice(4)).toEqual([['b5']]);
   });
 
+  it('has the most urgent batch go first, and nobody overtaken for longer than a second', async () => {
+    const { clock, started, running, submit } = setUp();
+    const full = (name: string, rank: number) => {
+      for (let i = 0; i < 4; i++) void submit(`${name}${i}`, { kind: name, rank: i === 3 ? rank : 2 });
+    };
+    for (const name of ['x', 'y']) full(name, 0);
+    await clock.advance(0);
+    expect(started).toHaveLength(2);
+    full('bulk', 2);
+    await clock.advance(900);
+    for (const [name, rank] of [
+      ['standard', 1],
+      ['urgent', 0],
+      ['late', 0],
+    ] as const)
+      full(name, rank);
+    const next = async (nth: number) => {
+      running[nth]?.finish();
+      await clock.advance(0);
+      return started.at(-1)?.[0];
+    };
+    expect(await next(0)).toBe('urgent0');
+    await clock.advance(100);
+    expect(await next(1)).toBe('bulk0');
+    expect([await next(2), await next(3)]).toEqual(['late0', 'standard0']);
+  });
+
+  it('closes the most urgent batch that forms for a child that is idle', async () => {
+    const { clock, started, submit } = setUp();
+    void submit('b', { kind: 'bulk', rank: 2 });
+    void submit('u', { kind: 'urgent', rank: 0 });
+    await clock.advance(0);
+    expect(started).toEqual([['u']]);
+  });
+
   it('tells what ran, by the policy of the first', async () => {
     const { clock, running, submit } = setUp();
     const told: unknown[] = [];

@@ -7,8 +7,9 @@
  *   - when its oldest task has waited `maxDelayMs`,
  *   - at once when a child of the executor is idle: nobody waits for company while one has nothing to do.
  * A closed batch may be handed over while others run, so that the executor finds it ready; for each child at most
- * `maxInFlight` are with it. Oldest first, over all kinds; what is in the background only while nothing else is there. A
- * task whose signal aborts leaves a batch that still forms.
+ * `maxInFlight` are with it. Over all kinds the batch with the most urgent task goes first, then the oldest; nobody is
+ * overtaken for longer than `OVERTAKEN_MS`. What is in the background goes only while nothing else is there. A task whose
+ * signal aborts leaves a batch that still forms.
  *
  * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
  */
@@ -46,6 +47,8 @@ export interface Task<I> {
   /** Limit for computing it. */
   timeoutMs: number;
   signal?: AbortSignal;
+  /** The lower goes first; 0 where left out. */
+  rank?: number;
   /** It is computed only while nothing else waits or runs; tasks of its kind are all so. */
   isBackground?: boolean;
 }
@@ -100,6 +103,8 @@ interface Forming<I, R> {
   bytes: number;
   cancelDelay: () => void;
 }
+
+const OVERTAKEN_MS = 1000;
 
 function isForeground({ entries }: Forming<unknown, never>): boolean {
   return !entries[0]?.task.isBackground;
@@ -193,8 +198,8 @@ export function createBatcher<I, R>({
 
   function dispatch(): void {
     for (;;) {
-      if (!closed.some(isForeground) && inFlight < children) closeOldest();
-      const batch = closed.find(isForeground) ?? (inFlight === 0 ? closed[0] : undefined);
+      if (!closed.some(isForeground) && inFlight < children) closeNext();
+      const batch = mostUrgent(closed) ?? (inFlight === 0 ? closed[0] : undefined);
       const most = children * (batch?.entries[0]?.task.policy.maxInFlight ?? 0);
       if (!batch || inFlight >= most) return;
       closed.splice(closed.indexOf(batch), 1);
@@ -202,12 +207,26 @@ export function createBatcher<I, R>({
     }
   }
 
+  /** The first of equals; none in the background. */
+  function mostUrgent(batches: readonly Forming<I, R>[]): Forming<I, R> | undefined {
+    const ranked = batches.filter(isForeground).map((batch) => ({ batch, rank: rankOf(batch) }));
+    return ranked.reduce<(typeof ranked)[number] | undefined>(
+      (best, each) => (best && best.rank <= each.rank ? best : each),
+      undefined,
+    )?.batch;
+  }
+
+  function rankOf({ entries: [first, ...others] }: Forming<I, R>): number {
+    if (!first || clock.monotonic() - first.submittedMs >= OVERTAKEN_MS) return 0;
+    return Math.min(...[first, ...others].map(({ task }) => task.rank ?? 0));
+  }
+
   /** One in the background only where there is no other, and nothing runs. */
-  function closeOldest(): void {
+  function closeNext(): void {
     // A map keeps the order in which batches were opened.
     const open = [...forming.values()];
-    const oldest = open.find(isForeground) ?? (closed.length + inFlight === 0 ? open[0] : undefined);
-    if (oldest) close(oldest);
+    const next = mostUrgent(open) ?? (closed.length + inFlight === 0 ? open[0] : undefined);
+    if (next) close(next);
   }
 
   async function execute({ kind, entries, size }: Forming<I, R>): Promise<void> {

@@ -12,7 +12,7 @@ import { SluiceError } from '../../shared/base/errors.js';
 import { gather } from '../../shared/base/gather.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Redis } from '../../shared/base/redis.js';
-import { type JobEnd, type JobError, type JobSpec, jobError } from '../../shared/contract/job.js';
+import { type JobEnd, type JobError, type JobSpec, jobError, PRIORITIES } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances, unpackInstances } from '../../shared/contract/tensor.js';
 import type { Answers } from '../../shared/core/answers.js';
@@ -209,6 +209,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         if (leftMs <= 0) throw new OutOfTime();
         const result = await serving.submit({
           kind: `${model}@${version}|${spec.shadowOf ? 'shadow|' : ''}${shape}`,
+          rank: PRIORITIES.indexOf(spec.priority),
           isBackground: spec.shadowOf !== undefined,
           policy: { ...tuning.policy, maxBatchSize: Math.max(tuning.policy.maxBatchSize, instances.length) },
           instances,

@@ -10,24 +10,14 @@
  *   - one that stands still while it has nothing to do is found by its heartbeat: it answers a ping in time, or is replaced;
  *   - a child that has served its time (wear.ts) finishes what it has, then another takes its place.
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { type Clock, sleep } from '../../shared/base/clock.js';
-import { inheritedEnvironment } from '../../shared/base/config.js';
-import type { Logger } from '../../shared/base/log.js';
+import { sleep } from '../../shared/base/clock.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import type { BackendReport, ChildOptions, FromChild, LoadReport, Speed, ToChild } from './messages.js';
+import { type ChildProcessDeps, type StartedChild, startChild } from './child-process.js';
+import type { BackendReport, FromChild, LoadReport, Speed, ToChild } from './messages.js';
 import { createRespawns } from './respawns.js';
 import { createWear, type WearLimits } from './wear.js';
 
-export interface KeeperDeps {
-  /** The child's entry point. */
-  child: URL;
-  options: ChildOptions;
-  /** Added to the child's environment, such as where CUDA's libraries lie. */
-  environment: Record<string, string>;
-  clock: Clock;
-  log: Logger;
+export interface KeeperDeps extends Omit<ChildProcessDeps, 'onMessage' | 'onGone'> {
   /** None where left out. */
   wear?: WearLimits | undefined;
   /** Of one version. */
@@ -108,34 +98,23 @@ const LOAD_TIMEOUT_MS = 600_000;
 /** A backend that needs longer for a few runs is none to choose. */
 const MEASURE_TIMEOUT_MS = 60_000;
 const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
-/** How long a child may go on after its channel was cut. */
-const EXIT_GRACE_MS = 2000;
+const NO_LIMITS: WearLimits = { maxBatches: 0, maxRssBytes: 0 };
 
-export function createKeeper({
-  child: entry,
-  options,
-  environment,
-  clock,
-  log,
-  wear: limits = { maxBatches: 0, maxRssBytes: 0 },
-  loadTimeoutMs = LOAD_TIMEOUT_MS,
-  heartbeat = HEARTBEAT,
-  mayRenew,
-  onRespawn,
-  onRenew,
-}: KeeperDeps): Keeper {
-  const wear = createWear(limits);
+export function createKeeper(deps: KeeperDeps): Keeper {
+  const { clock, log, loadTimeoutMs = LOAD_TIMEOUT_MS, heartbeat = HEARTBEAT } = deps;
+  const { mayRenew, onRespawn, onRenew } = deps;
+  const wear = createWear(deps.wear ?? NO_LIMITS);
   const respawns = createRespawns(clock);
   const calls = new Map<number, Call>();
   const loaded = new Map<string, { folder: string; manifest: Manifest }>();
   const closing = new AbortController();
   let rssBytes: number | null = null;
   let nextCall = 1;
-  let current: ChildProcess | null = null;
+  let current: StartedChild | null = null;
   /** The call that the child told to have turned to. */
   let computing: number | null = null;
   let timedOut: number | null = null;
-  let { backend } = options;
+  let { backend } = deps.options;
   let starting = true;
   let up: Promise<void> = Promise.resolve();
   /** Told once no call is without an answer. */
@@ -151,40 +130,27 @@ export function createKeeper({
 
   /** Starts a child and resolves when it is up. */
   function spawn(): Promise<BackendReport> {
-    return new Promise((resolve, reject) => {
-      const child = fork(fileURLToPath(entry), [JSON.stringify({ ...options, backend })], {
-        serialization: 'advanced',
-        env: inheritedEnvironment(environment),
-        stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      });
-      current = child;
-      rssBytes = null;
-      wear.renew();
-      let isUp = false;
-      child.on('message', (message) => {
-        const from = message as FromChild;
-        if (from.type === 'up') {
-          isUp = true;
-          resolve(from.backend);
-        } else if (from.type === 'refused') {
-          reject(new Error(from.reason));
-        } else if (from.type === 'computing') {
-          computing = from.call;
-          watch();
-        } else {
-          answer(from);
-        }
-      });
-      child.on('error', (error) => log.error({ err: error }, 'child'));
-      child.once('exit', (code, signal) => {
-        current = null;
-        if (!isUp)
-          return reject(new Error(`The child ended before it was up (${signal ?? `exit code ${code}`}).`));
-        const why = signal ?? `exit code ${code}`;
+    rssBytes = null;
+    wear.renew();
+    current = startChild({
+      ...deps,
+      options: { ...deps.options, backend },
+      onMessage: hear,
+      onGone(why) {
         const of = failOutstanding(why);
         if (!closing.signal.aborted && !starting) up = respawn(why, of);
-      });
+      },
     });
+    return current.up;
+  }
+
+  function hear(message: Answer | Extract<FromChild, { type: 'computing' }>): void {
+    if (message.type === 'computing') {
+      computing = message.call;
+      watch();
+    } else {
+      answer(message);
+    }
   }
 
   async function respawn(why: string, of: object | null): Promise<void> {
@@ -297,14 +263,11 @@ export function createKeeper({
   function ask(message: Ask, timeoutMs: number, of: object | null = null): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const child = current;
-      if (!child?.connected)
+      if (!child?.isConnected)
         return reject(new CallFailed('input_crashed_backend', 'The child is gone.', false));
       const number = nextCall++;
       calls.set(number, { resolve, reject, timeoutMs, of, cancelTimer: null });
-      child.send({ ...message, call: number } as ToChild, (error) => {
-        // The exit that follows rejects the call.
-        if (error) log.debug({ err: error }, 'send to child');
-      });
+      child.send({ ...message, call: number } as ToChild);
       watch();
     });
   }
@@ -327,18 +290,12 @@ export function createKeeper({
     if (!call || call.cancelTimer) return;
     call.cancelTimer = clock.after(call.timeoutMs, () => {
       timedOut = turn ?? null;
-      current?.kill('SIGKILL');
+      current?.kill();
     });
   }
 
   async function endChild(): Promise<void> {
-    const child = current;
-    if (!child || child.exitCode !== null) return;
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    if (child.connected) child.disconnect();
-    const cancel = clock.after(EXIT_GRACE_MS, () => child.kill('SIGKILL'));
-    await gone;
-    cancel();
+    await current?.end();
   }
 
   return {
@@ -357,7 +314,7 @@ export function createKeeper({
       return respawns.isSpent;
     },
     get isUp() {
-      return !starting && current?.connected === true;
+      return !starting && current?.isConnected === true;
     },
     get up() {
       return up;
