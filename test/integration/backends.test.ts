@@ -28,6 +28,7 @@ import {
   floats,
   goldenOf,
   type TinyModel,
+  type Weight,
   writeDense,
   writeDifference,
   writeDouble,
@@ -184,6 +185,18 @@ for (const { name, device, fault } of NAMES) {
         const { product } = await model.run({ x: stack([floats('x', [1, 2, 3])], 'x') });
         expect(product).toMatchObject({ dtype: 'float32', shape: [1, 2] });
         expect(Array.from(product?.data ?? [])).toEqual([22, 28]);
+      });
+    });
+
+    it.each(['float16', 'uint8', 'uint16'] as const)('computes with weights stored as %s', async (stored) => {
+      const weights: Weight[] = [
+        { name: 'dense/kernel', shape: [3, 2], dtype: 'float32', values: [1, 2, 3, 4, 5, 6], stored },
+        { name: 'dense/bias', shape: [2], dtype: 'float32', values: [0.5, -0.5], stored },
+      ];
+      await withModel(writeDense(folder, { weights }), async (model) => {
+        const { y } = await model.run({ x: stack([floats('x', [1, 2, 3])], 'x') });
+        for (const [i, expected] of denseByHand([1, 2, 3]).entries())
+          expect(y?.data[i]).toBeCloseTo(expected, 4);
       });
     });
 

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Float16Array } from '@petamoriken/float16';
 import type { Golden, Manifest, TensorSpec } from '../../shared/contract/model.js';
 import { type Instance, toBytes } from '../../shared/contract/tensor.js';
 
@@ -10,6 +11,17 @@ export interface TinyModel {
   manifest: Manifest;
 }
 
+export interface Weight {
+  name: string;
+  shape: number[];
+  dtype: 'float32' | 'int32';
+  values: number[];
+  /** How floats are stored: halves, or steps of `STEP` from the least. */
+  stored?: 'float16' | 'uint8' | 'uint16';
+}
+
+const STEP = 0.5;
+
 interface Description {
   name: string;
   format: Manifest['format'];
@@ -17,7 +29,7 @@ interface Description {
   outputs: TensorSpec[];
   topology: object;
   /** In the order of the topology's weights. */
-  weights?: { name: string; shape: number[]; dtype: 'float32' | 'int32'; values: number[] }[];
+  weights?: Weight[];
   /** Path that model.json gives for its weights. */
   shard?: string;
   golden?: Golden;
@@ -40,18 +52,11 @@ export function writeModel(
 ): TinyModel {
   const folder = join(parent, name);
   mkdirSync(folder, { recursive: true });
-  const bytes = Buffer.concat(
-    weights.map(({ dtype, values }) =>
-      toBytes(dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values)),
-    ),
-  );
+  const bytes = Buffer.concat(weights.map(bytesOf));
   const model = {
     format: format === 'layers' ? 'layers-model' : 'graph-model',
     modelTopology: topology,
-    weightsManifest:
-      weights.length === 0
-        ? []
-        : [{ paths: [shard], weights: weights.map(({ values: _, ...spec }) => spec) }],
+    weightsManifest: weights.length === 0 ? [] : [{ paths: [shard], weights: weights.map(specOf) }],
   };
   const contents: Record<string, string | Buffer> = {
     'model.json': JSON.stringify(model),
@@ -73,6 +78,20 @@ export function writeModel(
     ...(golden && { golden: 'golden.json' }),
   };
   return { folder, manifest };
+}
+
+function specOf({ values, stored, ...spec }: Weight): object {
+  if (!stored) return spec;
+  const steps = stored === 'float16' ? {} : { min: Math.min(...values), scale: STEP };
+  return { ...spec, quantization: { dtype: stored, original_dtype: spec.dtype, ...steps } };
+}
+
+function bytesOf({ dtype, values, stored }: Weight): Uint8Array {
+  const steps = values.map((value) => (value - Math.min(...values)) / STEP);
+  if (stored === 'float16') return new Uint8Array(Float16Array.from(values).buffer);
+  if (stored === 'uint16') return new Uint8Array(Uint16Array.from(steps).buffer);
+  if (stored === 'uint8') return Uint8Array.from(steps);
+  return toBytes(dtype === 'float32' ? Float32Array.from(values) : Int32Array.from(values));
 }
 
 const dense = {
