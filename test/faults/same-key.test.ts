@@ -8,6 +8,7 @@ import { isReady, openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
 
 const SUBMITS = 1000;
+const INSIST_MS = 30_000;
 
 let room: Room;
 afterEach(() => room?.close());
@@ -21,14 +22,15 @@ it('is one job, and every answer names it; another body under that key is refuse
   const [tenant, other] = TENANTS;
   const entry = room.ledger.open({ tenant, digits: [3], key: 'all at once' });
   const startedMs = performance.now();
-  const answers = await Promise.all(
-    Array.from({ length: SUBMITS }, (_, nth) => room.client.submit(entry, nth % 2 ? room.api : second)),
-  );
+  // Who is told nothing certain, as on a machine that is busy for long, asks again: that is what a key is for.
+  const submit = (nth: number) => room.client.insist(entry, () => (nth % 2 ? room.api : second), INSIST_MS);
+  const answers = await Promise.all(Array.from({ length: SUBMITS }, (_, nth) => submit(nth)));
   const seconds = (performance.now() - startedMs) / 1000;
-  const ids = new Set(answers.map((answer) => (answer.is === 'accepted' ? answer.job : answer.is)));
+  const ids = new Set(
+    answers.map((answer) => (answer.is === 'accepted' ? answer.job : JSON.stringify(answer))),
+  );
   figure('F16', `jobs of ${SUBMITS} submits with one key, in ${seconds.toFixed(1)} s`, ids.size, '1');
-  expect(ids.size).toBe(1);
-  expect([...ids][0]).toMatch(/^job_/);
+  expect([...ids]).toEqual([expect.stringMatching(/^job_/)]);
 
   const rival = room.ledger.open({ tenant, digits: [4], key: 'all at once' });
   expect(await room.client.submit(rival, room.api)).toMatchObject({
