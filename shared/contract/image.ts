@@ -3,9 +3,11 @@
  *
  * The bytes are a stranger's. Promises: a header is read without decoding a pixel; only the JPEG, PNG and WebP readers
  * of libvips exist in a process that opens an image (its others, for SVG, PDF, TIFF and more, are blocked); one image
- * is decoded by one thread, and nothing of it is cached. libvips is loaded with the first image: it takes a fifth of a second.
+ * is decoded by one thread, and nothing of it is cached. libvips is loaded with the first image: it takes a
+ * fifth of a second. Where it does not load the fault is ours: a `SluiceError`, whatever the bytes are.
  */
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
+import { SluiceError } from '../base/errors.js';
 
 export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
@@ -40,7 +42,10 @@ export async function openSharp(
   options: SharpOptions,
 ): Promise<Sharp> {
   loading ??= loadSharp();
-  const sharp = await loading;
+  const sharp = await loading.catch((cause: unknown) => {
+    loading = undefined;
+    throw new SluiceError('internal', 'Images cannot be read: libvips does not load.', { cause });
+  });
   return sharp(bytes, options);
 }
 

@@ -5,7 +5,7 @@
  * array for a full one, and NaN for a number; none of them passes here. A fault names the place of the bad value as a
  * JSON Pointer into the body. Nothing is allocated from a size that a caller states.
  */
-import { type Fault, invalid } from '../base/errors.js';
+import { type Fault, invalid, SluiceError } from '../base/errors.js';
 import { readImageHeader } from './image.js';
 import { type Manifest, sentInputs, type TensorSpec } from './model.js';
 import { type Checker, compileSchema, escapePointer } from './schema.js';
@@ -222,7 +222,10 @@ function createImageEncoder(spec: TensorSpec): EncodeValue {
     if (fromFile && Object.hasOwn(image, 'b64')) fail(`${at}/b64`, 'cannot stand beside `file`');
     const source = fromFile ? `${at}/file` : `${at}/b64`;
     const bytes = fromFile ? await readFile(image.file, source, findFile) : decodeBase64(image.b64, source);
-    const header = await readImageHeader(bytes).catch((error: Error) => fail(source, error.message));
+    const header = await readImageHeader(bytes).catch((error: Error) => {
+      if (error instanceof SluiceError) throw error;
+      return fail(source, error.message);
+    });
     const { width, height } = header;
     if (spec.maxPixels !== undefined && width * height > spec.maxPixels) {
       fail(at, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);

@@ -2,6 +2,7 @@
  * First attempts, which do not go through the queue: what comes of them when there is no room, or their process dies.
  */
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/delivery.js';
 import { createFirstAttempts } from '../../worker/delivery/first.js';
 import {
@@ -90,4 +91,21 @@ test('of a process that died with it, the agenda finds a delivery for the queue'
   bench.consume();
   await receiver.has(1);
   await eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status: 'delivered' }));
+});
+
+test('closing waits for an attempt that came after a pause, whose answer counts', async () => {
+  let finish = () => {};
+  const receiver = await bench.receive((response, nth) => {
+    if (nth === 1) return response.writeHead(500).end();
+    finish = () => void response.writeHead(204).end();
+  });
+  await bench.succeeded({ url: receiver.url });
+  const id = deliveryIdOf((await bench.outbox())[0]);
+  const role = await bench.deliver();
+  await receiver.has(2);
+  const closing = role.close();
+  // Everything else of the role has closed by then; an attempt has three seconds.
+  systemClock.after(1000, () => finish());
+  await closing;
+  expect(await bench.deliveries.get(id)).toMatchObject({ status: 'delivered', attempts: 2 });
 });

@@ -82,6 +82,14 @@ it('leaves a receiver alone for as long as it asked, also when its circuit is cl
   expect(turns.take('a')).toBe(true);
 });
 
+it('is not asked sooner because another attempt failed otherwise', () => {
+  const { turns } = open();
+  for (let i = 0; i < 2; i++) turns.take('a');
+  turns.end('a', { ...FAILURE, restMs: 60_000 });
+  turns.end('a', FAILURE);
+  expect(turns.restMs('a')).toBe(60_000);
+});
+
 it('has those in line go in their order, one for each that ends, each once', () => {
   const { turns, lines, gone, end } = open(1);
   turns.take('a');

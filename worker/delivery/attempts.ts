@@ -46,16 +46,19 @@ export interface Attempts {
   begin(delivery: Delivery): Promise<void>;
   /** From now on attempts under way have `CLOSE_GRACE_MS` left; who waits here is left to other processes. */
   close(): Promise<void>;
+  /** Resolves when nothing is under way that came out of a line or a pause. */
+  ended(): Promise<void>;
 }
 
 export function createAttempts(deps: AttemptsDeps): Attempts {
   const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
-  const lines = createLines(
-    turns,
-    clock,
-    (id, receiver) => void comeUp(id).finally(() => lines.advance(receiver)),
+  const lines = createLines(turns, clock, (id, receiver) =>
+    keep(comeUp(id).finally(() => lines.advance(receiver))),
   );
-  const pauses = createPauses(clock, (id) => void comeUp(id));
+  const pauses = createPauses(clock, (id) => keep(comeUp(id)));
+  /** Those that came up here; none rejects. */
+  const underWay = new Set<Promise<void>>();
+  let isClosing = false;
   const cut = new AbortController();
   // Each attempt under way listens.
   setMaxListeners(0, cut.signal);
@@ -88,6 +91,8 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
   }
 
   async function standInLine({ id }: Delivery, receiver: string): Promise<number | null> {
+    // For other processes, at once.
+    if (isClosing) return clock.now();
     if (lines.wait(receiver, id)) {
       await deliveries.postpone(id, clock.now() + IN_LINE_MS + lines.length * APART_MS);
       return null;
@@ -107,6 +112,11 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
     metrics.attempted(outcomeOf(verdict.status));
     if (recorded.disabled) metrics.disabled(recorded.disabled);
     return recorded.status === 'pending' ? recorded.nextAt : null;
+  }
+
+  function keep(acting: Promise<void>): void {
+    underWay.add(acting);
+    void acting.finally(() => underWay.delete(acting));
   }
 
   /** Out of a line, or after a pause. What goes wrong here is found by the agenda. */
@@ -138,9 +148,13 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
         return clock.now();
       }),
     async close() {
+      isClosing = true;
       clock.after(CLOSE_GRACE_MS, () => cut.abort(new Error('closing')));
       const waiting = [...lines.close(), ...pauses.close()];
       await Promise.all(waiting.map((id) => deliveries.recall(id)));
+    },
+    async ended() {
+      while (underWay.size > 0) await Promise.all(underWay);
     },
   };
 }

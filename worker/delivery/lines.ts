@@ -62,8 +62,8 @@ export function createLines(turns: Turns, clock: Clock, go: Go): Lines {
         lines.set(receiver, line.add(id));
         length++;
       }
-      // It may be resting with nothing under way.
-      if (turns.restMs(receiver) > 0) advance(receiver);
+      // It may be resting, or have rested, with nothing under way.
+      advance(receiver);
       return true;
     },
     advance,
@@ -73,7 +73,10 @@ export function createLines(turns: Turns, clock: Clock, go: Go): Lines {
     close() {
       isClosed = true;
       for (const cancel of resting.values()) cancel();
-      return [...lines.values()].flatMap((line) => [...line]);
+      const waited = [...lines.values()].flatMap((line) => [...line]);
+      lines.clear();
+      length = 0;
+      return waited;
     },
   };
 }

@@ -79,9 +79,8 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
 
   return {
     async close() {
-      await attempts.close();
-      await Promise.all([relay.close(), recall.close(), consumer.close()]);
-      await first.close();
+      await Promise.all([attempts.close(), relay.close(), recall.close(), consumer.close()]);
+      await Promise.all([first.close(), attempts.ended()]);
       await Promise.all([queue.close(), sender.close()]);
       for (const connection of [listen, queueRedis, redis]) connection.disconnect();
     },

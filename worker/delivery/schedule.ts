@@ -53,7 +53,7 @@ export interface Schedule {
 export const SCHEDULE: Schedule = {
   delaysMs: RETRY_DELAYS_MS,
   disableAfterMs: DISABLE_AFTER_MS,
-  // So long after it is back a receiver is told at the latest: a fifth of the shortest pause.
+  // So long after it is back a receiver that refused at once is told: a fifth of the shortest pause.
   longestRestMs: 1000,
   random: Math.random,
 };

@@ -88,7 +88,10 @@ export function createTurns(clock: Pick<Clock, 'monotonic'>, bounds: TurnBounds)
       if (!outcome) return;
       receiver.failures = outcome.isSuccess ? 0 : receiver.failures + 1;
       const rest = Math.max(outcome.restMs, isOpen(receiver) ? outcome.tookMs : 0, restOf(receiver));
-      receiver.restsUntilMs = outcome.isSuccess ? 0 : clock.monotonic() + rest;
+      // Another failure does not shorten what it has asked for.
+      receiver.restsUntilMs = outcome.isSuccess
+        ? 0
+        : Math.max(receiver.restsUntilMs, clock.monotonic() + rest);
     },
     open: () => [...receivers.values()].filter(isOpen).length,
   };

@@ -7,6 +7,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../shared/base/clock.js';
 import { inheritedEnvironment } from '../../shared/base/config.js';
+import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { BackendReport, ChildOptions, FromChild, ToChild } from './messages.js';
 
@@ -51,10 +52,14 @@ export function startChild(deps: ChildProcessDeps): StartedChild {
     env: inheritedEnvironment(environment),
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
-  child.on('error', (error) => log.error({ err: error }, 'child'));
-  const gone = new Promise<string>((resolve) =>
-    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`)),
-  );
+  const gone = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    child.on('error', (error) => {
+      log.error({ err: error }, 'child');
+      // One that could not be made never exits.
+      if (child.pid === undefined) resolve(messageOf(error));
+    });
+  });
 
   return {
     up: waitUntilUp(),
@@ -104,6 +109,6 @@ export function startChild(deps: ChildProcessDeps): StartedChild {
   }
 }
 
-function isGone({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode !== null || signalCode !== null;
+function isGone({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid === undefined || exitCode !== null || signalCode !== null;
 }

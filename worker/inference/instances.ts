@@ -7,7 +7,7 @@
  * decoded, or for which the model computes NaN or Infinity, fails alone; a throw of the backend fails the call.
  */
 import type { Clock } from '../../shared/base/clock.js';
-import { messageOf } from '../../shared/base/errors.js';
+import { messageOf, SluiceError } from '../../shared/base/errors.js';
 import { type Manifest, sentInputs, type TensorSpec } from '../../shared/contract/model.js';
 import {
   BYTES_PER_ELEMENT,
@@ -222,6 +222,7 @@ async function decode({ signature }: Manifest, instance: Instance): Promise<Deco
     try {
       decoded[spec.name] = await decodeImage(value, spec);
     } catch (error) {
+      if (error instanceof SluiceError) throw error;
       return { ok: false, code: 'invalid_image', message: `${spec.name}: ${messageOf(error)}` };
     }
   }
