@@ -6,7 +6,16 @@ import { createManualClock } from '../support/clock.js';
 function open() {
   const clock = createManualClock();
   const came: string[] = [];
-  return { clock, came, pauses: createPauses(clock, (id) => void came.push(id)) };
+  const handedOn: string[] = [];
+  const ends: (() => void)[] = [];
+  const pauses = createPauses(clock, {
+    attend: (id) => {
+      came.push(id);
+      return new Promise((end) => ends.push(end));
+    },
+    handOn: (id) => void handedOn.push(id),
+  });
+  return { clock, came, handedOn, ends, pauses };
 }
 
 it('waits for what comes soon, once, and leaves the rest to the queue', async () => {
@@ -32,4 +41,15 @@ it('waits for so many at once', () => {
   const { pauses } = open();
   const taken = Array.from({ length: 10_001 }, (_, nth) => pauses.wait(String(nth), 5000));
   expect(taken.filter(Boolean)).toHaveLength(10_000);
+});
+
+it('leaves to the queue what comes up while as many are attended to as may be', async () => {
+  const { clock, came, handedOn, ends, pauses } = open();
+  for (let nth = 0; nth < 260; nth++) pauses.wait(String(nth), 5000);
+  await clock.advance(5000);
+  expect([came.length, handedOn.length]).toEqual([250, 10]);
+  ends[0]?.();
+  pauses.wait('freed', 5000);
+  await clock.advance(5000);
+  expect(came.at(-1)).toBe('freed');
 });

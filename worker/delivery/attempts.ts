@@ -52,10 +52,15 @@ export interface Attempts {
 
 export function createAttempts(deps: AttemptsDeps): Attempts {
   const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
-  const lines = createLines(turns, clock, (id, receiver) =>
-    keep(comeUp(id).finally(() => lines.advance(receiver))),
+  const lines = createLines(
+    turns,
+    clock,
+    (id, receiver) => void keep(comeUp(id).finally(() => lines.advance(receiver))),
   );
-  const pauses = createPauses(clock, (id) => keep(comeUp(id)));
+  const pauses = createPauses(clock, {
+    attend: (id) => keep(comeUp(id)),
+    handOn: (id) => void keep(enqueue(id, clock.now()).catch((error) => void report(error))),
+  });
   /** Those that came up here; none rejects. */
   const underWay = new Set<Promise<void>>();
   let isClosing = false;
@@ -114,9 +119,9 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
     return recorded.status === 'pending' ? recorded.nextAt : null;
   }
 
-  function keep(acting: Promise<void>): void {
+  function keep(acting: Promise<void>): Promise<void> {
     underWay.add(acting);
-    void acting.finally(() => underWay.delete(acting));
+    return acting.finally(() => underWay.delete(acting));
   }
 
   /** Out of a line, or after a pause. What goes wrong here is found by the agenda. */

@@ -8,8 +8,10 @@ import type { Clock } from '../../shared/base/clock.js';
 
 /** Half of what the agenda waits before it looks for a delivery. */
 const SOON_MS = 10_000;
-/** At once; beyond these the queue serves. */
+/** Waited for at once; beyond these the queue serves. */
 const MOST = 10_000;
+/** Attended to at once; beyond these, too: many may have failed together, and come up together. */
+const AT_ONCE = 250;
 
 export interface Pauses {
   /** False where the queue is to wait: the pause is long, or too many are waited for. */
@@ -18,9 +20,26 @@ export interface Pauses {
   close(): string[];
 }
 
-export function createPauses(clock: Clock, comeUp: (id: string) => void): Pauses {
+/** What is done when a pause is over; neither rejects. */
+export interface Over {
+  attend(id: string): Promise<void>;
+  /** To the queue. */
+  handOn(id: string): void;
+}
+
+export function createPauses(clock: Clock, over: Over): Pauses {
   const waiting = new Map<string, () => void>();
+  let attended = 0;
   let isClosed = false;
+
+  function comeUp(id: string): void {
+    if (attended >= AT_ONCE) {
+      over.handOn(id);
+      return;
+    }
+    attended++;
+    void over.attend(id).finally(() => attended--);
+  }
 
   return {
     wait(id, delayMs) {
