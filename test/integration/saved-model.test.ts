@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { PIXELS, readDigits } from '../../deploy/models/mnist/idx.js';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
@@ -18,6 +19,8 @@ import { createVersions } from '../../worker/inference/instances.js';
 import { createPlacing, NotHere } from '../../worker/inference/placing.js';
 import { ROOT } from '../support/stack.js';
 
+/** The 10,000 are a multiple of it. */
+const BATCH = 500;
 const MODELS = join(ROOT, 'test/fixtures/models');
 const SIGNATURE = {
   inputs: [{ name: 'image', dtype: 'float32', shape: [28, 28, 1] }],
@@ -169,6 +172,28 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
     model.dispose();
     versions.unload('mnist-cnn', 1);
     expect(backend.liveTensors()).toBe(before);
+  }, 60_000);
+
+  it('reads of the 10,000 test digits as many as its making script measured', async () => {
+    const manifest = await manifestOf();
+    const { backend } = await chooseBackend('native', SLUICE_CACHE_DIR);
+    const model = await backend.load(folder, manifest);
+    const digits = readDigits('t10k');
+    let right = 0;
+    for (let first = 0; first < digits.count; first += BATCH) {
+      const pixels = digits.pixels.subarray(first * PIXELS, (first + BATCH) * PIXELS);
+      const data = Float32Array.from(pixels, (pixel) => pixel / 255);
+      const { output_0: output } = await model.run({
+        image: { dtype: 'float32', shape: [BATCH, 28, 28, 1], data },
+      });
+      for (let row = 0; row < BATCH; row++) {
+        const scores = output?.data.slice(row * 10, row * 10 + 10) as Float32Array;
+        if (scores.indexOf(Math.max(...scores)) === digits.labels[first + row]) right++;
+      }
+    }
+    model.dispose();
+    expect(right / digits.count).toBeGreaterThanOrEqual(0.985);
+    expect(right / digits.count).toBeCloseTo(Number(manifest.provenance?.testAccuracy), 3);
   }, 60_000);
 
   it('refuses what was put in the place of its graph, before TensorFlow sees it', async () => {
