@@ -66,3 +66,33 @@ it('makes its worker unready when it dies again and again, and is waited for', {
   expect(body).toMatchObject({ status: 'succeeded', attempts: 1 });
   expect(await readyz()).toBe('ready\n');
 });
+
+it('is waited for by no job when another worker is there: what its worker had taken goes to that one', {
+  timeout: 90_000,
+}, async () => {
+  stack = await startStack(inject('redisUrl'), { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist' });
+  const pid = stack.workers[0]?.pid;
+  await stack.ready();
+  const [first] = childrenOf(pid);
+  signal(first, 'SIGSTOP');
+  const ids = await Promise.all(
+    Array.from({ length: 40 }, async () => (await stack.request('POST', '/v1/jobs', digit)).body.id),
+  );
+  const jobs = async (): Promise<{ status: string; attempts: number }[]> =>
+    Promise.all(ids.map(async (id) => (await stack.request('GET', `/v1/jobs/${id}`)).body));
+  const has = async (status: string) => (await jobs()).filter((job) => job.status === status).length;
+  await expect.poll(() => has('running'), { timeout: 10_000 }).toBeGreaterThan(1);
+
+  // Each before it is up, or it would compute.
+  let last: number | undefined;
+  for (let kill = 0; kill <= MAX_DEATHS; kill++) {
+    const isAnother = () => ![undefined, last].includes(childrenOf(pid)[0]);
+    await expect.poll(isAnother, { timeout: 10_000, interval: 5 }).toBe(true);
+    last = childrenOf(pid)[0];
+    signal(last, 'SIGKILL');
+  }
+  stack.addWorker();
+  await expect.poll(() => has('succeeded'), { timeout: 20_000 }).toBe(ids.length);
+  expect((await jobs()).every(({ attempts }) => attempts === 1)).toBe(true);
+  expect(stack.output()).toContain('handing back what was taken');
+});

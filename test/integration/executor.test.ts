@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
-import { type Executor, startExecutor } from '../../worker/inference/executor.js';
+import { type Executor, StandsStill, startExecutor } from '../../worker/inference/executor.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';
 import { MAX_DEATHS } from '../../worker/inference/respawns.js';
 import type { WearLimits } from '../../worker/inference/wear.js';
@@ -24,6 +24,8 @@ const SLACK_MS = 2000;
 let executor: Executor;
 let deaths = 0;
 let renewals = 0;
+/** Whether it stood still, each time it told of a change. */
+let changes: boolean[] = [];
 
 interface Options {
   wear?: WearLimits;
@@ -44,6 +46,7 @@ async function start({
 }: Options = {}): Promise<void> {
   deaths = 0;
   renewals = 0;
+  changes = [];
   executor = await startExecutor({
     child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
@@ -52,6 +55,7 @@ async function start({
     log: createLogger('test', 'silent'),
     ...options,
     gpusOf: () => gpus,
+    onChange: () => changes.push(executor?.standsStill),
     onRespawn: () => deaths++,
     onRenew: () => renewals++,
   });
@@ -302,6 +306,28 @@ describe('executor', () => {
     expect(pids()).toEqual([null, expect.any(Number)]);
     expect(await run([1, ABORTS, 3])).toEqual([2, 'input_crashed_backend', 6]);
     expect(pids()[0]).toBeNull();
+  });
+
+  it('refuses what nobody is left to compute, tells so, and computes again later', async () => {
+    await start();
+    let last: number | null = null;
+    const killNext = async () => {
+      await expect
+        .poll(() => ![null, last].includes(pids()[0] ?? null), { timeout: 10_000, interval: 5 })
+        .toBe(true);
+      last = pids()[0] ?? null;
+      process.kill(last as number, 'SIGKILL');
+    };
+    await killNext();
+    const waiting = run([1, 2]).catch((error: unknown) => error);
+    for (let kill = 1; kill <= MAX_DEATHS; kill++) await killNext();
+    expect(await waiting).toBeInstanceOf(StandsStill);
+    expect(executor.standsStill).toBe(true);
+    expect(changes.at(-1)).toBe(true);
+    await expect(run([3])).rejects.toThrow(StandsStill);
+    await expect.poll(() => executor.standsStill, { timeout: 20_000 }).toBe(false);
+    expect(changes.at(-1)).toBe(false);
+    expect(await run([4])).toEqual([8]);
   });
 
   it('is not at fault for what one batch costs', async () => {

@@ -2,7 +2,8 @@
  * Consumer of one version's queue: takes a ticket, takes jobs for it, runs them, settles their records, and only then lets
  * BullMQ forget the ticket.
  *
- * A job that is not computed when the worker ends is not settled: its ticket goes back to the queue. What ends in one turn
+ * A job that is not computed when the worker ends, or has nothing left that computes, is not settled: its ticket goes back to
+ * the queue. What ends in one turn
  * of the event loop, as the jobs of a batch do, is settled in one call.
  */
 import { createHash } from 'node:crypto';
@@ -23,6 +24,8 @@ import type { Shadows } from '../../shared/core/shadows.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
 import { depthOf } from './depth.js';
+import { StandsStill } from './executor.js';
+import { createInHand } from './in-hand.js';
 import type { InstanceResult } from './messages.js';
 import { filledSize, paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
@@ -54,8 +57,8 @@ export interface ConsumerDeps {
 }
 
 export interface Consumer {
-  /** Its version serves from another lane. */
-  moved(): void;
+  /** Its version serves from another lane, or that lane stands still or has begun to compute again. */
+  laneChanged(): void;
   /** Takes no more jobs, hands back those it has not begun to compute, and resolves when the others are settled. */
   close(): Promise<void>;
 }
@@ -73,13 +76,13 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
   );
-  /** Takes a job's tasks out of the batches that still form. */
-  const inHand = new Set<AbortController>();
-  let closing: Closing | null = null;
+  const inHand = createInHand();
   const maxInFlight = depthOf(manifest.signature);
   const tuning = createTuning({ ...batching, maxInFlight }, deps.onPolicy);
 
   async function process(message: Message, lock?: string): Promise<void> {
+    // Fetched just before.
+    if (worker.isPaused()) return handBack(message, lock);
     const started = await executions.start(model, version, message.id ?? '', {
       maxInstances: tuning.policy.maxBatchSize,
       maxBytes: MAX_TICKET_BYTES,
@@ -87,9 +90,13 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const outcomes = await Promise.allSettled(started.map(complete));
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length === 0) return;
-    const failure = failures.find((reason) => !(reason instanceof Closing));
+    const failure = failures.find((reason) => !(reason instanceof Closing || reason instanceof StandsStill));
     if (failure) throw failure;
-    // Another worker goes on at once with what this one had not begun.
+    await handBack(message, lock);
+  }
+
+  /** Another worker goes on at once with what this one had not begun. */
+  async function handBack(message: Message, lock?: string): Promise<void> {
     await message.moveToWait(lock);
     throw new WaitingError();
   }
@@ -144,20 +151,10 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const isPoison = (index: number) => known.size > 0 && known.has(hashOf(instances[index] as Instance));
     const slices = sliceInstances(instances, manifest.signature, tuning.policy, isPoison);
     const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
-    const leave = new AbortController();
-    if (closing) leave.abort(closing);
-    inHand.add(leave);
-    let cancel: (reason: Canceled) => void = () => {};
-    const canceled = new Promise<never>((_, reject) => {
-      cancel = reject;
-    });
-    const unwatch = stops.watch(spec.id, () => {
-      const reason = new Canceled();
-      leave.abort(reason);
-      cancel(reason);
-    });
+    const held = inHand.hold();
+    const unwatch = stops.watch(spec.id, () => held.drop(new Canceled()));
     try {
-      const results = await Promise.race([runSlices(spec, slices, progress, leave.signal), canceled]);
+      const results = await Promise.race([runSlices(spec, slices, progress, held.signal), held.dropped]);
       await remember(slices, results);
       return joinResults(spec, slices, results, serving.lane.backend.name);
     } catch (error) {
@@ -166,7 +163,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       if (error instanceof OutOfTime) return failed(jobError('timeout'));
       throw error;
     } finally {
-      inHand.delete(leave);
+      held.release();
       unwatch();
       progress.stop();
     }
@@ -250,13 +247,18 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
   return {
-    moved() {
+    laneChanged() {
       worker.concurrency = tickets();
+      const { standsStill } = serving.lane;
+      if (standsStill === worker.isPaused()) return;
+      log.warn({ model, version }, standsStill ? 'handing back what was taken' : 'taking jobs again');
+      if (!standsStill) return void worker.resume();
+      void worker.pause(true);
+      inHand.dropAll(new StandsStill());
     },
     async close() {
-      closing = new Closing();
       const closed = worker.close();
-      for (const leave of inHand) leave.abort(closing);
+      inHand.leaveAll(new Closing());
       await closed;
     },
   };

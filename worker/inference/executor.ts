@@ -2,7 +2,8 @@
  * Executor: runs batches on the children of one backend, each kept by a keeper (keeper.ts).
  *
  * The parent keeps BullMQ's locks and never touches a tensor, so a native crash costs a child, not a lock. Promises:
- *   - every child has every version; a batch goes to the one that has the least to do, and waits while there is none;
+ *   - every child has every version; a batch goes to the one that has the least to do, and waits while there is none, unless
+ *     all of them die again and again: then it is refused, since somebody else may compute it;
  *   - the batch that a child died of runs again by halves, until the instance at fault is alone: that one fails with
  *     `input_crashed_backend`, after at most ceil(log2 size) + 1 crashes; the others get their results;
  *   - a batch that waited behind it runs again whole;
@@ -21,9 +22,18 @@ import type { BackendName } from '../backend/backend.js';
 import { CallFailed, createKeeper, type Keeper, type KeeperDeps } from './keeper.js';
 import type { BackendReport, InstanceResult, LoadReport, Speed } from './messages.js';
 
-export interface ExecutorDeps extends Omit<KeeperDeps, 'mayRenew'> {
+export interface ExecutorDeps extends Omit<KeeperDeps, 'mayRenew' | 'onChange'> {
   /** For each child of a backend the GPU that it is given, null for none; one child without a GPU where left out. */
   gpusOf?: ((backend: BackendName) => readonly (string | null)[]) | undefined;
+  /** It may stand still now, or no longer. */
+  onChange?: (() => void) | undefined;
+}
+
+/** None of the children comes up: what is to run had better run elsewhere. */
+export class StandsStill extends Error {
+  constructor() {
+    super('What computes here dies again and again.');
+  }
 }
 
 /** A process that computes. */
@@ -58,9 +68,11 @@ const OUT_OF_MEMORY = /\bOOM\b|out of memory|memory allocation|allocation failed
 export type Executor = Awaited<ReturnType<typeof startExecutor>>;
 
 /** Resolves once its children are up, one at least; rejects when no configured backend loads. */
-export async function startExecutor({ gpusOf = () => [null], ...deps }: ExecutorDeps) {
-  const { options, environment, clock, log } = deps;
+export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }: ExecutorDeps) {
+  const { options, environment, log } = deps;
   const keepers: Keeper[] = [];
+  /** Those who wait for a child. */
+  const waiting = new Set<() => void>();
   let closed = false;
 
   // Which backend `auto` means is known when its first child is up.
@@ -87,9 +99,20 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
       options: { ...options, backend: name },
       environment: { ...environment, ...(gpu !== null && givenGpu(gpu)) },
       mayRenew: () => keepers.every(({ isUp }) => isUp),
+      onChange: changed,
     });
     keepers.push(keeper);
     return keeper;
+  }
+
+  function changed(): void {
+    for (const wake of waiting) wake();
+    waiting.clear();
+    onChange?.();
+  }
+
+  function standsStill(): boolean {
+    return keepers.every(({ isUp, isSpent }) => !isUp && isSpent);
   }
 
   /** Of each child. */
@@ -106,12 +129,14 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
     );
   }
 
-  /** Rejects when the executor is closed. */
-  async function someUp(): Promise<void> {
+  /** Rejects when the executor is closed. Where no child comes up it waits, or rejects with `StandsStill`. */
+  async function someUp(isPatient: boolean): Promise<void> {
     while (!closed && !freest()) {
-      await Promise.race(keepers.map(({ up }) => up));
-      // That a child's channel is gone may be known before its end is.
-      await new Promise<void>(clock.soon);
+      if (!isPatient && standsStill()) {
+        onChange?.();
+        throw new StandsStill();
+      }
+      await new Promise<void>((wake) => waiting.add(wake));
     }
     if (closed) throw new Error('The executor is closed.');
   }
@@ -132,7 +157,7 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
   /** Of what is tried again the backend is given no more than there is: what was added may be what did not fit. */
   async function attempt({ timeoutsMs, ...run }: Run, exact: boolean, batch: Run): Promise<RunResult> {
     for (;;) {
-      await someUp();
+      await someUp(false);
       const keeper = freest();
       // Several may have waited for it.
       if (!keeper) continue;
@@ -203,9 +228,9 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
     },
     /** Loads, verifies and warms up a version in each child; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {
-      await someUp();
-      const one = freest() ?? first;
       // One that brings down what loads it costs one child.
+      await someUp(true);
+      const one = freest() ?? first;
       const report = await one.load(folder, manifest);
       const others = keepers.filter((each) => each !== one);
       const loads = await Promise.allSettled(others.map((each) => loadToo(each, folder, manifest)));
@@ -226,7 +251,7 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
       batchSize: number,
       budgetMs: number,
     ): Promise<Speed | null> {
-      await someUp();
+      await someUp(true);
       const up = keepers.filter(({ isUp }) => isUp);
       const speeds = await Promise.all(
         up.map((keeper) => keeper.measure(model, version, batchSize, budgetMs)),
@@ -235,11 +260,15 @@ export async function startExecutor({ gpusOf = () => [null], ...deps }: Executor
         (sum, speed) => sum && speed && { batchSize, rowsPerSecond: sum.rowsPerSecond + speed.rowsPerSecond },
       );
     },
-    /** One result for each instance. Rejects only when the executor is closed. */
+    get standsStill(): boolean {
+      return standsStill();
+    },
+    /** One result for each instance. Rejects only when the executor is closed, or with `StandsStill`. */
     run: (run: Run): Promise<RunResult> => runAll(run, false, run),
     /** Ends the children; what they were computing is lost. */
     async close(): Promise<void> {
       closed = true;
+      changed();
       await Promise.all(keepers.map((keeper) => keeper.close()));
     },
   };

@@ -26,6 +26,8 @@ export interface KeeperDeps extends Omit<ChildProcessDeps, 'onMessage' | 'onGone
   heartbeat?: { periodMs: number; limitMs: number } | undefined;
   /** Asked when a child has served its time; when not, it is asked again after the next batch. */
   mayRenew: () => boolean;
+  /** A child is up, or is waited for because children die again and again. */
+  onChange?: (() => void) | undefined;
   /** A child has died. */
   onRespawn?: (() => void) | undefined;
   /** A child has served its time. */
@@ -102,7 +104,7 @@ const NO_LIMITS: WearLimits = { maxBatches: 0, maxRssBytes: 0 };
 
 export function createKeeper(deps: KeeperDeps): Keeper {
   const { clock, log, loadTimeoutMs = LOAD_TIMEOUT_MS, heartbeat = HEARTBEAT } = deps;
-  const { mayRenew, onRespawn, onRenew } = deps;
+  const { mayRenew, onChange, onRespawn, onRenew } = deps;
   const wear = createWear(deps.wear ?? NO_LIMITS);
   const respawns = createRespawns(clock);
   const calls = new Map<number, Call>();
@@ -193,14 +195,14 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       const { waitMs } = respawns;
       if (waitMs > 0) {
         log.error({ waitMs }, 'children die again and again, waiting before another is started');
+        onChange?.();
         await sleep(clock, waitMs, closing.signal);
         if (closing.signal.aborted) return;
       }
       try {
         await spawn();
         await loadAll();
-        starting = false;
-        respawns.up();
+        isNowUp();
         return;
       } catch (error) {
         respawns.died(null);
@@ -210,6 +212,12 @@ export function createKeeper(deps: KeeperDeps): Keeper {
         backoffMs = Math.min(backoffMs * 2, MAX_BACKOFF_MS);
       }
     }
+  }
+
+  function isNowUp(): void {
+    starting = false;
+    respawns.up();
+    onChange?.();
   }
 
   /** What comes to be expected or not while it loads is heeded. */
@@ -303,8 +311,7 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       const report = await spawn();
       // What was chosen stays: the versions were placed on it.
       backend = report.name;
-      starting = false;
-      respawns.up();
+      isNowUp();
       return report;
     },
     startAgain() {

@@ -30,6 +30,8 @@ export interface LaneDeps {
   clock: Clock;
   log: Logger;
   metrics: InferenceMetrics;
+  /** A lane may stand still now, or no longer. */
+  onChange?: () => void;
 }
 
 export interface Lane {
@@ -39,6 +41,8 @@ export interface Lane {
   describe(): Device[];
   /** Why it does not compute as it should; null when it does. */
   readonly fault: string | null;
+  /** Nothing computes here, nor will soon; what is submitted is refused with `StandsStill`. */
+  readonly standsStill: boolean;
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   unload(manifest: Manifest): Promise<void>;
   measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
@@ -52,7 +56,18 @@ const MAX_ENQUEUED = 100_000;
 
 /** Rejects when the backend, or with `auto` every one, does not load. */
 export async function openLane(
-  { child, options, wear, children, gpus = [], hardwareOf = () => UNKNOWN, clock, log, metrics }: LaneDeps,
+  {
+    child,
+    options,
+    wear,
+    children,
+    gpus = [],
+    hardwareOf = () => UNKNOWN,
+    clock,
+    log,
+    metrics,
+    onChange,
+  }: LaneDeps,
   backend: BackendName | 'auto',
 ): Promise<Lane> {
   const executor = await startExecutor({
@@ -63,6 +78,7 @@ export async function openLane(
     log,
     wear,
     gpusOf: (name) => assignGpus(name, children, gpus),
+    ...(onChange && { onChange }),
     onRespawn: () => metrics.childRestarts.inc(),
     onRenew: () => metrics.childRenewals.inc(),
   });
@@ -95,6 +111,9 @@ export async function openLane(
       executor.children.map((each, i) => ({ backend: name, ...each, ...(hardware[i] ?? UNKNOWN) })),
     get fault() {
       return executor.fault;
+    },
+    get standsStill() {
+      return executor.standsStill;
     },
     load: executor.load,
     unload: (manifest) => executor.unload(manifest.name, manifest.version),

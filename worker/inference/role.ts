@@ -26,7 +26,7 @@ import { openLanes } from './lanes.js';
 import { createMemory } from './memory.js';
 import { createInferenceMetrics } from './metrics.js';
 import { createPlacing } from './placing.js';
-import { createServedVersions } from './served.js';
+import { createServedVersions, type ServedVersions } from './served.js';
 import type { Stops } from './stops.js';
 import { watchModels } from './watch.js';
 
@@ -70,8 +70,10 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const children = config.SLUICE_CHILDREN;
   const gpus = findGpus();
   const hardwareOf = await findHardware();
+  let served: ServedVersions | null = null;
+  const onChange = () => served?.lanesChanged();
   const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
-    openLane({ child, options, wear, children, gpus, hardwareOf, clock, log, metrics }, backend),
+    openLane({ child, options, wear, children, gpus, hardwareOf, clock, log, metrics, onChange }, backend),
   );
   const { name, device, refused } = lanes.first.backend;
   log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
@@ -80,7 +82,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, children);
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
-  const served = createServedVersions({
+  served = createServedVersions({
     lanes,
     placing: createPlacing(lanes, choices),
     memory,

@@ -139,7 +139,7 @@ export function createServedVersions(deps: ServedDeps) {
       if (closing) return;
       placing.remember(manifest, best);
       await serving.move(best.lane);
-      each.consumer.moved();
+      each.consumer.laneChanged();
       await reportReady(manifest, best);
     });
   }
@@ -166,6 +166,10 @@ export function createServedVersions(deps: ServedDeps) {
     add,
     remove,
     settle,
+    /** One stands still maybe, or no longer. */
+    lanesChanged(): void {
+      for (const { consumer } of served.values()) consumer.laneChanged();
+    },
     describe(): Computing {
       const all = [...served.values()];
       const inUse = new Set(all.map(({ serving }) => serving.lane));
