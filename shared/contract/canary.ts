@@ -3,8 +3,9 @@
  *
  *   running -> rolled_back        another move of the alias ends it, too
  *
- * Both are judged by the jobs that ended since it began: by the share that failed, and by the 95th percentile of the time from
- * start to end. Times are kept in buckets of a quarter of a power of two, so a percentile is exact to 19 %.
+ * Both are judged by the jobs that ended since it began: by the share that failed, and by the 95th percentile of the time that
+ * their batches computed. What a job waits would tell of a slow canary only where it has children of its own: the others wait
+ * behind its batches, too. Times are kept in buckets of a quarter of a power of two, so a percentile is exact to 19 %.
  */
 import type { JsonSchema, TypeOf } from './schema.js';
 
@@ -29,7 +30,7 @@ export const canarySchema = {
     maxSlowdown: {
       type: 'number',
       minimum: 1,
-      description: 'Factor by which its 95th percentile from start to end may be longer; 2.',
+      description: 'Factor by which the 95th percentile of the time that its jobs compute may be longer; 2.',
     },
   },
 } as const satisfies JsonSchema;
@@ -82,7 +83,7 @@ export function faultOf(canary: Canary, own: Outcomes, stable: Outcomes): string
   if (stable.succeeded + stable.failed < minJobs) return null;
   const [time, usual] = [percentile95(own.times), percentile95(stable.times)];
   if (time > usual * maxSlowdown)
-    return `95 % of its jobs took up to ${shown(time)} ms, those of the other version ${shown(usual)} ms`;
+    return `95 % of its jobs computed up to ${shown(time)} ms, those of the other version ${shown(usual)} ms`;
   return null;
 }
 

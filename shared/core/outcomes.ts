@@ -1,5 +1,5 @@
 /**
- * Outcomes: how many jobs of each version ended well or badly, and how long they took.
+ * Outcomes: how many jobs of each version ended well or badly, and how long they computed.
  *
  * Counted where they are settled and written twice a second: whoever judges by them looks at many jobs, so the half second
  * that a killed worker loses is no matter.
@@ -10,8 +10,8 @@ import { bucketOf, type Outcomes } from '../contract/canary.js';
 import type { Keys } from './keys.js';
 
 export interface OutcomeCounts {
-  /** `ms`: from start to end. */
-  count(model: string, version: number, status: 'succeeded' | 'failed', ms: number): void;
+  /** `computeMs`: of the batches it was in; null when it was in none. */
+  count(model: string, version: number, status: 'succeeded' | 'failed', computeMs: number | null): void;
   /** Writes what was counted. */
   close(): Promise<void>;
 }
@@ -46,11 +46,12 @@ export function countOutcomes(
   );
 
   return {
-    count(model, version, status, ms) {
+    count(model, version, status, computeMs) {
       const key = keys.outcomes(model, version);
       const fields = counted.get(key) ?? new Map<string, number>();
       counted.set(key, fields);
-      for (const field of [status, `ms:${bucketOf(ms)}`]) fields.set(field, (fields.get(field) ?? 0) + 1);
+      const timed = computeMs === null ? [] : [`ms:${bucketOf(computeMs)}`];
+      for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
     },
     async close() {
       stop();

@@ -6,7 +6,10 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { layers, sequential } from '@tensorflow/tfjs-layers';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { saveModel } from '../../deploy/models/artefact.js';
+import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
 import { compileSchema } from '../../shared/contract/schema.js';
@@ -154,6 +157,53 @@ describe('a canary', () => {
     const said = readFileSync(join(path, 'model.yaml'), 'utf8').replace(/^golden: .*\n|^version: 1$/gm, '');
     writeFileSync(join(path, 'model.yaml'), said.replace(/^files:\n( .*\n)+/m, ''));
   };
+
+  /** mnist, and one that answers as many numbers after a hundred times the multiplications. */
+  const slow = join(folder, 'slow');
+  const writeSlow = async () => {
+    for (const version of ['1', '2'])
+      cpSync(join(TWO, 'mnist/1'), join(slow, 'mnist', version), { recursive: true });
+    const path = join(slow, 'mnist/2');
+    rmSync(join(path, 'golden.json'));
+    await computeOn('cpu');
+    const model = sequential({ layers: [layers.reshape({ inputShape: [784], targetShape: [28, 28, 1] })] });
+    for (let depth = 0; depth < 3; depth++)
+      model.add(layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', activation: 'relu' }));
+    model.add(layers.flatten());
+    model.add(layers.dense({ units: 10, activation: 'softmax' }));
+    await saveModel(model, path);
+    model.dispose();
+    const said = readFileSync(join(path, 'model.yaml'), 'utf8').replace(/^golden: .*\n/m, '');
+    writeFileSync(
+      join(path, 'model.yaml'),
+      said.replace(/^version: 1$/m, 'version: 2').replace(/^files:\n( .*\n)+/m, ''),
+    );
+  };
+
+  it('loses its share when it computes for longer, though both wait for the one child', {
+    timeout: 90_000,
+  }, async () => {
+    await writeSlow();
+    await start(slow, 1);
+    await allReady();
+    await putAlias('stable', { version: 1, canary: { version: 2, percent: 50, minJobs: 20 } });
+    const canaryOf = async () => (await modelOf()).canaries.stable;
+    const statuses = new Set<string>();
+    await expect
+      .poll(
+        async () => {
+          const answers = await Promise.all(Array.from({ length: 8 }, () => submit('mnist@stable')));
+          for (const { body } of answers) statuses.add(body.status);
+          return (await canaryOf()).state;
+        },
+        { timeout: 60_000, interval: 100 },
+      )
+      .toBe('rolled_back');
+    expect((await canaryOf()).reason).toMatch(
+      /^95 % of its jobs computed up to \S+ ms, those of the other version /,
+    );
+    expect(statuses).toEqual(new Set(['succeeded']));
+  });
 
   it('gets its share, and loses it when its jobs fail, though not when they do not', {
     timeout: 90_000,

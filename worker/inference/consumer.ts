@@ -52,8 +52,8 @@ export interface ConsumerDeps {
   onPolicy: (policy: BatchPolicy) => void;
   /** Elements of an instance, and those of padding that come to them. */
   onPadding: (elements: { real: number; padding: number }) => void;
-  /** `ms`: from start to end. */
-  onSettled: (status: Settled, ms: number) => void;
+  /** `computeMs`: of the batches it was in; null when it was in none. */
+  onSettled: (status: Settled, computeMs: number | null) => void;
 }
 
 export interface Consumer {
@@ -104,7 +104,6 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   async function complete({ input, ...job }: Started): Promise<void> {
     const { id } = job.spec;
     const execution = Number(job.token);
-    const startedMs = clock.monotonic();
     log.debug({ job: id, execution }, 'started');
     const { end, output } = await run(job, input);
     // `void`: the job has ended meanwhile, or was started elsewhere.
@@ -112,7 +111,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     if (status === 'void') await payloads.discard(output?.blob ?? null);
     if (status === 'void') log.debug({ job: id, execution }, 'void');
     else log.debug({ job: id, execution, status }, 'settled');
-    deps.onSettled(status, clock.monotonic() - startedMs);
+    deps.onSettled(status, end.timings?.computeMs ?? null);
   }
 
   /** A payload that cannot be read or written now is a failure that may go away. */

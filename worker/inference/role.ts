@@ -105,10 +105,10 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
           metrics.elements.inc({ model: manifest.name, kind: 'real' }, real);
           if (padding > 0) metrics.elements.inc({ model: manifest.name, kind: 'padding' }, padding);
         },
-        onSettled(status, ms) {
+        onSettled(status, computeMs) {
           metrics.jobs.inc({ model: manifest.name, status });
           if (status === 'succeeded' || status === 'failed')
-            outcomes.count(manifest.name, manifest.version, status, ms);
+            outcomes.count(manifest.name, manifest.version, status, computeMs);
         },
       }),
   });
