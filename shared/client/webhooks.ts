@@ -3,7 +3,7 @@
  *
  * Promises: what the signature covers is compared byte for byte and in constant time; nothing of the body is looked at
  * before; the result is what was signed. It throws a `WebhookVerificationError` and, for a body that somebody has parsed
- * already, a `TypeError`: that is a fault of the receiver's code, not of the request.
+ * already or a secret that is none, a `TypeError`: that is a fault of the receiver, not of the request.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { systemClock } from '../base/clock.js';
@@ -29,7 +29,6 @@ export interface VerifyOptions {
 }
 
 const FAULTS = {
-  malformed_secret: 'The secret is not "whsec_" with 24 to 64 bytes in base64.',
   missing_header: 'One of webhook-id, webhook-timestamp and webhook-signature is missing.',
   malformed_timestamp: 'The webhook-timestamp is not a number of seconds.',
   timestamp_too_old: 'The webhook-timestamp is too old: an old request sent again, or a clock that is off.',
@@ -60,8 +59,7 @@ const VERSION_PREFIX = 'v1,';
 export function verifyWebhook(options: VerifyOptions): WebhookEvent {
   const { secret, toleranceSeconds = TOLERANCE_SECONDS, now = systemClock.now } = options;
   const body = bytesOf(options.body);
-  const keys = (typeof secret === 'string' ? [secret] : secret).map(keyOf);
-  if (keys.length === 0) throw new WebhookVerificationError('malformed_secret');
+  const keys = keysOf(secret);
 
   const [id, timestamp, signatures] = ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) =>
     headerOf(options.headers, name),
@@ -85,13 +83,23 @@ function bytesOf(body: string | Uint8Array): Buffer {
   throw new TypeError('verifyWebhook takes the raw body, a string or bytes, and not what was parsed from it');
 }
 
+/** Often it is unset where the receiver runs. */
+function keysOf(secret: VerifyOptions['secret'] | undefined): Buffer[] {
+  const secrets = typeof secret === 'string' ? [secret] : (secret ?? []);
+  if (secrets.length === 0 || secrets.some((each) => !each))
+    throw new TypeError('verifyWebhook was given no secret');
+  return secrets.map(keyOf);
+}
+
 function keyOf(secret: string): Buffer {
   const text = String(secret).startsWith(SECRET_PREFIX) ? secret.slice(SECRET_PREFIX.length) : String(secret);
   const key = Buffer.from(text, 'base64');
   // Buffer reads over whatever is no base64: a space that was pasted with it, say.
   if (key.toString('base64') === text && key.length >= MIN_SECRET_BYTES && key.length <= MAX_SECRET_BYTES)
     return key;
-  throw new WebhookVerificationError('malformed_secret');
+  throw new TypeError(
+    'verifyWebhook takes a secret of "whsec_" and 24 to 64 bytes in base64, and this is none',
+  );
 }
 
 /** Whatever the case of its name; one that came several times is joined as HTTP has it, and then fits nothing. */
