@@ -120,6 +120,7 @@ export function createApp(deps: AppDeps): Koa {
     },
   });
 
+  const workers = createWorkers({ redis, keys: deps.keys, clock });
   const submission = createSubmission({
     jobs,
     models,
@@ -157,6 +158,7 @@ export function createApp(deps: AppDeps): Koa {
       models,
       repository: deps.repository,
       shadows: deps.shadows,
+      workers,
       auth,
       audit,
       clock,
@@ -174,7 +176,7 @@ export function createApp(deps: AppDeps): Koa {
       bodyLimits,
     }),
     deliveryRoutes({ endpoints, deliveries, log: deliveryLog, auth, audit, bodyLimits }),
-    workerRoutes({ workers: createWorkers({ redis, keys: deps.keys, clock }), auth }),
+    workerRoutes({ workers, auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
     docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),
   ];

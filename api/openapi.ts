@@ -5,8 +5,8 @@ import { ERRORS } from '../shared/base/errors.js';
 import { VERSION } from '../shared/base/version.js';
 import { BATCH_STATUSES, createBatchSchema } from '../shared/contract/batch.js';
 import { JOB_STATUSES, PRIORITIES, submitSchema } from '../shared/contract/job.js';
-import { putAliasSchema } from '../shared/contract/model.js';
 import type { JsonSchema } from '../shared/contract/schema.js';
+import { modelPaths, modelSchemas } from './openapi-models.js';
 import {
   ID,
   IDEMPOTENCY_KEY,
@@ -507,102 +507,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
       '/v1/jobs/{id}/cancel': {
         post: operation('cancelJob', 'Cancel a job', { parameters: [ID], responses: { 200: JOB } }),
       },
-      '/v1/models': {
-        get: operation('listModels', 'List models', {
-          responses: { 200: json('All models.', page({ type: 'object' })) },
-        }),
-      },
-      '/v1/models/{name}': {
-        get: operation('getModel', 'Look at a model', {
-          parameters: [{ ...ID, name: 'name' }],
-          responses: { 200: json('The model.', { type: 'object' }) },
-        }),
-      },
-      '/v1/models/{name}/aliases/{alias}': {
-        put: operation('moveAlias', 'Say which version an alias means', {
-          parameters: [
-            { ...ID, name: 'name' },
-            { ...ID, name: 'alias' },
-          ],
-          requestBody: { required: true, content: { 'application/json': { schema: ref('PutAlias') } } },
-          responses: { 200: json('The model.', { type: 'object' }) },
-        }),
-      },
-      '/v1/models/{name}/versions': {
-        post: operation(
-          'uploadVersion',
-          'Upload a version: a part `file` for each of its files, or an `archive`',
-          {
-            parameters: [
-              { ...ID, name: 'name' },
-              {
-                name: 'quantize',
-                in: 'query',
-                description: 'Weights of a tfjs model with golden vectors are kept as this.',
-                schema: { enum: ['float16', 'uint8'] },
-              },
-              {
-                name: 'tolerance',
-                in: 'query',
-                description: 'Largest change of golden vectors with which the version may serve.',
-                schema: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01 },
-              },
-            ],
-            requestBody: {
-              required: true,
-              content: {
-                'multipart/form-data': {
-                  schema: {
-                    type: 'object',
-                    additionalProperties: false,
-                    anyOf: [{ required: ['file'] }, { required: ['archive'] }],
-                    properties: {
-                      archive: {
-                        type: 'string',
-                        description: "A tar file, gzipped or not, of the version's folder.",
-                        contentMediaType: 'application/gzip',
-                      },
-                      file: {
-                        type: 'array',
-                        minItems: 1,
-                        maxItems: 1000,
-                        description: "The filename of each is its path inside the version's folder.",
-                        items: { type: 'string', contentMediaType: 'application/octet-stream' },
-                      },
-                    },
-                  },
-                },
-              },
-            },
-            responses: { 202: json('The version; a worker decides whether it serves.', { type: 'object' }) },
-          },
-        ),
-      },
-      '/v1/models/{name}/versions/{version}': {
-        get: operation('getVersion', 'Look at a version', {
-          parameters: [
-            { ...ID, name: 'name' },
-            { ...ID, name: 'version' },
-          ],
-          responses: { 200: json('The version.', { type: 'object' }) },
-        }),
-        delete: operation('retireVersion', 'Take no new jobs for a version; those accepted are computed', {
-          parameters: [
-            { ...ID, name: 'name' },
-            { ...ID, name: 'version' },
-          ],
-          responses: { 200: json('The model.', { type: 'object' }) },
-        }),
-      },
-      '/v1/models/{name}/versions/{version}/schema': {
-        get: operation('getSchema', 'JSON Schemas of an instance and a prediction', {
-          parameters: [
-            { ...ID, name: 'name' },
-            { ...ID, name: 'version' },
-          ],
-          responses: { 200: json('The schemas.', { type: 'object' }) },
-        }),
-      },
+      ...modelPaths,
       ...webhookPaths,
       '/livez': {
         get: operation('livez', 'Whether the process answers', {
@@ -631,7 +536,7 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         BulkResults: bulkResultsSchema,
         File: fileSchema,
         CreateBatch: createBatchSchema,
-        PutAlias: putAliasSchema,
+        ...modelSchemas,
         Batch: batchSchema,
         Worker: workerSchema,
         ...webhookSchemas,

@@ -5,8 +5,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { expect, it } from 'vitest';
 import { openApiDocument } from '../api/openapi.js';
-import { VARIABLES } from '../shared/base/config.js';
 import { ERRORS } from '../shared/base/errors.js';
+import { VARIABLES } from '../shared/base/variables.js';
 import { VERSION } from '../shared/base/version.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;

@@ -13,6 +13,7 @@ import { unpack } from '../../shared/core/archive.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
 import type { Repository } from '../../shared/core/repository.js';
 import type { Shadows } from '../../shared/core/shadows.js';
+import type { Workers } from '../../shared/core/workers.js';
 import type { Audit } from '../middleware/audit.js';
 import type { createAuth } from '../middleware/auth.js';
 import { type BodyLimits, readJson } from '../middleware/input.js';
@@ -25,6 +26,7 @@ export interface ModelRoutesDeps {
   audit: Audit;
   repository: Repository;
   shadows: Shadows;
+  workers: Pick<Workers, 'servers'>;
   clock: Clock;
   bodyLimits: BodyLimits;
   /** Of the files of an uploaded version together. */
@@ -46,6 +48,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
   }
 
   async function present({ name, description, versions, aliases, canaries, shadows }: Model) {
+    const servers = await deps.workers.servers();
     const agreements = Object.entries(shadows).map(
       async ([alias, shadow]) =>
         [alias, { ...shadow, ...(await deps.shadows.read(name, shadow.version)) }] as const,
@@ -53,7 +56,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     return {
       name,
       description,
-      versions: versions.map(presentVersion),
+      versions: versions.map((version) => presentVersion(version, servers)),
       aliases,
       canaries,
       shadows: Object.fromEntries(await Promise.all(agreements)),
@@ -65,6 +68,10 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     const version = versions.find(({ manifest }) => String(manifest.version) === text);
     if (!version) throw new SluiceError('not_found', 'There is no such version.');
     return version;
+  }
+
+  async function showVersion(params: Params) {
+    return presentVersion(await findVersion(params), await deps.workers.servers());
   }
 
   async function upload(ctx: Context & { params: Params }): Promise<void> {
@@ -80,7 +87,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
       audit(ctx, 'version.upload', { model: name, version });
       ctx.status = 202;
       ctx.set('Location', `/v1/models/${name}/versions/${version}`);
-      ctx.body = presentVersion(await findVersion({ name, version: String(version) }));
+      ctx.body = await showVersion({ name, version: String(version) });
     } finally {
       await received.discard();
     }
@@ -122,7 +129,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     })
     .post('/v1/models/:name/versions', auth('models:write'), upload)
     .get('/v1/models/:name/versions/:version', auth('models:read'), async (ctx) => {
-      ctx.body = presentVersion(await findVersion(ctx.params));
+      ctx.body = await showVersion(ctx.params);
     })
     .get('/v1/models/:name/versions/:version/schema', auth('models:read'), async (ctx) => {
       ctx.body = publishedSchemas((await findVersion(ctx.params)).manifest);
@@ -131,11 +138,16 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     .delete('/v1/models/:name/versions/:version', auth('models:write'), retire);
 }
 
-function presentVersion({ manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version) {
+function presentVersion(
+  { manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version,
+  servers: (model: string, version: number) => number,
+) {
   const { version, signature, batching, quantization = null } = manifest;
   return {
     version,
     state,
+    /** Those that serve it now: what is `ready` was so on one of them at least, and may have none left. */
+    workers: servers(manifest.name, version),
     signature,
     batching,
     quantization,

@@ -8,7 +8,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Clock, sleep, systemClock } from '../../shared/base/clock.js';
-import { type Config, inheritedEnvironment } from '../../shared/base/config.js';
+import { type Config, ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
 import { ADDRESS_FILE } from '../../shared/base/redis.js';
 import { claimPort, urlOf } from './address.js';
 import { ensureApiKey } from './api-key.js';
@@ -166,7 +166,7 @@ async function untilReady(
   const startedMs = clock.monotonic();
   while (!(await isReady(address, clock))) {
     if (signal.aborted) throw new Error('stopped while starting');
-    if (isOver) throw new Error('Sluice cannot run like this.');
+    if (isOver) throw new ConfigError('Sluice cannot run like this.');
     if (clock.monotonic() - startedMs > READY_TIMEOUT_MS)
       throw new Error(`The API was not ready within ${READY_TIMEOUT_MS / 1000} s; its log tells more.`);
     await sleep(clock, READY_POLL_MS);

@@ -8,14 +8,19 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/base/clock.js';
 import { ConfigError } from '../../shared/base/config.js';
+import { messageOf } from '../../shared/base/errors.js';
 import { endRemembered, remember, remembered } from './process.js';
 
 const GRACE_MS = 3000;
 
 /** Takes the folder for this process; the returned function gives it back. */
 export function takeFolder(dataDir: string, runDir: string): () => void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  mkdirSync(runDir, { recursive: true });
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    mkdirSync(runDir, { recursive: true });
+  } catch (error) {
+    throw new ConfigError(`The folder SLUICE_DATA_DIR=${dataDir} cannot be made: ${messageOf(error)}`);
+  }
   const file = join(runDir, 'launcher.pid');
   try {
     remember(file, process.pid, true);

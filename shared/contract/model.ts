@@ -146,7 +146,8 @@ export type Signature = Manifest['signature'];
 
 export type Quantization = NonNullable<Manifest['quantization']>;
 
-export type VersionState = 'pending' | 'loading' | 'ready' | 'failed' | 'retired';
+export const VERSION_STATES = ['pending', 'loading', 'ready', 'failed', 'retired'] as const;
+export type VersionState = (typeof VERSION_STATES)[number];
 
 /** Golden vectors as the file holds them: what a caller sends beside the raw float32 that the model then computes. */
 export interface Golden {

@@ -3,6 +3,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ConfigError } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
 import type { Manifest } from '../contract/model.js';
 import { MANIFEST_FILE, readManifest } from './manifest.js';
@@ -15,11 +16,11 @@ export interface BundledVersion {
   sizeBytes: number;
 }
 
-/** Every version found, by name and number; throws an error that lists every fault of every manifest. */
+/** Every version found, by name and number; throws a `ConfigError`: there is no such folder, or every fault of every manifest. */
 export async function readModelFolder(folder: string): Promise<BundledVersion[]> {
   const found: BundledVersion[] = [];
   const faults: string[] = [];
-  for (const name of await foldersIn(folder)) {
+  for (const name of await modelsIn(folder)) {
     for (const version of await foldersIn(join(folder, name))) {
       if (!/^[1-9]\d*$/.test(version)) continue;
       try {
@@ -29,7 +30,8 @@ export async function readModelFolder(folder: string): Promise<BundledVersion[]>
       }
     }
   }
-  if (faults.length > 0) throw new Error(`The models in ${folder} have faults:\n  ${faults.join('\n  ')}`);
+  if (faults.length > 0)
+    throw new ConfigError(`The models in ${folder} have faults:\n  ${faults.join('\n  ')}`);
   return found.sort(
     (a, b) => a.manifest.name.localeCompare(b.manifest.name) || a.manifest.version - b.manifest.version,
   );
@@ -43,6 +45,12 @@ async function readVersion(path: string, name: string, version: number): Promise
     Object.keys(manifest.files).map(async (file) => (await stat(join(path, file))).size),
   );
   return { manifest, path, sizeBytes: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+async function modelsIn(folder: string): Promise<string[]> {
+  return foldersIn(folder).catch((error: unknown) => {
+    throw new ConfigError(`The folder of models (SLUICE_MODELS_DIR) cannot be read: ${messageOf(error)}`);
+  });
 }
 
 async function foldersIn(folder: string): Promise<string[]> {

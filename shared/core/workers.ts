@@ -80,5 +80,14 @@ export function createWorkers({ redis, keys, clock }: { redis: Redis; keys: Keys
     return texts.filter((text) => text !== null).map((text) => JSON.parse(text) as SeenWorker);
   }
 
-  return { announce, leave, list };
+  /** How many of them serve each version; 0 for one that none does. */
+  async function servers(): Promise<(model: string, version: number) => number> {
+    const counts = new Map<string, number>();
+    for (const { models } of await list())
+      for (const { model, version } of models)
+        counts.set(`${model}@${version}`, (counts.get(`${model}@${version}`) ?? 0) + 1);
+    return (model, version) => counts.get(`${model}@${version}`) ?? 0;
+  }
+
+  return { announce, leave, list, servers };
 }

@@ -159,6 +159,26 @@ it('lets webhooks reach this machine, unless it is told what they may reach', {
   }
 });
 
+it.each([
+  ['there are no models', { SLUICE_MODELS_DIR: '/nowhere' }, /SLUICE_MODELS_DIR\) cannot be read: ENOENT/],
+  ['a network is none', { SLUICE_WEBHOOK_ALLOW_PRIVATE: 'foo' }, /SLUICE_WEBHOOK_ALLOW_PRIVATE.*foo/],
+  [
+    'the backend does not load',
+    { SLUICE_BACKEND: 'cuda', CUDA_VISIBLE_DEVICES: '' },
+    /SLUICE_BACKEND=cuda cannot/,
+  ],
+  [
+    'there can be no folder',
+    { SLUICE_DATA_DIR: '/dev/null/x' },
+    /SLUICE_DATA_DIR=\/dev\/null\/x cannot be made/,
+  ],
+])('does not go on trying where %s', { timeout: 60_000 }, async (_, changes, message) => {
+  await launch(changes);
+  expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);
+  expect(told).toMatch(message);
+  expect(told).not.toContain('starting it again');
+});
+
 it('says what to do where no Redis can be had, and leaves nothing', async () => {
   await launch(nothingThere());
   expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);

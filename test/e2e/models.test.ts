@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { layers, sequential } from '@tensorflow/tfjs-layers';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { modelSchema } from '../../api/openapi-models.js';
 import { saveModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/base/config.js';
@@ -57,6 +59,7 @@ const states = async (name = 'mnist') =>
 const allReady = () =>
   expect.poll(states, { timeout: 20_000, interval: 100 }).toEqual({ 1: 'ready', 2: 'ready' });
 
+const isModel = new Ajv2020({ strict: false, validateFormats: false }).compile(modelSchema);
 const MOVES = IS_LONG ? 50 : 12;
 
 describe('an alias', () => {
@@ -244,7 +247,8 @@ describe('a canary', () => {
         { timeout: 30_000, interval: 100 },
       )
       .toBe('rolled_back');
-    expect((await canaryOf()).reason).toMatch(/^100 % of its \d+ jobs failed, at most 5 % may$/);
+    const rolledBack = await modelOf();
+    expect(rolledBack.canaries.stable.reason).toMatch(/^100 % of its \d+ jobs failed, at most 5 % may$/);
     for (const { status, model } of harmed) expect(status).toBe(model.version === 3 ? 'failed' : 'succeeded');
     expect(stack.output()).toMatch(/canary rolled back/);
     // What this process read of the model is a second old at most.
@@ -255,6 +259,9 @@ describe('a canary', () => {
 
     await putAlias('stable', { version: 2 });
     expect(await modelOf()).toMatchObject({ aliases: { stable: 2 }, canaries: {} });
+    // The canary above stood in it, too.
+    expect(isModel(rolledBack), JSON.stringify(isModel.errors)).toBe(true);
+    expect(rolledBack.versions.map(({ workers }: { workers: number }) => workers)).toEqual([1, 1, 1]);
   });
 });
 

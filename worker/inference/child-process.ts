@@ -6,7 +6,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../shared/base/clock.js';
-import { inheritedEnvironment } from '../../shared/base/config.js';
+import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { BackendReport, ChildOptions, FromChild, ToChild } from './messages.js';
@@ -94,7 +94,7 @@ export function startChild(deps: ChildProcessDeps): StartedChild {
       });
       child.on('message', (message) => {
         const from = message as FromChild;
-        if (from.type === 'refused') return reject(new Error(from.reason));
+        if (from.type === 'refused') return reject(new ConfigError(from.reason));
         if (from.type !== 'up') return onMessage(from);
         cancel();
         isUp = true;

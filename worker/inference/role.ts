@@ -122,6 +122,9 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   }
   served.settle().catch((error: unknown) => deps.onError('placing', error));
   const watch = watchModels({ ...deps, served, bundled, isWanted });
+  const known = new Set((await models.list()).map(({ name }) => name));
+  for (const name of names.filter((name) => !known.has(name)))
+    log.warn({ model: name }, 'SLUICE_MODELS names a model of which there is no version yet');
 
   return {
     describe: served.describe,
