@@ -9,17 +9,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
 import type { Quantization } from '../contract/model.js';
-
-interface Weight {
-  name: string;
-  shape: number[];
-  dtype: string;
-  quantization?: { dtype: string; scale?: number; min?: number; original_dtype?: string };
-}
-
-interface ModelFile {
-  weightsManifest: { paths: string[]; weights: Weight[] }[];
-}
+import { elementsOf, type ModelFile, type Weight, widthOf } from './weights.js';
 
 interface Range {
   min: number;
@@ -28,14 +18,6 @@ interface Range {
 
 export const QUANTIZED_WEIGHTS = 'quantized.bin';
 const CHUNK_ELEMENTS = 1024 * 1024;
-const BYTES: Readonly<Record<string, number>> = {
-  float32: 4,
-  int32: 4,
-  bool: 1,
-  uint8: 1,
-  uint16: 2,
-  float16: 2,
-};
 
 /** Writes `QUANTIZED_WEIGHTS` into the folder; answers the model.json that names it, and the files that it replaces. */
 export async function quantizeWeights(
@@ -51,8 +33,8 @@ export async function quantizeWeights(
     let offset = 0;
     const weights: Weight[] = [];
     for (const weight of model.weightsManifest.flatMap((group) => group.weights)) {
-      const count = weight.shape.reduce((product, size) => product * size, 1);
-      const width = BYTES[weight.quantization?.dtype ?? weight.dtype];
+      const count = elementsOf(weight);
+      const width = widthOf(weight);
       if (width === undefined)
         throw new Error(`the weight ${weight.name} is ${weight.dtype}, which is not quantised`);
       const from = { offset, count, width };

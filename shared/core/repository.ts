@@ -25,6 +25,7 @@ import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from './manife
 import { filesHash, type Models } from './models.js';
 import { QUANTIZED_WEIGHTS, quantizeWeights } from './quantize.js';
 import { checkTopology } from './topology.js';
+import { weightFaults } from './weights.js';
 
 export interface RepositoryDeps {
   blobs: BlobStore;
@@ -237,9 +238,24 @@ async function checkedManifest(
       faults.push({ path: `/${escapePointer(path)}`, message: `is not listed in ${MANIFEST_FILE}` });
   if (manifest.golden !== undefined && !Object.hasOwn(hashes, manifest.golden))
     faults.push({ path: `/${MANIFEST_FILE}/golden`, message: `${manifest.golden} was not sent` });
+  if (manifest.format !== 'saved_model' && Object.hasOwn(hashes, MODEL_FILE))
+    faults.push(...weightFaults(await readModelFile(folder), sizesOf(written)));
   if (faults.length > 0) throw invalid(faults);
   await checkTopology(folder, manifest.format).catch((error: unknown) => {
     throw invalid([{ path: `/${MODEL_FILE}`, message: messageOf(error) }]);
   });
   return manifest;
+}
+
+async function readModelFile(folder: string): Promise<unknown> {
+  const text = await readFile(join(folder, MODEL_FILE), 'utf8');
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw invalid([{ path: `/${MODEL_FILE}`, message: `is not JSON: ${messageOf(error)}` }]);
+  }
+}
+
+function sizesOf(written: ReadonlyMap<string, StoredBlob>): Map<string, number> {
+  return new Map([...written].map(([path, { sizeBytes }]) => [path, sizeBytes]));
 }

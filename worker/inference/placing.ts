@@ -7,7 +7,7 @@
  */
 import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { canRun } from '../backend/backend.js';
+import { type BackendName, canRun } from '../backend/backend.js';
 import type { Choices, Comparison } from './choices.js';
 import type { Lane } from './lane.js';
 import type { Lanes } from './lanes.js';
@@ -41,22 +41,26 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
   async function place(folder: string, manifest: Manifest): Promise<Placement> {
     const { backend, comparison = null } = choices.get(manifest) ?? {};
     const names = backend && lanes.names.includes(backend) ? [backend, ...lanes.names] : lanes.names;
-    const reasons: string[] = [];
-    let isTried = false;
+    const absent: string[] = [];
+    /** Why the version does not serve, and on which backends. */
+    const reasons = new Map<string, BackendName[]>();
     for (const name of new Set(names.filter((each) => canRun(each, manifest.format)))) {
+      const lane = await lanes
+        .of(name)
+        .catch((error: unknown) => void absent.push(`${name}: ${messageOf(error)}`));
+      if (!lane) continue;
       try {
-        const lane = await lanes.of(name);
-        isTried = true;
         return { lane, report: await lane.load(folder, manifest), comparison };
       } catch (error) {
-        reasons.push(`${name}: ${messageOf(error)}`);
+        const reason = messageOf(error);
+        reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
       }
     }
-    if (!isTried)
+    if (reasons.size === 0)
       throw new NotHere(
-        [`no backend of this worker runs the format ${manifest.format}`, ...reasons].join('; '),
+        [`no backend of this worker runs the format ${manifest.format}`, ...absent].join('; '),
       );
-    throw new Error(reasons.length === 1 ? (reasons[0] ?? '').replace(/^\w+: /, '') : reasons.join('; '));
+    throw new Error(told(reasons));
   }
 
   async function compare(folder: string, manifest: Manifest, placed: Placement) {
@@ -93,6 +97,11 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
     remember: (manifest, { lane, comparison }) =>
       choices.set(manifest, { backend: lane.backend.name, comparison: comparison ?? {} }),
   };
+}
+
+function told(reasons: ReadonlyMap<string, readonly BackendName[]>): string {
+  const all = [...reasons];
+  return all.map(([reason, on]) => (all.length === 1 ? reason : `${on.join(', ')}: ${reason}`)).join('; ');
 }
 
 async function time(lane: Lane, manifest: Manifest): Promise<Speed[]> {
