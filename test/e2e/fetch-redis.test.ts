@@ -30,7 +30,7 @@ const SCRIPT = `
   } catch (error) {
     tell(error.message);
   }`;
-const FETCHED = /^Fetching the redis-server package, once …\nRedis [\d.]+ from the package\n$/;
+const FETCHED = /^Fetching the redis-server package, once …\nRedis [\d.]+ from the redis-server package\n$/;
 
 const fault = faultOfMachine();
 const rootFault = fault ?? faultOfRoot();
@@ -103,7 +103,7 @@ const cached = () => readdirSync(cacheDir).map((name) => name.replace(/-.*/, '')
 
 it.skipIf(fault)('fetches it once, anew when it is broken, and keeps nothing besides', async () => {
   expect(await found()).toMatch(FETCHED);
-  expect(await found([], 'again')).toMatch(/^Redis [\d.]+ from the package\n$/);
+  expect(await found([], 'again')).toMatch(/^Redis [\d.]+ from the redis-server package\n$/);
   expect(cached()).toEqual(['redis']);
   const [name = ''] = readdirSync(cacheDir);
   rmSync(join(cacheDir, name, 'usr/bin'), { recursive: true });

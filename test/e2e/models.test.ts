@@ -409,27 +409,31 @@ describe('a SavedModel', () => {
   it('is brought from Keras to a result as it is written', { timeout: 60_000 }, async () => {
     const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
     const [, block = ''] = /```sh\n(python[\s\S]*?)```/.exec(text) ?? [];
-    const [exporting = '', moving = '', , starting = '', looking = ''] = block.trim().split('\n');
+    const [exporting = '', ...others] = block.trim().split('\n');
+    expect(exporting).toContain(".export('export')");
     const place = join(folder, 'keras');
     mkdirSync(join(place, 'bin'), { recursive: true });
     mkdirSync(join(place, '.sluice'));
     // In the place of Python: what Keras has exported lies in the fixtures.
     const exported = `cp -r ${join(CNN, 'mnist-cnn/1')} export && rm export/model.yaml export/golden.json`;
     writeFileSync(join(place, 'bin/python'), `#!/bin/sh\n${exported}\n`, { mode: 0o755 });
-    const run = async (script: string) => {
-      const env = { ...process.env, PATH: `${join(place, 'bin')}:${process.env.PATH}` };
-      return (await promisify(execFile)('bash', ['-ec', script], { cwd: place, env })).stdout;
-    };
-    expect(exporting).toContain(".export('export')");
-    await run(`${exporting}\n${moving}`);
-    const [, modelsDir = ''] = /SLUICE_MODELS_DIR=(\S+) npm start/.exec(starting) ?? [];
-    await start(join(place, modelsDir), 1, fault ? ONLY_WASM : { SLUICE_BACKEND: 'native' });
+    await start(TWO, 1, fault ? ONLY_WASM : { SLUICE_BACKEND: 'native' });
     writeFileSync(join(place, '.sluice/api-key'), stack.key);
-    const schema = JSON.parse(await run(looking.replace('http://127.0.0.1:8080', stack.url)));
+    const wait = fault ? '' : '?wait=30';
+    const script = [exporting, ...others]
+      .join('\n')
+      .replaceAll('http://127.0.0.1:8080', stack.url)
+      .replace('?wait=30', wait);
+    const env = { ...process.env, PATH: `${join(place, 'bin')}:${process.env.PATH}` };
+    const { stdout } = await promisify(execFile)('bash', ['-ec', script], { cwd: place, env });
+    const [version, schema, job] = stdout.split(/(?<=\})(?=\{)/).map((answer) => JSON.parse(answer));
+    expect(version).toMatchObject({
+      version: 1,
+      state: 'pending',
+      signature: { inputs: [{ shape: [28, 28, 1] }] },
+    });
     expect(schema.prediction).toMatchObject({ type: 'array', minItems: 10, maxItems: 10 });
-    const path = fault ? '/v1/jobs' : '/v1/jobs?wait=30';
-    const job = await stack.request('POST', path, { ...body, model: 'digits' });
-    expect(job.body.status).toBe(fault ? 'queued' : 'succeeded');
+    expect(job.status).toBe(fault ? 'queued' : 'succeeded');
   });
 
   const fault = faultOfInstall(loadConfig().SLUICE_CACHE_DIR, 'cpu');
