@@ -63,7 +63,10 @@ export function typeOf(ctx: Context, ...accepted: readonly string[]): string {
     .map((part) => part.trim());
   const charset = parameters.find((parameter) => parameter.startsWith('charset='));
   if (!accepted.includes(type) || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
-    throw new SluiceError('unsupported_media_type', `The body must be ${accepted.join(' or ')} in UTF-8.`);
+    throw new SluiceError(
+      'unsupported_media_type',
+      `The body must be ${accepted.join(' or ')} in UTF-8; its Content-Type is ${ctx.get('content-type') || 'missing'}.`,
+    );
   }
   return type;
 }

@@ -80,7 +80,10 @@ export async function readFileParts<T>(
         stream.resume();
         fail(
           invalid([
-            { path: `/${escapePointer(name)}`, message: `is one part too many: ${wanted(names, maxParts)}` },
+            {
+              path: `/${escapePointer(name)}`,
+              message: `${names.includes(name) ? 'is one part too many' : 'is no part of this form'}: ${wanted(names, maxParts)}`,
+            },
           ]),
         );
         return;

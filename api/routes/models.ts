@@ -43,7 +43,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
 
   async function find(name: string): Promise<Model> {
     const model = await models.find(name);
-    if (!model) throw new SluiceError('not_found', 'There is no such model.');
+    if (!model) throw new SluiceError('model_not_found', `There is no model "${name}".`);
     return model;
   }
 
@@ -66,7 +66,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
   async function findVersion({ name = '', version: text }: Params): Promise<Version> {
     const { versions } = await find(name);
     const version = versions.find(({ manifest }) => String(manifest.version) === text);
-    if (!version) throw new SluiceError('not_found', 'There is no such version.');
+    if (!version) throw new SluiceError('model_not_found', `The model "${name}" has no version ${text}.`);
     return version;
   }
 

@@ -90,7 +90,12 @@ function takesPlace(from: string, to: string): boolean {
 async function unpackedProgram(root: string): Promise<RedisProgram> {
   const server = join(root, 'usr/bin/redis-server');
   const environment = { LD_LIBRARY_PATH: libraryFolders(root).join(':') };
-  return nativeProgram(server, await checkedVersion(server, environment), 'from the redis-server package', environment);
+  return nativeProgram(
+    server,
+    await checkedVersion(server, environment),
+    'from the redis-server package',
+    environment,
+  );
 }
 
 function libraryFolders(root: string): string[] {

@@ -138,7 +138,8 @@ export class SluiceError extends Error {
 /** The 422 every input check ends in: the first fault is the sentence, all of them are listed. */
 export function invalid(faults: readonly Fault[], code: ErrorCode = 'invalid_input'): SluiceError {
   const first = faults[0];
-  return new SluiceError(code, first ? `${first.path || 'The body'}: ${first.message}` : undefined, {
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more, see errors)` : '';
+  return new SluiceError(code, first ? `${first.path || 'The body'}: ${first.message}${more}` : undefined, {
     faults,
   });
 }

@@ -16,7 +16,11 @@ export const DISABLE_AFTER_MS = 120 * 3_600_000;
 export const QUIET_MS = 72 * 3_600_000;
 
 const properties = {
-  url: { ...urlSchema, description: 'Where events are posted; https, on port 443 or 8443.' },
+  url: {
+    ...urlSchema,
+    description:
+      'Where events are posted: https on port 443 or 8443; what the operator lists also by http and on any port.',
+  },
   events: {
     type: 'array',
     minItems: 1,

@@ -8,7 +8,7 @@
 import { type Fault, invalid, SluiceError } from '../base/errors.js';
 import { readImageHeader } from './image.js';
 import { type Manifest, sentInputs, type TensorSpec } from './model.js';
-import { type Checker, compileSchema, escapePointer } from './schema.js';
+import { type Checker, compileSchema, escapePointer, kindOf } from './schema.js';
 import { nestedSchema, nestingsOf } from './signature.js';
 import {
   BYTES_PER_ELEMENT,
@@ -215,6 +215,7 @@ function createImageEncoder(spec: TensorSpec): EncodeValue {
   const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
   return async (value, path, findFile) => {
     const outer = asObject(value, path, expected);
+    if (!Object.hasOwn(outer, 'file') && !Object.hasOwn(outer, 'image')) fail(path, expected);
     const [image, at] = Object.hasOwn(outer, 'file')
       ? [outer, path]
       : [asObject(outer.image, `${path}/image`, expected), `${path}/image`];
@@ -302,9 +303,4 @@ function flatten(
   const inner = shape?.slice(1) ?? null;
   for (const [index, item] of value.entries()) next = flatten(item, into, next, inner, `${path}/${index}`);
   return next;
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }

@@ -18,6 +18,8 @@ const OPTIONS = {
   strict: true,
   allowUnionTypes: true,
   ownProperties: true,
+  // A fault tells what it found; costs nothing where there is none.
+  verbose: true,
   meta: false,
   validateSchema: false,
 };
@@ -79,8 +81,37 @@ function toFault(error: ErrorObject, base: string): Fault {
     case 'enum':
       return { path, message: `must be one of ${error.params.allowedValues.join(', ')}` };
     default:
-      return { path, message: error.message ?? 'is invalid' };
+      return { path, message: messageOf(error) };
   }
+}
+
+function messageOf({ keyword, params, data, message }: ErrorObject): string {
+  switch (keyword) {
+    case 'type':
+      return `must be ${[params.type].flat().join(' or ')}; got ${kindOf(data)}`;
+    case 'minItems':
+      return `must have at least ${items(params.limit)}; has ${(data as unknown[]).length}`;
+    case 'maxItems':
+      return `must have at most ${items(params.limit)}; has ${(data as unknown[]).length}`;
+    case 'maxProperties':
+      return params.limit === 0 ? 'must be empty' : `must have at most ${params.limit} fields`;
+    default:
+      return message ?? 'is invalid';
+  }
+}
+
+function items(count: number): string {
+  return `${count} item${count === 1 ? '' : 's'}`;
+}
+
+/** Of a value from outside, as it is told to who sent it. */
+export function kindOf(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  // What JSON writes as 1e400.
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'a number that is too large';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 /** Escapes one reference token (RFC 6901, section 3). */

@@ -69,7 +69,9 @@ function parseYaml(text: string): unknown {
   try {
     return parse(text);
   } catch (error) {
-    throw new ManifestFault([{ path: '', message: messageOf(error).trim() }]);
+    throw new ManifestFault([
+      { path: '', message: (messageOf(error).split('\n')[0] ?? '').replace(/:$/, '') },
+    ]);
   }
 }
 

@@ -237,7 +237,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     );
     seen.delete(name);
     if (state === 'missing')
-      throw new SluiceError('model_not_found', `There is no model "${name}@${refused}".`);
+      throw new SluiceError('model_not_found', `The model "${name}" has no version ${refused}.`);
     if (state === 'retired') throw new SluiceError('version_retired');
     if (state === 'failed') throw new SluiceError('model_failed');
   }
@@ -278,8 +278,13 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
       model?.versions.find((each) => each.manifest.version === number);
     const alias = ref?.alias ?? null;
     const version = versionOf(alias === null ? ref?.version : model?.aliases[alias]);
-    if (!version) throw new SluiceError('model_not_found', `There is no model "${text}".`);
-    if (!mayDraw || !model || alias === null) return { version, alias, shadow: null };
+    if (!model) throw new SluiceError('model_not_found', `There is no model "${ref?.name ?? text}".`);
+    if (!version)
+      throw new SluiceError(
+        'model_not_found',
+        `The model "${model.name}" has no ${alias === null ? `version ${ref?.version}` : `alias "${alias}"`}.`,
+      );
+    if (!mayDraw || alias === null) return { version, alias, shadow: null };
     // One that cannot serve yet, or no more, gets no jobs that would wait for it.
     const drawn = (share: { version: number; percent: number } | undefined) => {
       const chosen = share && random() * 100 < share.percent ? versionOf(share.version) : undefined;

@@ -111,7 +111,7 @@ describe('an alias', () => {
   it('is refused for what it cannot be', async () => {
     await start(TWO, 0);
     const cases: [string, string, object, string, number, string][] = [
-      ['an unknown model', 'stable', { version: 1 }, 'nothing', 404, 'not_found'],
+      ['an unknown model', 'stable', { version: 1 }, 'nothing', 404, 'model_not_found'],
       ['an unknown version', 'stable', { version: 9 }, 'mnist', 404, 'model_not_found'],
       ['a number for a name', '3', { version: 1 }, 'mnist', 422, 'invalid_input'],
       ['no version', 'stable', {}, 'mnist', 422, 'invalid_input'],
@@ -387,7 +387,7 @@ describe('a version with a postprocess block', () => {
     const schema = (await stack.request('GET', '/v1/models/mnist/versions/1/schema')).body;
     const check = compileSchema(schema.prediction);
     expect(check(job.predictions[0])).toBeNull();
-    expect(check([first, second])).toMatchObject({ message: expect.stringContaining('fewer') });
+    expect(check([first, second])).toMatchObject({ message: expect.stringContaining('at least 3') });
   });
 });
 

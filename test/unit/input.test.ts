@@ -60,14 +60,14 @@ async function faultsOf(manifest: Manifest, ...instances: unknown[]): Promise<st
 
 describe('input encoder refuses', () => {
   const cases: [name: string, manifest: Manifest, instance: unknown, fault: RegExp][] = [
-    ['null for a number', FLOAT4, [1, null, 3, 4], /^\/instances\/0\/1 must be number/],
-    ['a string for a number', FLOAT4, [1, 2, '5', 4], /^\/instances\/0\/2 must be number/],
-    ['a boolean for a number', FLOAT4, [true, 2, 3, 4], /^\/instances\/0\/0 must be number/],
+    ['null for a number', FLOAT4, [1, null, 3, 4], /^\/instances\/0\/1 must be number; got null/],
+    ['a string for a number', FLOAT4, [1, 2, '5', 4], /^\/instances\/0\/2 must be number; got a string/],
+    ['a boolean for a number', FLOAT4, [true, 2, 3, 4], /^\/instances\/0\/0 must be number; got a boolean/],
     ['1e400, which JSON.parse makes Infinity', FLOAT4, JSON.parse('[1e400, 2, 3, 4]'), /^\/instances\/0\/0 /],
     ['1e39, which float32 makes Infinity', FLOAT4, [1, 2, 3, 1e39], /^\/instances\/0\/3 must be <= 3\.40/],
-    ['too few values', FLOAT4, [1, 2, 3], /^\/instances\/0 must NOT have fewer than 4/],
-    ['too many values', FLOAT4, [1, 2, 3, 4, 5], /^\/instances\/0 must NOT have more than 4/],
-    ['a ragged array', FLOAT4, [[1, 2], [3]], /^\/instances\/0\/1 must NOT have fewer than 2/],
+    ['too few values', FLOAT4, [1, 2, 3], /^\/instances\/0 must have at least 4 items; has 3/],
+    ['too many values', FLOAT4, [1, 2, 3, 4, 5], /^\/instances\/0 must have at most 4 items; has 5/],
+    ['a ragged array', FLOAT4, [[1, 2], [3]], /^\/instances\/0\/1 must have at least 2 items; has 1/],
     [
       'a level of nesting too much',
       FLOAT4,
@@ -81,7 +81,7 @@ describe('input encoder refuses', () => {
     ],
     ['a number for an array', FLOAT4, 7, /^\/instances\/0 .*got a number/],
     ['null for an instance', FLOAT4, null, /^\/instances\/0 .*got null/],
-    ['an object that is no raw value', FLOAT4, { x: [1, 2, 3, 4] }, /^\/instances\/0 .*got a object/],
+    ['an object that is no raw value', FLOAT4, { x: [1, 2, 3, 4] }, /^\/instances\/0 .*got an object/],
     ['int32 overflow', INT2, [0, 2147483648], /^\/instances\/0\/1 must be <= 2147483647/],
     ['a fraction for an int32', INT2, [0, 1.5], /^\/instances\/0\/1 must be integer/],
     ['256 for a uint8', BYTE2, [256, 0], /^\/instances\/0\/0 must be <= 255/],
@@ -122,7 +122,7 @@ describe('input encoder refuses', () => {
         [1, 2],
         [1, 2],
       ],
-      /^\/instances\/0 must NOT have more than 3/,
+      /^\/instances\/0 must have at most 3 items; has 4/,
     ],
     [
       'a stated shape above the maximum, before any allocation',
