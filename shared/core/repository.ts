@@ -4,7 +4,7 @@
  *   received (a folder of this process) -> checked -> stored -> registered        refused: nothing is left
  *
  * Promises: a version is registered only when all its files are stored, and never changes; a folder that `fetch` answers is
- * whole, whoever fetches at the same time. Files of retired versions are kept: jobs may still need them.
+ * whole, whoever fetches at the same time and whatever has become of an older one. Files of retired versions are kept: jobs may still need them.
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -111,7 +111,8 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
   /** The folder of an uploaded version's files; rejects with `unavailable` when they cannot be read now. */
   async function fetch({ files }: Manifest): Promise<string> {
     const folder = join(fetchedFolder, filesHash(files));
-    if (await exists(folder)) return folder;
+    if (await isWhole(folder, files)) return folder;
+    await rm(folder, { recursive: true, force: true });
     const draft = join(fetchedFolder, `.${randomUUID()}`);
     try {
       for (const [path, sha256] of Object.entries(files)) {
@@ -141,6 +142,14 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
   }
 
   return { receive, fetch, sweep };
+}
+
+async function isWhole(folder: string, files: Manifest['files']): Promise<boolean> {
+  for (const [path, sha256] of Object.entries(files)) {
+    const found = await hashFile(join(folder, path)).catch(() => null);
+    if (found !== sha256) return false;
+  }
+  return true;
 }
 
 function keyOf(sha256: string): string {

@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { childrenOf, signal } from '../support/processes.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -114,13 +115,32 @@ describe('an uploaded version', () => {
     // As on another machine: nothing of it was fetched there.
     stack.addWorker({ SLUICE_CACHE_DIR: join(folder, 'other-cache') });
     expect((await submit('later')).body).toMatchObject({ status: 'succeeded', model: { version: 7 } });
-    expect(readdirSync(join(folder, 'other-cache/models')).filter((name) => name.startsWith('.'))).toEqual(
-      [],
-    );
+    const drafts = () =>
+      readdirSync(join(folder, 'other-cache/models')).filter((name) => name.startsWith('.'));
+    await expect.poll(drafts, BOUND).toEqual([]);
     expect(await upload('later', { ...mnist, 'model.yaml': `version: 7\n${manifest}` })).toMatchObject({
       status: 409,
       body: { code: 'version_exists' },
     });
+  });
+
+  it('is fetched anew when its copy was damaged, and no other version notices', {
+    timeout: 60_000,
+  }, async () => {
+    const copies = join(folder, 'other-cache/models');
+    for (const copy of readdirSync(copies))
+      writeFileSync(join(copies, copy, 'group1-shard1of1.bin'), 'damage');
+    const [child] = childrenOf(stack.workers.at(-1)?.pid);
+    expect(signal(child, 'SIGKILL')).toBe(true);
+    expect((await submit('mnist@1')).body).toMatchObject({ status: 'succeeded', attempts: 1 });
+    expect((await submit('later@7')).body.status).toBe('succeeded');
+    const told = (message: string) =>
+      stack
+        .output()
+        .split('\n')
+        .filter((line) => line.includes(message) && line.includes('"model":"later","version":7'));
+    expect(told('version lost')).toHaveLength(1);
+    expect((await versionOf('later', 7)).state).toBe('ready');
   });
 
   it('gets a number of its own when several come at once', async () => {

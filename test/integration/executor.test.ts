@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensor.js';
-import { type Executor, StandsStill, startExecutor } from '../../worker/inference/executor.js';
+import { type Executor, NotLoaded, StandsStill, startExecutor } from '../../worker/inference/executor.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';
 import { MAX_DEATHS } from '../../worker/inference/respawns.js';
 import type { WearLimits } from '../../worker/inference/wear.js';
@@ -18,12 +18,16 @@ const HANGS_ONCE = -5;
 const IS_LATE = -6;
 const NEEDS_MEMORY = -7;
 const NEEDS_ROOM = -8;
+const TOO_LARGE = -9;
+const SICKENS = -10;
 /** For a timer and a process's end to be noticed on a busy machine. */
 const SLACK_MS = 2000;
 
 let executor: Executor;
 let deaths = 0;
 let renewals = 0;
+/** Versions that could not be loaded again. */
+let lost: string[] = [];
 /** Whether it stood still, each time it told of a change. */
 let changes: boolean[] = [];
 
@@ -47,6 +51,8 @@ async function start({
   deaths = 0;
   renewals = 0;
   changes = [];
+  lost = [];
+  for (const what of ['hangs', 'fragile', 'deadly']) rmSync(noteOf(what), { force: true });
   executor = await startExecutor({
     child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
@@ -58,8 +64,15 @@ async function start({
     onChange: () => changes.push(executor?.standsStill),
     onRespawn: () => deaths++,
     onRenew: () => renewals++,
+    onLost: ({ name }) => lost.push(name),
   });
+  await load('m');
 }
+
+const load = (name: string) => executor.load('', { name, version: 1 } as Parameters<Executor['load']>[1]);
+
+/** Left by the first child of this process. */
+const noteOf = (what: string) => join(tmpdir(), `sluice-fake-child-of-${process.pid}-${what}`);
 
 const pids = () => executor.children.map(({ pid }) => pid);
 
@@ -74,12 +87,13 @@ function shown(results: InstanceResult[]): (number | string | undefined)[] {
   );
 }
 
-async function run(values: number[], timeoutMs = 30_000) {
+/** `timeoutMs`: of each, or of all. */
+async function run(values: number[], timeoutMs: number | number[] = 30_000, model = 'm') {
   const { results } = await executor.run({
-    model: 'm',
+    model,
     version: 1,
     instances: values.map(instance),
-    timeoutsMs: values.map(() => timeoutMs),
+    timeoutsMs: values.map((_, i) => (Array.isArray(timeoutMs) ? (timeoutMs[i] as number) : timeoutMs)),
   });
   return shown(results);
 }
@@ -112,6 +126,19 @@ describe('executor', () => {
     // 13, 7, 4 and then 2
     expect(ran.outOfMemoryAt).toBe(4);
     expect(deaths).toBe(0);
+  });
+
+  it('does not take one that is too large by itself for a limit of size', async () => {
+    await start();
+    const values = batchOf(8, { 3: TOO_LARGE });
+    const ran = await executor.run({
+      model: 'm',
+      version: 1,
+      instances: values.map(instance),
+      timeoutsMs: values.map(() => 30_000),
+    });
+    expect(shown(ran.results)).toEqual(doubled(8, { 3: 'backend_error' }));
+    expect(ran.outOfMemoryAt).toBeNull();
   });
 
   it('adds no rows to what is run again', async () => {
@@ -192,8 +219,7 @@ describe('executor', () => {
 
   it('runs a lone instance again when its child was killed by somebody else, and what waited behind it', async () => {
     await start();
-    const note = join(tmpdir(), `sluice-fake-child-of-${process.pid}`);
-    rmSync(note, { force: true });
+    const note = noteOf('hangs');
     const first = run([HANGS_ONCE]);
     const second = run([4]);
     await expect.poll(() => existsSync(note), { timeout: 10_000 }).toBe(true);
@@ -201,13 +227,10 @@ describe('executor', () => {
     expect(await first).toEqual([-10]);
     expect(await second).toEqual([8]);
     expect(deaths).toBe(1);
-    rmSync(note);
   });
 
   it('loads the versions again into a new child', async () => {
     await start();
-    const manifest = { name: 'm', version: 1 } as Parameters<Executor['load']>[1];
-    await executor.load('/nowhere', manifest);
     process.kill(pids()[0] as number, 'SIGKILL');
     await expect.poll(() => deaths, { timeout: 10_000 }).toBe(1);
     expect(await run([1])).toEqual([2]);
@@ -215,10 +238,57 @@ describe('executor', () => {
 
   it('refuses a version whose loading does not end, and goes on', async () => {
     await start({ loadTimeoutMs: 300 });
-    const manifest = { name: 'endless', version: 1 } as Parameters<Executor['load']>[1];
-    await expect(executor.load('', manifest)).rejects.toThrow('took too long');
+    await expect(load('endless')).rejects.toThrow('took too long');
     expect(await run([1, 2])).toEqual([2, 4]);
     expect(deaths).toBe(1);
+  });
+
+  it('loses a version that a new child refuses, and goes on with the others', async () => {
+    await start();
+    await load('fragile');
+    expect(await run([1], 30_000, 'fragile')).toEqual([2]);
+    process.kill(pids()[0] as number, 'SIGKILL');
+    await expect(run([1], 30_000, 'fragile')).rejects.toThrow(NotLoaded);
+    expect(lost).toEqual(['fragile']);
+    expect(await run([2])).toEqual([4]);
+    expect(deaths).toBe(1);
+  });
+
+  it('loses a version that new children die of, and goes on with the others', async () => {
+    await start();
+    await load('deadly');
+    const waiting = [run([HANGS_ONCE]), run([1])];
+    await expect.poll(() => existsSync(noteOf('hangs')), { timeout: 10_000 }).toBe(true);
+    process.kill(pids()[0] as number, 'SIGKILL');
+    expect(await Promise.all(waiting)).toEqual([[2 * HANGS_ONCE], [2]]);
+    expect(lost).toEqual(['deadly']);
+    expect(executor.fault).toBeNull();
+    await expect(run([1], 30_000, 'deadly')).rejects.toThrow(NotLoaded);
+  });
+
+  it('loads a version all the same when the child dies of something else meanwhile', async () => {
+    await start();
+    const [crashed] = await Promise.all([run([ABORTS]), load('other'), executor.measure('m', 1, 4, 10)]);
+    expect(crashed).toEqual(['input_crashed_backend']);
+    expect(await run([1], 30_000, 'other')).toEqual([2]);
+    expect(lost).toEqual([]);
+  });
+
+  it('lets a batch go on that is in time for some of its instances', async () => {
+    await start();
+    expect(await run([IS_LATE, 1], [20, 30_000])).toEqual([2 * IS_LATE, 2]);
+    expect(deaths).toBe(0);
+  });
+
+  it('replaces a child that throws on everything, and none for what is bad input', async () => {
+    await start();
+    for (let i = 0; i < 40; i++) expect(await run([THROWS])).toEqual(['backend_error']);
+    expect(await run([1])).toEqual([2]);
+    expect(renewals).toBe(0);
+    expect(await run([SICKENS])).toEqual(['backend_error']);
+    await expect.poll(() => run([1]), { timeout: 20_000, interval: 5 }).toEqual([2]);
+    expect(renewals).toBe(1);
+    expect(deaths).toBe(0);
   });
 
   it('refuses runs once it is closed', async () => {

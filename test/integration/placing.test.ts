@@ -10,6 +10,7 @@ import { toTypedArray } from '../../shared/contract/tensor.js';
 import type { BackendName } from '../../worker/backend/backend.js';
 import type { TaskResult } from '../../worker/inference/batcher.js';
 import { openChoices } from '../../worker/inference/choices.js';
+import { NotLoaded } from '../../worker/inference/executor.js';
 import { type Lane, openLane } from '../../worker/inference/lane.js';
 import { type Lanes, openLanes } from '../../worker/inference/lanes.js';
 import type { InstanceResult } from '../../worker/inference/messages.js';
@@ -141,6 +142,6 @@ describe('the backend of a version', () => {
       for (const [k, value] of expected.entries()) expect((values[i] as number[])[k]).toBeCloseTo(value, 4);
     }
     await moved;
-    expect(valuesOf(await first.submit(taskOf(tiny, [1, 2, 3])))).toBe('backend_error');
+    await expect(first.submit(taskOf(tiny, [1, 2, 3]))).rejects.toThrow(NotLoaded);
   });
 });

@@ -4,9 +4,10 @@
  * -1 throws · -2 dies of an abort · -3 hangs · -4 computes NaN · -5 hangs, but only in the first child of its parent ·
  * -6 is computed at once and answered late, when the next call has had its turn maybe ·
  * -7 does not fit into memory beside more than one other ·
- * -8 does not fit where rows may be added to it ·
- * anything else is doubled. `up` costs no model; one called "endless" is never loaded. Told that its cache is
- * "never", it is never up.
+ * -8 does not fit where rows may be added to it · -9 does not fit at all ·
+ * -10 has this child throw on everything from then on ·
+ * anything else is doubled. `up` costs no model; one called "endless" is never loaded, "fragile" and "deadly" only by the first
+ * child of its parent: later ones refuse it or die of it. Told that its cache is "never", it is never up.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,12 +21,17 @@ const RSS_BYTES = 1e9;
 
 const send = (message: FromChild) => process.send?.(message);
 
+/** It throws on everything. */
+let isSick = false;
+
 function compute(instance: Instance): InstanceResult {
   const value = toTypedArray('float32', instance.x?.data ?? new Uint8Array(4))[0] ?? 0;
+  if (value === -10) isSick = true;
+  if (isSick) throw new Error('the backend is sick');
   if (value === -1) throw new Error('the backend refuses -1');
   if (value === -2) process.abort();
   if (value === -3) for (;;);
-  if (value === -5 && isFirst()) for (;;);
+  if (value === -5 && isFirst('hangs')) for (;;);
   if (value === -4) return { ok: false, code: 'non_finite_output', message: 'NaN' };
   return {
     ok: true,
@@ -40,13 +46,13 @@ function isLate(instances: readonly Instance[]): boolean {
 function demandMemory(instances: readonly Instance[], exact: boolean): void {
   const has = (value: number) =>
     instances.some((each) => toTypedArray('float32', each.x?.data ?? new Uint8Array(4))[0] === value);
-  if ((has(-7) && instances.length > 2) || (has(-8) && !exact))
+  if ((has(-7) && instances.length > 2) || (has(-8) && !exact) || has(-9))
     throw new Error(`OOM when allocating tensor with shape[${instances.length}]`);
 }
 
 /** Leaves a note for the children that come after this one. */
-function isFirst(): boolean {
-  const note = join(tmpdir(), `sluice-fake-child-of-${process.ppid}`);
+function isFirst(what: string): boolean {
+  const note = join(tmpdir(), `sluice-fake-child-of-${process.ppid}-${what}`);
   if (existsSync(note)) return false;
   writeFileSync(note, '');
   return true;
@@ -66,8 +72,21 @@ process.on('message', (message: ToChild) => {
     send({ type: 'pong', call });
     return;
   }
-  if (message.type !== 'run') {
-    send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
+  if (message.type === 'load') {
+    const { name } = message.manifest;
+    if (name === 'deadly' && !isFirst(name)) process.abort();
+    if (name === 'fragile' && !isFirst(name))
+      send({ type: 'failed', call, message: 'the files have changed' });
+    else send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
+    return;
+  }
+  if (message.type === 'measure') {
+    if (isSick) send({ type: 'failed', call, message: 'the backend is sick' });
+    else send({ type: 'measured', call, speed: null });
+    return;
+  }
+  if (message.type === 'unload') {
+    send({ type: 'unloaded', call });
     return;
   }
   try {

@@ -24,6 +24,7 @@ function setUp(maxBytes: number) {
         peak = Math.max(peak, bytes);
       },
       async unload() {
+        if (fails.now) throw new Error(`${name} cannot be unloaded`);
         acts.push(`-${name}`);
         expect(computing).toBe(0);
         inside.delete(name);
@@ -38,7 +39,10 @@ function setUp(maxBytes: number) {
       expect(inside.has(name)).toBe(true);
       return name;
     };
-    return { run: (ms = 0) => room.use(() => compute(ms)), free: () => room.free() };
+    return {
+      run: (ms = 0, onWanted = () => {}) => room.use(() => compute(ms), onWanted),
+      free: () => room.free(),
+    };
   };
   return { clock, memory, acts, model, peak: () => peak };
 }
@@ -129,6 +133,37 @@ describe('a memory', () => {
     await clock.advance(1);
     await freed;
     expect(memory.bytes).toBe(0);
+  });
+
+  it('tells those in whose place others wait', async () => {
+    const { clock, model } = setUp(10);
+    const wanted: string[] = [];
+    const a = model('a', 10);
+    void a.run(500, () => wanted.push('done before'));
+    const long = a.run(5000, () => wanted.push('long'));
+    await clock.advance(1);
+    const other = model('b', 10).run();
+    await clock.advance(MIN_STAY_MS - 2);
+    expect(wanted).toEqual([]);
+    await clock.advance(1);
+    expect(wanted).toEqual(['long']);
+    await clock.advance(5000);
+    expect(await Promise.all([long, other])).toEqual(['a', 'b']);
+  });
+
+  it('asks no more for the room of one that could not be unloaded', async () => {
+    const { clock, model } = setUp(10);
+    const fails = { now: false };
+    void model('a', 10, fails).run();
+    await clock.advance(1);
+    fails.now = true;
+    const b = model('b', 10);
+    const refused = b.run().catch(String);
+    await clock.advance(MIN_STAY_MS);
+    expect(await refused).toContain('a cannot be unloaded');
+    const run = b.run();
+    await clock.advance(1);
+    expect(await run).toBe('b');
   });
 
   it('lets those that wait go when it is closed', async () => {

@@ -86,6 +86,48 @@ describe('a tuned policy', () => {
     expect(tuning.policy.maxBatchSize).toBe(1);
   });
 
+  it.each([
+    ['any size', undefined, 16],
+    ['preferred sizes', [1, 4, 16, 64], 16],
+  ])('grows from single instances under load that comes late, with %s', (_, preferredSizes, most) => {
+    const tuning = createTuning({
+      maxInFlight: 2,
+      maxBatchSize: 64,
+      maxDelayMs: 50,
+      targetP99Ms: 61.5,
+      ...(preferredSizes && { preferredSizes }),
+    });
+    // Three times (4 + 1) ms are in time, three times twice as much would be, but not 5 ms for each of many.
+    for (let i = 0; i < 2000; i++) tuning.policy.onRan?.(ran(1, 5));
+    for (let i = 0; i < 200; i++) {
+      const { maxBatchSize } = tuning.policy;
+      expect(maxBatchSize).toBeLessThanOrEqual(most);
+      tuning.policy.onRan?.(ran(maxBatchSize, 4 + maxBatchSize));
+    }
+    expect(tuning.policy.maxBatchSize).toBe(most);
+  });
+
+  it('tries no larger size where single instances are late already', () => {
+    const tuning = createTuning({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 50, targetP99Ms: 10 });
+    for (let i = 0; i < 100; i++) tuning.policy.onRan?.(ran(1, 5));
+    expect(tuning.policy.maxBatchSize).toBe(1);
+  });
+
+  it('takes what is filled up for what it is filled up to', () => {
+    const preferredSizes = [8, 16, 64];
+    const tuning = createTuning({
+      maxInFlight: 2,
+      maxBatchSize: 64,
+      maxDelayMs: 0,
+      preferredSizes,
+      targetP99Ms: 50,
+    });
+    // A batch of 1 is computed as one of 8, in 12 ms; 16 take 20 ms.
+    for (let i = 0; i < 20; i++) tuning.policy.onRan?.(ran(1 + (i % 8), 12));
+    for (let i = 0; i < 20; i++) tuning.policy.onRan?.(ran(16, 20));
+    expect(tuning.policy.maxBatchSize).toBe(8);
+  });
+
   it('keeps its target at saturation, where the largest batches would miss it by far', async () => {
     const target = 60;
     const tuned = await p99AtSaturation(target);

@@ -94,6 +94,7 @@ interface Entry<I, R> {
   submittedMs: number;
   resolve: (result: TaskResult<R>) => void;
   reject: (reason: unknown) => void;
+  onAbort: () => void;
 }
 
 interface Forming<I, R> {
@@ -130,9 +131,10 @@ export function createBatcher<I, R>({
     if (enqueued >= maxEnqueued)
       return Promise.reject(new Error(`The batcher is full: ${enqueued} tasks wait.`));
     return new Promise((resolve, reject) => {
-      const entry: Entry<I, R> = { task, submittedMs: clock.monotonic(), resolve, reject };
+      const onAbort = () => leave(entry);
+      const entry: Entry<I, R> = { task, submittedMs: clock.monotonic(), resolve, reject, onAbort };
       add(entry);
-      task.signal?.addEventListener('abort', () => leave(entry), { once: true });
+      task.signal?.addEventListener('abort', onAbort, { once: true });
       planDispatch();
     });
   }
@@ -233,6 +235,7 @@ export function createBatcher<I, R>({
     const handedOverMs = clock.monotonic();
     inFlight++;
     enqueued -= entries.length;
+    for (const { task, onAbort } of entries) task.signal?.removeEventListener('abort', onAbort);
     try {
       const {
         results,

@@ -24,13 +24,13 @@ import type { Shadows } from '../../shared/core/shadows.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { BatchPolicy, TaskResult } from './batcher.js';
 import { depthOf } from './depth.js';
-import { StandsStill } from './executor.js';
+import { RunElsewhere, StandsStill } from './executor.js';
 import { createInHand } from './in-hand.js';
 import type { InstanceResult } from './messages.js';
 import { filledSize, paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import type { Serving } from './serving.js';
-import { joinResults, type Outcome, type Slice, sliceInstances } from './slices.js';
+import { joinResults, limitClass, type Outcome, refusal, type Slice, sliceInstances } from './slices.js';
 import type { Stops } from './stops.js';
 import { createTuning } from './tuning.js';
 
@@ -67,6 +67,8 @@ export interface Consumer {
 const MAX_TICKET_BYTES = 32 * 1024 * 1024;
 /** Slices of one job with the batcher at the same time, for each child: one runs, one is ready. */
 const SLICES_AT_ONCE = 2;
+/** What little is left of a job's limit after many slices does not cost a child. */
+const LEAST_LIMIT_MS = 1000;
 /** Jobs settled in one call. */
 const MAX_SETTLED = 256;
 
@@ -90,7 +92,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const outcomes = await Promise.allSettled(started.map(complete));
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length === 0) return;
-    const failure = failures.find((reason) => !(reason instanceof Closing || reason instanceof StandsStill));
+    const failure = failures.find((reason) => !(reason instanceof Closing || reason instanceof RunElsewhere));
     if (failure) throw failure;
     await handBack(message, lock);
   }
@@ -204,13 +206,13 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         }
         if (leftMs <= 0) throw new OutOfTime();
         const result = await serving.submit({
-          kind: `${model}@${version}|${spec.shadowOf ? 'shadow|' : ''}${shape}`,
+          kind: `${model}@${version}|${spec.shadowOf ? 'shadow|' : ''}${limitClass(spec)}|${shape}`,
           rank: PRIORITIES.indexOf(spec.priority),
           isBackground: spec.shadowOf !== undefined,
           policy: { ...tuning.policy, maxBatchSize: Math.max(tuning.policy.maxBatchSize, instances.length) },
           instances,
           bytes,
-          timeoutMs: leftMs,
+          timeoutMs: Math.max(leftMs, LEAST_LIMIT_MS),
           signal,
         });
         leftMs -= result.computeMs;
@@ -261,12 +263,6 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
       await closed;
     },
   };
-}
-
-function refusal(count: number): TaskResult<InstanceResult> {
-  const message = 'This instance has brought the backend down within the last hour; it was not run again.';
-  const result: InstanceResult = { ok: false, code: 'input_crashed_backend', message };
-  return { results: new Array(count).fill(result), waitMs: 0, computeMs: 0, batchSize: 1 };
 }
 
 function isCrash(result: InstanceResult | undefined): boolean {

@@ -9,9 +9,11 @@
  *   - a batch that waited behind it runs again whole;
  *   - children that have served their time are replaced one at a time; nothing is run again;
  *   - a batch that the backend throws on is halved in the same way, without a crash (`backend_error`);
- *   - a batch that outlasts the shortest limit in it costs the child too; then each instance runs alone under its own limit,
- *     so that one which hangs costs its limit twice, and the others nothing but the wait (`timeout`).
- *   - a batch for which the memory does not suffice is one of these, and its size is told, so that the next are smaller.
+ *   - a batch that outlasts the longest limit in it costs the child too; then each instance runs alone under its own limit,
+ *     and the others lose nothing but the wait (`timeout`);
+ *   - a batch for which the memory does not suffice is run by halves, too, and its size is told, so that the next are smaller,
+ *     unless it is one instance that does not fit by itself;
+ *   - loading and timing a version are tried again when the child died of something else.
  * An instance that was alone from the start is tried twice: its child may have been killed by somebody else.
  */
 import type { ErrorCode } from '../../shared/base/errors.js';
@@ -19,7 +21,8 @@ import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
 import type { BackendName } from '../backend/backend.js';
-import { CallFailed, createKeeper, type Keeper, type KeeperDeps } from './keeper.js';
+import { CallFailed } from './calls.js';
+import { createKeeper, type Keeper, type KeeperDeps } from './keeper.js';
 import type { BackendReport, InstanceResult, LoadReport, Speed } from './messages.js';
 
 export interface ExecutorDeps extends Omit<KeeperDeps, 'mayRenew' | 'onChange'> {
@@ -29,10 +32,20 @@ export interface ExecutorDeps extends Omit<KeeperDeps, 'mayRenew' | 'onChange'> 
   onChange?: (() => void) | undefined;
 }
 
-/** None of the children comes up: what is to run had better run elsewhere. */
-export class StandsStill extends Error {
+/** What is to run had better run on another worker. */
+export class RunElsewhere extends Error {}
+
+/** None of the children comes up. */
+export class StandsStill extends RunElsewhere {
   constructor() {
     super('What computes here dies again and again.');
+  }
+}
+
+/** No child has the version, nor will have. */
+export class NotLoaded extends RunElsewhere {
+  constructor(model: string, version: number) {
+    super(`${model}@${version} is not loaded here.`);
   }
 }
 
@@ -51,14 +64,14 @@ export interface Run {
   version: number;
   /** Of equal shapes, at most the version's maxBatchSize. */
   instances: Instance[];
-  /** Of each instance: how long it may compute. The shortest holds for all that compute together. */
+  /** Of each instance: how long it may compute. The longest holds for all that compute together. */
   timeoutsMs: number[];
 }
 
 export interface RunResult {
   results: InstanceResult[];
   computeMs: number;
-  /** The least number of instances for which the memory did not suffice; null when it did. */
+  /** The least number of instances for which the memory did not suffice, though it does for each; null when it did. */
   outOfMemoryAt: number | null;
 }
 
@@ -120,9 +133,9 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
     return gpus.map((gpu) => (gpu === null ? backend.device : `gpu:${gpu}`));
   }
 
-  /** With the least to do of those that are up. */
-  function freest(): Keeper | undefined {
-    const up = keepers.filter(({ isUp }) => isUp);
+  /** With the least to do of those that are up, and meant. */
+  function freest(isMeant: (keeper: Keeper) => boolean = () => true): Keeper | undefined {
+    const up = keepers.filter((each) => each.isUp && isMeant(each));
     return up.reduce<Keeper | undefined>(
       (least, each) => (least && least.calls <= each.calls ? least : each),
       undefined,
@@ -136,9 +149,35 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
         onChange?.();
         throw new StandsStill();
       }
-      await new Promise<void>((wake) => waiting.add(wake));
+      await nextChange();
     }
     if (closed) throw new Error('The executor is closed.');
+  }
+
+  function nextChange(): Promise<void> {
+    return new Promise((wake) => void waiting.add(wake));
+  }
+
+  /** Acts with the freest child that has the version; in the same turn, so that the next one sees it busier. */
+  async function withFreest<T>({ model, version }: Run, act: (keeper: Keeper) => Promise<T>): Promise<T> {
+    for (;;) {
+      await someUp(false);
+      const keeper = freest((each) => each.has(model, version));
+      if (keeper) return act(keeper);
+      if (!keepers.some((each) => each.has(model, version))) throw new NotLoaded(model, version);
+      await nextChange();
+    }
+  }
+
+  /** Again when the child died of something else. */
+  async function persist<T>(act: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await act();
+      } catch (error) {
+        if (closed || !(error instanceof CallFailed) || error.suspect) throw error;
+      }
+    }
   }
 
   async function loadToo(keeper: Keeper, folder: string, manifest: Manifest): Promise<void> {
@@ -155,20 +194,12 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
   }
 
   /** Of what is tried again the backend is given no more than there is: what was added may be what did not fit. */
-  async function attempt({ timeoutsMs, ...run }: Run, exact: boolean, batch: Run): Promise<RunResult> {
-    for (;;) {
-      await someUp(false);
-      const keeper = freest();
-      // Several may have waited for it.
-      if (!keeper) continue;
-      try {
-        const { results, computeMs } = await keeper.run({ ...run, exact }, Math.min(...timeoutsMs), batch);
-        return { results, computeMs, outOfMemoryAt: null };
-      } catch (error) {
-        if (!(error instanceof CallFailed) || error.suspect || closed) throw error;
-        // Innocent, but its child is gone: once more with another.
-      }
-    }
+  async function attempt(run: Run, exact: boolean, batch: Run): Promise<RunResult> {
+    const { timeoutsMs, ...call } = run;
+    const { results, computeMs } = await persist(() =>
+      withFreest(run, (keeper) => keeper.run({ ...call, exact }, Math.max(...timeoutsMs), batch)),
+    );
+    return { results, computeMs, outOfMemoryAt: null };
   }
 
   /** `batch`: of which it is a part, or the whole. */
@@ -180,7 +211,8 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
       const size = run.instances.length;
       if (size > 1) {
         const whole = await runParts(run, error.code === 'timeout' ? 1 : Math.ceil(size / 2), batch);
-        if (OUT_OF_MEMORY.test(error.message)) whole.outOfMemoryAt ??= size;
+        if (OUT_OF_MEMORY.test(error.message) && !whole.results.some(isTooLarge))
+          whole.outOfMemoryAt ??= size;
         return whole;
       }
       if (!suspected && error.code !== 'backend_error') return runAll(run, true, batch);
@@ -229,9 +261,11 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
     /** Loads, verifies and warms up a version in each child; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {
       // One that brings down what loads it costs one child.
-      await someUp(true);
-      const one = freest() ?? first;
-      const report = await one.load(folder, manifest);
+      const [one, report] = await persist(async () => {
+        await someUp(true);
+        const one = freest() ?? first;
+        return [one, await one.load(folder, manifest)] as const;
+      });
       const others = keepers.filter((each) => each !== one);
       const loads = await Promise.allSettled(others.map((each) => loadToo(each, folder, manifest)));
       const failure = loads.find((load) => load.status === 'rejected');
@@ -251,11 +285,11 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
       batchSize: number,
       budgetMs: number,
     ): Promise<Speed | null> {
-      await someUp(true);
-      const up = keepers.filter(({ isUp }) => isUp);
-      const speeds = await Promise.all(
-        up.map((keeper) => keeper.measure(model, version, batchSize, budgetMs)),
-      );
+      const speeds = await persist(async () => {
+        await someUp(true);
+        const up = keepers.filter(({ isUp }) => isUp);
+        return Promise.all(up.map((keeper) => keeper.measure(model, version, batchSize, budgetMs)));
+      });
       return speeds.reduce(
         (sum, speed) => sum && speed && { batchSize, rowsPerSecond: sum.rowsPerSecond + speed.rowsPerSecond },
       );
@@ -263,7 +297,7 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
     get standsStill(): boolean {
       return standsStill();
     },
-    /** One result for each instance. Rejects only when the executor is closed, or with `StandsStill`. */
+    /** One result for each instance. Rejects only when the executor is closed, or with `RunElsewhere`. */
     run: (run: Run): Promise<RunResult> => runAll(run, false, run),
     /** Ends the children; what they were computing is lost. */
     async close(): Promise<void> {
@@ -277,6 +311,11 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
 /** Numbered by PCI bus, as the driver and its tools number them; CUDA by itself would take the fastest first. */
 function givenGpu(gpu: string): Record<string, string> {
   return { CUDA_VISIBLE_DEVICES: gpu, CUDA_DEVICE_ORDER: 'PCI_BUS_ID' };
+}
+
+/** By itself. */
+function isTooLarge(result: InstanceResult): boolean {
+  return !result.ok && OUT_OF_MEMORY.test(result.message);
 }
 
 function failure(code: ErrorCode, message: string): InstanceResult {

@@ -5,13 +5,16 @@
  *
  * Promises:
  *   - a child that dies is started again, at once unless that was of no use (respawns.ts), and the versions it had are loaded again;
- *   - of the calls that a child dies with, one is suspect, that to which it had turned; the others only waited behind it;
- *   - a call that outlasts its limit, counted from when the child turned to it, costs the child;
+ *   - a version that cannot be loaded again is lost, told, and costs the others nothing;
+ *   - a call that outlasts its limit, counted from when the child turned to it, costs the child (calls.ts);
+ *   - a child whose backend throws on what it is given again and again, and on the example of the version too, is replaced;
  *   - one that stands still while it has nothing to do is found by its heartbeat: it answers a ping in time, or is replaced;
  *   - a child that has served its time (wear.ts) finishes what it has, then another takes its place.
  */
 import { sleep } from '../../shared/base/clock.js';
+import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
+import { type Answer, CallFailed, createCalls } from './calls.js';
 import { type ChildProcessDeps, type StartedChild, startChild } from './child-process.js';
 import type { BackendReport, FromChild, LoadReport, Speed, ToChild } from './messages.js';
 import { createRespawns } from './respawns.js';
@@ -28,6 +31,8 @@ export interface KeeperDeps extends Omit<ChildProcessDeps, 'onMessage' | 'onGone
   mayRenew: () => boolean;
   /** A child is up, or is waited for because children die again and again. */
   onChange?: (() => void) | undefined;
+  /** A version could not be loaded again; it is not here any more. */
+  onLost?: ((manifest: Manifest, error: unknown) => void) | undefined;
   /** A child has died. */
   onRespawn?: (() => void) | undefined;
   /** A child has served its time. */
@@ -46,14 +51,14 @@ export interface Keeper {
   readonly isSpent: boolean;
   /** Whether a child is there that has loaded what it shall. */
   readonly isUp: boolean;
-  /** Resolves when the child that is being started is up, or the keeper closed; never rejects. */
-  readonly up: Promise<void>;
   /** The child's process id, null while there is none. */
   readonly pid: number | null;
   /** What the child held after its last batch, in bytes; null before the first. */
   readonly rssBytes: number | null;
   /** Calls without an answer. */
   readonly calls: number;
+  /** Whether a child that is up has the version. */
+  has(model: string, version: number): boolean;
   /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   /** The child that is being started shall have the version, too. */
@@ -67,30 +72,13 @@ export interface Keeper {
   close(): Promise<void>;
 }
 
-/** How a call ended when it did not end with an answer. */
-export class CallFailed extends Error {
-  constructor(
-    readonly code: 'backend_error' | 'input_crashed_backend' | 'timeout',
-    message: string,
-    /** False when the call only waited behind the one at fault. */
-    readonly suspect: boolean,
-  ) {
-    super(message);
-  }
+interface Loaded {
+  folder: string;
+  manifest: Manifest;
+  /** Of children while they loaded it again, one after the other. */
+  deaths: number;
 }
 
-interface Call {
-  resolve: (answer: Answer) => void;
-  reject: (reason: Error) => void;
-  /** From the moment the child turns to this call. */
-  timeoutMs: number;
-  /** The batch of which it computes. */
-  of: object | null;
-  cancelTimer: (() => void) | null;
-}
-
-/** What settles a call. */
-type Answer = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;
 type Ask = ToChild extends infer M ? (M extends { call: number } ? Omit<M, 'call'> : never) : never;
 
 const FIRST_BACKOFF_MS = 100;
@@ -99,28 +87,27 @@ const MAX_BACKOFF_MS = 10_000;
 const LOAD_TIMEOUT_MS = 600_000;
 /** A backend that needs longer for a few runs is none to choose. */
 const MEASURE_TIMEOUT_MS = 60_000;
+/** Of runs on which the backend threw, one after the other, until it is asked whether it can compute at all. */
+const MAX_THROWS = 8;
+/** Deaths of children while they load a version, one after the other, until it is lost. */
+const MAX_LOAD_DEATHS = 2;
 const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
 const NO_LIMITS: WearLimits = { maxBatches: 0, maxRssBytes: 0 };
 
 export function createKeeper(deps: KeeperDeps): Keeper {
   const { clock, log, loadTimeoutMs = LOAD_TIMEOUT_MS, heartbeat = HEARTBEAT } = deps;
-  const { mayRenew, onChange, onRespawn, onRenew } = deps;
+  const { mayRenew, onChange, onLost, onRespawn, onRenew } = deps;
   const wear = createWear(deps.wear ?? NO_LIMITS);
   const respawns = createRespawns(clock);
-  const calls = new Map<number, Call>();
-  const loaded = new Map<string, { folder: string; manifest: Manifest }>();
+  const calls = createCalls(clock, () => current?.kill());
+  const loaded = new Map<string, Loaded>();
   const closing = new AbortController();
   let rssBytes: number | null = null;
-  let nextCall = 1;
+  let throws = 0;
   let current: StartedChild | null = null;
-  /** The call that the child told to have turned to. */
-  let computing: number | null = null;
-  let timedOut: number | null = null;
   let { backend } = deps.options;
   let starting = true;
   let up: Promise<void> = Promise.resolve();
-  /** Told once no call is without an answer. */
-  let onIdle: (() => void) | null = null;
 
   const stopHeartbeat = clock.every(heartbeat.periodMs, () => {
     // What it computes has a limit of its own.
@@ -133,13 +120,14 @@ export function createKeeper(deps: KeeperDeps): Keeper {
   /** Starts a child and resolves when it is up. */
   function spawn(): Promise<BackendReport> {
     rssBytes = null;
+    throws = 0;
     wear.renew();
     current = startChild({
       ...deps,
       options: { ...deps.options, backend },
       onMessage: hear,
       onGone(why) {
-        const of = failOutstanding(why);
+        const of = calls.lose(why);
         if (!closing.signal.aborted && !starting) up = respawn(why, of);
       },
     });
@@ -148,11 +136,11 @@ export function createKeeper(deps: KeeperDeps): Keeper {
 
   function hear(message: Answer | Extract<FromChild, { type: 'computing' }>): void {
     if (message.type === 'computing') {
-      computing = message.call;
-      watch();
-    } else {
-      answer(message);
+      calls.turnTo(message.call);
+      return;
     }
+    if (message.type === 'ran') takeNote(message);
+    calls.settle(message);
   }
 
   async function respawn(why: string, of: object | null): Promise<void> {
@@ -167,17 +155,9 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     log.info({ why }, 'child has served its time, starting another');
     onRenew?.();
     starting = true;
-    await idle();
+    await calls.idle();
     await endChild();
     await bringUp();
-  }
-
-  async function idle(): Promise<void> {
-    if (calls.size === 0) return;
-    await new Promise<void>((resolve) => {
-      onIdle = resolve;
-    });
-    onIdle = null;
   }
 
   function askToLoad(folder: string, manifest: Manifest): Promise<Answer> {
@@ -222,84 +202,68 @@ export function createKeeper(deps: KeeperDeps): Keeper {
 
   /** What comes to be expected or not while it loads is heeded. */
   async function loadAll(): Promise<void> {
-    for (const [key, { folder, manifest }] of loaded) {
-      await askToLoad(folder, manifest);
-      if (!loaded.has(key)) await askToUnload(manifest.name, manifest.version);
+    for (const [key, each] of loaded) {
+      await loadAgain(key, each);
+      if (!loaded.has(key)) await askToUnload(each.manifest.name, each.manifest.version);
     }
   }
 
-  function answer(message: Answer): void {
-    const call = calls.get(message.call);
-    if (!call) return;
-    calls.delete(message.call);
-    call.cancelTimer?.();
-    if (message.call === computing) computing = null;
-    watch();
-    if (calls.size === 0) onIdle?.();
-    if (message.type === 'ran') takeNote(message);
-    if (message.type === 'failed') call.reject(new CallFailed('backend_error', message.message, true));
-    else call.resolve(message);
+  /** Rejects when the child died of it, or may have. */
+  async function loadAgain(key: string, each: Loaded): Promise<void> {
+    try {
+      await askToLoad(each.folder, each.manifest);
+      each.deaths = 0;
+    } catch (error) {
+      if (closing.signal.aborted || !(error instanceof CallFailed)) throw error;
+      const isDead = error.code !== 'backend_error';
+      if (error.suspect) each.deaths++;
+      const isLost = error.code !== 'input_crashed_backend' || each.deaths >= MAX_LOAD_DEATHS;
+      if (isLost && loaded.delete(key)) onLost?.(each.manifest, error);
+      if (isDead) throw error;
+    }
   }
 
+  /** Before the call is settled: whoever waits for it shall find the child on its way out. */
   function takeNote(ran: Ran): void {
+    throws = 0;
     rssBytes = ran.rssBytes;
     respawns.computed();
     const why = wear.reasonAfter(ran.rssBytes);
-    if (why !== null && !starting && !closing.signal.aborted && mayRenew()) up = renew(why);
+    if (why !== null) replace(why);
   }
 
-  /** It died of the call that it had turned to: answers of which batch that was. */
-  function failOutstanding(why: string): object | null {
-    const hung = timedOut;
-    timedOut = null;
-    const suspect = turnedTo();
-    const outstanding = [...calls];
-    const of = suspect === undefined ? null : (calls.get(suspect)?.of ?? null);
-    calls.clear();
-    onIdle?.();
-    computing = null;
-    for (const [number, call] of outstanding) {
-      call.cancelTimer?.();
-      const code = hung === number ? 'timeout' : 'input_crashed_backend';
-      const message =
-        code === 'timeout' ? 'The execution took too long.' : `The backend's process died (${why}).`;
-      call.reject(new CallFailed(code, message, number === suspect));
-    }
-    return of;
+  function replace(why: string): void {
+    if (!starting && !closing.signal.aborted && mayRenew()) up = renew(why);
   }
 
-  function ask(message: Ask, timeoutMs: number, of: object | null = null): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      const child = current;
-      if (!child?.isConnected)
-        return reject(new CallFailed('input_crashed_backend', 'The child is gone.', false));
-      const number = nextCall++;
-      calls.set(number, { resolve, reject, timeoutMs, of, cancelTimer: null });
-      child.send({ ...message, call: number } as ToChild);
-      watch();
-    });
+  /** What throws on everything, and not on bad input alone, is not mended by going on. */
+  async function suspectBackend({ model, version }: RunCall): Promise<void> {
+    if (++throws % MAX_THROWS !== 0) return;
+    const fault = await askToMeasure(model, version, 1, 0).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (fault instanceof CallFailed && fault.code === 'backend_error')
+      replace(`the backend throws on the example of ${model}@${version}: ${messageOf(fault)}`);
   }
 
-  /** The child works in order: the oldest call without an answer, unless it has told that it is further. */
-  function turnedTo(): number | undefined {
-    if (computing !== null && calls.has(computing)) return computing;
-    return calls.keys().next().value;
+  function askToMeasure(
+    model: string,
+    version: number,
+    batchSize: number,
+    budgetMs: number,
+  ): Promise<Answer> {
+    return ask({ type: 'measure', model, version, batchSize, budgetMs }, MEASURE_TIMEOUT_MS);
   }
 
-  /** Only the call that the child is working on is timed. */
-  function watch(): void {
-    const turn = turnedTo();
-    for (const [number, call] of calls) {
-      if (number === turn) continue;
-      call.cancelTimer?.();
-      call.cancelTimer = null;
-    }
-    const call = turn === undefined ? undefined : calls.get(turn);
-    if (!call || call.cancelTimer) return;
-    call.cancelTimer = clock.after(call.timeoutMs, () => {
-      timedOut = turn ?? null;
-      current?.kill();
-    });
+  async function ask(message: Ask, timeoutMs: number, of: object | null = null): Promise<Answer> {
+    const child = current;
+    if (!child?.isConnected) throw new CallFailed('input_crashed_backend', 'The child is gone.', false);
+    return calls.add((call) => child.send({ ...message, call } as ToChild), timeoutMs, of);
+  }
+
+  function expect(folder: string, manifest: Manifest): void {
+    loaded.set(keyOf(manifest.name, manifest.version), { folder, manifest, deaths: 0 });
   }
 
   async function endChild(): Promise<void> {
@@ -323,9 +287,6 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     get isUp() {
       return !starting && current?.isConnected === true;
     },
-    get up() {
-      return up;
-    },
     get calls() {
       return calls.size;
     },
@@ -335,15 +296,14 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     get rssBytes() {
       return rssBytes;
     },
+    has: (model, version) => loaded.has(keyOf(model, version)),
     async load(folder, manifest) {
       await up;
       const { report } = expectAnswer('loaded', await askToLoad(folder, manifest));
-      loaded.set(keyOf(manifest.name, manifest.version), { folder, manifest });
+      expect(folder, manifest);
       return report;
     },
-    expect(folder, manifest) {
-      loaded.set(keyOf(manifest.name, manifest.version), { folder, manifest });
-    },
+    expect,
     async unload(model, version) {
       loaded.delete(keyOf(model, version));
       if (starting) return;
@@ -354,10 +314,16 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     },
     async measure(model, version, batchSize, budgetMs) {
       await up;
-      const message: Ask = { type: 'measure', model, version, batchSize, budgetMs };
-      return expectAnswer('measured', await ask(message, MEASURE_TIMEOUT_MS)).speed;
+      return expectAnswer('measured', await askToMeasure(model, version, batchSize, budgetMs)).speed;
     },
-    run: async (run, timeoutMs, of) => expectAnswer('ran', await ask({ type: 'run', ...run }, timeoutMs, of)),
+    async run(run, timeoutMs, of) {
+      try {
+        return expectAnswer('ran', await ask({ type: 'run', ...run }, timeoutMs, of));
+      } catch (error) {
+        if (error instanceof CallFailed && error.code === 'backend_error') void suspectBackend(run);
+        throw error;
+      }
+    },
     async close() {
       closing.abort();
       stopHeartbeat();

@@ -32,6 +32,8 @@ export interface LaneDeps {
   metrics: InferenceMetrics;
   /** A lane may stand still now, or no longer. */
   onChange?: () => void;
+  /** A version could not be loaded again. */
+  onLost?: (manifest: Manifest, error: unknown) => void;
 }
 
 export interface Lane {
@@ -41,7 +43,7 @@ export interface Lane {
   describe(): Device[];
   /** Why it does not compute as it should; null when it does. */
   readonly fault: string | null;
-  /** Nothing computes here, nor will soon; what is submitted is refused with `StandsStill`. */
+  /** Nothing computes here, nor will soon; what is submitted is refused with `RunElsewhere`. */
   readonly standsStill: boolean;
   load(folder: string, manifest: Manifest): Promise<LoadReport>;
   unload(manifest: Manifest): Promise<void>;
@@ -67,6 +69,7 @@ export async function openLane(
     log,
     metrics,
     onChange,
+    onLost,
   }: LaneDeps,
   backend: BackendName | 'auto',
 ): Promise<Lane> {
@@ -79,6 +82,7 @@ export async function openLane(
     wear,
     gpusOf: (name) => assignGpus(name, children, gpus),
     ...(onChange && { onChange }),
+    onLost,
     onRespawn: () => metrics.childRestarts.inc(),
     onRenew: () => metrics.childRenewals.inc(),
   });

@@ -19,8 +19,11 @@ export interface Contents {
 
 export interface Room {
   readonly isLoaded: boolean;
-  /** Acts while it is loaded. Rejects when it cannot be loaded, or when the memory is closed meanwhile. */
-  use<T>(act: () => Promise<T>): Promise<T>;
+  /**
+   * Acts while it is loaded. Rejects when it cannot be loaded, or when the memory is closed meanwhile. `onWanted`: others
+   * wait for its room.
+   */
+  use<T>(act: () => Promise<T>, onWanted?: () => void): Promise<T>;
   /** Unloads it once nothing uses it; there are no uses after that. */
   free(): Promise<void>;
 }
@@ -32,9 +35,13 @@ export interface Memory {
   close(): void;
 }
 
+interface Use {
+  onWanted: (() => void) | undefined;
+}
+
 interface Held extends Contents {
   isLoaded: boolean;
-  uses: number;
+  uses: Set<Use>;
   /** Of all uses the number of its last one. */
   lastUse: number;
   loadedMs: number;
@@ -76,34 +83,47 @@ export function createMemory(maxBytes: number, clock: Clock): Memory {
     if (!held.isLoaded) return;
     // Uses from now on wait for their turn.
     held.isLoaded = false;
-    if (held.uses > 0)
-      await new Promise<void>((resolve) => {
-        held.onIdle = resolve;
-      });
+    const idle = new Promise<void>((resolve) => {
+      held.onIdle = resolve;
+    });
+    for (const { onWanted } of held.uses) onWanted?.();
+    if (held.uses.size > 0) await idle;
     held.onIdle = null;
-    await held.unload();
-    loaded.delete(held);
+    try {
+      await held.unload();
+    } finally {
+      loaded.delete(held);
+    }
   }
 
-  async function use<T>(held: Held, act: () => Promise<T>): Promise<T> {
+  async function use<T>(held: Held, act: () => Promise<T>, onWanted?: () => void): Promise<T> {
     while (!held.isLoaded) await inTurn(() => load(held));
-    held.uses++;
+    const use = { onWanted };
+    held.uses.add(use);
     held.lastUse = ++uses;
     try {
       return await act();
     } finally {
-      if (--held.uses === 0) held.onIdle?.();
+      held.uses.delete(use);
+      if (held.uses.size === 0) held.onIdle?.();
     }
   }
 
   return {
     open(contents) {
-      const held: Held = { ...contents, isLoaded: false, uses: 0, lastUse: 0, loadedMs: 0, onIdle: null };
+      const held: Held = {
+        ...contents,
+        isLoaded: false,
+        uses: new Set(),
+        lastUse: 0,
+        loadedMs: 0,
+        onIdle: null,
+      };
       return {
         get isLoaded() {
           return held.isLoaded;
         },
-        use: (act) => use(held, act),
+        use: (act, onWanted) => use(held, act, onWanted),
         free: () => inTurn(() => evict(held)),
       };
     },

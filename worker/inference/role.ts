@@ -6,6 +6,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import { type Config, list } from '../../shared/base/config.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Redis } from '../../shared/base/redis.js';
+import type { Manifest } from '../../shared/contract/model.js';
 import type { Answers } from '../../shared/core/answers.js';
 import type { Backlog } from '../../shared/core/backlog.js';
 import { readBundled } from '../../shared/core/bundled.js';
@@ -72,9 +73,21 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const hardwareOf = await findHardware();
   let served: ServedVersions | null = null;
   const onChange = () => served?.lanesChanged();
-  const lanes = await openLanes(config.SLUICE_BACKEND, (backend) =>
-    openLane({ child, options, wear, children, gpus, hardwareOf, clock, log, metrics, onChange }, backend),
-  );
+  const onLost = (manifest: Manifest, error: unknown) => void served?.lose(manifest, error);
+  const laneDeps = {
+    child,
+    options,
+    wear,
+    children,
+    gpus,
+    hardwareOf,
+    clock,
+    log,
+    metrics,
+    onChange,
+    onLost,
+  };
+  const lanes = await openLanes(config.SLUICE_BACKEND, (backend) => openLane(laneDeps, backend));
   const { name, device, refused } = lanes.first.backend;
   log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
 

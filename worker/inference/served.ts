@@ -4,16 +4,21 @@
  * A version serves only after a child has verified, loaded and warmed it up; one that fails is reported and left out. With
  * `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (placing.ts). Lanes are loaded, unloaded
  * and closed by one at a time, so that none is closed which another version is just placed on. Loaded they are within a
- * budget (memory.ts): one that is evicted takes jobs as before, and is loaded for them.
+ * budget (memory.ts): one that is evicted takes jobs as before, and is loaded for them. One that cannot be loaded again is lost: it
+ * is served no more, and may be added as if it had never been.
  */
 import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Manifest } from '../../shared/contract/model.js';
+import type { Instance } from '../../shared/contract/tensor.js';
 import type { Models, VersionFiles } from '../../shared/core/models.js';
 import type { Computing } from '../../shared/core/workers.js';
+import type { Task, TaskResult } from './batcher.js';
 import type { Consumer } from './consumer.js';
+import { NotLoaded } from './executor.js';
 import type { Lanes } from './lanes.js';
 import type { Memory, Room } from './memory.js';
+import type { InstanceResult } from './messages.js';
 import type { InferenceMetrics } from './metrics.js';
 import { NotHere, type Placement, type Placing } from './placing.js';
 import { createServing, type Serving } from './serving.js';
@@ -92,7 +97,8 @@ export function createServedVersions(deps: ServedDeps) {
     const room = memory.open({
       bytes,
       async load() {
-        if (serving) await serving.lane.load(folder, manifest);
+        if (serving)
+          await serving.lane.load(folder, manifest).catch((error: unknown) => lost(manifest, error));
         else placement = await placing.place(folder, manifest);
         metrics.modelLoads.inc({ model });
       },
@@ -111,13 +117,29 @@ export function createServedVersions(deps: ServedDeps) {
   /** Gives back what was not begun, and frees what the version holds. */
   function remove(name: string, version: number): Promise<void> {
     return inTurn(async () => {
-      const each = served.get(keyOf(name, version));
-      if (!each || closing) return;
-      served.delete(keyOf(name, version));
-      await each.consumer.close();
-      await each.room.free();
-      log.info({ model: name, version }, 'version removed');
+      if (await drop(name, version)) log.info({ model: name, version }, 'version removed');
     });
+  }
+
+  /** As `remove`, of one that could not be loaded again. */
+  function lose({ name, version }: Manifest, error: unknown): Promise<void> {
+    return inTurn(async () => {
+      if (await drop(name, version)) log.error({ err: error, model: name, version }, 'version lost');
+    });
+  }
+
+  function lost(manifest: Manifest, error: unknown): never {
+    void lose(manifest, error);
+    throw new NotLoaded(manifest.name, manifest.version);
+  }
+
+  async function drop(name: string, version: number): Promise<boolean> {
+    const each = served.get(keyOf(name, version));
+    if (!each || closing) return false;
+    served.delete(keyOf(name, version));
+    await each.consumer.close();
+    await each.room.free();
+    return true;
   }
 
   /** Versions to the backends that are fastest for them, one after the other; then what nobody needs is closed. */
@@ -165,6 +187,7 @@ export function createServedVersions(deps: ServedDeps) {
   return {
     add,
     remove,
+    lose,
     settle,
     /** One stands still maybe, or no longer. */
     lanesChanged(): void {
@@ -201,9 +224,26 @@ function usingRoom({ serving, room }: Pick<Served, 'serving' | 'room'>): Serving
     get lane() {
       return serving.lane;
     },
-    submit: (task) => room.use(() => serving.submit(task)),
+    submit: (task) => (task.isBackground ? submitYielding(task) : room.use(() => serving.submit(task))),
     move: serving.move,
   };
+
+  /** What waits in the background leaves when others need the room, and comes back. */
+  async function submitYielding(task: Task<Instance>): Promise<TaskResult<InstanceResult>> {
+    for (;;) {
+      const left = new AbortController();
+      const leave = () => left.abort(task.signal?.reason);
+      task.signal?.addEventListener('abort', leave);
+      if (task.signal?.aborted) leave();
+      try {
+        return await room.use(() => serving.submit({ ...task, signal: left.signal }), leave);
+      } catch (error) {
+        if (!left.signal.aborted || task.signal?.aborted) throw error;
+      } finally {
+        task.signal?.removeEventListener('abort', leave);
+      }
+    }
+  }
 }
 
 function keyOf(name: string, version: number): string {

@@ -62,6 +62,18 @@ export function sliceInstances(
   return slices;
 }
 
+/** Jobs share batches whose limits are within a factor of four: so long at most does one wait for what hangs beside it. */
+export function limitClass({ timeoutSeconds }: JobSpec): number {
+  return Math.floor(Math.log2(timeoutSeconds) / 2);
+}
+
+/** Of a slice that is not computed. */
+export function refusal(count: number): TaskResult<InstanceResult> {
+  const message = 'This instance has brought the backend down within the last hour; it was not run again.';
+  const result: InstanceResult = { ok: false, code: 'input_crashed_backend', message };
+  return { results: new Array(count).fill(result), waitMs: 0, computeMs: 0, batchSize: 1 };
+}
+
 export interface Outcome {
   end: JobEnd;
   /** Packed predictions, null when the job failed. */

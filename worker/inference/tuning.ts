@@ -7,9 +7,13 @@
  * fixed + each × size, fitted by least squares over what ran, old batches counting for less, and as 2.33 standard
  * deviations more than that: 99 of 100 batches of a normal distribution. Both stay within the manifest's bounds.
  *
+ * While all batches are of one size, as under little load, nothing tells what another would cost: a smaller one is taken to
+ * cost its share, and the next larger one is tried as soon as there is work for it, if those that ran are in time.
+ *
  * Out of memory: the ceiling is half of what did not fit, for as long as this process lives.
  */
 import type { BatchPolicy, Ran } from './batcher.js';
+import { filledSize } from './padding.js';
 
 export interface Bounds {
   maxBatchSize: number;
@@ -30,6 +34,8 @@ export interface Tuning {
 const KEEP = 0.98;
 /** Batches before anything is concluded. */
 const LEAST_BATCHES = 8;
+/** Of sizes, in proportion to their mean square, below which they tell nothing of how the cost grows with them. */
+const LEAST_SPREAD = 1e-3;
 /** 99 % of a normal distribution lie below so many standard deviations above the mean. */
 const SIGMAS = 2.33;
 
@@ -46,10 +52,9 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
 
   function observe({ size, computeMs, outOfMemoryAt }: Ran): void {
     if (outOfMemoryAt !== null) ceiling = Math.max(1, Math.min(ceiling, outOfMemoryAt >> 1));
-    else cost.observe(size, computeMs);
-    const [found, delayMs] = limits();
     // What is filled up costs as much as what it is filled up to.
-    const limit = bounds.preferredSizes?.findLast((size) => size <= found) ?? found;
+    else cost.observe(filledSize(bounds, size), computeMs);
+    const [limit, delayMs] = limits();
     if (limit === policy.maxBatchSize && delayMs === policy.maxDelayMs) return;
     policy = policyOf(limit, delayMs);
     onChange(policy);
@@ -57,12 +62,22 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
 
   function limits(): [size: number, delayMs: number] {
     const { targetP99Ms, maxDelayMs } = bounds;
-    const batches = bounds.maxInFlight + 1;
-    if (targetP99Ms === undefined || cost.batches < LEAST_BATCHES) return [ceiling, maxDelayMs];
+    if (targetP99Ms === undefined || cost.batches < LEAST_BATCHES) return [sizeUpTo(ceiling), maxDelayMs];
+    const leftOf = (size: number) => targetP99Ms - (bounds.maxInFlight + 1) * cost.of(size);
     let size = 1;
-    while (size < ceiling && batches * cost.of(size + 1) <= targetP99Ms) size++;
-    const left = targetP99Ms - batches * cost.of(size);
-    return [size, Math.floor(Math.max(0, Math.min(maxDelayMs, left)))];
+    while (size < ceiling && leftOf(size + 1) >= 0) size++;
+    const only = cost.onlySize;
+    if (only !== null && size >= only && leftOf(only) >= 0)
+      size = Math.max(size, Math.min(ceiling, sizeAbove(only)));
+    return [sizeUpTo(size), Math.floor(Math.max(0, Math.min(maxDelayMs, leftOf(size))))];
+  }
+
+  function sizeUpTo(most: number): number {
+    return bounds.preferredSizes?.findLast((size) => size <= most) ?? most;
+  }
+
+  function sizeAbove(size: number): number {
+    return bounds.preferredSizes?.find((each) => each > size) ?? size + 1;
   }
 
   return {
@@ -77,17 +92,23 @@ function createCostModel() {
   let batches = 0;
   let [w, x, y, xx, xy, yy] = [0, 0, 0, 0, 0, 0];
 
+  const spread = () => w * xx - x * x;
+  const isOneSize = () => spread() < LEAST_SPREAD * w * xx;
+
   function line(): { fixed: number; each: number } {
-    const spread = w * xx - x * x;
-    // All of one size: then each instance is taken to cost its share, which is too much for larger batches, not too little.
-    if (spread < 1e-9 * w * xx) return { fixed: 0, each: y / x };
-    const each = Math.max(0, (w * xy - x * y) / spread);
+    // Then each instance is taken to cost its share, which is too much for larger batches, not too little.
+    if (isOneSize()) return { fixed: 0, each: y / x };
+    const each = Math.max(0, (w * xy - x * y) / spread());
     return { fixed: Math.max(0, (y - each * x) / w), each };
   }
 
   return {
     get batches() {
       return batches;
+    },
+    /** Of all batches that count, about; null when their sizes differ. */
+    get onlySize(): number | null {
+      return isOneSize() ? Math.round(x / w) : null;
     },
     observe(size: number, ms: number): void {
       batches++;

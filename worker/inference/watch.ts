@@ -40,19 +40,27 @@ export function watchModels(deps: WatchDeps): Watch {
     const now = await models.revision();
     if (now === revision && ++looks < LOOKS_A_ROUND) return;
     looks = 0;
-    const added = await follow();
-    // Only now: what went wrong is looked at again.
-    revision = now;
+    const { added, failed } = await follow();
+    // What went wrong is looked at again.
+    if (!failed) revision = now;
     if (added) await served.settle();
   }
 
-  async function follow(): Promise<boolean> {
-    let added = false;
+  /** What goes wrong with one version, such as files that cannot be fetched now, keeps none from the others. */
+  async function follow(): Promise<{ added: boolean; failed: boolean }> {
+    const all = { added: false, failed: false };
     for (const { name, versions } of await models.list()) {
       if (!isWanted(name)) continue;
-      for (const version of versions) added = (await followOne(version)) || added;
+      for (const version of versions) {
+        try {
+          if (await followOne(version)) all.added = true;
+        } catch (error) {
+          all.failed = true;
+          onError('version', error);
+        }
+      }
     }
-    return added;
+    return all;
   }
 
   /** Whether it is served since now. */
