@@ -28,6 +28,8 @@ export const DEFAULT_TTL_SECONDS = 6 * 3600;
 export const DEFAULT_TIMEOUT_SECONDS = 300;
 export const MAX_CACHE_SECONDS = 7 * 86_400;
 export const MAX_RETENTION_SECONDS = 30 * 86_400;
+/** Of copies for a shadow. No API key is of it: nobody sees its jobs. */
+export const SHADOW_TENANT = '~shadow';
 
 export const submitSchema = {
   type: 'object',

@@ -6,14 +6,21 @@
  */
 import type { Clock } from '../base/clock.js';
 import type { Redis } from '../base/redis.js';
-import { bucketOf, type Outcomes } from '../contract/canary.js';
+import { bucketOf, type Outcomes, sizeClassOf } from '../contract/canary.js';
 import type { Keys } from './keys.js';
 
 export interface OutcomeCounts {
-  /** `computeMs`: of the batches it was in; null when it was in none. */
-  count(model: string, version: number, status: 'succeeded' | 'failed', computeMs: number | null): void;
+  /** `batch`: null when it was in none. */
+  count(model: string, version: number, status: 'succeeded' | 'failed', batch: JobBatch | null): void;
   /** Writes what was counted. */
   close(): Promise<void>;
+}
+
+/** Of a job in several batches one like them. */
+export interface JobBatch {
+  /** Instances. */
+  size: number;
+  computeMs: number;
 }
 
 const WRITE_MS = 500;
@@ -46,11 +53,11 @@ export function countOutcomes(
   );
 
   return {
-    count(model, version, status, computeMs) {
+    count(model, version, status, batch) {
       const key = keys.outcomes(model, version);
       const fields = counted.get(key) ?? new Map<string, number>();
       counted.set(key, fields);
-      const timed = computeMs === null ? [] : [`ms:${bucketOf(computeMs)}`];
+      const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${bucketOf(batch.computeMs)}`] : [];
       for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
     },
     async close() {
@@ -66,8 +73,11 @@ export async function readOutcomes(
   version: number,
 ): Promise<Outcomes> {
   const { succeeded = '0', failed = '0', ...rest } = await redis.hgetall(keys.outcomes(model, version));
-  const times = new Map(
-    Object.entries(rest).map(([field, jobs]) => [Number(field.slice('ms:'.length)), Number(jobs)]),
-  );
+  const times = new Map<number, Map<number, number>>();
+  for (const [field, jobs] of Object.entries(rest)) {
+    const [, size, bucket] = field.split(':').map(Number) as [number, number, number];
+    const ofSize = times.get(size) ?? new Map<number, number>();
+    times.set(size, ofSize.set(bucket, Number(jobs)));
+  }
   return { succeeded: Number(succeeded), failed: Number(failed), times };
 }

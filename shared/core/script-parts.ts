@@ -2,6 +2,8 @@
  * Functions that the scripts share, in Lua. A script begins with those it calls.
  */
 
+import { SHADOW_TENANT } from '../contract/job.js';
+
 /** A ticket that nobody took for so long is taken for lost and another given out. Should it turn up, it does no harm. */
 export const TICKET_LOST_MS = 2000;
 /** Time over which the rate of starting is averaged (exponentially). */
@@ -43,12 +45,13 @@ local function place(queue, rank, tenant, cost)
 end
 `;
 
-/** Queued jobs and their bytes of input, by tenant and by model. */
+/** Queued jobs and their bytes of input, by tenant and by model; copies for a shadow take no room of the model's. */
 export const COUNT = `
 local function count(queued, tenant, model, jobs, bytes)
   redis.call('HINCRBY', queued, 'tenant:' .. tenant, jobs)
-  redis.call('HINCRBY', queued, 'model:' .. model, jobs)
   redis.call('HINCRBY', queued, 'tenant-bytes:' .. tenant, bytes)
+  if tenant == '${SHADOW_TENANT}' then return end
+  redis.call('HINCRBY', queued, 'model:' .. model, jobs)
   redis.call('HINCRBY', queued, 'model-bytes:' .. model, bytes)
 end
 `;

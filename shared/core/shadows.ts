@@ -23,8 +23,6 @@ import {
 import type { Jobs } from './jobs.js';
 import type { Keys } from './keys.js';
 
-/** No API key is of it: nobody sees its jobs. */
-export const SHADOW_TENANT = '~shadow';
 /** A copy that was not started by then is dropped: the fleet has no time for it. */
 export const SHADOW_TTL_SECONDS = 300;
 export const SHADOW_RETENTION_SECONDS = 60;

@@ -6,14 +6,20 @@ import type { Clock } from '../base/clock.js';
 import { invalid, SluiceError } from '../base/errors.js';
 import { newId } from '../base/ids.js';
 import { createInputEncoder, type FindFile, type InputEncoder, NO_SUCH_FILE } from '../contract/input.js';
-import { DEFAULT_TIMEOUT_SECONDS, DEFAULT_TTL_SECONDS, type Submit, submitSchema } from '../contract/job.js';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  DEFAULT_TTL_SECONDS,
+  SHADOW_TENANT,
+  type Submit,
+  submitSchema,
+} from '../contract/job.js';
 import { compileGuard } from '../contract/schema.js';
 import { packInstances } from '../contract/tensor.js';
 import { hashOfInput } from './answers.js';
 import type { Files } from './files.js';
 import type { Idempotency, Jobs, NewJob, Submitted } from './jobs.js';
 import type { Models, Resolved, Version } from './models.js';
-import { SHADOW_RETENTION_SECONDS, SHADOW_TENANT, SHADOW_TTL_SECONDS } from './shadows.js';
+import { SHADOW_RETENTION_SECONDS, SHADOW_TTL_SECONDS } from './shadows.js';
 
 export interface SubmissionDeps {
   jobs: Jobs;

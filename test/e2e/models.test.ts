@@ -203,7 +203,7 @@ describe('a canary', () => {
       )
       .toBe('rolled_back');
     expect((await canaryOf()).reason).toMatch(
-      /^95 % of its jobs computed up to \S+ ms, those of the other version /,
+      /^95 % of its jobs computed up to \S+ times as long as those of the other version /,
     );
     expect(statuses).toEqual(new Set(['succeeded']));
   });

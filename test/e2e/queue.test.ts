@@ -41,6 +41,34 @@ it('a model has no more queued than its share: 503', async () => {
   expect(await submit()).toMatchObject({ status: 503, body: { code: 'queue_full' } });
 });
 
+it('copies for a shadow take no room of the model', async () => {
+  const models = temporaryFolder();
+  for (const version of ['1', '2'])
+    cpSync(join(ROOT, 'deploy/models/mnist/1'), join(models.path, 'mnist', version), { recursive: true });
+  const path = join(models.path, 'mnist/2/model.yaml');
+  writeFileSync(path, readFileSync(path, 'utf8').replace('version: 1\n', 'version: 2\n'));
+  await start({ SLUICE_MODELS_DIR: models.path, SLUICE_MAX_QUEUED_PER_MODEL: '4' }, 1);
+  const shadowState = async () => (await stack.request('GET', '/v1/models/mnist/versions/2')).body.state;
+  await expect.poll(shadowState, { timeout: 20_000 }).toBe('ready');
+  stack.workers.pop()?.kill('SIGKILL');
+  const shadow = { version: 1, shadow: { version: 2, percent: 100 } };
+  expect((await stack.request('PUT', '/v1/models/mnist/aliases/stable', shadow)).status).toBe(200);
+  const copies = async () =>
+    (await stack.request('GET', '/v1/queues')).body.data[0].versions.find(
+      ({ version }: { version: number }) => version === 2,
+    )?.queued;
+  for (let i = 1; i <= 4; i++) {
+    expect((await submit({ model: 'mnist@stable' })).status).toBe(202);
+    // The last of them leaves no room for its own.
+    await expect.poll(copies, { timeout: 10_000 }).toBe(Math.min(i, 3));
+  }
+  expect(await submit({ model: 'mnist@stable' })).toMatchObject({
+    status: 503,
+    body: { code: 'queue_full' },
+  });
+  models.remove();
+});
+
 it('a version may bound its queue more tightly than the operator: 503', async () => {
   const models = temporaryFolder();
   cpSync(join(ROOT, 'deploy/models/mnist'), join(models.path, 'mnist'), { recursive: true });

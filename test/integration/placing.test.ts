@@ -2,10 +2,12 @@
  * Versions on several backends of one worker: compared, chosen, remembered, moved while they serve. Real children.
  */
 
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
+import { nativeHome } from '../../shared/base/native.js';
 import { toTypedArray } from '../../shared/contract/tensor.js';
 import type { BackendName } from '../../worker/backend/backend.js';
 import type { TaskResult } from '../../worker/inference/batcher.js';
@@ -17,6 +19,7 @@ import type { InstanceResult } from '../../worker/inference/messages.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { createPlacing } from '../../worker/inference/placing.js';
 import { createServing } from '../../worker/inference/serving.js';
+import { signal } from '../support/processes.js';
 import { temporaryFolder } from '../support/redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
@@ -100,6 +103,37 @@ describe('the backend of a version', () => {
     // Other weights, or another batch size, are another question.
     const changed = { ...manifest, batching: { ...manifest.batching, maxBatchSize: 2 } };
     expect(placing.isOpen(changed)).toBe(true);
+    // So is another backend that can be used.
+    const refuse = (error: unknown) => {
+      throw error;
+    };
+    const choiceWith = (gpus: string[]) => openChoices(folder.path, refuse, { gpus }).get(manifest);
+    expect(choiceWith([])).not.toBeNull();
+    expect(choiceWith(['0'])).toBeNull();
+    const home = nativeHome(folder.path, 'cpu');
+    mkdirSync(home.root);
+    writeFileSync(home.manifest, '{}');
+    expect(choiceWith([])).toBeNull();
+  });
+
+  it('is not settled when a process dies while it is compared', async () => {
+    const { folder: path, manifest } = tiny;
+    const placing = placingOf(lanes);
+    const placed = await placing.place(path, manifest);
+    const cpu = await lanes.of('cpu');
+    const pid = cpu.describe()[0]?.pid ?? undefined;
+    signal(pid, 'SIGSTOP');
+    const load = cpu.load;
+    cpu.load = (...asked) => {
+      // Asked by then, and not answered.
+      setTimeout(() => signal(pid, 'SIGKILL'), 100);
+      return load(...asked);
+    };
+    const compared = await placing.compare(path, manifest, placed);
+    cpu.load = load;
+    expect(compared.isFinal).toBe(false);
+    expect(compared.lane).toBe(placed.lane);
+    expect((await placing.compare(path, manifest, placed)).isFinal).toBe(true);
   });
 
   it('is the configured one and no other', async () => {

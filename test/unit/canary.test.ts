@@ -1,18 +1,27 @@
 /** When a canary has to go: by what ended, beside what ended of the other version. */
 import { describe, expect, it } from 'vitest';
-import { beginCanary, bucketOf, faultOf, type Outcomes } from '../../shared/contract/canary.js';
+import { beginCanary, bucketOf, faultOf, type Outcomes, sizeClassOf } from '../../shared/contract/canary.js';
 
 const canary = beginCanary({ version: 2, percent: 5 }, '2026-01-01T00:00:00.000Z');
 
-/** `ms` of each job in turn. */
-function outcomes(succeeded: number, failed: number, ms: readonly number[] = [10]): Outcomes {
+/** `ms` of each job in turn, in batches of `size`. */
+function outcomes(succeeded: number, failed: number, ms: readonly number[] = [10], size = 1): Outcomes {
   const times = new Map<number, number>();
   for (let i = 0; i < succeeded + failed; i++) {
     const bucket = bucketOf(ms[i % ms.length] ?? 0);
     times.set(bucket, (times.get(bucket) ?? 0) + 1);
   }
-  return { succeeded, failed, times };
+  return { succeeded, failed, times: new Map([[sizeClassOf(size), times]]) };
 }
+
+/** Of 200 jobs, `cost(size)` ms each batch, as many of each size. */
+function outcomesOf(sizes: readonly number[], cost: (size: number) => number): Outcomes {
+  const times = sizes.map((size) => [sizeClassOf(size), new Map([[bucketOf(cost(size)), 200]])] as const);
+  return { succeeded: 200 * sizes.length, failed: 0, times: new Map(times) };
+}
+
+const cost = (size: number) => 5 + size;
+const threeTimes = (size: number) => 3 * cost(size);
 
 describe('a canary', () => {
   it.each<[string, Outcomes, Outcomes, RegExp | null]>([
@@ -33,7 +42,7 @@ describe('a canary', () => {
       'three times the time',
       outcomes(50, 0, [30]),
       outcomes(1000, 0, [10]),
-      /computed up to 32 ms, those of .* 11\.3 ms$/,
+      /computed up to 2\.83 times as long as those of the other version in batches of their size$/,
     ],
     [
       'a slow job in a hundred',
@@ -48,6 +57,20 @@ describe('a canary', () => {
       /computed up to/,
     ],
     ['slow jobs, and too few of the other', outcomes(50, 0, [9000]), outcomes(49, 0, [10]), null],
+    ['the same cost in smaller batches', outcomesOf([1, 2], cost), outcomesOf([32], cost), null],
+    ['the same cost in larger batches', outcomesOf([32], cost), outcomesOf([1, 4], cost), null],
+    [
+      'three times the cost in batches that are a little smaller',
+      outcomesOf([8, 16], threeTimes),
+      outcomesOf([16, 32], cost),
+      /computed up to 2\.83 times/,
+    ],
+    [
+      'less time in small batches than the other in large ones, for three times the cost, where the other has small ones, too',
+      outcomesOf([1, 2], threeTimes),
+      outcomesOf([2, 64], cost),
+      /computed up to 2\.83 times/,
+    ],
   ])('with %s', (_, own, stable, reason) => {
     const fault = faultOf(canary, own, stable);
     if (reason === null) expect(fault).toBeNull();

@@ -1,11 +1,12 @@
 /**
- * Backends that were chosen by measurement, kept in a file of the cache for each version, kind of machine and number of
- * children: timing is done once. Delete the file to have it done again.
+ * Backends that were chosen by measurement, kept in a file of the cache for each version and each kind of machine with what is
+ * installed there: timing is done once, and again where another backend can be used. Delete the file to have it done anew.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { FLAVOURS, homeName, nativeHome } from '../../shared/base/native.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { BackendName } from '../backend/backend.js';
 import type { Speed } from './messages.js';
@@ -27,11 +28,25 @@ export interface Choices {
 
 const FILE = 'backend-choices.json';
 
-/** `children`: of each backend, where it was configured. */
-export function openChoices(cacheDir: string, onError: (error: unknown) => void, children?: number): Choices {
+export interface Equipment {
+  /** Of each backend, where it was configured. */
+  children?: number | undefined;
+  gpus?: readonly string[];
+}
+
+export function openChoices(
+  cacheDir: string,
+  onError: (error: unknown) => void,
+  { children, gpus = [] }: Equipment = {},
+): Choices {
   const path = join(cacheDir, FILE);
   const [cpu] = cpus();
-  const machine = `${cpus().length} × ${cpu?.model ?? 'unknown'}${children ? `, ${children} children` : ''}`;
+  const machine = [
+    `${cpus().length} × ${cpu?.model ?? 'unknown'}`,
+    ...(children ? [`${children} children`] : []),
+    ...(gpus.length > 0 ? [`${gpus.length} GPUs`] : []),
+    ...FLAVOURS.filter((flavour) => existsSync(nativeHome(cacheDir, flavour).manifest)).map(homeName),
+  ].join(', ');
   const keyOf = ({ name, version, files, batching }: Manifest) => {
     const hash = createHash('sha256')
       .update(JSON.stringify([files, batching]))

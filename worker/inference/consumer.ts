@@ -18,6 +18,7 @@ import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances, unpackInstances } from '../../shared/contract/tensor.js';
 import type { Answers } from '../../shared/core/answers.js';
 import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
+import type { JobBatch } from '../../shared/core/outcomes.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
 import type { Shadows } from '../../shared/core/shadows.js';
@@ -30,7 +31,15 @@ import type { InstanceResult } from './messages.js';
 import { filledSize, paddingOf } from './padding.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import type { Serving } from './serving.js';
-import { joinResults, limitClass, type Outcome, refusal, type Slice, sliceInstances } from './slices.js';
+import {
+  batchOf,
+  joinResults,
+  limitClass,
+  type Outcome,
+  refusal,
+  type Slice,
+  sliceInstances,
+} from './slices.js';
 import type { Stops } from './stops.js';
 import { createTuning } from './tuning.js';
 
@@ -52,8 +61,8 @@ export interface ConsumerDeps {
   onPolicy: (policy: BatchPolicy) => void;
   /** Elements of an instance, and those of padding that come to them. */
   onPadding: (elements: { real: number; padding: number }) => void;
-  /** `computeMs`: of the batches it was in; null when it was in none. */
-  onSettled: (status: Settled, computeMs: number | null) => void;
+  /** Of a caller's job; `batch`: null when it was in none. */
+  onSettled: (status: Settled, batch: JobBatch | null) => void;
 }
 
 export interface Consumer {
@@ -113,7 +122,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     if (status === 'void') await payloads.discard(output?.blob ?? null);
     if (status === 'void') log.debug({ job: id, execution }, 'void');
     else log.debug({ job: id, execution, status }, 'settled');
-    deps.onSettled(status, end.timings?.computeMs ?? null);
+    if (!job.spec.shadowOf) deps.onSettled(status, end.timings && batchOf(job.spec, end.timings));
   }
 
   /** A payload that cannot be read or written now is a failure that may go away. */

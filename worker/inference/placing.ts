@@ -8,6 +8,7 @@
 import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type BackendName, canRun } from '../backend/backend.js';
+import { CallFailed } from './calls.js';
 import type { Choices, Comparison } from './choices.js';
 import type { Lane } from './lane.js';
 import type { Lanes } from './lanes.js';
@@ -20,13 +21,18 @@ export interface Placement {
   comparison: Comparison | null;
 }
 
+export interface Compared extends Placement {
+  /** False when the process of a backend died meanwhile, of which it may not be at fault. */
+  isFinal: boolean;
+}
+
 export interface Placing {
   /** Loads the version where it shall serve for now; rejects with every backend's reason when none can, `NotHere` if none may. */
   place(folder: string, manifest: Manifest): Promise<Placement>;
   /** Whether another backend may turn out to be faster. */
   isOpen(manifest: Manifest): boolean;
   /** Times every backend that can load the version; answers where it is fastest. It is loaded there. */
-  compare(folder: string, manifest: Manifest, placed: Placement): Promise<Placement>;
+  compare(folder: string, manifest: Manifest, placed: Placement): Promise<Compared>;
   /** Where the version shall be placed from now on. */
   remember(manifest: Manifest, placement: Placement): void;
 }
@@ -65,6 +71,7 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
 
   async function compare(folder: string, manifest: Manifest, placed: Placement) {
     const comparison: Comparison = {};
+    let isFinal = true;
     const loaded: (Placement & { score: number })[] = [];
     for (const name of lanes.names.filter((each) => canRun(each, manifest.format))) {
       try {
@@ -77,6 +84,7 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
         candidate.score = scoreOf(speeds);
       } catch (error) {
         comparison[name] = messageOf(error);
+        if (error instanceof CallFailed && error.code !== 'backend_error') isFinal = false;
       }
     }
     const best = loaded.reduce<Placement & { score?: number }>(
@@ -85,7 +93,7 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
     );
     const others = loaded.filter(({ lane }) => lane !== best.lane && lane !== placed.lane);
     await Promise.all(others.map(({ lane }) => lane.unload(manifest)));
-    return { lane: best.lane, report: best.report, comparison };
+    return { lane: best.lane, report: best.report, comparison, isFinal };
   }
 
   return {

@@ -92,7 +92,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
 
   const onChoicesError = (error: unknown) => deps.onError('backend choices', error);
-  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, children);
+  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children, gpus });
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
   served = createServedVersions({
@@ -118,10 +118,10 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
           metrics.elements.inc({ model: manifest.name, kind: 'real' }, real);
           if (padding > 0) metrics.elements.inc({ model: manifest.name, kind: 'padding' }, padding);
         },
-        onSettled(status, computeMs) {
+        onSettled(status, batch) {
           metrics.jobs.inc({ model: manifest.name, status });
           if (status === 'succeeded' || status === 'failed')
-            outcomes.count(manifest.name, manifest.version, status, computeMs);
+            outcomes.count(manifest.name, manifest.version, status, batch);
         },
       }),
   });

@@ -159,7 +159,7 @@ export function createServedVersions(deps: ServedDeps) {
       const best = await placing.compare(folder, manifest, placement);
       // Lanes that close lose every comparison.
       if (closing) return;
-      placing.remember(manifest, best);
+      if (best.isFinal) placing.remember(manifest, best);
       await serving.move(best.lane);
       each.consumer.laneChanged();
       await reportReady(manifest, best);

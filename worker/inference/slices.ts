@@ -13,6 +13,7 @@ import {
 } from '../../shared/contract/job.js';
 import type { Signature, TensorSpec } from '../../shared/contract/model.js';
 import { type Instance, packInstances } from '../../shared/contract/tensor.js';
+import type { JobBatch } from '../../shared/core/outcomes.js';
 import type { TaskResult } from './batcher.js';
 import type { InstanceResult } from './messages.js';
 import { paddedShape } from './padding.js';
@@ -106,6 +107,15 @@ export function joinResults(
   const output =
     error && !partial ? null : packInstances(results.map((result) => (result.ok ? result.outputs : {})));
   return { end: { error, usageMs, timings: { batchWaitMs, computeMs, batchSize, backend } }, output };
+}
+
+/** The batch that a job was in, or one like those that it was in. */
+export function batchOf(
+  { instances }: JobSpec,
+  { batchSize, computeMs }: { batchSize: number; computeMs: number },
+): JobBatch | null {
+  if (batchSize === 0) return null;
+  return { size: batchSize, computeMs: computeMs / Math.ceil(instances / batchSize) };
 }
 
 function errorOf(results: readonly InstanceResult[]): JobError | null {
