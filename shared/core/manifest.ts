@@ -2,14 +2,14 @@
  * The manifest of a version's folder: its model.yaml, and what that leaves out as far as the other files tell it.
  *
  * Name and version are those of the place; the files are those of the folder; the format is that of the entry file; a
- * SavedModel tells its signature itself. What is said twice must be the same.
+ * SavedModel tells its signature itself. What is said twice must fit.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { hashFile, pathsIn } from '../base/disk.js';
 import { type Fault, messageOf } from '../base/errors.js';
-import { checkManifest, type Manifest, type TensorSpec } from '../contract/model.js';
+import { checkManifest, type Manifest, type Signature, type TensorSpec } from '../contract/model.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model.js';
 
 export interface Given {
@@ -92,13 +92,17 @@ async function hashesOf(path: string, paths: readonly string[]): Promise<Record<
   return files;
 }
 
-/** A SavedModel says itself what it takes and computes; a manifest may say so too, and more, but nothing else. */
-async function signatureOf(path: string, said: Manifest['signature'] | undefined) {
+/**
+ * A SavedModel says itself what it takes and computes. A manifest may say more: labels, that a float32 of height, width and
+ * channels is a picture, which size an input has that may have any; and nothing else than the model.
+ */
+async function signatureOf(path: string, said: Partial<Signature> = {}): Promise<Signature> {
   const read = await readSavedModel(path);
-  if (!said) return read;
   for (const kind of ['inputs', 'outputs'] as const) {
-    const faults = describe(read[kind]).filter((text) => !describe(said[kind] ?? []).includes(text));
-    if (faults.length > 0 || said[kind]?.length !== read[kind].length)
+    const specs = said[kind];
+    if (!specs) continue;
+    const isItsOwn = read[kind].every((own) => specs.some((spec) => mayBeSaid(spec, own, kind)));
+    if (!isItsOwn || specs.length !== read[kind].length)
       throw new ManifestFault([
         {
           path: `/signature/${kind}`,
@@ -106,7 +110,19 @@ async function signatureOf(path: string, said: Manifest['signature'] | undefined
         },
       ]);
   }
-  return said;
+  return { ...read, ...said };
+}
+
+function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): boolean {
+  const isPicture = said.dtype === 'image' && own.dtype === 'float32' && own.shape.length === 3;
+  const mayBeOf = (size: number | null, i: number) =>
+    said.shape[i] === size || (size === null && kind === 'inputs');
+  return (
+    said.name === own.name &&
+    (said.dtype === own.dtype || isPicture) &&
+    said.shape.length === own.shape.length &&
+    own.shape.every(mayBeOf)
+  );
 }
 
 function describe(specs: readonly TensorSpec[]): string[] {

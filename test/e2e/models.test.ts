@@ -14,7 +14,9 @@ import { saveModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
+import { openSharp } from '../../shared/contract/image.js';
 import { compileSchema } from '../../shared/contract/schema.js';
+import { toTypedArray } from '../../shared/contract/tensor.js';
 import { IS_LONG } from '../support/long.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
@@ -462,4 +464,31 @@ describe('a SavedModel', () => {
       }
     },
   );
+
+  it.skipIf(fault !== null)('takes pictures where its manifest says so', { timeout: 60_000 }, async () => {
+    const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
+    const [, said = ''] = /```yaml\n(signature:[\s\S]*?)```/.exec(text) ?? [];
+    const pictures = join(folder, 'pictures');
+    const path = join(pictures, 'mnist-cnn/1');
+    cpSync(join(CNN, 'mnist-cnn/1'), path, { recursive: true });
+    rmSync(join(path, 'golden.json'));
+    writeFileSync(join(path, 'model.yaml'), said);
+    await start(pictures, 1, { SLUICE_BACKEND: 'native' });
+    const values = toTypedArray('float32', Buffer.from(golden.instances[0].b64, 'base64'));
+    const pixels = Uint8Array.from(values as Float32Array, (value) => Math.round(value * 255));
+    const exact = await openSharp(pixels, { raw: { width: 28, height: 28, channels: 1 } });
+    const larger = exact.clone().resize(280, 280, { kernel: 'nearest' });
+    const instances = await Promise.all(
+      [exact, larger].map(async (image) => ({
+        image: { b64: (await image.png().toBuffer()).toString('base64') },
+      })),
+    );
+    const { body: job } = await stack.request('POST', '/v1/jobs?wait=30', { model: 'mnist-cnn', instances });
+    expect(job.status).toBe('succeeded');
+    const bytes = Buffer.from(golden.outputs[0].output_0.b64, 'base64');
+    const expected = Array.from({ length: 10 }, (_, at) => bytes.readFloatLE(at * 4));
+    const [same, resized] = job.predictions as number[][];
+    for (const [at, value] of expected.entries()) expect(same?.[at]).toBeCloseTo(value, 5);
+    expect(resized?.indexOf(Math.max(...resized))).toBe(expected.indexOf(Math.max(...expected)));
+  });
 });
