@@ -11,7 +11,7 @@ import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/signature.js';
 import { unpack } from '../../shared/core/archive.js';
 import type { Model, Models, Version } from '../../shared/core/models.js';
-import type { Repository } from '../../shared/core/repository.js';
+import { MAX_FILES, type Repository } from '../../shared/core/repository.js';
 import type { Shadows } from '../../shared/core/shadows.js';
 import type { Workers } from '../../shared/core/workers.js';
 import type { Audit } from '../middleware/audit.js';
@@ -35,7 +35,6 @@ export interface ModelRoutesDeps {
 
 type Params = { name?: string; version?: string; alias?: string };
 
-const MAX_FILES = 1000;
 const guardAlias = compileGuard(putAliasSchema);
 
 export function modelRoutes(deps: ModelRoutesDeps): Router {

@@ -107,7 +107,7 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 0,
     default: 0,
-    description: 'Files of models that a worker keeps loaded, the least recently used make room; 0: all.',
+    description: 'Weights of models that a worker keeps loaded; the least recently used make room; 0: all.',
   },
   SLUICE_CHILDREN: {
     type: 'integer',

@@ -48,6 +48,10 @@ export type QuantizeRequest = Pick<Quantization, 'dtype' | 'tolerance'>;
 
 export type Repository = ReturnType<typeof createRepository>;
 
+/** Of one version, however they come. */
+export const MAX_FILES = 1000;
+/** Of the topology and the list of weights: it is read whole, in one turn of the event loop. */
+const MAX_MODEL_FILE_BYTES = 32 * 1024 * 1024;
 /** Uploads of one model that take the same number at the same time. */
 const MAX_TRIES = 20;
 const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR']);
@@ -61,9 +65,19 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
     await mkdir(uploadsFolder, { recursive: true, mode: 0o700 }).catch(fileFailure);
     const folder = await mkdtemp(join(uploadsFolder, 'model-')).catch(fileFailure);
     const written = new Map<string, StoredBlob>();
+    let files = 0;
     return {
       async write(path, content) {
-        written.set(path, await writeTo(folder, path, content));
+        if (++files > MAX_FILES) throw invalid([{ path: '', message: `holds more than ${MAX_FILES} files` }]);
+        const stored = await writeTo(folder, path, content);
+        written.set(path, stored);
+        if (path === MODEL_FILE && stored.sizeBytes > MAX_MODEL_FILE_BYTES)
+          throw invalid([
+            {
+              path: `/${MODEL_FILE}`,
+              message: `is larger than ${MAX_MODEL_FILE_BYTES} bytes without its weights`,
+            },
+          ]);
       },
       finish: () => admit(name, folder, written, quantize),
       discard: () => rm(folder, { recursive: true, force: true }).catch(fileFailure),

@@ -3,9 +3,12 @@
  *
  * What is missing or cut short is found here by name; tfjs would find it while it loads, and say neither which nor why.
  */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Fault } from '../base/errors.js';
 import { escapePointer } from '../contract/schema.js';
 import { MODEL_FILE } from './manifest.js';
+import type { VersionFiles } from './models.js';
 
 export interface Weight {
   name: string;
@@ -52,6 +55,19 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
     const them = paths.length > 1 ? ` (${paths.length} files from here)` : '';
     return [fault(paths[0] ?? '', `has ${found} bytes${them}, the weights in ${MODEL_FILE} take ${stated}`)];
   });
+}
+
+/** What a version takes once it is loaded, in bytes: about its files, and 4 for each weight, as tfjs keeps small ones, too. */
+export async function loadedBytes(folder: string, { manifest, sizeBytes }: VersionFiles): Promise<number> {
+  if (manifest.format === 'saved_model') return sizeBytes;
+  const model: unknown = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8'));
+  const groups = (model as Partial<ModelFile> | null)?.weightsManifest ?? [];
+  if (!Array.isArray(groups) || !groups.every(isGroup)) return sizeBytes;
+  const weights = groups.flatMap((group) => group.weights);
+  return Math.max(
+    sizeBytes,
+    weights.reduce((sum, each) => sum + 4 * elementsOf(each), 0),
+  );
 }
 
 function fault(path: string, message: string): Fault {

@@ -285,6 +285,21 @@ describe('an archive', () => {
     }
     expect(readdirSync(join(stack.dataDir, 'uploads'))).toEqual([]);
   });
+
+  it('is refused with too many files, or with a topology that is too large to be one', async () => {
+    write('model.json', Buffer.alloc(33 * 1024 * 1024, ' '));
+    const { status, body } = await send(await tar('-z'));
+    expect({ status, fault: body.errors?.[0] }).toEqual({
+      status: 422,
+      fault: { path: '/model.json', message: 'is larger than 33554432 bytes without its weights' },
+    });
+    rmSync(join(place, 'model.json'));
+    for (let i = 0; i < 1000; i++) write(`many/${i}`, '');
+    expect((await send(await tar('-z'))).body.errors[0]).toEqual({
+      path: '',
+      message: 'holds more than 1000 files',
+    });
+  });
 });
 
 describe('the worked example', () => {

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { openSharp } from '../../shared/contract/image.js';
 import { toTypedArray } from '../../shared/contract/tensor.js';
 import type { ChildOptions, FromChild, ToChild } from '../../worker/inference/messages.js';
-import { denseByHand, floats, writeDense } from '../support/tiny-models.js';
+import { denseByHand, floats, writeDense, writeDouble } from '../support/tiny-models.js';
 
 const ENTRY = fileURLToPath(new URL('../../dist/worker/inference/child.js', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'sluice-child-'));
@@ -112,6 +113,30 @@ describe('the child', () => {
       reason: expect.stringMatching(/native cannot serve: .*npm run backend:install -- cpu/),
     });
     expect(await exited).toBe(1);
+  });
+
+  it.each([
+    ['turns to the next while pictures of the last are encoded', false],
+    ['does nothing beside a call that is exact', true],
+  ])('%s', async (_, exact) => {
+    const double = writeDouble(root);
+    const { next, send } = start();
+    await next();
+    send({ ...load, folder: double.folder, manifest: double.manifest } as ToChild);
+    expect(await next()).toMatchObject({ type: 'loaded' });
+    const picture = await openSharp(Buffer.alloc(96 * 96 * 3, 77), {
+      raw: { width: 96, height: 96, channels: 3 },
+    });
+    const small = { dtype: 'image' as const, shape: [96, 96, 3], data: await picture.png().toBuffer() };
+    const calls = [2, 3, 4, 5, 6, 7];
+    for (const call of calls)
+      send({ ...runOf(call), model: 'double', instances: [{ small }], exact } as ToChild);
+    const heard: FromChild[] = [];
+    while (heard.filter(({ type }) => type === 'ran').length < calls.length) heard.push(await next());
+    expect(heard.flatMap((each) => (each.type === 'ran' ? each.call : []))).toEqual(calls);
+    const early = heard.filter(({ type }) => type === 'computing').length;
+    if (exact) expect(early).toBe(0);
+    else expect(early).toBeGreaterThan(0);
   });
 
   it('leaves the signals of a terminal to its parent', async () => {

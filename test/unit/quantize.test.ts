@@ -6,7 +6,9 @@ import { io, type Tensor } from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import type { Manifest } from '../../shared/contract/model.js';
 import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../shared/core/quantize.js';
+import { loadedBytes } from '../../shared/core/weights.js';
 
 const root = mkdtempSync(join(tmpdir(), 'sluice-quantize-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -51,6 +53,23 @@ async function requantized(
   const tensors = io.decodeWeights(read, file.weightsManifest[0].weights) as Record<string, Tensor>;
   return given.map(({ name }) => Array.from(tensors[name]?.dataSync() ?? []));
 }
+
+it('takes four bytes of memory for each weight, however it is kept', async () => {
+  const manifest = { format: 'layers' } as Manifest;
+  const folder = mkdtempSync(join(root, 'model-'));
+  const write = (dtype: string, elements: number) => {
+    const quantization = { dtype, scale: 1, min: 0 };
+    const weights = [{ name: 'w', dtype: 'float32', shape: [elements, 10], quantization }];
+    writeFileSync(
+      join(folder, 'model.json'),
+      JSON.stringify({ weightsManifest: [{ paths: ['w'], weights }] }),
+    );
+  };
+  write('uint8', 100);
+  expect(await loadedBytes(folder, { manifest, sizeBytes: 1200 })).toBe(4000);
+  write('uint8', 1);
+  expect(await loadedBytes(folder, { manifest, sizeBytes: 1200 })).toBe(1200);
+});
 
 const weights = fc.array(fc.float({ noNaN: true, min: -100, max: 100 }), { minLength: 1, maxLength: 50 });
 

@@ -5,7 +5,7 @@
  *
  * Its parent (keeper.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
  * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though pictures
- * are decoded before and encoded after a call's turn; it ends when the channel
+ * are decoded before and encoded after a call's turn, unless that is `exact`: what it dies of then was nothing else; it ends when the channel
  * closes and at no signal that a terminal sends to the whole group (the parent finishes its work first); nothing but its
  * log goes to stdout, what tfjs prints goes to stderr; an error nobody expected ends it, told, with code 1.
  */
@@ -29,16 +29,22 @@ console.log = console.info = console.debug = console.error;
 const started = start();
 let computing: Promise<unknown> = started;
 let answering: Promise<unknown> = started;
+/** The last call that nothing else is done beside. */
+let alone: Promise<unknown> = started;
 /** Calls that are computed and not answered yet. */
 let unanswered = 0;
 process.on('message', (message) => {
   const asked = message as ToChild;
-  const early = prepare(asked);
+  const isAlone = asked.type === 'run' && asked.exact;
+  const early = isAlone ? null : alone.then(() => prepare(asked));
   computing = computing.then(async () => {
     // What has arrived meanwhile is read before, so that its pictures are decoded while this one computes.
     await new Promise(setImmediate);
+    if (isAlone) await answering;
     await turnTo(await started, asked, await early);
+    if (isAlone) await answering;
   });
+  if (isAlone) alone = computing;
 });
 
 /** Resolves when a backend is up; without one the process ends after the parent has been told why. */

@@ -12,6 +12,7 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import type { Instance } from '../../shared/contract/tensor.js';
 import type { Models, VersionFiles } from '../../shared/core/models.js';
+import { loadedBytes } from '../../shared/core/weights.js';
 import type { Computing } from '../../shared/core/workers.js';
 import type { Task, TaskResult } from './batcher.js';
 import type { Consumer } from './consumer.js';
@@ -83,12 +84,10 @@ export function createServedVersions(deps: ServedDeps) {
   }
 
   /** Loaded, checked, warmed up. */
-  async function place(
-    folder: string,
-    { manifest, sizeBytes }: VersionFiles,
-  ): Promise<Omit<Served, 'consumer'>> {
+  async function place(folder: string, version: VersionFiles): Promise<Omit<Served, 'consumer'>> {
+    const { manifest } = version;
     // No lane has more children than the first: only those of `cuda` may be more than of others, and it comes first.
-    const bytes = sizeBytes * lanes.first.children;
+    const bytes = (await loadedBytes(folder, version)) * lanes.first.children;
     if (maxBytes > 0 && bytes > maxBytes)
       throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${maxBytes}`);
     const { name: model } = manifest;
