@@ -24,8 +24,12 @@ const PARTS = ['layers', 'layer', 'backward_layer', 'cell', 'cells'];
 /** Throws, naming what is not allowed. */
 export async function checkTopology(folder: string, format: Manifest['format']): Promise<void> {
   if (format === 'saved_model') return;
-  const { modelTopology } = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8')) as Dictionary;
-  if (format === 'graph') demand('operations', operationsOf(modelTopology), GRAPH_OPS);
+  const { modelTopology, modelInitializer } = JSON.parse(
+    await readFile(join(folder, MODEL_FILE), 'utf8'),
+  ) as Dictionary;
+  // tfjs runs the initializer, another graph, when it loads.
+  const graphs = [modelTopology, modelInitializer];
+  if (format === 'graph') demand('operations', new Set(graphs.flatMap(operationsOf)), GRAPH_OPS);
   else demand('layers', layersOf(field(modelTopology, 'model_config') ?? modelTopology), LAYERS);
 }
 
@@ -51,13 +55,13 @@ function layersOf(model: unknown): Set<string> {
   return names;
 }
 
-function operationsOf(graph: unknown): Set<string> {
+function operationsOf(graph: unknown): string[] {
   const functions = listOf(field(field(graph, 'library'), 'function'));
   const nodes = [
     ...listOf(field(graph, 'node')),
     ...functions.flatMap((each) => listOf(field(each, 'nodeDef'))),
   ];
-  return new Set(nodes.map((node) => String(field(node, 'op'))));
+  return nodes.map((node) => String(field(node, 'op')));
 }
 
 function field(value: unknown, name: string): unknown {

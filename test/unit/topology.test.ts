@@ -56,6 +56,15 @@ describe('a layers model', () => {
 });
 
 describe('a graph model', () => {
+  it('is refused with an initializer that does more than compute', async () => {
+    const modelTopology = { node: [node('Placeholder')] };
+    const modelInitializer = { node: [node('HashTableV2'), node('ReadFile')] };
+    writeFileSync(join(folder, 'model.json'), JSON.stringify({ modelTopology, modelInitializer }));
+    await expect(checkTopology(folder, 'graph')).rejects.toThrow(
+      'model.json uses operations that are not allowed: HashTableV2, ReadFile',
+    );
+  });
+
   it('is let through with operations that compute', async () => {
     await check('graph', { node: ['Placeholder', 'Const', '_FusedConv2D', 'Prelu', 'Softmax'].map(node) });
   });
