@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { systemClock, toTimestamp } from '../shared/base/clock.js';
 import { type Config, list, loadConfig } from '../shared/base/config.js';
 import type { WebhookEvent } from '../shared/client/webhooks.js';
+import { EVENTS } from '../shared/contract/webhook.js';
 import { type Api, type Command, callApi, EXIT, Failure, type Terminal } from './command.js';
 import { type Arrival, type Inbox, openInbox } from './inbox.js';
 
@@ -54,7 +55,7 @@ async function run(args: string[], terminal: Terminal): Promise<number> {
   });
   const forward = values.forward === undefined ? null : httpUrl('--forward', values.forward);
   const api: Api = { url: httpUrl('--url', values.url), key: values.key ?? keyOf(loadConfig()) };
-  const events = values.events.flatMap(list);
+  const events = values.events.flatMap(list).map(eventOf);
 
   let reveal: (secret: string) => void = () => {};
   const secret = new Promise<string>((resolve) => {
@@ -149,6 +150,11 @@ function keyOf(config: Config): string {
 function httpUrl(option: string, text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
   throw new Failure(EXIT.usage, `${option} takes a URL such as http://127.0.0.1:3000/hook`);
+}
+
+function eventOf(text: string): string {
+  if ((EVENTS as readonly string[]).includes(text)) return text;
+  throw new Failure(EXIT.usage, `--events takes ${EVENTS.join(', ')}; not ${JSON.stringify(text)}`);
 }
 
 function portOf(text: string): number {

@@ -59,8 +59,17 @@ export function createErrorLog(log: Logger, clock: Clock): (kind: string, error:
       seen.held++;
       return;
     }
-    log.error({ err: error, kind, heldBack: seen.held }, 'error');
+    log.error({ ...told(error), kind, heldBack: seen.held }, 'error');
     seen.lastMs = clock.monotonic();
     seen.held = 0;
   };
+}
+
+/** What the system says of a connection or a file needs no place in the code. */
+function told(error: unknown): { err: unknown } | { why: string } {
+  return isSystemError(error) ? { why: messageOf(error) } : { err: error };
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
 }

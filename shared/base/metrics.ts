@@ -39,7 +39,10 @@ export async function serveMetrics(
   });
   return new Promise((resolve) => {
     server.once('error', (error) => {
-      log.warn({ err: error, port }, 'metrics are not served');
+      log.warn(
+        { port, why: messageOf(error) },
+        'metrics are not served: SLUICE_METRICS_PORT names another port',
+      );
       resolve(null);
     });
     server.listen(port, '127.0.0.1', () => {

@@ -56,6 +56,13 @@ describe('a job', () => {
       'if-none-match': done.headers.get('etag') ?? '',
     });
     expect(again.status).toBe(304);
+    for (const [query, path] of [
+      ['statuss=failed', '?statuss'],
+      ['status=failed&status=queued', '?status'],
+    ]) {
+      const { status, body } = await stack.request('GET', `/v1/jobs?${query}`);
+      expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path });
+    }
     const list = await stack.request('GET', '/v1/jobs?status=succeeded&model=mnist&limit=1');
     expect(list.body.data.map((job: { id: string }) => job.id)).toEqual([id]);
     const next = await stack.request('GET', `/v1/jobs?limit=1&cursor=${list.body.nextCursor}`);

@@ -367,6 +367,12 @@ describe('sluice', () => {
     ['an option without its value', ['listen', '--url'], 64, /--url/],
     ['a URL that is none', ['listen', '--url', 'localhost:8080'], 64, /--url takes a URL/],
     ['a way on that is none', ['listen', '--key', KEY, '--forward', '3000'], 64, /--forward takes a URL/],
+    [
+      'an event that is none',
+      ['listen', '--key', KEY, '--events', 'job.nope'],
+      64,
+      /--events takes job.succeeded, .*"job.nope"/,
+    ],
     ['a port that is none', ['listen', '--key', KEY, '--port', '70000'], 64, /--port takes/],
     ['no key', ['listen'], 64, /no API key in .*api-key/],
   ])('is told %s', async (_, args, exitCode, message) => {

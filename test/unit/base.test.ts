@@ -1,8 +1,12 @@
+import { type AddressInfo, createConnection, type NetConnectOpts } from 'node:net';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../shared/base/config.js';
 import { isId, newId } from '../../shared/base/ids.js';
-import { createLogger } from '../../shared/base/log.js';
+import { createErrorLog, createLogger } from '../../shared/base/log.js';
+import { serveMetrics } from '../../shared/base/metrics.js';
 import { VARIABLES } from '../../shared/base/variables.js';
+import { createManualClock } from '../support/clock.js';
 
 describe('ids', () => {
   it('sort by time, differ, and are known by their prefix', () => {
@@ -76,4 +80,42 @@ describe('the log', () => {
     expect(first.stack).toContain('base.test.ts');
     expect(second).toBe('no error at all');
   });
+
+  it('tells of what the system says no place in the code, and each kind once a second', async () => {
+    const lines: string[] = [];
+    const clock = createManualClock();
+    const tell = createErrorLog(
+      createLogger('test', 'info', { write: (line) => void lines.push(line) }),
+      clock,
+    );
+    const refused = await connect({ port: 1, host: '127.0.0.1' }).catch((error: unknown) => error);
+    for (let i = 0; i < 3; i++) tell('redis', refused);
+    await clock.advance(1000);
+    tell('redis', new Error('other'));
+    const [first, second] = lines.map((line) => JSON.parse(line));
+    expect(lines).toHaveLength(2);
+    expect(first).toMatchObject({ kind: 'redis', why: 'connect ECONNREFUSED 127.0.0.1:1' });
+    expect(first.err).toBeUndefined();
+    expect(second).toMatchObject({ heldBack: 2, err: { message: 'other', stack: expect.any(String) } });
+  });
 });
+
+describe('metrics', () => {
+  it('are left out, and told which variable says otherwise, where their port is taken', async () => {
+    const lines: string[] = [];
+    const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
+    const first = await serveMetrics(new Registry(), 0, log);
+    if (!first) throw new Error('no port is free');
+    const { port } = first.address() as AddressInfo;
+    expect(await serveMetrics(new Registry(), port, log)).toBeNull();
+    first.close();
+    const told = JSON.parse(lines.at(-1) ?? '');
+    expect(told).toMatchObject({ level: 40, port, why: expect.stringContaining('EADDRINUSE') });
+    expect(told.msg).toContain('SLUICE_METRICS_PORT');
+    expect(told.err).toBeUndefined();
+  });
+});
+
+function connect(options: NetConnectOpts): Promise<never> {
+  return new Promise((_, reject) => createConnection(options).once('error', reject));
+}

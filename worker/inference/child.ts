@@ -125,7 +125,8 @@ async function obey(versions: Versions, message: ToChild, early: Decoded[] | nul
 }
 
 function failed({ call, type }: ToChild, error: unknown): Answer & { ready: FromChild } {
-  log.warn({ err: error, call, asked: type }, 'call failed');
+  // Why a version cannot be loaded is told by whoever asked, once for all backends.
+  log[type === 'load' ? 'debug' : 'warn']({ err: error, call, asked: type }, 'call failed');
   return { ready: { type: 'failed', call, message: messageOf(error) } };
 }
 

@@ -161,7 +161,7 @@ export function createServedVersions(deps: ServedDeps) {
       if (best.isFinal) placing.remember(manifest, best);
       await serving.move(best.lane);
       each.consumer.laneChanged();
-      await reportReady(manifest, best);
+      await reportReady(manifest, best, 'backends compared');
     });
   }
 
@@ -170,17 +170,18 @@ export function createServedVersions(deps: ServedDeps) {
     const isElsewhere = error instanceof NotHere;
     await models.report(name, version, isElsewhere ? 'pending' : 'failed', { error: messageOf(error) });
     if (isElsewhere) log.info({ model: name, version, why: error.message }, 'version left to other workers');
-    else log.error({ err: error, model: name, version }, 'version failed');
+    else log.error({ model: name, version, why: messageOf(error) }, 'version failed');
   }
 
   async function reportReady(
     { name, version }: Manifest,
     { lane, report, comparison }: Placement,
+    event = 'version ready',
   ): Promise<void> {
     const backend = lane.backend.name;
     const metrics = { ...report, ...(comparison && { comparison }) };
     await models.report(name, version, 'ready', { backend, metrics });
-    log.info({ model: name, version, backend, ...metrics }, 'version ready');
+    log.info({ model: name, version, backend, ...metrics }, event);
   }
 
   return {
