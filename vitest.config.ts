@@ -7,7 +7,8 @@ export default defineConfig({
     reporters: ['default', './test/support/summary.ts'],
     pool: 'forks',
     maxWorkers: 3,
-    testTimeout: 30_000,
+    // For what hangs; what a test waits for has a bound of its own.
+    testTimeout: 120_000,
     hookTimeout: 60_000,
   },
 });

@@ -4,7 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { expect, it } from 'vitest';
-import { openApiDocument } from '../api/openapi.js';
+import { openApiDocument } from '../api/openapi/document.js';
 import { ERRORS } from '../shared/base/errors.js';
 import { VARIABLES } from '../shared/base/variables.js';
 import { VERSION } from '../shared/base/version.js';

@@ -2,7 +2,7 @@
  * The contract for machines: `GET /openapi.json`.
  */
 import Router from '@koa/router';
-import { openApiDocument } from '../openapi.js';
+import { openApiDocument } from '../openapi/document.js';
 
 export function docRoutes(limits: { maxInstances: number }): Router {
   const document = JSON.stringify(openApiDocument(limits));

@@ -22,7 +22,7 @@ export function queueRoutes({ backlog, models, auth, audit }: QueueRoutesDeps): 
 
   async function find(ctx: Context & { params: { model?: string } }): Promise<Model> {
     const model = await models.find(ctx.params.model ?? '');
-    if (!model) throw new SluiceError('not_found', 'There is no such model.');
+    if (!model) throw new SluiceError('model_not_found', `There is no model "${ctx.params.model}".`);
     return model;
   }
 

@@ -17,7 +17,7 @@ afterAll(async () => {
   await bucket?.close();
 });
 
-it('are served from there', { timeout: 60_000 }, async () => {
+it('are served from there', async () => {
   bucket = await openBucket();
   for (const name of FILES) {
     const bytes = readFileSync(join(ROOT, 'deploy/models/mnist/1', name));

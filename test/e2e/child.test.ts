@@ -16,7 +16,7 @@ afterEach(() => stack.close());
 it.each([
   ['after so many batches', { SLUICE_CHILD_MAX_BATCHES: '3' }, 12, /"3 batches"/g, 3],
   ['above so much memory', { SLUICE_CHILD_MAX_RSS_BYTES: '1' }, 150, /bytes after 100 batches/g, 1],
-])('is replaced %s, and no job notices', { timeout: 60_000 }, async (_, limit, jobs, told, times) => {
+])('is replaced %s, and no job notices', async (_, limit, jobs, told, times) => {
   const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist', LOG_LEVEL: 'info', ...limit };
   stack = await startStack(inject('redisUrl'), env);
   await stack.ready();
@@ -27,7 +27,7 @@ it.each([
   expect(stack.output().match(told)?.length).toBeGreaterThanOrEqual(times);
 });
 
-it('is one of two, both known and both with the version', { timeout: 60_000 }, async () => {
+it('is one of two, both known and both with the version', async () => {
   const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist', SLUICE_CHILDREN: '2' };
   stack = await startStack(inject('redisUrl'), env);
   await stack.ready();
@@ -43,9 +43,7 @@ it('is one of two, both known and both with the version', { timeout: 60_000 }, a
   expect((await devices()).map(({ pid }: { pid: number }) => pid).sort()).toEqual(children);
 });
 
-it('makes its worker unready when it dies again and again, and is waited for', {
-  timeout: 90_000,
-}, async () => {
+it('makes its worker unready when it dies again and again, and is waited for', async () => {
   const port = await freePort();
   const env = { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist' };
   stack = await startStack(inject('redisUrl'), env, 0);
@@ -67,9 +65,7 @@ it('makes its worker unready when it dies again and again, and is waited for', {
   expect(await readyz()).toBe('ready\n');
 });
 
-it('is waited for by no job when another worker is there: what its worker had taken goes to that one', {
-  timeout: 90_000,
-}, async () => {
+it('is waited for by no job when another worker is there: what its worker had taken goes to that one', async () => {
   stack = await startStack(inject('redisUrl'), { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist' });
   const pid = stack.workers[0]?.pid;
   await stack.ready();

@@ -44,7 +44,7 @@ async function run(block: string): Promise<string> {
   ).stdout;
 }
 
-it('do what is said beside them', { timeout: 60_000 }, async () => {
+it('do what is said beside them', async () => {
   const text = readFileSync(join(ROOT, 'api/README.md'), 'utf8');
   const [, block = ''] = /## In commands\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(text) ?? [];
   const lines = (await run(block)).split('\n').filter((line) => line.startsWith('{'));

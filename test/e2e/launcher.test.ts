@@ -68,9 +68,7 @@ const workers = () =>
     )
     .map((line) => Number(line.trim().split(/\s+/)[0]));
 
-it('keeps jobs and key over a restart, replaces a killed worker, and leaves no process', {
-  timeout: 120_000,
-}, async () => {
+it('keeps jobs and key over a restart, replaces a killed worker, and leaves no process', async () => {
   await start();
   const firstKey = key();
   const job = await submit();
@@ -112,7 +110,7 @@ function nothingThere() {
   return { PATH: bin, SLUICE_CACHE_DIR: join(folder.path, 'cache') };
 }
 
-it('serves from the Redis of REDIS_URL, and looks for no other', { timeout: 60_000 }, async () => {
+it('serves from the Redis of REDIS_URL, and looks for no other', async () => {
   const prefix = `{t-${folder.path.slice(-6)}}`;
   const url = inject('redisUrl');
   await start({ ...nothingThere(), REDIS_URL: url, SLUICE_KEY_PREFIX: prefix });
@@ -129,9 +127,7 @@ it('serves from the Redis of REDIS_URL, and looks for no other', { timeout: 60_0
   redis.disconnect();
 });
 
-it('lets webhooks reach this machine, unless it is told what they may reach', {
-  timeout: 60_000,
-}, async () => {
+it('lets webhooks reach this machine, unless it is told what they may reach', async () => {
   const receiver = await openReceiver(answer(204));
   const submitFor = async (host: string) => {
     const example = readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8');
@@ -172,7 +168,7 @@ it.each([
     { SLUICE_DATA_DIR: '/dev/null/x' },
     /SLUICE_DATA_DIR=\/dev\/null\/x cannot be made/,
   ],
-])('does not go on trying where %s', { timeout: 60_000 }, async (_, changes, message) => {
+])('does not go on trying where %s', async (_, changes, message) => {
   await launch(changes);
   expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);
   expect(told).toMatch(message);

@@ -51,7 +51,7 @@ async function submit(): Promise<string> {
 
 const endpoints = async () => (await stack.request('GET', '/v1/webhook-endpoints')).body.data;
 
-it('prints the ends of jobs and leaves no endpoint behind', { timeout: 60_000 }, async () => {
+it('prints the ends of jobs and leaves no endpoint behind', async () => {
   await listen();
   const [endpoint] = await endpoints();
   expect(endpoint).toMatchObject({ description: 'sluice listen', enabled: true });
@@ -68,9 +68,7 @@ it('prints the ends of jobs and leaves no endpoint behind', { timeout: 60_000 },
   expect(told).not.toContain('NOT VERIFIED');
 });
 
-it('prints predictions where it asks for them, and passes on what an application can verify', {
-  timeout: 60_000,
-}, async () => {
+it('prints predictions where it asks for them, and passes on what an application can verify', async () => {
   const application = await openReceiver(answer(204));
   try {
     await listen(

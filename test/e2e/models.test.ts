@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { layers, sequential } from '@tensorflow/tfjs-layers';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
-import { modelSchema } from '../../api/openapi-models.js';
+import { modelSchema } from '../../api/openapi/models.js';
 import { saveModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/base/config.js';
@@ -65,9 +65,7 @@ const isModel = new Ajv2020({ strict: false, validateFormats: false }).compile(m
 const MOVES = IS_LONG ? 50 : 12;
 
 describe('an alias', () => {
-  it(`moves ${MOVES} times under load: no job fails, each tells the version that computed it`, {
-    timeout: 90_000,
-  }, async () => {
+  it(`moves ${MOVES} times under load: no job fails, each tells the version that computed it`, async () => {
     await start(TWO, 1);
     await allReady();
     expect((await modelOf()).aliases).toEqual({ latest: 2 });
@@ -99,7 +97,7 @@ describe('an alias', () => {
     expect(listed.body.data).toEqual([]);
   });
 
-  it('stays where it was put when a worker starts again', { timeout: 60_000 }, async () => {
+  it('stays where it was put when a worker starts again', async () => {
     await start(TWO, 1);
     await allReady();
     await putAlias('latest', { version: 1 });
@@ -185,9 +183,7 @@ describe('a canary', () => {
     );
   };
 
-  it('loses its share when it computes for longer, though both wait for the one child', {
-    timeout: 90_000,
-  }, async () => {
+  it('loses its share when it computes for longer, though both wait for the one child', async () => {
     await writeSlow();
     await start(slow, 1);
     await allReady();
@@ -210,9 +206,7 @@ describe('a canary', () => {
     expect(statuses).toEqual(new Set(['succeeded']));
   });
 
-  it('gets its share, and loses it when its jobs fail, though not when they do not', {
-    timeout: 90_000,
-  }, async () => {
+  it('gets its share, and loses it when its jobs fail, though not when they do not', async () => {
     writeSpoilt();
     await start(three, 1);
     await expect
@@ -268,7 +262,7 @@ describe('a canary', () => {
 });
 
 describe('a shadow', () => {
-  it('is given copies that nobody sees, and told how they compare', { timeout: 60_000 }, async () => {
+  it('is given copies that nobody sees, and told how they compare', async () => {
     const shifted = join(folder, 'shifted');
     cpSync(TWO, shifted, { recursive: true });
     // The same network, but for the first of its ten biases: it says "0" whatever it is shown.
@@ -309,7 +303,7 @@ describe('a shadow', () => {
 });
 
 describe('a retired version', () => {
-  it('takes no new jobs, computes those that it had, and gets no alias', { timeout: 60_000 }, async () => {
+  it('takes no new jobs, computes those that it had, and gets no alias', async () => {
     await start(TWO, 0);
     const queued = await stack.request('POST', '/v1/jobs', { ...digit, model: 'mnist@1' });
     expect(queued.status).toBe(202);
@@ -340,7 +334,7 @@ describe('models that do not fit into memory together', () => {
       0,
     );
 
-  it('take turns, and every job is computed by its own', { timeout: 60_000 }, async () => {
+  it('take turns, and every job is computed by its own', async () => {
     for (const name of names) {
       cpSync(join(TWO, 'mnist/1'), join(models, name, '1'), { recursive: true });
       const path = join(models, name, '1/model.yaml');
@@ -374,7 +368,7 @@ describe('models that do not fit into memory together', () => {
 });
 
 describe('a version with a postprocess block', () => {
-  it('answers the best labels with their scores, as its schema says', { timeout: 60_000 }, async () => {
+  it('answers the best labels with their scores, as its schema says', async () => {
     const models = join(folder, 'ranked');
     cpSync(join(TWO, 'mnist/1'), join(models, 'mnist/1'), { recursive: true });
     const path = join(models, 'mnist/1/model.yaml');
@@ -397,7 +391,7 @@ describe('a SavedModel', () => {
   const golden = JSON.parse(readFileSync(join(CNN, 'mnist-cnn/1/golden.json'), 'utf8'));
   const body = { model: 'mnist-cnn', instances: golden.instances };
 
-  it('waits, with its jobs and the reason, for a worker that can run it', { timeout: 60_000 }, async () => {
+  it('waits, with its jobs and the reason, for a worker that can run it', async () => {
     await start(CNN, 1);
     const [version] = await expect
       .poll(async () => (await modelOf('mnist-cnn')).versions, { timeout: 20_000 })
@@ -408,7 +402,7 @@ describe('a SavedModel', () => {
     expect(queued.body).toMatchObject({ status: 'queued', queuePosition: 0 });
   });
 
-  it('is brought from Keras to a result as it is written', { timeout: 60_000 }, async () => {
+  it('is brought from Keras to a result as it is written', async () => {
     const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
     const [, block = ''] = /```sh\n(python[\s\S]*?)```/.exec(text) ?? [];
     const [exporting = '', ...others] = block.trim().split('\n');
@@ -443,29 +437,25 @@ describe('a SavedModel', () => {
     console.warn(
       `\n!!! SKIPPED: no SavedModel is served: ${fault}. To have it: npm run backend:install -- cpu\n`,
     );
-  it.skipIf(fault !== null)(
-    'is served as Keras computes it, in any batch, within 1e-5',
-    { timeout: 60_000 },
-    async () => {
-      await start(CNN, 1, { SLUICE_BACKEND: 'native' });
-      const answers = await Promise.all([
-        stack.request('POST', '/v1/jobs?wait=30', body),
-        ...golden.instances.map((instance: unknown) =>
-          stack.request('POST', '/v1/jobs?wait=30', { model: 'mnist-cnn', instances: [instance] }),
-        ),
-      ]);
-      const [whole, ...single] = answers.map((answer) => answer.body);
-      expect(whole).toMatchObject({ status: 'succeeded', timings: { backend: 'native' } });
-      for (const [i, { output_0: output }] of golden.outputs.entries()) {
-        const bytes = Buffer.from(output.b64, 'base64');
-        const expected = Array.from({ length: 10 }, (_, at) => bytes.readFloatLE(at * 4));
-        for (const row of [whole.predictions[i], single[i].predictions[0]])
-          expect(Math.max(...expected.map((value, at) => Math.abs(value - row[at])))).toBeLessThan(1e-5);
-      }
-    },
-  );
+  it.skipIf(fault !== null)('is served as Keras computes it, in any batch, within 1e-5', async () => {
+    await start(CNN, 1, { SLUICE_BACKEND: 'native' });
+    const answers = await Promise.all([
+      stack.request('POST', '/v1/jobs?wait=30', body),
+      ...golden.instances.map((instance: unknown) =>
+        stack.request('POST', '/v1/jobs?wait=30', { model: 'mnist-cnn', instances: [instance] }),
+      ),
+    ]);
+    const [whole, ...single] = answers.map((answer) => answer.body);
+    expect(whole).toMatchObject({ status: 'succeeded', timings: { backend: 'native' } });
+    for (const [i, { output_0: output }] of golden.outputs.entries()) {
+      const bytes = Buffer.from(output.b64, 'base64');
+      const expected = Array.from({ length: 10 }, (_, at) => bytes.readFloatLE(at * 4));
+      for (const row of [whole.predictions[i], single[i].predictions[0]])
+        expect(Math.max(...expected.map((value, at) => Math.abs(value - row[at])))).toBeLessThan(1e-5);
+    }
+  });
 
-  it.skipIf(fault !== null)('takes pictures where its manifest says so', { timeout: 60_000 }, async () => {
+  it.skipIf(fault !== null)('takes pictures where its manifest says so', async () => {
     const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
     const [, said = ''] = /```yaml\n(signature:[\s\S]*?)```/.exec(text) ?? [];
     const pictures = join(folder, 'pictures');

@@ -83,7 +83,7 @@ const aliasesOf = async (name: string) => (await stack.request('GET', `/v1/model
 const submit = (model: string) => stack.request('POST', '/v1/jobs?wait=20', { ...digit, model });
 
 describe('an uploaded version', () => {
-  it('is served by the worker that runs, and latest moves to it', { timeout: 60_000 }, async () => {
+  it('is served by the worker that runs, and latest moves to it', async () => {
     const { status, headers, body } = await upload('mnist', mnist);
     expect({ status, location: headers.get('location') }).toEqual({
       status: 202,
@@ -105,9 +105,7 @@ describe('an uploaded version', () => {
     expect((await versionOf('mnist', 2)).metrics.goldenDifference).toBeLessThan(1e-4);
   });
 
-  it('makes the model where its name is new, and is served by a worker of later', {
-    timeout: 60_000,
-  }, async () => {
+  it('makes the model where its name is new, and is served by a worker of later', async () => {
     const uploaded = await upload('later', { ...mnist, 'model.yaml': `version: 7\n${manifest}` });
     expect(uploaded).toMatchObject({ status: 202, body: { version: 7 } });
     await reaches('later', 7, 'ready');
@@ -124,9 +122,7 @@ describe('an uploaded version', () => {
     });
   });
 
-  it('is fetched anew when its copy was damaged, and no other version notices', {
-    timeout: 60_000,
-  }, async () => {
+  it('is fetched anew when its copy was damaged, and no other version notices', async () => {
     const copies = join(folder, 'other-cache/models');
     for (const copy of readdirSync(copies))
       writeFileSync(join(copies, copy, 'group1-shard1of1.bin'), 'damage');
@@ -164,7 +160,7 @@ describe('an uploaded version', () => {
     expect((await versionOf('cnn', 1)).state).toBe('pending');
   });
 
-  it('that computes something else than its golden vectors never serves', { timeout: 60_000 }, async () => {
+  it('that computes something else than its golden vectors never serves', async () => {
     const golden = JSON.parse(new TextDecoder().decode(mnist['golden.json'] as Uint8Array));
     [golden.outputs[0], golden.outputs[1]] = [golden.outputs[1], golden.outputs[0]];
     await upload('broken', mnist);
@@ -177,9 +173,7 @@ describe('an uploaded version', () => {
     expect(await submit('broken@2')).toMatchObject({ status: 409, body: { code: 'model_failed' } });
   });
 
-  it('is taken from the worker when it is retired and nothing of it is left', {
-    timeout: 60_000,
-  }, async () => {
+  it('is taken from the worker when it is retired and nothing of it is left', async () => {
     const { body } = await upload('broken', mnist);
     await reaches('broken', body.version, 'ready');
     await stack.request('DELETE', `/v1/models/broken/versions/${body.version}`);
@@ -194,27 +188,23 @@ describe('an upload that asks for smaller weights', () => {
   it.each([
     ['float16', 0.55, 0.001],
     ['uint8', 0.3, 0.05],
-  ] as const)(
-    'has them as %s, and tells what that costs',
-    { timeout: 30_000 },
-    async (dtype, share, tolerance) => {
-      const query = `?quantize=${dtype}&tolerance=${tolerance}`;
-      const { status, body } = await upload('small', mnist, [], query);
-      const original = await versionOf('mnist', 1);
-      expect(status).toBe(202);
-      expect(body.quantization).toEqual({ dtype, tolerance, originalBytes: original.sizeBytes });
-      await reaches('small', versions[dtype], 'ready');
-      const version = await versionOf('small', versions[dtype]);
-      const golden = (mnist['golden.json'] as Uint8Array).length;
-      expect((version.sizeBytes - golden) / (original.sizeBytes - golden)).toBeLessThan(share);
-      expect(version.metrics.goldenDifference).toBeGreaterThan(original.metrics.goldenDifference);
-      expect(version.metrics.goldenDifference).toBeLessThanOrEqual(tolerance);
-      const [probabilities] = (await submit(`small@${versions[dtype]}`)).body.predictions;
-      expect(probabilities.indexOf(Math.max(...probabilities))).toBe(7);
-    },
-  );
+  ] as const)('has them as %s, and tells what that costs', async (dtype, share, tolerance) => {
+    const query = `?quantize=${dtype}&tolerance=${tolerance}`;
+    const { status, body } = await upload('small', mnist, [], query);
+    const original = await versionOf('mnist', 1);
+    expect(status).toBe(202);
+    expect(body.quantization).toEqual({ dtype, tolerance, originalBytes: original.sizeBytes });
+    await reaches('small', versions[dtype], 'ready');
+    const version = await versionOf('small', versions[dtype]);
+    const golden = (mnist['golden.json'] as Uint8Array).length;
+    expect((version.sizeBytes - golden) / (original.sizeBytes - golden)).toBeLessThan(share);
+    expect(version.metrics.goldenDifference).toBeGreaterThan(original.metrics.goldenDifference);
+    expect(version.metrics.goldenDifference).toBeLessThanOrEqual(tolerance);
+    const [probabilities] = (await submit(`small@${versions[dtype]}`)).body.predictions;
+    expect(probabilities.indexOf(Math.max(...probabilities))).toBe(7);
+  });
 
-  it('never serves beyond the tolerance', { timeout: 30_000 }, async () => {
+  it('never serves beyond the tolerance', async () => {
     await upload('small', mnist, [], '?quantize=uint8&tolerance=0.00001');
     await reaches('small', 3, 'failed');
     expect((await versionOf('small', 3)).error).toMatch(/golden instance \d+: .*\(tolerance 0.00001\)/);
@@ -258,7 +248,7 @@ describe('an archive', () => {
     return { status: response.status, headers: response.headers, body: await response.json() };
   }
 
-  it('is as good as its files', { timeout: 30_000 }, async () => {
+  it('is as good as its files', async () => {
     for (const [path, content] of Object.entries(mnist)) write(path, content);
     for (const archive of [await tar('-z'), await tar()]) {
       const { status, body } = await send(archive);
@@ -303,7 +293,7 @@ describe('an archive', () => {
 });
 
 describe('the worked example', () => {
-  it('brings a tfjs model to a result, as it is written', { timeout: 60_000 }, async () => {
+  it('brings a tfjs model to a result, as it is written', async () => {
     const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
     const [, block = ''] = /```sh\n(KEY=[\s\S]*?)```/.exec(text) ?? [];
     const place = join(folder, 'place');

@@ -6,7 +6,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Redis } from 'ioredis';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { deliverySchema, endpointSchema, wholeDeliverySchema } from '../../api/openapi-webhooks.js';
+import { deliverySchema, endpointSchema, wholeDeliverySchema } from '../../api/openapi/webhooks.js';
 import { systemClock } from '../../shared/base/clock.js';
 import type { Principal } from '../../shared/contract/access.js';
 import { createAccess } from '../../shared/core/access.js';

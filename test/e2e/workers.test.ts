@@ -40,7 +40,7 @@ it('shows what each worker does, and where it computes', async () => {
   process.kill(child ?? 0, 0);
 });
 
-it('loses one that ends at once, and one that is killed a little later', { timeout: 40_000 }, async () => {
+it('loses one that ends at once, and one that is killed a little later', async () => {
   const [computing, other] = stack.workers;
   other?.kill('SIGTERM');
   if (other) await exited(other);

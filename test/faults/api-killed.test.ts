@@ -13,7 +13,7 @@ const [tenant] = TENANTS;
 let room: Room;
 afterEach(() => room?.close());
 
-it('killed before it answers: the same key is the same job, done once', { timeout: 60_000 }, async () => {
+it('killed before it answers: the same key is the same job, done once', async () => {
   room = await openRoom();
   const api = await room.stack.addApi();
   const proxy = await openProxy(Number(new URL(api.url).port));
@@ -36,9 +36,7 @@ it('killed before it answers: the same key is the same job, done once', { timeou
   figure('F14', 'jobs of one key after the API died before its answer', room.ledger.entries.length, '1');
 });
 
-it('killed before Redis has told it: the same key is the same job, done once', {
-  timeout: 60_000,
-}, async () => {
+it('killed before Redis has told it: the same key is the same job, done once', async () => {
   room = await openRoom();
   const way = await room.wayToRedis();
   const api = await room.stack.addApi({ REDIS_URL: way.url });

@@ -15,7 +15,7 @@ const STOP_MS = 10_000;
 let room: Room;
 afterEach(() => room?.close());
 
-it('it answers what it has, takes leave of every caller, and ends', { timeout: 60_000 }, async () => {
+it('it answers what it has, takes leave of every caller, and ends', async () => {
   room = await openRoom();
   const { client, ledger } = room;
   const api = await room.stack.addApi();

@@ -15,9 +15,7 @@ const FOUND_MS = 20_000;
 let room: Room;
 afterEach(() => room?.close());
 
-it('another child takes over before there is work, and each job is started once', {
-  timeout: 90_000,
-}, async () => {
+it('another child takes over before there is work, and each job is started once', async () => {
   room = await openRoom();
   const worker = room.stack.workers[0]?.pid;
   const [child] = childrenOf(worker);

@@ -15,9 +15,7 @@ const RESPAWN_MS = 10_000;
 let room: Room;
 afterEach(() => room?.close());
 
-it('another child takes over; each job is started once and ends with its own numbers', {
-  timeout: 60_000,
-}, async () => {
+it('another child takes over; each job is started once and ends with its own numbers', async () => {
   room = await openRoom();
   const worker = room.stack.workers[0]?.pid;
   const [child] = childrenOf(worker);

@@ -11,7 +11,7 @@ const JOBS = 32;
 let room: Room;
 afterEach(() => room?.close());
 
-it('tenants share a batch, and each has the rows of its own', { timeout: 60_000 }, async () => {
+it('tenants share a batch, and each has the rows of its own', async () => {
   room = await openRoom();
   const [child] = childrenOf(room.stack.workers[0]?.pid);
   // Frozen while they are submitted, so that they meet.

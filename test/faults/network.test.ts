@@ -63,7 +63,7 @@ describe('a worker whose network', () => {
     },
   );
 
-  it('is reset goes on at once', { timeout: 60_000 }, async () => {
+  it('is reset goes on at once', async () => {
     const way = await openOnWay();
     await room.ended(await submit(8));
     const ids = await submit(100);
@@ -80,7 +80,7 @@ describe('a worker whose network', () => {
     expect(violationsIn(await room.verdicts())).toEqual([]);
   });
 
-  it.runIf(IS_LONG)(`answers after ${LATENCY_MS} ms does every job once`, { timeout: 90_000 }, async () => {
+  it.runIf(IS_LONG)(`answers after ${LATENCY_MS} ms does every job once`, async () => {
     const way = await openOnWay();
     way.slow(LATENCY_MS / 2);
     const jobs = await room.ended(await submit(100));
@@ -100,9 +100,6 @@ describe('a worker whose network', () => {
 describe('an API whose network', () => {
   it.runIf(IS_LONG)(
     'is cut without a word says 503 in time, and takes jobs again when it heals',
-    {
-      timeout: 90_000,
-    },
     async () => {
       room = await openRoom();
       const way = await room.wayToRedis();

@@ -24,7 +24,7 @@ function shares(): Promise<number[]> {
   );
 }
 
-it('two workers share 500 jobs; each is executed once', { timeout: 60_000 }, async () => {
+it('two workers share 500 jobs; each is executed once', async () => {
   room = await openRoom({ env: { SLUICE_ROLES: 'inference' }, workers: 2 });
   await room.ended(await room.submitAll(ordersOf(500)));
   const verdicts = await room.verdicts();
@@ -35,9 +35,7 @@ it('two workers share 500 jobs; each is executed once', { timeout: 60_000 }, asy
   expect(Math.min(first, second)).toBeGreaterThan(0);
 });
 
-it('a worker that is told to stop under load ends cleanly, and another goes on', {
-  timeout: 60_000,
-}, async () => {
+it('a worker that is told to stop under load ends cleanly, and another goes on', async () => {
   room = await openRoom();
   const [first] = room.stack.workers;
   const ids = await room.submitAll(ordersOf(200));

@@ -23,34 +23,30 @@ const cases: [poison: Poison, innocent: number, code: string, crashes: number][]
   ['hangs', 15, 'timeout', 2],
 ];
 
-it.each(cases)(
-  'one that %s fails alone among %i',
-  { timeout: 90_000 },
-  async (poison, innocent, code, most) => {
-    room = await openRoom({ env: { NODE_OPTIONS: PRELOAD } });
-    const [child] = childrenOf(room.stack.workers[0]?.pid);
-    // Frozen while they are submitted, so that they meet.
-    signal(child, 'SIGSTOP');
-    const orders = Array.from({ length: innocent }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));
-    const middle = Math.floor(innocent / 2);
-    const ids = await room.submitAll([
-      ...orders.slice(0, middle),
-      { tenant: TENANTS[0], digits: [7], poison, ...(poison === 'hangs' && { timeoutSeconds: 3 }) },
-      ...orders.slice(middle),
-    ]);
-    signal(child, 'SIGCONT');
-    const jobs = await room.ended(ids);
+it.each(cases)('one that %s fails alone among %i', async (poison, innocent, code, most) => {
+  room = await openRoom({ env: { NODE_OPTIONS: PRELOAD } });
+  const [child] = childrenOf(room.stack.workers[0]?.pid);
+  // Frozen while they are submitted, so that they meet.
+  signal(child, 'SIGSTOP');
+  const orders = Array.from({ length: innocent }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));
+  const middle = Math.floor(innocent / 2);
+  const ids = await room.submitAll([
+    ...orders.slice(0, middle),
+    { tenant: TENANTS[0], digits: [7], poison, ...(poison === 'hangs' && { timeoutSeconds: 3 }) },
+    ...orders.slice(middle),
+  ]);
+  signal(child, 'SIGCONT');
+  const jobs = await room.ended(ids);
 
-    expect(jobs[middle]).toMatchObject({ status: 'failed', error: { code } });
-    const crashes = room.stack.output().split('child died').length - 1;
-    figure('F3', `children that one of ${innocent + 1} cost, one that ${poison}`, crashes, `at most ${most}`);
-    expect(crashes).toBeLessThanOrEqual(most);
-    const again = code === 'input_crashed_backend' ? await submitAgain(poison) : 0;
-    const verdicts = await room.verdicts();
-    expect(violationsIn(verdicts)).toEqual([]);
-    expect(verdicts[5]?.counts).toEqual({ innocent, poisoned: 1 + again });
-  },
-);
+  expect(jobs[middle]).toMatchObject({ status: 'failed', error: { code } });
+  const crashes = room.stack.output().split('child died').length - 1;
+  figure('F3', `children that one of ${innocent + 1} cost, one that ${poison}`, crashes, `at most ${most}`);
+  expect(crashes).toBeLessThanOrEqual(most);
+  const again = code === 'input_crashed_backend' ? await submitAgain(poison) : 0;
+  const verdicts = await room.verdicts();
+  expect(violationsIn(verdicts)).toEqual([]);
+  expect(verdicts[5]?.counts).toEqual({ innocent, poisoned: 1 + again });
+});
 
 /** What has crashed the backend once is told so without being run; answers how many were submitted. */
 async function submitAgain(poison: Poison): Promise<number> {

@@ -125,7 +125,7 @@ async function afterFirst(job: string) {
   });
 }
 
-it.concurrent.each(Object.entries(cases))('one that %s', { timeout: 60_000 }, async (_, expected) => {
+it.concurrent.each(Object.entries(cases))('one that %s', async (_, expected) => {
   const receiver = await room.receive({ manner: expected.manner });
   const record = await afterFirst(await submitTo(receiver.url));
   const attempt = JSON.parse(record.lastAttempt ?? '');
@@ -141,9 +141,7 @@ it.concurrent.each(Object.entries(cases))('one that %s', { timeout: 60_000 }, as
   }
 });
 
-it.concurrent('one whose certificate nobody vouches for is not told until somebody does', {
-  timeout: 60_000,
-}, async () => {
+it.concurrent('one whose certificate nobody vouches for is not told until somebody does', async () => {
   const receiver = await room.receive({ certificate: selfSigned('unknown') });
   const record = await afterFirst(await submitTo(receiver.url));
   expect(record).toMatchObject({ attempts: '1', status: 'pending' });
@@ -155,9 +153,7 @@ it.concurrent('one whose certificate nobody vouches for is not told until somebo
   receiver.show(trusted);
 });
 
-it.concurrent('one that hangs, with more to be told than are told at once, delays no other', {
-  timeout: 60_000,
-}, async () => {
+it.concurrent('one that hangs, with more to be told than are told at once, delays no other', async () => {
   let hangs = true;
   const hanging = await room.receive({ manner: () => (hangs ? 0 : 204) });
   const order = { tenant, digits: [3], webhook: { url: hanging.url } };
@@ -175,9 +171,7 @@ it.concurrent('one that hangs, with more to be told than are told at once, delay
   expect(tookMs).toBeLessThanOrEqual(NEIGHBOUR_MS);
 });
 
-it('in the end each is told once, rightly signed, and no redirect was followed', {
-  timeout: 90_000,
-}, async () => {
+it('in the end each is told once, rightly signed, and no redirect was followed', async () => {
   const verdicts = await room.verdicts();
   expect(violationsIn(verdicts)).toEqual([]);
   expect(trap.connections()).toBe(0);

@@ -17,9 +17,7 @@ afterEach(async () => {
   await room?.close();
 });
 
-it('submits are told that there is no room; what was accepted ends once there is, without a restart', {
-  timeout: 120_000,
-}, async () => {
+it('submits are told that there is no room; what was accepted ends once there is, without a restart', async () => {
   room = await openRoom({ env: { LOG_LEVEL: 'info' } });
   const { client, ledger, api, records } = room;
   const load = startSteady(room);

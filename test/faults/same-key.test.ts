@@ -13,9 +13,7 @@ const INSIST_MS = 30_000;
 let room: Room;
 afterEach(() => room?.close());
 
-it('is one job, and every answer names it; another body under that key is refused', {
-  timeout: 90_000,
-}, async () => {
+it('is one job, and every answer names it; another body under that key is refused', async () => {
   room = await openRoom();
   const second = await room.stack.addApi();
   await until('the second API answers', 20_000, () => isReady(second));

@@ -18,7 +18,7 @@ afterEach(async () => {
   room = undefined;
 });
 
-it('API and worker wait for a Redis that starts after them', { timeout: 60_000 }, async () => {
+it('API and worker wait for a Redis that starts after them', async () => {
   room = await openRoom();
   await room.redis.kill();
   const api = await room.stack.addApi();
@@ -37,7 +37,7 @@ it('API and worker wait for a Redis that starts after them', { timeout: 60_000 }
   );
 });
 
-it.runIf(IS_LONG)('a process that finds no Redis says so and ends', { timeout: 60_000 }, async () => {
+it.runIf(IS_LONG)('a process that finds no Redis says so and ends', async () => {
   const folder = temporaryFolder();
   // Nobody listens at this port.
   const stack = await startStack('redis://user:hidden@127.0.0.1:1', {
@@ -58,9 +58,6 @@ const KEYS = 1500;
 
 it.runIf(IS_LONG)(
   'while Redis reads its file, submits are told 503; then work goes on, and nothing is lost',
-  {
-    timeout: 120_000,
-  },
   async () => {
     room = await openRoom();
     const { client, ledger, api, records } = room;

@@ -34,7 +34,6 @@ const OTHERS: Fault[] = [
 describe('told to stop while Redis is', () => {
   it.each(IS_LONG ? [DEAD, ...OTHERS] : [DEAD])(
     '$name, every process ends within 15 s',
-    { timeout: 120_000 },
     async ({ name, make }) => {
       room = await openRoom();
       const way = await room.wayToRedis();

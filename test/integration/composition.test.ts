@@ -70,7 +70,7 @@ describe.each(BACKENDS)('on %s', (name) => {
   it.each<[string, number[] | undefined]>([
     ['of any size', undefined],
     ['filled up to preferred sizes', PREFERRED],
-  ])('a row of a batch %s is what it is alone', { timeout: 60_000 }, async (_, preferredSizes) => {
+  ])('a row of a batch %s is what it is alone', async (_, preferredSizes) => {
     const sizes: number[] = [];
     const batching = { maxBatchSize: 32, maxDelayMs: 5, ...(preferredSizes && { preferredSizes }) };
     const { compute, unload } = await openVersions(name, batching, sizes);

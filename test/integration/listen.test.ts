@@ -289,7 +289,7 @@ describe('sluice listen', () => {
     expect(api.asked.at(-1)?.call).toBe('DELETE /v1/webhook-endpoints/whe_1');
   });
 
-  it('runs by npx in a checkout, where Ctrl-C reaches npm as well', { timeout: 60_000 }, async () => {
+  it('runs by npx in a checkout, where Ctrl-C reaches npm as well', async () => {
     const api = await openApi();
     await listen(api, [], ['npx', 'sluice']);
     // As a terminal does it: to the whole foreground group. npm waits and then says that it was interrupted.

@@ -1,7 +1,7 @@
 /**
  * What the parts of the OpenAPI document are made with.
  */
-import type { JsonSchema } from '../shared/contract/schema.js';
+import type { JsonSchema } from '../../shared/contract/schema.js';
 
 export const TIME: JsonSchema = { type: 'string', format: 'date-time' };
 export const NULLABLE_TIME: JsonSchema = { type: ['string', 'null'], format: 'date-time' };
@@ -22,6 +22,9 @@ export const IDEMPOTENCY_KEY = {
 export function query(...names: string[]) {
   return names.map((name) => ({ name, in: 'query', schema: { type: 'string' } }));
 }
+
+/** Of a list. */
+export const PAGE_QUERY = query('limit', 'cursor');
 
 export function operation<T extends { responses: object }>(operationId: string, summary: string, rest: T) {
   return { operationId, summary, ...rest, responses: { ...rest.responses, default: PROBLEM } };

@@ -1,9 +1,9 @@
 /**
  * Models in the OpenAPI document: versions, aliases, uploads.
  */
-import { manifestSchema, putAliasSchema, VERSION_STATES } from '../shared/contract/model.js';
-import type { JsonSchema } from '../shared/contract/schema.js';
-import { ID, json, NULLABLE_TIME, operation, page, ref, TIME } from './openapi-parts.js';
+import { manifestSchema, putAliasSchema, VERSION_STATES } from '../../shared/contract/model.js';
+import type { JsonSchema } from '../../shared/contract/schema.js';
+import { ID, json, NULLABLE_TIME, operation, page, ref, TIME } from './parts.js';
 
 const { signature, batching, quantization } = manifestSchema.properties;
 const COUNT: JsonSchema = { type: 'integer', minimum: 0 };

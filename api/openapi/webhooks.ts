@@ -1,21 +1,11 @@
 /**
  * Webhooks in the OpenAPI document: endpoints, deliveries, secrets, and what a receiver is posted.
  */
-import { DELIVERY_STATUSES, replaySchema } from '../shared/contract/delivery.js';
-import { createEndpointSchema, patchEndpointSchema } from '../shared/contract/endpoint.js';
-import type { JsonSchema } from '../shared/contract/schema.js';
-import { EVENTS } from '../shared/contract/webhook.js';
-import {
-  ID,
-  IDEMPOTENCY_KEY,
-  json,
-  NULLABLE_TIME,
-  operation,
-  page,
-  query,
-  ref,
-  TIME,
-} from './openapi-parts.js';
+import { DELIVERY_STATUSES, replaySchema } from '../../shared/contract/delivery.js';
+import { createEndpointSchema, patchEndpointSchema } from '../../shared/contract/endpoint.js';
+import type { JsonSchema } from '../../shared/contract/schema.js';
+import { EVENTS } from '../../shared/contract/webhook.js';
+import { ID, IDEMPOTENCY_KEY, json, NULLABLE_TIME, operation, page, query, ref, TIME } from './parts.js';
 
 const TYPE = { enum: [...EVENTS, 'endpoint.test'] } as const;
 const NULLABLE_TEXT: JsonSchema = { type: ['string', 'null'] };

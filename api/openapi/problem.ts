@@ -1,0 +1,50 @@
+/**
+ * Errors in the OpenAPI document: of a request, and of a job.
+ */
+import { ERRORS } from '../../shared/base/errors.js';
+import type { JsonSchema } from '../../shared/contract/schema.js';
+
+export const problemSchema = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable', 'requestId'],
+  additionalProperties: false,
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    instance: { type: 'string' },
+    code: { enum: Object.keys(ERRORS) },
+    retryable: { type: 'boolean' },
+    requestId: { type: 'string' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['path', 'message'],
+        additionalProperties: false,
+        properties: { path: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
+export const errorSchema = {
+  type: ['object', 'null'],
+  required: ['code', 'message', 'retryable'],
+  additionalProperties: false,
+  properties: {
+    code: { enum: Object.keys(ERRORS) },
+    message: { type: 'string' },
+    retryable: { type: 'boolean' },
+    instanceErrors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['index', 'code', 'message'],
+        additionalProperties: false,
+        properties: { index: { type: 'integer' }, code: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
