@@ -5,13 +5,14 @@
  * an unknown SLUICE_ variable is a fault (it is usually a misspelt one).
  */
 import { Ajv, type ErrorObject } from 'ajv';
+import { Refusal } from './errors.js';
 import { VARIABLES, type Variable } from './variables.js';
 
 /** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
 export const EXIT_CONFIG = 78;
 
 /** An error that says the process must not run as configured; its exit code tells supervisors not to try again. */
-export class ConfigError extends Error {
+export class ConfigError extends Refusal {
   readonly exitCode = EXIT_CONFIG;
   override readonly name = 'ConfigError';
 }

@@ -144,6 +144,11 @@ export function invalid(faults: readonly Fault[], code: ErrorCode = 'invalid_inp
   });
 }
 
+/** Says all there is to say, for people: where it was thrown tells them nothing, and the log leaves it out. */
+export class Refusal extends Error {
+  override readonly name: string = 'Refusal';
+}
+
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -6,7 +6,7 @@
  */
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 import type { Clock } from './clock.js';
-import { messageOf } from './errors.js';
+import { messageOf, Refusal } from './errors.js';
 
 export type Logger = Pick<PinoLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'child'>;
 
@@ -43,7 +43,7 @@ function describeError(error: unknown): unknown {
   return {
     type: name,
     message,
-    stack,
+    ...(!(error instanceof Refusal) && { stack }),
     ...(typeof code === 'string' && { code }),
     ...(cause !== undefined && { cause: describeError(cause) }),
   };

@@ -168,6 +168,11 @@ describe('an uploaded version', () => {
     await upload('broken', { ...mnist, 'golden.json': JSON.stringify(golden) });
     await reaches('broken', 2, 'failed');
     expect((await versionOf('broken', 2)).error).toMatch(/golden instance 0/);
+    const told = () => stack.output().match(/.*golden instance 0.*\n/g) ?? [];
+    await expect
+      .poll(told, BOUND)
+      .toEqual([expect.stringMatching(/"model":"broken","version":2.*version failed/)]);
+    expect(told()[0], 'where it was found out is no news').not.toContain('"stack"');
     expect(await aliasesOf('broken')).toEqual({ latest: 1 });
     expect((await submit('broken')).body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
     expect(await submit('broken@2')).toMatchObject({ status: 409, body: { code: 'model_failed' } });

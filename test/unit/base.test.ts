@@ -1,7 +1,8 @@
 import { type AddressInfo, createConnection, type NetConnectOpts } from 'node:net';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../../shared/base/config.js';
+import { ConfigError, loadConfig } from '../../shared/base/config.js';
+import { Refusal } from '../../shared/base/errors.js';
 import { isId, newId } from '../../shared/base/ids.js';
 import { createErrorLog, createLogger } from '../../shared/base/log.js';
 import { serveMetrics } from '../../shared/base/metrics.js';
@@ -97,6 +98,16 @@ describe('the log', () => {
     expect(first).toMatchObject({ kind: 'redis', why: 'connect ECONNREFUSED 127.0.0.1:1' });
     expect(first.err).toBeUndefined();
     expect(second).toMatchObject({ heldBack: 2, err: { message: 'other', stack: expect.any(String) } });
+  });
+
+  it('does not tell where a refusal was thrown, which says all by itself', () => {
+    const lines: string[] = [];
+    const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
+    for (const Kind of [Refusal, ConfigError]) log.fatal({ err: new Kind('no Redis') }, 'cannot start');
+    expect(lines.map((line) => JSON.parse(line).err)).toEqual([
+      { type: 'Refusal', message: 'no Redis' },
+      { type: 'ConfigError', message: 'no Redis' },
+    ]);
   });
 });
 
