@@ -141,7 +141,7 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 0,
     maximum: 65535,
-    description: 'Port of /metrics on loopback; unset: API 9090, worker a free one.',
+    description: 'Port of /metrics on loopback; unset: API 9090, worker a free one. In use: no metrics.',
   },
   SLUICE_KEY_PREFIX: {
     type: 'string',

@@ -1,0 +1,48 @@
+/**
+ * What a process says that starts and does not find what it needs, to whoever reads its log: one line that tells what to do.
+ */
+import { createServer } from 'node:net';
+import { afterEach, expect, inject, it } from 'vitest';
+import { freePort, type Stack, startStack } from '../support/stack.js';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function start(redisUrl: string, env: Record<string, string> = {}, workers = 0): Promise<Stack> {
+  const stack = await startStack(redisUrl, env, workers);
+  closers.push(() => stack.close());
+  return stack;
+}
+
+interface Line {
+  name: string;
+  level: number;
+  msg: string;
+}
+
+/** The whole ones of its log so far. */
+function linesOf(stack: Stack): Line[] {
+  const lines = stack.output().split('\n').slice(0, -1);
+  return lines.map((line) => JSON.parse(line));
+}
+
+it('serves without metrics where another has their port, and says which variable chooses another', async () => {
+  const other = createServer();
+  const port = await freePort();
+  await new Promise<void>((resolve) => other.listen(port, '127.0.0.1', resolve));
+  closers.push(() => other.close());
+  const stack = await start(inject('redisUrl'), { SLUICE_METRICS_PORT: String(port) });
+  await stack.apiReady();
+  await expect
+    .poll(() => linesOf(stack), { timeout: 10_000 })
+    .toMatchObject([
+      {
+        level: 40,
+        why: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
+        msg: 'metrics are not served: SLUICE_METRICS_PORT names another port',
+      },
+    ]);
+  expect(stack.output()).not.toContain('"stack"');
+});
