@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../shared/base/clock.js';
 import { ConfigError, list } from '../shared/base/config.js';
 import { createErrorLog } from '../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
-import { checkDurable, openRedis, redisUrl } from '../shared/base/redis.js';
+import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/base/redis.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { createAddressRules } from '../shared/contract/address.js';
@@ -39,17 +39,19 @@ await run('api', async ({ config, log, defer, draining }) => {
   const registry = createRegistry();
   const onError = createErrorLog(log, clock);
   const onRedisError = (error: Error) => onError('redis', error);
+  const open = (purpose: Purpose) =>
+    openRedis(redisUrl(config), purpose, onRedisError, (why) => log.warn(why));
 
-  const redis = await openRedis(redisUrl(config), 'request', onRedisError);
+  const redis = await open('request');
   defer('redis', () => redis.disconnect());
   for (const fault of await checkDurable(redis, config.SLUICE_ALLOW_UNSAFE_REDIS))
     log.warn({ fault }, 'unsafe redis');
-  const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+  const listener = await open('listen');
   defer('listener', () => listener.disconnect());
 
   const keys = createKeys(config.SLUICE_KEY_PREFIX);
   // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
-  const queueRedis = await openRedis(redisUrl(config), 'request', onRedisError);
+  const queueRedis = await open('request');
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   const blobs = await openBlobs(config, clock);

@@ -29,8 +29,10 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   const registry = createRegistry();
   const onError = createErrorLog(log, clock);
   const onRedisError = (error: Error) => onError('redis', error);
+  const open = (purpose: Purpose) =>
+    openRedis(redisUrl(config), purpose, onRedisError, (why) => log.warn(why));
 
-  const redis = await openRedis(redisUrl(config), 'work', onRedisError);
+  const redis = await open('work');
   defer('redis', () => redis.disconnect());
   watchWhileDraining(redis, clock, draining, () => abandon('Redis does not answer'));
   for (const fault of await checkDurable(redis, config.SLUICE_ALLOW_UNSAFE_REDIS))
@@ -38,7 +40,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
 
   const keys = createKeys(config.SLUICE_KEY_PREFIX);
   // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
-  const queueRedis = await openRedis(redisUrl(config), 'work', onRedisError);
+  const queueRedis = await open('work');
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('queues', () => transport.close());
@@ -56,7 +58,6 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
     delivery: async () => {
       const { createDeliveryRole } = await import('./delivery/role.js');
-      const open = (purpose: Purpose) => openRedis(redisUrl(config), purpose, onRedisError);
       return createDeliveryRole({ config, version: VERSION, open, log, registry, clock });
     },
     upkeep: async () => {
@@ -83,7 +84,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
       const { createSubmission } = await import('../shared/core/submission.js');
       const { listenForNotices } = await import('../shared/core/notices.js');
       const { watchMemory } = await import('../shared/core/watermark.js');
-      const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+      const listener = await open('listen');
       defer('batch listener', () => listener.disconnect());
       const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
       defer('watermark', () => watermark.close());
@@ -118,7 +119,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
       const { listenForStops } = await import('./inference/stops.js');
-      const listener = await openRedis(redisUrl(config), 'listen', onRedisError);
+      const listener = await open('listen');
       defer('listener', () => listener.disconnect());
       const stops = await listenForStops(listener, keys.stopped);
       const child = new URL('./inference/child.js', import.meta.url);

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
 import { type Clock, sleep, systemClock } from './clock.js';
 import { type Config, ConfigError } from './config.js';
+import { Refusal } from './errors.js';
 
 export type { Redis } from 'ioredis';
 export type Purpose = 'request' | 'work' | 'listen';
@@ -27,8 +28,12 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a process that ends waits for a Redis that is away. */
 const AWAY_MS = 5000;
 const PING_MS = 500;
+const DEFAULT_PORT = 6379;
 /** For how long a process that starts waits for a Redis that is away, or loads its data. */
 const START_WITHIN_MS = 15_000;
+/** When it says so for the first time, and how often from then on. */
+const WAITING_AFTER_MS = 1000;
+const WAITING_EVERY_MS = 5000;
 /** Beside the data folder's embedded Redis lies the file that tells its address. */
 export const ADDRESS_FILE = 'redis.url';
 
@@ -56,12 +61,14 @@ const OPTIONS = {
 
 /**
  * Opens a connection and waits until it is ready, for `START_WITHIN_MS` at most: whoever starts a process may start its
- * Redis at the same time. `onError` hears of every fault; without it they would crash.
+ * Redis at the same time. Until then `onWaiting` hears, now and then, for whom it waits and why; from then on `onError` hears
+ * of every fault.
  */
 export async function openRedis(
   url: string,
   purpose: Purpose,
   onError: (error: Error) => void,
+  onWaiting: (why: string) => void = () => undefined,
 ): Promise<Redis> {
   const redis = new Redis(url, {
     ...OPTIONS[purpose],
@@ -71,33 +78,46 @@ export async function openRedis(
     keepAlive: 5000,
     lazyConnect: true,
   });
-  let last: Error | undefined;
-  redis.on('error', (error) => {
-    last = error;
-    onError(error);
+  let isOpen = false;
+  let reason = 'it does not answer';
+  // Without somebody who hears of them, errors would crash the process.
+  redis.on('error', (error: NodeJS.ErrnoException) => {
+    reason = reasonOf(error) ?? reason;
+    if (isOpen) onError(error);
   });
   const ready = new Promise<void>((resolve) => redis.once('ready', resolve));
   // It tries again by itself.
   redis.connect().catch(() => undefined);
-  if (!(await isInTime(ready))) {
+  const place = placeOf(url);
+  isOpen = await isInTime(ready, () => onWaiting(`waiting for Redis at ${place}: ${reason}`));
+  if (!isOpen) {
     redis.disconnect();
-    throw new Error(`Redis at ${placeOf(url)} cannot be reached: ${last?.message ?? 'it does not answer'}.`);
+    throw new Refusal(`Redis at ${place} cannot be reached: ${reason}.`);
   }
   return redis;
 }
 
 /** False when Redis was not ready within `START_WITHIN_MS`. */
-async function isInTime(ready: Promise<void>): Promise<boolean> {
+async function isInTime(ready: Promise<void>, tell: () => void): Promise<boolean> {
   const stop = new AbortController();
   const isLate = sleep(systemClock, START_WITHIN_MS, stop.signal).then(() => false);
+  const cancels = [systemClock.after(WAITING_AFTER_MS, tell), systemClock.every(WAITING_EVERY_MS, tell)];
   const came = await Promise.race([ready.then(() => true), isLate]);
+  for (const cancel of cancels) cancel();
   stop.abort();
   return came;
 }
 
-/** Without the password. */
+/** Where a name has several addresses, the error of all has a code and no text. A path may begin with user and password. */
+function reasonOf({ message, code }: NodeJS.ErrnoException): string | undefined {
+  return message.replace(/\/\/\S*@/g, '//') || code;
+}
+
+/** Without user and password. */
 function placeOf(url: string): string {
-  return new URL(url).host;
+  if (!URL.canParse(url)) return 'REDIS_URL';
+  const { protocol, hostname, port, pathname } = new URL(url);
+  return protocol === 'unix:' ? pathname : `${hostname || 'localhost'}:${port || DEFAULT_PORT}`;
 }
 
 /**

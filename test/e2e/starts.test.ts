@@ -3,6 +3,7 @@
  */
 import { createServer } from 'node:net';
 import { afterEach, expect, inject, it } from 'vitest';
+import { startRedis, temporaryFolder } from '../support/redis.js';
 import { freePort, type Stack, startStack } from '../support/stack.js';
 
 const closers: (() => unknown)[] = [];
@@ -45,4 +46,31 @@ it('serves without metrics where another has their port, and says which variable
       },
     ]);
   expect(stack.output()).not.toContain('"stack"');
+});
+
+it('says soon and seldom for which Redis it waits, and serves when that is there', {
+  timeout: 60_000,
+}, async () => {
+  const port = await freePort();
+  const stack = await start(`redis://user:hidden@127.0.0.1:${port}`, {}, 1);
+  const waiting = () => linesOf(stack).filter(({ msg }) => msg.startsWith('waiting for Redis'));
+  await expect.poll(() => waiting().length, { timeout: 10_000 }).toBeGreaterThanOrEqual(4);
+  for (const name of ['api', 'worker']) {
+    const own = linesOf(stack).filter((line) => line.name === name);
+    // After a second and after five.
+    expect(own.length).toBeLessThanOrEqual(3);
+    for (const { level, msg } of own)
+      expect({ level, msg }).toEqual({
+        level: 40,
+        msg: `waiting for Redis at 127.0.0.1:${port}: connect ECONNREFUSED 127.0.0.1:${port}`,
+      });
+  }
+  expect(stack.output()).not.toMatch(/"stack"|hidden/);
+
+  const folder = temporaryFolder();
+  closers.push(folder.remove);
+  const redis = await startRedis(folder.path, port, ['--user', 'user', 'on', '>hidden', '~*', '&*', '+@all']);
+  closers.push(() => redis.stop());
+  await stack.ready();
+  expect(stack.output()).not.toContain('hidden');
 });
