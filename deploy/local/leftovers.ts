@@ -4,23 +4,18 @@
  * A launcher killed by SIGKILL cannot end the API, the worker and Redis. They go on serving, which harms nothing, until
  * the next launcher of that folder ends them here.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/base/clock.js';
 import { ConfigError } from '../../shared/base/config.js';
-import { messageOf } from '../../shared/base/errors.js';
+import { makeDataFolder } from '../../shared/base/disk.js';
 import { endRemembered, remember, remembered } from './process.js';
 
 const GRACE_MS = 3000;
 
 /** Takes the folder for this process; the returned function gives it back. */
 export function takeFolder(dataDir: string, runDir: string): () => void {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    mkdirSync(runDir, { recursive: true });
-  } catch (error) {
-    throw new ConfigError(`The folder SLUICE_DATA_DIR=${dataDir} cannot be made: ${messageOf(error)}`);
-  }
+  makeDataFolder(dataDir, runDir);
   const file = join(runDir, 'launcher.pid');
   try {
     remember(file, process.pid, true);

@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { type Config, ConfigError } from '../base/config.js';
+import { makeDataFolder } from '../base/disk.js';
 import type { BlobStore } from './blobs.js';
 import { openFileBlobs } from './filesystem.js';
 
@@ -20,14 +21,16 @@ export type BlobsConfig = BucketConfig & Pick<Config, 'SLUICE_BLOBS'>;
 const SCHEME = 's3://';
 
 /**
- * Throws a `ConfigError` for half a pair of credentials, `unavailable` for a folder that cannot be made; a bucket is
- * asked by nothing before the first call.
+ * Throws a `ConfigError` for half a pair of credentials or a data folder that cannot be made; a bucket is asked by nothing
+ * before the first call.
  */
 export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<BlobStore> {
   const { SLUICE_DATA_DIR: data, SLUICE_BLOBS: place } = config;
   if (place) return openBucket(place, config, clock);
   credentialsOf(config);
-  return openFileBlobs(join(data, 'blobs'), clock);
+  const folder = join(data, 'blobs');
+  makeDataFolder(data, folder);
+  return openFileBlobs(folder, clock);
 }
 
 export function isBucket(place: string): boolean {

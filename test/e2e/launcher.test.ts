@@ -168,6 +168,11 @@ it.each([
     { SLUICE_DATA_DIR: '/dev/null/x' },
     /SLUICE_DATA_DIR=\/dev\/null\/x cannot be made/,
   ],
+  [
+    'the file system takes no folders',
+    { SLUICE_DATA_DIR: '/proc/x' },
+    /SLUICE_DATA_DIR=\/proc\/x cannot be made/,
+  ],
 ])('does not go on trying where %s', async (_, changes, message) => {
   await launch(changes);
   expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);

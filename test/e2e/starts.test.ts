@@ -4,7 +4,7 @@
 import { createServer } from 'node:net';
 import { afterEach, expect, inject, it } from 'vitest';
 import { startRedis, temporaryFolder } from '../support/redis.js';
-import { freePort, type Stack, startStack } from '../support/stack.js';
+import { exited, freePort, type Stack, startStack } from '../support/stack.js';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {
@@ -73,4 +73,11 @@ it('says soon and seldom for which Redis it waits, and serves when that is there
   closers.push(() => redis.stop());
   await stack.ready();
   expect(stack.output()).not.toContain('hidden');
+});
+
+it('does not run where its data folder cannot be', async () => {
+  const stack = await start(inject('redisUrl'), { SLUICE_DATA_DIR: '/proc/x' }, 1);
+  expect(await Promise.all([stack.api, ...stack.workers].map(exited)), 'EX_CONFIG').toEqual([78, 78]);
+  expect(stack.output()).toContain('The folder SLUICE_DATA_DIR=/proc/x cannot be made');
+  expect(stack.output()).not.toContain('"stack"');
 });
