@@ -54,8 +54,10 @@ async function run(args: string[], terminal: Terminal): Promise<number> {
     },
   });
   const forward = values.forward === undefined ? null : httpUrl('--forward', values.forward);
-  const api: Api = { url: httpUrl('--url', values.url), key: values.key ?? keyOf(loadConfig()) };
-  const events = values.events.flatMap(list).map(eventOf);
+  const url = baseUrl('--url', values.url);
+  const events = eventsOf(values.events);
+  const port = portOf(values.port);
+  const api: Api = { url, key: keyOf(values.key ?? storedKey(loadConfig())) };
 
   let reveal: (secret: string) => void = () => {};
   const secret = new Promise<string>((resolve) => {
@@ -63,7 +65,7 @@ async function run(args: string[], terminal: Terminal): Promise<number> {
   });
   const inbox = await openInbox({
     clock: systemClock,
-    port: portOf(values.port),
+    port,
     secret,
     forward,
     onArrival: (arrival) => terminal.print(values.json ? jsonOf(arrival) : lineOf(arrival)),
@@ -134,7 +136,7 @@ function jsonOf({ webhookId, event, isRepeated, forwarded }: Arrival): string {
   });
 }
 
-function keyOf(config: Config): string {
+function storedKey(config: Config): string {
   if (config.SLUICE_BOOTSTRAP_KEY) return config.SLUICE_BOOTSTRAP_KEY;
   const file = join(config.SLUICE_DATA_DIR, KEY_FILE);
   try {
@@ -147,14 +149,33 @@ function keyOf(config: Config): string {
   }
 }
 
+/** What could not be sent in a header is not shown either. */
+function keyOf(text: string): string {
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new Failure(EXIT.usage, 'The API key is no word of letters, digits and signs; --key gives one.');
+}
+
+function eventsOf(texts: string[]): string[] {
+  const events = texts.flatMap(list);
+  const unknown = events.find((event) => !EVENTS.some((known) => known === event));
+  if (unknown !== undefined || (texts.length > 0 && events.length === 0))
+    throw new Failure(
+      EXIT.usage,
+      `--events takes some of ${EVENTS.join(', ')}${unknown ? `; ${JSON.stringify(unknown)} is none` : ''}`,
+    );
+  return [...new Set(events)];
+}
+
 function httpUrl(option: string, text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
   throw new Failure(EXIT.usage, `${option} takes a URL such as http://127.0.0.1:3000/hook`);
 }
 
-function eventOf(text: string): string {
-  if ((EVENTS as readonly string[]).includes(text)) return text;
-  throw new Failure(EXIT.usage, `--events takes ${EVENTS.join(', ')}; not ${JSON.stringify(text)}`);
+/** One that paths are added to. */
+function baseUrl(option: string, text: string): string {
+  const { username, password, search, hash } = new URL(httpUrl(option, text));
+  if (`${username}${password}${search}${hash}` === '') return text;
+  throw new Failure(EXIT.usage, `${option} takes a URL without user, query and fragment`);
 }
 
 function portOf(text: string): number {
