@@ -23,6 +23,7 @@ export interface JsonBody {
 export const JSON_TYPE = 'application/json';
 export const NDJSON_TYPE = 'application/x-ndjson';
 const NEWLINE = 0x0a;
+const SMALL_BODY_BYTES = 16 * 1024;
 
 export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
   typeOf(ctx, JSON_TYPE);
@@ -31,6 +32,11 @@ export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits)
     value: parseJson(bytes, maxDepth, 'The body'),
     fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
   };
+}
+
+/** A body that somebody writes by hand: small enough for all that is wrong with it to be told. */
+export function readSmallJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+  return readJson(ctx, { maxBytes: Math.min(maxBytes, SMALL_BODY_BYTES), maxDepth });
 }
 
 /** One value a line, each parsed when it is asked for: it throws what is wrong with it. Blank lines count for nothing. */

@@ -2,10 +2,12 @@
  * What a caller may ask for in the query and in headers, bounded.
  */
 import type { Context } from 'koa';
+import { parseTimestamp } from '../../shared/base/clock.js';
 import { type Fault, invalid } from '../../shared/base/errors.js';
 import { type IdPrefix, isId } from '../../shared/base/ids.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/delivery.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
+import { NO_TIME } from '../../shared/contract/schema.js';
 import { EVENTS } from '../../shared/contract/webhook.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/delivery-log.js';
 import type { ListFilter } from '../../shared/core/listing.js';
@@ -62,7 +64,12 @@ export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
 /** Which deliveries a body asks to be told again. */
 export function parseReplay({ from, to, status = 'failed', cursor }: ReplayRequest): ReplayFilter {
   const faults: Fault[] = [];
-  const filter = { status, from: timeOf(from, '/from', faults), to: timeOf(to, '/to', faults), cursor };
+  const filter = {
+    status,
+    from: parseTimestamp(from),
+    to: to === undefined ? to : parseTimestamp(to),
+    cursor,
+  };
   if (cursor !== undefined && !isId('dlv', cursor)) faults.push({ path: '/cursor', message: NO_CURSOR });
   checkOrder(filter, '/to', faults);
   if (faults.length > 0) throw invalid(faults);
@@ -127,8 +134,8 @@ function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
 
 function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
   if (text === undefined) return undefined;
-  const epochMs = /^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/i.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(epochMs)) faults.push({ path, message: 'must be an RFC 3339 time' });
+  const epochMs = parseTimestamp(text);
+  if (Number.isNaN(epochMs)) faults.push({ path, message: NO_TIME });
   return epochMs;
 }
 

@@ -9,13 +9,13 @@ import {
   type ReplayRequest,
   replaySchema,
 } from '../../shared/contract/delivery.js';
-import { compileGuard } from '../../shared/contract/schema.js';
+import { compileThoroughGuard } from '../../shared/contract/schema.js';
 import type { Deliveries } from '../../shared/core/deliveries.js';
 import type { DeliveryLog } from '../../shared/core/delivery-log.js';
 import type { Endpoints } from '../../shared/core/endpoints.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
-import { type BodyLimits, readJson } from '../middleware/input.js';
+import { type BodyLimits, readSmallJson } from '../middleware/input.js';
 import { parseDeliveryQuery, parseReplay } from '../middleware/limits.js';
 
 export interface DeliveryRoutesDeps {
@@ -29,7 +29,7 @@ export interface DeliveryRoutesDeps {
 
 type IdContext = Context & { params: { id: string } };
 
-const guardReplay = compileGuard(replaySchema);
+const guardReplay = compileThoroughGuard(replaySchema);
 
 export function deliveryRoutes({
   endpoints,
@@ -75,7 +75,7 @@ export function deliveryRoutes({
     action: string,
     detail: object,
   ): Promise<void> {
-    const body: ReplayRequest = guardReplay((await readJson(ctx, bodyLimits)).value);
+    const body: ReplayRequest = guardReplay((await readSmallJson(ctx, bodyLimits)).value);
     const outcome = await log.replayAll(principalOf(ctx).tenant, endpoint, parseReplay(body));
     audit(ctx, action, { ...detail, replayed: outcome.replayed });
     ctx.status = 202;

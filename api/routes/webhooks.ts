@@ -12,7 +12,7 @@ import {
   patchEndpointSchema,
   presentEndpoint,
 } from '../../shared/contract/endpoint.js';
-import { compileGuard } from '../../shared/contract/schema.js';
+import { compileThoroughGuard } from '../../shared/contract/schema.js';
 import { secretsAt } from '../../shared/contract/signing.js';
 import type { Deliveries } from '../../shared/core/deliveries.js';
 import type { DeliveryLog } from '../../shared/core/delivery-log.js';
@@ -21,7 +21,7 @@ import type { FanOut } from '../../shared/core/fan-out.js';
 import type { Audit } from '../middleware/audit.js';
 import { type createAuth, principalOf } from '../middleware/auth.js';
 import { idempotencyOf } from '../middleware/idempotency.js';
-import { type BodyLimits, readJson } from '../middleware/input.js';
+import { type BodyLimits, readSmallJson } from '../middleware/input.js';
 
 export interface WebhookRoutesDeps {
   endpoints: Endpoints;
@@ -36,8 +36,8 @@ export interface WebhookRoutesDeps {
 
 type EndpointContext = Context & { params: { id: string } };
 
-const guardCreate = compileGuard(createEndpointSchema);
-const guardPatch = compileGuard(patchEndpointSchema);
+const guardCreate = compileThoroughGuard(createEndpointSchema);
+const guardPatch = compileThoroughGuard(patchEndpointSchema);
 
 export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   const { endpoints, deliveries, log, fanOut, auth, audit, clock, bodyLimits } = deps;
@@ -50,7 +50,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   });
 
   async function create(ctx: Context): Promise<void> {
-    const body = await readJson(ctx, bodyLimits);
+    const body = await readSmallJson(ctx, bodyLimits);
     const idempotency = idempotencyOf(ctx, 'webhook-endpoints', body.fingerprint);
     const { tenant } = principalOf(ctx);
     const { endpoint, replayed } = await endpoints.create(tenant, guardCreate(body.value), idempotency);
@@ -71,7 +71,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   }
 
   async function change(ctx: EndpointContext): Promise<void> {
-    const body = guardPatch((await readJson(ctx, bodyLimits)).value);
+    const body = guardPatch((await readSmallJson(ctx, bodyLimits)).value);
     const endpoint = await endpoints.change(principalOf(ctx).tenant, ctx.params.id, body);
     audit(ctx, 'webhook-endpoint.change', { endpoint: endpoint.id, fields: Object.keys(body) });
     ctx.body = presentEndpoint(endpoint);

@@ -61,8 +61,8 @@ export const replaySchema = {
   additionalProperties: false,
   required: ['from'],
   properties: {
-    from: { type: 'string', maxLength: 64, description: 'Events from then on (RFC 3339).' },
-    to: { type: 'string', maxLength: 64, description: 'Events until then; now, unless said.' },
+    from: { type: 'string', format: 'date-time', description: 'Events from then on (RFC 3339).' },
+    to: { type: 'string', format: 'date-time', description: 'Events until then; now, unless said.' },
     status: { enum: ['failed', 'delivered'], description: '`failed`, unless said.' },
     cursor: { type: 'string', maxLength: 64, description: 'The `nextCursor` of an earlier answer.' },
   },

@@ -266,6 +266,19 @@ describe('a receiver', () => {
       { from, cursor: 'x' },
     ])
       expect((await stack.request('POST', `${path}/replay`, body)).status, JSON.stringify(body)).toBe(422);
+    const wrong = { form: from, to: 'x', status: 'pending', 'since~/': 1 };
+    const { status: code, body } = await stack.request('POST', `${path}/replay`, wrong);
+    expect([code, body.code]).toEqual([400, 'unknown_field']);
+    expect(body.detail).toMatch(/^\/form: is not a field of this object \(and 4 more, see errors\)$/);
+    expect(body.errors).toEqual([
+      { path: '/form', message: 'is not a field of this object' },
+      { path: '/since~0~1', message: 'is not a field of this object' },
+      { path: '/from', message: 'is required' },
+      { path: '/to', message: 'must be an RFC 3339 time' },
+      { path: '/status', message: 'must be one of failed, delivered' },
+    ]);
+    const large = await stack.request('POST', `${path}/replay`, { from, x: 'x'.repeat(20_000) });
+    expect(large.status).toBe(413);
   });
 
   it("of a single job has a log, too, and the tenant's own secret rotates", async () => {
