@@ -31,6 +31,8 @@ import { createAudit } from './middleware/audit.js';
 import { createAuth } from './middleware/auth.js';
 import { context } from './middleware/context.js';
 import { errors } from './middleware/errors.js';
+import { createQueryCheck } from './middleware/query.js';
+import { openApiDocument } from './openapi/document.js';
 import { batchRoutes } from './routes/batches.js';
 import { bulkRoutes } from './routes/bulk.js';
 import { deliveryRoutes } from './routes/deliveries.js';
@@ -89,7 +91,8 @@ export function createApp(deps: AppDeps): Koa {
   } = deps;
   const { deliveries, clock, log, registry, draining } = deps;
   const registers = [registry];
-  const auth = createAuth(deps.access);
+  const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
+  const auth = createAuth(deps.access, createQueryCheck(document.paths));
   const audit = createAudit(log);
   const submitted = new Counter({
     name: 'sluice_jobs_submitted_total',
@@ -178,7 +181,7 @@ export function createApp(deps: AppDeps): Koa {
     deliveryRoutes({ endpoints, deliveries, log: deliveryLog, auth, audit, bodyLimits }),
     workerRoutes({ workers, auth }),
     healthRoutes(createReadiness({ redis, clock, draining })),
-    docRoutes({ maxInstances: config.SLUICE_MAX_INSTANCES }),
+    docRoutes(document),
   ];
 
   const app = new Koa();

@@ -1,13 +1,13 @@
 /**
- * Authentication by API key (RFC 6750 bearer) and authorisation by scope.
+ * Authentication by API key (RFC 6750 bearer) and authorisation by scope; then the query, of which others hear nothing.
  */
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 import { SluiceError } from '../../shared/base/errors.js';
 import { mayUse, type Principal, type Scope } from '../../shared/contract/access.js';
 import type { Access } from '../../shared/core/access.js';
 import type { RequestContext, RequestState } from './context.js';
 
-export function createAuth(access: Access): (scope: Scope) => Middleware {
+export function createAuth(access: Access, checkQuery: (ctx: Context) => void): (scope: Scope) => Middleware {
   return (scope) =>
     async function authenticated(ctx, next) {
       const [, key] = /^Bearer ([\x21-\x7e]+)$/i.exec(ctx.get('authorization')) ?? [];
@@ -16,6 +16,7 @@ export function createAuth(access: Access): (scope: Scope) => Middleware {
       if (!mayUse(principal, scope))
         throw new SluiceError('insufficient_scope', `This call needs the scope ${scope}.`);
       (ctx.state as RequestState).principal = principal;
+      checkQuery(ctx);
       await next();
     };
 }

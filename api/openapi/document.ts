@@ -14,7 +14,12 @@ import { webhookPaths, webhookSchemas } from './webhooks.js';
 export function openApiDocument({ maxInstances }: { maxInstances: number }) {
   return {
     openapi: '3.1.0',
-    info: { title: 'Sluice', version: VERSION, description: 'Queue-based asynchronous inference.' },
+    info: {
+      title: 'Sluice',
+      version: VERSION,
+      description:
+        'Queue-based asynchronous inference. A parameter in a query that a call does not name here is refused with 422.',
+    },
     security: [{ apiKey: [] }],
     paths: {
       ...jobPaths,

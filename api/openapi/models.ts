@@ -3,7 +3,7 @@
  */
 import { manifestSchema, putAliasSchema, VERSION_STATES } from '../../shared/contract/model.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
-import { ID, json, NULLABLE_TIME, operation, page, ref, TIME } from './parts.js';
+import { ID, json, NULLABLE_TIME, operation, page, ref, TIME, WHOLE_QUERY } from './parts.js';
 
 const { signature, batching, quantization } = manifestSchema.properties;
 const COUNT: JsonSchema = { type: 'integer', minimum: 0 };
@@ -101,6 +101,7 @@ const THE_MODEL = json('The model.', ref('Model'));
 export const modelPaths = {
   '/v1/models': {
     get: operation('listModels', 'List models', {
+      parameters: WHOLE_QUERY,
       responses: { 200: json('All models.', page(ref('Model'))) },
     }),
   },

@@ -2,7 +2,7 @@
  * What operators look at and hold back, in the OpenAPI document: workers and queues.
  */
 import type { JsonSchema } from '../../shared/contract/schema.js';
-import { ID, json, NULLABLE_TIME, operation, page, ref, TIME } from './parts.js';
+import { ID, json, NULLABLE_TIME, operation, page, ref, TIME, WHOLE_QUERY } from './parts.js';
 
 const workerSchema = {
   type: 'object',
@@ -88,11 +88,13 @@ export const operatorSchemas = { Worker: workerSchema, Queue: queueSchema };
 export const operatorPaths = {
   '/v1/workers': {
     get: operation('listWorkers', 'Who computes, what and on which device', {
+      parameters: WHOLE_QUERY,
       responses: { 200: json('All workers heard of in the last ten seconds.', page(ref('Worker'))) },
     }),
   },
   '/v1/queues': {
     get: operation('listQueues', 'What waits, by model', {
+      parameters: WHOLE_QUERY,
       responses: { 200: json('All queues.', page(ref('Queue'))) },
     }),
   },

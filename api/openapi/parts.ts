@@ -25,6 +25,11 @@ export function query(...names: string[]) {
 
 /** Of a list. */
 export const PAGE_QUERY = query('limit', 'cursor');
+/** Of one that is answered whole, and takes what every list takes. */
+export const WHOLE_QUERY = PAGE_QUERY.map((parameter) => ({
+  ...parameter,
+  description: 'Not needed: all are answered.',
+}));
 
 export function operation<T extends { responses: object }>(operationId: string, summary: string, rest: T) {
   return { operationId, summary, ...rest, responses: { ...rest.responses, default: PROBLEM } };

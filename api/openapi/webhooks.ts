@@ -5,7 +5,18 @@ import { DELIVERY_STATUSES, replaySchema } from '../../shared/contract/delivery.
 import { createEndpointSchema, patchEndpointSchema } from '../../shared/contract/endpoint.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
 import { EVENTS } from '../../shared/contract/webhook.js';
-import { ID, IDEMPOTENCY_KEY, json, NULLABLE_TIME, operation, page, query, ref, TIME } from './parts.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  json,
+  NULLABLE_TIME,
+  operation,
+  page,
+  query,
+  ref,
+  TIME,
+  WHOLE_QUERY,
+} from './parts.js';
 
 const TYPE = { enum: [...EVENTS, 'endpoint.test'] } as const;
 const NULLABLE_TEXT: JsonSchema = { type: ['string', 'null'] };
@@ -125,6 +136,7 @@ export const webhookPaths = {
       responses: { 201: NEW_ENDPOINT },
     }),
     get: operation('listWebhookEndpoints', "The tenant's endpoints, newest first", {
+      parameters: WHOLE_QUERY,
       responses: { 200: json('All.', page(ref('WebhookEndpoint'))) },
     }),
   },

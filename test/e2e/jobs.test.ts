@@ -290,6 +290,40 @@ describe('access', () => {
 });
 
 describe('the contract', () => {
+  it.each<[string, string, string[]]>([
+    ['GET', '/v1/jobs?satus=failed', ['?satus']],
+    ['GET', '/v1/jobs?status=failed&pagesize=5&order=asc', ['?pagesize', '?order']],
+    ['HEAD', '/v1/jobs?satus=failed', []],
+    ['POST', '/v1/jobs/retry?wait=1', ['?wait']],
+    ['GET', `/v1/jobs/job_${'0'.repeat(36)}?timeout=3`, ['?timeout']],
+    ['GET', '/v1/models/mnist?__proto__=1', ['?__proto__']],
+    ['GET', '/v1/models?limit=5&cursor=x&name=mnist', ['?name']],
+    ['GET', '/v1/deliveries?state=failed', ['?state']],
+    ['POST', `/v1/jobs/job_${'0'.repeat(36)}/cancel?force=1`, ['?force']],
+  ])('refuses a parameter that is none of the call: %s %s', async (method, path, unknown) => {
+    const { status, body } = await stack.request(method, path);
+    expect(status).toBe(422);
+    if (unknown.length === 0) return;
+    expect(body.code).toBe('invalid_input');
+    expect(body.errors.map((fault: { path: string }) => fault.path)).toEqual(unknown);
+    expect(body.detail).toMatch(/is no parameter of this call, which takes (\w+(, \w+)*)/);
+  });
+
+  it('takes the parameters that it describes, and on probes any', async () => {
+    for (const path of [
+      '/v1/jobs?status=failed&model=mnist&from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&limit=1',
+      '/v1/models?limit=5',
+      '/v1/workers?limit=5',
+      '/v1/queues?limit=5',
+      '/v1/webhook-endpoints?limit=5',
+      '/livez?probe=1',
+      '/readyz?probe=1',
+    ])
+      expect((await stack.request('GET', path)).status, path).toBe(200);
+    const { status } = await stack.request('GET', '/v1/jobs?satus=failed', undefined, { authorization: '' });
+    expect(status, 'who may not call is told nothing else').toBe(401);
+  });
+
   it('answers health, models, schemas and OpenAPI', async () => {
     expect((await stack.request('GET', '/livez')).status).toBe(200);
     expect((await stack.request('GET', '/readyz')).status).toBe(200);
