@@ -1,150 +1,117 @@
 /**
- * Which operations the program of a SavedModel may have.
+ * What the program of a SavedModel may be made of.
  *
- *   what the signature reaches                            computes
- *   what initialisation reaches                           computes, sets variables
- *   what restoring reaches                                computes, sets variables, reads the checkpoint of its own folder
- *   what nothing of these reaches, functions included     computes, trains; TensorFlow should never run it
- *   what saving alone reaches                             anything: it writes, and nobody saves
+ * Its operations could read and write files, call Python, open connections. So whatever it holds must be on a list: what
+ * TensorFlow is not asked to run, too, since it computes constants when it takes a graph in, and may call one function in the
+ * place of another. Shorter lists are for what is run: the serving signature, and the loading.
  *
- * Of restoring and initialisation TensorFlow's loader says which are run (tensorflow/cc/saved_model/loader.cc): the saver's restore
- * operation, fed with the path of the checkpoint, then the first of a signature and two collections. All of them are looked at.
+ * Files are read and written by the saver alone. What restores reads at the place that TensorFlow hands it, which is the
+ * folder's, what saves is never run; neither can be had in another way.
  */
-import { COMPUTING_OPS, RESTORING_OPS, SETTING_OPS, TRAINING_OPS } from './saved-model-ops.js';
-import type { FunctionDef, GraphDef, MetaGraphDef, NodeDef, SignatureDef } from './saved-model-proto.js';
+import { ASSIGNING_OPS, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS } from './saved-model-ops.js';
+import type { GraphFunction, GraphNode, Program } from './saved-model-program.js';
 
-const INITIALIZE = '__saved_model_init_op';
-const INITIALIZE_COLLECTIONS = ['saved_model_main_op', 'legacy_init_op'];
-const RESTORE = 'RestoreV2';
-const IMPLEMENTS = 'api_implements';
+const CALLS: ReadonlySet<string> = new Set(['PartitionedCall', 'StatefulPartitionedCall']);
 
-/** Throws, naming operations that are not allowed where they are. */
-export function checkOperations(meta: MetaGraphDef, signature: SignatureDef): void {
-  const program = indexed(meta.getGraphDef());
-  const { nodes, functions } = program;
-  const saver = meta.getSaverDef();
-  const restore = saver?.getRestoreOpName() ?? '';
-  const restored = reached(program, [restore]);
-  const saved = reached(program, [saver?.getSaveTensorName() ?? '']);
-  const bodies = [...functions.values()].flatMap((each) => each.getNodeDefList());
-  const others = [...nodes.values(), ...bodies].filter((node) => !restored.has(node) && !saved.has(node));
-
-  demand(program, 'its signature', reached(program, portsOf(signature)), [COMPUTING_OPS]);
-  demand(program, 'its initialisation', reached(program, initializersOf(meta)), [COMPUTING_OPS, SETTING_OPS]);
-  demand(program, 'its restoring', restored, [COMPUTING_OPS, RESTORING_OPS]);
-  demand(program, 'its graph', others, [COMPUTING_OPS, TRAINING_OPS]);
-  demandOwnCheckpoint(program, restored, nodeOf(saver?.getFilenameTensorName() ?? ''));
+/** Throws, naming what is not allowed where it is. */
+export function checkProgram(program: Program): void {
+  const nodes = byName(program.nodes);
+  const functions = byName(program.functions);
+  const reached = (names: readonly string[]) => operationsFrom(nodes, functions, names);
+  const { inputs, outputs } = program.signature;
+  const ports = [...inputs.values(), ...outputs.values()].map(({ name }) => name);
+  demand('its signature', reached(ports), COMPUTING_OPS);
+  demand('its loading', reached([program.saver.restore]), COMPUTING_OPS, RESTORING_OPS);
+  demand('its initialisation', reached(program.initializers), COMPUTING_OPS, ASSIGNING_OPS);
+  const all = [program.nodes, ...program.functions.map((each) => each.nodes)].flat();
+  const idle = new Set(all.map(({ op }) => op));
+  demand('what it does not run', idle, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS);
+  demandFilesOfSaver(program);
 }
 
-interface Program {
-  nodes: ReadonlyMap<string, NodeDef>;
-  functions: ReadonlyMap<string, FunctionDef>;
-}
-
-function indexed(graph: GraphDef): Program {
-  const functions = graph.getLibrary()?.getFunctionList() ?? [];
-  return {
-    nodes: byName(graph.getNodeList(), (node) => node.getName()),
-    functions: byName(functions, (each) => each.getSignature().getName()),
-  };
-}
-
-function byName<T>(all: readonly T[], nameOf: (each: T) => string): Map<string, T> {
-  const named = new Map(all.map((each) => [nameOf(each), each]));
-  if (named.size < all.length) throw new Error('the SavedModel has several nodes or functions of one name');
-  return named;
-}
-
-function portsOf(signature: SignatureDef): string[] {
-  const ports: string[] = [];
-  signature.getInputsMap().forEach((info) => void ports.push(info.getName()));
-  signature.getOutputsMap().forEach((info) => void ports.push(info.getName()));
-  return ports;
-}
-
-function initializersOf(meta: MetaGraphDef): string[] {
-  const signature = meta.getSignatureDefMap().get(INITIALIZE);
-  const collections = INITIALIZE_COLLECTIONS.flatMap(
-    (name) => meta.getCollectionDefMap().get(name)?.getNodeList()?.getValueList() ?? [],
-  );
-  return [...(signature ? portsOf(signature) : []), ...collections];
-}
-
-function demand(
-  { functions }: Program,
-  where: string,
-  used: Iterable<NodeDef>,
-  allowed: readonly ReadonlySet<string>[],
-): void {
-  // A function may be called by its name, as if it were an operation.
-  const ops = new Set([...used].map((node) => node.getOp()).filter((op) => !functions.has(op)));
-  const refused = [...ops].filter((op) => !allowed.some((each) => each.has(op))).sort();
+function demand(where: string, used: ReadonlySet<string>, ...allowed: ReadonlySet<string>[]): void {
+  const refused = [...used].filter((op) => !allowed.some((ops) => ops.has(op))).sort();
   if (refused.length > 0)
     throw new Error(`${where} uses operations that are not allowed: ${refused.join(', ')}`);
 }
 
-/**
- * A checkpoint is read from where TensorFlow says that it lies, not from a path that the model states: the file's name comes
- * straight from the saver's tensor, or through the first argument of a function that is given it.
- */
-function demandOwnCheckpoint({ nodes, functions }: Program, restored: Set<NodeDef>, filename: string): void {
-  const own = new Set<NodeDef>();
-  const isGiven = (node: NodeDef, name: string) => nodeOf(node.getInputList()[0] ?? '') === name;
-  for (const node of nodes.values()) {
-    if (!restored.has(node) || !isGiven(node, filename)) continue;
-    own.add(node);
-    for (const name of calledBy(node)) {
-      const called = functions.get(name);
-      const [first] = called?.getSignature().getInputArgList() ?? [];
-      if (!called || !first || first.getNumberAttr() !== '' || first.getTypeListAttr() !== '') continue;
-      for (const inner of called.getNodeDefList()) if (isGiven(inner, first.getName())) own.add(inner);
+function byName<T extends { name: string }>(list: readonly T[]): Map<string, T> {
+  const map = new Map(list.map((each) => [each.name, each]));
+  if (map.size < list.length) throw new Error('the SavedModel has two nodes, or functions, of one name');
+  return map;
+}
+
+/** Of all nodes that some tensors are computed from, control inputs and bodies of functions included. */
+function operationsFrom(
+  nodes: ReadonlyMap<string, GraphNode>,
+  functions: ReadonlyMap<string, GraphFunction>,
+  tensors: readonly string[],
+): Set<string> {
+  // These sets grow while they are gone through.
+  const reached = new Set(tensors.flatMap((tensor) => nodes.get(nodeOf(tensor)) ?? []));
+  for (const { inputs } of reached)
+    for (const input of inputs) {
+      const before = nodes.get(nodeOf(input));
+      if (before) reached.add(before);
     }
-  }
-  for (const node of restored)
-    if (node.getOp() === RESTORE && !own.has(node))
-      throw new Error('its restoring reads another checkpoint than its own');
+  const called = new Set<GraphFunction>();
+  const addCalled = ({ names }: GraphNode) => {
+    for (const name of names) {
+      const found = functions.get(name);
+      if (found) called.add(found);
+    }
+  };
+  reached.forEach(addCalled);
+  for (const { nodes: body } of called) body.forEach(addCalled);
+  const bodies = [...called].flatMap(({ nodes: body }) => body);
+  return new Set([...reached, ...bodies].map(({ op }) => op));
 }
 
-/** All nodes that some are computed from, control inputs and bodies of functions included. */
-function reached(program: Program, names: readonly string[]): Set<NodeDef> {
-  const { nodes } = program;
-  const all = new Set<NodeDef>();
-  const left: NodeDef[] = names.flatMap((name) => nodes.get(nodeOf(name)) ?? []);
-  for (let node = left.pop(); node; node = left.pop()) {
-    if (all.has(node)) continue;
-    all.add(node);
-    for (const called of calledBy(node)) left.push(...bodiesOf(program, called));
-    // In a function's body the name is of another of its nodes, all of which are there; one of the graph does no harm.
-    for (const input of node.getInputList())
-      left.push(...[nodes.get(nodeOf(input))].flatMap((each) => each ?? []));
-  }
-  return all;
-}
-
-/** TensorFlow puts a function in the place of another that says to be an implementation of the same. */
-function bodiesOf({ functions }: Program, name: string): NodeDef[] {
-  const called = functions.get(name);
-  if (!called) return [];
-  const same = implementationOf(called);
-  const others = same === '' ? [] : [...functions.values()].filter((each) => implementationOf(each) === same);
-  return [called, ...others].flatMap((each) => each.getNodeDefList());
-}
-
-function implementationOf(each: FunctionDef): string {
-  const said = each.getAttrMap().get(IMPLEMENTS)?.getS_asU8() ?? new Uint8Array();
-  return Buffer.from(said).toString('latin1');
-}
-
-function calledBy(node: NodeDef): string[] {
-  const called = [node.getOp()];
-  node.getAttrMap().forEach((value) => {
-    if (value.hasFunc()) called.push(value.getFunc().getName());
-    for (const each of value.getList()?.getFuncList() ?? []) called.push(each.getName());
-  });
-  return called;
-}
-
-/** "^name" is a control input, "name:1" an output of the node. */
+/** `^name` only comes before, `name:1` is an output of the node. */
 function nodeOf(input: string): string {
   return input.replace(/^\^/, '').replace(/:.*$/, '');
+}
+
+/** What uses files stands in the graph, or in a function that only the graph calls; what reads, reads in the folder. */
+function demandFilesOfSaver({ nodes, functions, saver }: Program): void {
+  const calledWithin = new Set(functions.flatMap((each) => each.nodes.flatMap(({ names }) => [...names])));
+  const restoring = new Set<string>();
+  for (const { name, nodes: body, replaces, firstArgument } of functions) {
+    if (!body.some(usesFiles)) continue;
+    if (replaces || calledWithin.has(name))
+      throw new Error(`the function ${name} reads or writes files, and not for the saver alone`);
+    const restores = body.filter(isRestore);
+    if (restores.some(({ inputs }) => inputs[0] !== firstArgument)) throw elsewhere();
+    if (restores.length > 0) restoring.add(name);
+  }
+  for (const node of nodes) {
+    if (isRestore(node)) demandPlace(node, saver.filename);
+    if ([...node.names].some((name) => restoring.has(name))) demandCall(node, saver.filename);
+  }
+}
+
+function isRestore({ op }: GraphNode): boolean {
+  return op === 'RestoreV2';
+}
+
+function usesFiles(node: GraphNode): boolean {
+  return isRestore(node) || SAVING_OPS.has(node.op);
+}
+
+/** Of one function, whose first argument is the place to read at. */
+function demandCall(node: GraphNode, filename: string): void {
+  if (!CALLS.has(node.op) || node.names.size !== 2) throw elsewhere();
+  demandPlace(node, filename);
+}
+
+function demandPlace({ inputs: [place] }: GraphNode, filename: string): void {
+  if (!place || tensorOf(place) !== tensorOf(filename)) throw elsewhere();
+}
+
+function tensorOf(input: string): string {
+  return input.includes(':') ? input : `${input}:0`;
+}
+
+function elsewhere(): Error {
+  return new Error('its loading reads variables at another place than the one in its folder');
 }

@@ -3,7 +3,7 @@
  * terminal; each is an ordinary part of models that Keras and TensorFlow export. Adding one is a decision: look at what it
  * does with its arguments first.
  */
-const ARRAYS = `BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatOffset ConcatV2 Const DepthToSpace Diag DiagPart ExpandDims Fill
+const ARRAYS = `BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatV2 Const DepthToSpace Diag DiagPart ExpandDims Fill
   Gather GatherNd GatherV2 Identity IdentityN InvertPermutation LinSpace MatrixBandPart MatrixDiag MatrixDiagV3 MirrorPad OneHot
   OnesLike Pack Pad PadV2 Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ResourceGather ReverseSequence
   ReverseV2 ScatterNd Shape ShapeN Size Slice Snapshot SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Squeeze StopGradient
@@ -14,7 +14,7 @@ const MATHS = `Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh At
   IsInf IsNan L2Loss Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul
   MulNoNan Multinomial Neg NextAfter NotEqual Pow Prod Real RealDiv Reciprocal Rint Round Rsqrt SegmentSum Select SelectV2 Sigmoid
   Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Tan Tanh TopK TopKV2 TruncateDiv UnsortedSegmentSum Xdivy Xlogy`;
-const NETWORKS = `AvgPool AvgPool3D Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize CudnnRNNBackpropV3 CudnnRNNV3
+const NETWORKS = `AvgPool AvgPool3D Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize CudnnRNNV3
   DepthwiseConv2dNative Dilation2D Elu ExtractImagePatches FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 _FusedConv2D
   _FusedMatMul LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NonMaxSuppressionV3 NonMaxSuppressionV4
   NonMaxSuppressionV5 CombinedNonMaxSuppression Relu Relu6 ResizeBilinear ResizeNearestNeighbor Selu Softmax Softplus Softsign
@@ -26,15 +26,21 @@ const FLOW = `Assert If NoOp PartitionedCall StatefulPartitionedCall StatelessIf
 const VARIABLES = 'DisableCopyOnRead ReadVariableOp VarHandleOp VarIsInitializedOp';
 
 export const COMPUTING_OPS = setOf(ARRAYS, MATHS, NETWORKS, FLOW, VARIABLES);
-export const SETTING_OPS = setOf('AssignVariableOp');
+export const ASSIGNING_OPS = setOf('AssignVariableOp');
 /** RestoreV2 reads a checkpoint: at its place in the folder, which TensorFlow hands it. */
 export const RESTORING_OPS = setOf('AssignVariableOp RestoreV2');
-/** Of training, which an export may hold and nothing here runs. They change nothing but the model's own variables. */
+/** Every export holds what saves it again. These are never run. */
+export const SAVING_OPS = setOf('MergeV2Checkpoints SaveV2 ShardedFilename StaticRegexFullMatch StringJoin');
+/** What exports of Keras 2 hold of training and never run: chance and gradients. They touch nothing outside either. */
 export const TRAINING_OPS =
-  setOf(`AssignAddVariableOp AssignSubVariableOp AssignVariableOp RandomStandardNormal RandomUniform RandomUniformInt
-  RngReadAndSkip StatelessRandomGetAlg StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal
-  StatelessRandomNormalV2 StatelessRandomUniform StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2 StatelessRandomUniformInt
-  StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormal StatelessTruncatedNormalV2 TruncatedNormal`);
+  setOf(`AssignAddVariableOp AssignSubVariableOp AvgPoolGrad BiasAddGrad BroadcastGradientArgs ConcatOffset
+  Conv2DBackpropFilter Conv3DBackpropFilterV2 CudnnRNNBackpropV3 DepthwiseConv2dNativeBackpropFilter
+  DepthwiseConv2dNativeBackpropInput EluGrad FusedBatchNormGradV3 ImageProjectiveTransformV3 LeakyReluGrad MaxPoolGrad
+  OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone RandomStandardNormal RandomUniform RandomUniformInt
+  ReciprocalGrad Relu6Grad ReluGrad ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad SoftplusGrad
+  SoftsignGrad SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits SqrtGrad StatelessRandomGetAlg
+  StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormalV2 StatelessRandomUniformIntV2
+  StatelessRandomUniformV2 StatelessTruncatedNormalV2 StridedSliceGrad TanhGrad TensorListElementShape TruncatedNormal`);
 
 /** What tfjs knows beside. Its control flow cannot run synchronously, what reads decision forests from a path is not here. */
 const OF_TFJS = `Conv1D DenseBincount DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT

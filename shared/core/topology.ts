@@ -1,6 +1,6 @@
 /**
  * What a tfjs model is made of, read from its model.json before tfjs sees it: the layers of a layers model, wrapped and nested
- * ones too; the operations of a graph model and of its functions. Only those on a list are let through: none runs code of
+ * ones too; the operations of a graph model, of its functions and of what initialises it. Only those on a list are let through: none runs code of
  * the model's maker (`Lambda`, custom layers and operations) or looks for files.
  */
 import { readFile } from 'node:fs/promises';
@@ -27,7 +27,7 @@ export async function checkTopology(folder: string, format: Manifest['format']):
   const { modelTopology, modelInitializer } = JSON.parse(
     await readFile(join(folder, MODEL_FILE), 'utf8'),
   ) as Dictionary;
-  // tfjs runs the initializer, another graph, when it loads.
+  // tfjs runs the second graph before the first run of the first.
   const graphs = [modelTopology, modelInitializer];
   if (format === 'graph') demand('operations', new Set(graphs.flatMap(operationsOf)), GRAPH_OPS);
   else demand('layers', layersOf(field(modelTopology, 'model_config') ?? modelTopology), LAYERS);

@@ -1,0 +1,136 @@
+/**
+ * Changes the program of a SavedModel, as somebody with TensorFlow at hand would, by the messages that tfjs-node-gpu brings.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/** Of what protoc generates, which has no types, as far as it is used here. */
+interface MessageMap<V> {
+  set(key: string, value: V): void;
+  del(key: string): void;
+}
+interface NameAttrList {
+  setName(name: string): NameAttrList;
+  getAttrMap(): MessageMap<AttrValue>;
+}
+interface AttrValue {
+  getFunc(): NameAttrList;
+  setFunc(named: NameAttrList): AttrValue;
+}
+export interface NodeDef {
+  getName(): string;
+  setName(name: string): NodeDef;
+  getOp(): string;
+  setOp(op: string): NodeDef;
+  getInputList(): string[];
+  setInputList(inputs: string[]): NodeDef;
+  addInput(input: string): string;
+  getAttrMap(): MessageMap<AttrValue>;
+}
+export interface FunctionDef {
+  getSignature(): OpDef;
+  setSignature(signature: OpDef): FunctionDef;
+  getAttrMap(): MessageMap<AttrValue>;
+  getNodeDefList(): NodeDef[];
+  setNodeDefList(nodes: NodeDef[]): FunctionDef;
+  addNodeDef(node: NodeDef): NodeDef;
+}
+interface OpDef {
+  getName(): string;
+  setName(name: string): OpDef;
+  addAttr(): unknown;
+}
+interface CollectionDef {
+  setNodeList(list: { setValueList(values: string[]): unknown }): CollectionDef;
+}
+export interface MetaGraphDef {
+  clone(): MetaGraphDef;
+  serializeBinary(): Uint8Array;
+  getMetaInfoDef(): { setTagsList(tags: string[]): unknown };
+  getGraphDef(): {
+    getNodeList(): NodeDef[];
+    addNode(node: NodeDef): NodeDef;
+    getLibrary(): { getFunctionList(): FunctionDef[]; addFunction(each: FunctionDef): FunctionDef };
+  };
+  getSignatureDefMap(): MessageMap<unknown>;
+  getCollectionDefMap(): MessageMap<CollectionDef>;
+  addAssetFileDef(): { setFilename(name: string): unknown };
+}
+export interface SavedModel {
+  getMetaGraphsList(): MetaGraphDef[];
+  setMetaGraphsList(graphs: MetaGraphDef[]): SavedModel;
+  serializeBinary(): Uint8Array;
+}
+
+const proto = createRequire(import.meta.url)('@tensorflow/tfjs-node-gpu/dist/proto/api_pb.js') as {
+  SavedModel: { deserializeBinary(bytes: Uint8Array): SavedModel };
+  NodeDef: new () => NodeDef;
+  AttrValue: new () => AttrValue;
+  NameAttrList: new () => NameAttrList;
+  FunctionDef: new () => FunctionDef;
+  OpDef: new () => OpDef;
+  CollectionDef: (new () => CollectionDef) & {
+    NodeList: new () => { setValueList(values: string[]): unknown };
+  };
+};
+
+export type Edit = (graph: MetaGraphDef, model: SavedModel) => unknown;
+
+/** Of a model with one graph. */
+export function editSavedModel(folder: string, edit: Edit): void {
+  const path = join(folder, 'saved_model.pb');
+  const model = proto.SavedModel.deserializeBinary(new Uint8Array(readFileSync(path)));
+  const [graph] = model.getMetaGraphsList();
+  if (!graph) throw new Error('there is no graph to edit');
+  edit(graph, model);
+  writeFileSync(path, model.serializeBinary());
+}
+
+export function node(name: string, op: string, ...inputs: string[]): NodeDef {
+  return new proto.NodeDef().setName(name).setOp(op).setInputList(inputs);
+}
+
+/** Calls a function, which may call another that `handed` names. */
+export function call(name: string, called: string, inputs: string[], handed?: string): NodeDef {
+  const made = node(name, 'StatefulPartitionedCall', ...inputs);
+  const named = naming(called);
+  if (handed) named.getFunc().getAttrMap().set('F', naming(handed));
+  made.getAttrMap().set('f', named);
+  return made;
+}
+
+function naming(called: string): AttrValue {
+  return new proto.AttrValue().setFunc(new proto.NameAttrList().setName(called));
+}
+
+export function functionOf(name: string, ...nodes: NodeDef[]): FunctionDef {
+  return new proto.FunctionDef().setSignature(new proto.OpDef().setName(name)).setNodeDefList(nodes);
+}
+
+/** Says that the function may be called in the place of others. */
+export function setReplaces(each: FunctionDef): void {
+  each.getAttrMap().set('api_implements', new proto.AttrValue());
+}
+
+export function collection(...names: string[]): CollectionDef {
+  const list = new proto.CollectionDef.NodeList();
+  list.setValueList(names);
+  return new proto.CollectionDef().setNodeList(list);
+}
+
+export function findNode(graph: MetaGraphDef, name: string): NodeDef {
+  return found(graph.getGraphDef().getNodeList(), (each) => each.getName() === name);
+}
+
+/** The one function with such an operation. */
+export function findFunction(graph: MetaGraphDef, op: string): FunctionDef {
+  const all = graph.getGraphDef().getLibrary().getFunctionList();
+  return found(all, (each) => each.getNodeDefList().some((within) => within.getOp() === op));
+}
+
+function found<T>(list: readonly T[], is: (each: T) => boolean): T {
+  const each = list.find(is);
+  if (!each) throw new Error('the fixture is not what it was');
+  return each;
+}
