@@ -79,7 +79,8 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
             },
           ]);
       },
-      finish: () => admit(name, folder, written, quantize),
+      // As they came is by chance: equal versions shall be equal.
+      finish: () => admit(name, folder, new Map([...written].sort(([a], [b]) => (a < b ? -1 : 1))), quantize),
       discard: () => rm(folder, { recursive: true, force: true }).catch(fileFailure),
     };
   }

@@ -142,6 +142,9 @@ describe('an uploaded version', () => {
   it('gets a number of its own when several come at once', async () => {
     const answers = await Promise.all(Array.from({ length: 4 }, () => upload('later', mnist)));
     expect(answers.map(({ body }) => body.version).sort((a, b) => a - b)).toEqual([8, 9, 10, 11]);
+    expect(new Set(answers.map(({ body }) => body.sha256)).size, 'in whichever order their files came').toBe(
+      1,
+    );
   });
 
   it('may be a SavedModel alone, which waits for a worker that runs it', async () => {
@@ -495,8 +498,8 @@ describe('an upload is refused', () => {
     expect(body.errors.map(({ path }: { path: string }) => path)).toEqual([
       '/model.json',
       '/gone.bin',
-      '/group1-shard1of1.bin',
       '/golden.json',
+      '/group1-shard1of1.bin',
     ]);
   });
 
