@@ -4,7 +4,8 @@
  *   received (a folder of this process) -> checked -> stored -> registered        refused: nothing is left
  *
  * Promises: a version is registered only when all its files are stored, and never changes; a folder that `fetch` answers is
- * whole, whoever fetches at the same time and whatever has become of an older one. Files of retired versions are kept: jobs may still need them.
+ * whole, whoever fetches at the same time and whatever has become of an older one. Files of retired versions are kept: jobs may
+ * still need them.
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -127,7 +128,6 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
   async function fetch({ files }: Manifest): Promise<string> {
     const folder = join(fetchedFolder, filesHash(files));
     if (await isWhole(folder, files)) return folder;
-    await rm(folder, { recursive: true, force: true });
     const draft = join(fetchedFolder, `.${randomUUID()}`);
     try {
       for (const [path, sha256] of Object.entries(files)) {
@@ -137,8 +137,12 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
         await pipeline(blob.stream, createWriteStream(join(draft, path)));
       }
       await rename(draft, folder).catch(async (error: unknown) => {
-        // Another process was faster.
         if (!(await exists(folder))) throw error;
+        // Another process was faster, and may be reading it, or it is damaged: file by file there is none that is missing.
+        for (const path of Object.keys(files)) {
+          await mkdir(dirname(join(folder, path)), { recursive: true });
+          await rename(join(draft, path), join(folder, path));
+        }
       });
       return folder;
     } finally {

@@ -52,7 +52,7 @@ async function start({
   renewals = 0;
   changes = [];
   lost = [];
-  for (const what of ['hangs', 'fragile', 'deadly']) rmSync(noteOf(what), { force: true });
+  for (const what of ['hangs', 'fragile', 'deadly', 'unlucky']) rmSync(noteOf(what), { force: true });
   executor = await startExecutor({
     child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
@@ -273,6 +273,16 @@ describe('executor', () => {
     expect(await run([1], 30_000, 'other')).toEqual([2]);
     expect(lost).toEqual([]);
   });
+
+  it.each([1, 2])(
+    'loads a version all the same when one of %i children dies of it once',
+    async (children) => {
+      await start({ children });
+      await load('unlucky');
+      expect(await run([1], 30_000, 'unlucky')).toEqual([2]);
+      expect(deaths).toBe(1);
+    },
+  );
 
   it('lets a batch go on that is in time for some of its instances', async () => {
     await start();

@@ -7,7 +7,7 @@
  * -8 does not fit where rows may be added to it · -9 does not fit at all ·
  * -10 has this child throw on everything from then on ·
  * anything else is doubled. `up` costs no model; one called "endless" is never loaded, "fragile" and "deadly" only by the first
- * child of its parent: later ones refuse it or die of it. Told that its cache is "never", it is never up.
+ * child of its parent: later ones refuse it or die of it; of "unlucky" the first dies, and no other. Told that its cache is "never", it is never up.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -75,6 +75,7 @@ process.on('message', (message: ToChild) => {
   if (message.type === 'load') {
     const { name } = message.manifest;
     if (name === 'deadly' && !isFirst(name)) process.abort();
+    if (name === 'unlucky' && isFirst(name)) process.abort();
     if (name === 'fragile' && !isFirst(name))
       send({ type: 'failed', call, message: 'the files have changed' });
     else send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });

@@ -4,10 +4,11 @@
  *   starting -> up -> ended            starting -> refused -> ended (no allowed backend loads)
  *
  * Its parent (keeper.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
- * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though pictures
- * are decoded before and encoded after a call's turn, unless that is `exact`: what it dies of then was nothing else; it ends when the channel
- * closes and at no signal that a terminal sends to the whole group (the parent finishes its work first); nothing but its
- * log goes to stdout, what tfjs prints goes to stderr; an error nobody expected ends it, told, with code 1.
+ * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though
+ * pictures are decoded before and encoded after a call's turn, unless that is `exact`: what it dies of then was nothing
+ * else; it ends when the channel closes and at no signal that a terminal sends to the whole group (the parent finishes
+ * its work first); nothing but its log goes to stdout, what tfjs prints goes to stderr; an error nobody expected ends it,
+ * told, with code 1.
  */
 import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';

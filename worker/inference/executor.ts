@@ -13,7 +13,7 @@
  *     and the others lose nothing but the wait (`timeout`);
  *   - a batch for which the memory does not suffice is run by halves, too, and its size is told, so that the next are smaller,
  *     unless it is one instance that does not fit by itself;
- *   - loading and timing a version are tried again when the child died of something else.
+ *   - loading and timing a version are tried again when the child died of something else, loading once more when it died of it.
  * An instance that was alone from the start is tried twice: its child may have been killed by somebody else.
  */
 import type { ErrorCode } from '../../shared/base/errors.js';
@@ -180,6 +180,16 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
     }
   }
 
+  /** Once more where the child died of it: it may have been killed by somebody else. */
+  async function twice<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act();
+    } catch (error) {
+      if (closed || !(error instanceof CallFailed) || error.code !== 'input_crashed_backend') throw error;
+      return act();
+    }
+  }
+
   async function loadToo(keeper: Keeper, folder: string, manifest: Manifest): Promise<void> {
     if (!keeper.isUp) return keeper.expect(folder, manifest);
     await keeper.load(folder, manifest).catch((error: unknown) => {
@@ -261,13 +271,16 @@ export async function startExecutor({ gpusOf = () => [null], onChange, ...deps }
     /** Loads, verifies and warms up a version in each child; rejects with the reason when it must not serve. */
     async load(folder: string, manifest: Manifest): Promise<LoadReport> {
       // One that brings down what loads it costs one child.
-      const [one, report] = await persist(async () => {
+      const loadOne = async () => {
         await someUp(true);
         const one = freest() ?? first;
         return [one, await one.load(folder, manifest)] as const;
-      });
+      };
+      const [one, report] = await twice(() => persist(loadOne));
       const others = keepers.filter((each) => each !== one);
-      const loads = await Promise.allSettled(others.map((each) => loadToo(each, folder, manifest)));
+      const loads = await Promise.allSettled(
+        others.map((each) => twice(() => loadToo(each, folder, manifest))),
+      );
       const failure = loads.find((load) => load.status === 'rejected');
       if (!failure) return report;
       await unload(manifest.name, manifest.version);

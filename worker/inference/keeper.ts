@@ -57,7 +57,7 @@ export interface Keeper {
   readonly rssBytes: number | null;
   /** Calls without an answer. */
   readonly calls: number;
-  /** Whether a child that is up has the version. */
+  /** Whether its child has the version, or will have once it is up. */
   has(model: string, version: number): boolean;
   /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
   load(folder: string, manifest: Manifest): Promise<LoadReport>;

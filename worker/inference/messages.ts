@@ -48,7 +48,10 @@ export type ToChild =
   | { type: 'unload'; call: number; model: string; version: number }
   /** Runs the version on its example for about `budgetMs`; answered by the speed, null where there is no example. */
   | { type: 'measure'; call: number; model: string; version: number; batchSize: number; budgetMs: number }
-  /** `instances` have equal shapes and are at most the version's maxBatchSize; `exact`: no row is added to them, and nothing is done beside. */
+  /**
+   * `instances` have equal shapes and are at most the version's maxBatchSize; `exact`: no row is added to them, and nothing is
+   * done beside.
+   */
   | { type: 'run'; call: number; model: string; version: number; instances: Instance[]; exact: boolean };
 
 export type FromChild =

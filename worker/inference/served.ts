@@ -120,11 +120,17 @@ export function createServedVersions(deps: ServedDeps) {
     });
   }
 
-  /** As `remove`, of one that could not be loaded again. */
-  function lose({ name, version }: Manifest, error: unknown): Promise<void> {
-    return inTurn(async () => {
-      if (await drop(name, version)) log.error({ err: error, model: name, version }, 'version lost');
+  /**
+   * As `remove`, of one that could not be loaded again. It takes no more jobs at once, and not in its turn: each job that it
+   * handed back would come again until then, and use up its starts.
+   */
+  async function lose({ name, version }: Manifest, error: unknown): Promise<void> {
+    const closed = served.get(keyOf(name, version))?.consumer.close();
+    await inTurn(async () => {
+      if (await drop(name, version))
+        log.error({ model: name, version, why: messageOf(error) }, 'version lost');
     });
+    await closed;
   }
 
   function lost(manifest: Manifest, error: unknown): never {
