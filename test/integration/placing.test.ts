@@ -121,16 +121,16 @@ describe('the backend of a version', () => {
     const placing = placingOf(lanes);
     const placed = await placing.place(path, manifest);
     const cpu = await lanes.of('cpu');
-    const pid = cpu.describe()[0]?.pid ?? undefined;
-    signal(pid, 'SIGSTOP');
-    const load = cpu.load;
-    cpu.load = (...asked) => {
+    const measure = cpu.measure;
+    cpu.measure = (...asked) => {
+      const pid = cpu.describe()[0]?.pid ?? undefined;
+      signal(pid, 'SIGSTOP');
       // Asked by then, and not answered.
       setTimeout(() => signal(pid, 'SIGKILL'), 100);
-      return load(...asked);
+      return measure(...asked);
     };
     const compared = await placing.compare(path, manifest, placed);
-    cpu.load = load;
+    cpu.measure = measure;
     expect(compared.isFinal).toBe(false);
     expect(compared.lane).toBe(placed.lane);
     expect((await placing.compare(path, manifest, placed)).isFinal).toBe(true);
