@@ -1,5 +1,5 @@
 /**
- * `npm run bench:engine -- [--backends N,N] [--models N,N] [--instances N] [--rounds N] [--seconds S] [--out DIR]`
+ * `npm run bench:engine -- [--backends N,N] [--models N,N] [--instances N] [--children N] [--rounds N] [--seconds S] [--out DIR]`
  *
  * What the engine makes of a backend: rows per second of a saturated worker, fed through the queue, beside those of the
  * bare backend in a child of the same kind, at batch 1 and at each model's full batch; and what batching costs a lone job.
@@ -17,7 +17,7 @@ import { type BackendName, canRun } from '../../worker/backend/backend.js';
 import { openLane } from '../../worker/inference/lane.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { machineFacts } from './machine.js';
-import { writePixelsModel } from './pixels.js';
+import { writePictureModels } from './pictures.js';
 import { median, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { type Drained, openStand, type Stand } from './stand.js';
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     backends: { type: 'string', default: 'cuda,wasm,native' },
     models: { type: 'string', default: 'mnist,upscale,upscale-pixels,mnist-cnn' },
     instances: { type: 'string', default: '1' },
+    children: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '3' },
     out: { type: 'string', default: 'test/bench/results' },
@@ -72,6 +73,7 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   const deps = {
     child: new URL('../../worker/inference/child.js', import.meta.url),
     options: { cacheDir, logLevel: 'warn' },
+    children: Number(values.children),
     clock,
     log: createLogger('bench', 'warn'),
     metrics: createInferenceMetrics(new Registry()),
@@ -80,14 +82,7 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   if (!lane) return [];
   site.defer(() => lane.close());
   const subjects: Subject[] = [];
-  const made = await writePixelsModel(join(site.folder, 'models'), modelsDir);
-  const folders = await Promise.all([modelsDir, FIXTURES, made].map(readModelFolder));
-  const wanted = folders
-    .flat()
-    .filter(
-      ({ manifest: { name, format } }) => list(values.models).includes(name) && canRun(backend, format),
-    );
-  for (const { manifest, path } of wanted) {
+  for (const { manifest, path } of await modelsFor(site, backend, modelsDir)) {
     await lane.load(path, manifest);
     for (const batchSize of [1, manifest.batching.maxBatchSize]) {
       tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
@@ -98,7 +93,8 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
         backend,
         batchSize,
         modelsDir: join(path, '../..'),
-        instances: Math.min(Number(values.instances), batchSize),
+        instances: Number(values.instances),
+        children: Number(values.children),
       });
       subjects.push({
         model: manifest.name,
@@ -111,6 +107,16 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
     }
   }
   return subjects;
+}
+
+/** Each name once: what is made for the bench comes before what is bundled. */
+async function modelsFor(site: Site, backend: BackendName, modelsDir: string) {
+  const made = await writePictureModels(join(site.folder, 'models'), modelsDir);
+  const folders = await Promise.all([FIXTURES, modelsDir, made].map(readModelFolder));
+  const byName = new Map(folders.flat().map((each) => [each.manifest.name, each]));
+  return [...byName.values()].filter(
+    ({ manifest: { name, format } }) => list(values.models).includes(name) && canRun(backend, format),
+  );
 }
 
 async function measure({ stand, bare }: Subject): Promise<Sample> {
@@ -165,10 +171,10 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     `${date}; ${Object.entries(machine)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ')}.`,
-    `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker, jobs of ${values.instances} instance(s), no more than a batch, that wait in its queue, no HTTP.`,
-    'Bare: the backend alone on a batch that is ready, without decoding and encoding of pictures. Gains: over batch 1.',
-    'Computing: share of the time in which the backend ran; beside it how fast it then was, sharing the machine with queue and pictures.',
-    'The product of the two is the ratio. `upscale-pixels` is the network of `upscale` from tensor to tensor.',
+    `Medians of ${values.rounds} rounds; ratios within a round. Engine: one worker with ${values.children} child(ren) of a backend, jobs of ${values.instances} instance(s) that wait in its queue, no HTTP.`,
+    'Bare: the backend alone, in as many children, on batches that are ready, without decoding and encoding of pictures. Gains: over batch 1.',
+    'Computing: share of the time in which the backend ran, of each child; beside it how fast it then was, sharing the machine with queue and pictures.',
+    'The product of the two is the ratio. `upscale` enlarges a picture of 96 x 64; `upscale-pixels` is the network of `upscale` from tensor to tensor.',
     ...refused.map((reason) => `\nNot measured: ${reason}`),
     '',
     ...table(titles, subjects.map(rowOf)),

@@ -1,4 +1,6 @@
 /** One model on a lane of two real children. */
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
@@ -96,6 +98,15 @@ describe('a lane of two children', () => {
     ]);
     await lane.close();
     expect(await told()).toBeNull();
+  });
+
+  it('gives each its share of the cores', () => {
+    const [first = 0, second = 0] = pids();
+    const share = String(Math.max(1, Math.floor(availableParallelism() / 2)));
+    for (const pid of [first, second]) {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      expect(environment).toContain(`TF_NUM_INTRAOP_THREADS=${share}`);
+    }
   });
 
   it('is refused what one of them cannot load', async () => {

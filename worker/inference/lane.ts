@@ -10,6 +10,7 @@ import type { Device } from '../../shared/core/workers.js';
 import type { BackendName } from '../backend/backend.js';
 import { assignGpus } from '../backend/gpus.js';
 import type { Hardware } from '../backend/hardware.js';
+import { shareOfCores } from '../backend/threads.js';
 import { createBatcher, type Task, type TaskResult } from './batcher.js';
 import { startExecutor } from './executor.js';
 import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from './messages.js';
@@ -76,7 +77,10 @@ export async function openLane(
   const executor = await startExecutor({
     child,
     options: { ...options, backend },
-    environment: nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
+    environment: {
+      ...nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
+      ...shareOfCores(children ?? 1),
+    },
     clock,
     log,
     wear,

@@ -1,0 +1,26 @@
+import { describe, expect, it } from 'vitest';
+import { shareOfCores } from '../../worker/backend/threads.js';
+
+const threads = (count: number) => ({
+  TF_NUM_INTRAOP_THREADS: String(count),
+  TF_NUM_INTEROP_THREADS: String(count),
+});
+
+describe('shareOfCores', () => {
+  it.each([
+    [2, 8, threads(4)],
+    [3, 8, threads(2)],
+    [8, 8, threads(1)],
+    [16, 8, threads(1)],
+    [1, 8, {}],
+  ])('%i children on %i cores', (children, cores, shared) => {
+    expect(shareOfCores(children, cores, {})).toEqual(shared);
+  });
+
+  it.each(['TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'])(
+    'leaves it to an operator who sets %s',
+    (name) => {
+      expect(shareOfCores(2, 8, { [name]: '3' })).toEqual({});
+    },
+  );
+});
