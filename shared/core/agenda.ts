@@ -9,7 +9,7 @@
  * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
  */
 import { defineScript, type Redis } from '../base/redis.js';
-import { isTerminal, type JobRecord, PRIORITIES } from '../contract/job.js';
+import { isTerminal, type JobRecord, type JobSpec, PRIORITIES } from '../contract/job.js';
 import type { Jobs } from './jobs.js';
 import type { Keys } from './keys.js';
 import type { JobLimits } from './limits.js';
@@ -34,6 +34,15 @@ export interface Tended {
   forgotten: number;
 }
 
+/** What a look at a record came to. */
+interface Look {
+  end?: 'expired' | 'forgotten';
+  /** When to look again. */
+  again?: number;
+  /** It waits in a queue that may have lost its ticket. */
+  queued?: JobSpec;
+}
+
 const PAGE = 200;
 /** A blob without a job is one that was written just before its record, or has lost it. */
 const ORPHAN_AGE_MS = 3_600_000;
@@ -46,63 +55,66 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, 
     const [seconds, micros] = await redis.time();
     const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
     const ids = await redis.zrangebyscore(keys.agenda, '-inf', now, 'LIMIT', 0, PAGE);
-    const done = await Promise.all(ids.map((id) => look(id, now)));
+    const looks = await Promise.all(ids.map((id) => look(id, now)));
+    await recallTickets(looks.flatMap(({ queued }) => queued ?? []));
+    await Promise.all(
+      looks.map(({ again }, i) => again && redis.zadd(keys.agenda, 'XX', again, ids[i] as string)),
+    );
     return {
       looked: ids.length,
-      expired: done.filter((what) => what === 'expired').length,
-      forgotten: done.filter((what) => what === 'forgotten').length,
+      expired: looks.filter(({ end }) => end === 'expired').length,
+      forgotten: looks.filter(({ end }) => end === 'forgotten').length,
     };
   }
 
-  async function look(id: string, now: number): Promise<'expired' | 'forgotten' | 'kept'> {
+  async function look(id: string, now: number): Promise<Look> {
     const record = decodeRecord(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
     if (!record) {
       await redis.zrem(keys.agenda, id);
-      return 'forgotten';
+      return { end: 'forgotten' };
     }
     if (isTerminal(record.status)) return forgetOrKeep(record, now);
-    const next =
-      record.status === 'queued' ? await lookAtQueued(record, now) : await lookAtRunning(record, now);
-    if (next === null) return 'expired';
-    await redis.zadd(keys.agenda, 'XX', next, id);
-    return 'kept';
+    return record.status === 'queued' ? lookAtQueued(record, now) : lookAtRunning(record, now);
   }
 
-  /** When to look again; null when it has expired. */
-  async function lookAtQueued(record: JobRecord, now: number): Promise<number | null> {
+  async function lookAtQueued(record: JobRecord, now: number): Promise<Look> {
     if (now >= record.expiresAt) {
       await jobs.expire(record);
-      return null;
+      return { end: 'expired' };
     }
     const { id, model, version, priority } = record.spec;
     const agesAt = record.createdAt + limits.agingSeconds * 1000;
     const rank = now >= agesAt ? 0 : PRIORITIES.indexOf(priority);
     await enqueueScript([keys.job(id), keys.waiting(model, version), keys.queue(model, version)], [id, rank]);
-    await tickets.recall(model, version);
-    return Math.min(record.expiresAt, now + CHECK_MS, now >= agesAt ? Number.POSITIVE_INFINITY : agesAt);
+    const again = Math.min(
+      record.expiresAt,
+      now + CHECK_MS,
+      now >= agesAt ? Number.POSITIVE_INFINITY : agesAt,
+    );
+    return { again, queued: record.spec };
   }
 
-  async function lookAtRunning({ spec, ticket }: JobRecord, now: number): Promise<number> {
+  async function lookAtRunning({ spec, ticket }: JobRecord, now: number): Promise<Look> {
     if (ticket) await transport.add(spec.model, spec.version, ticket);
-    return now + CHECK_MS;
+    return { again: now + CHECK_MS };
   }
 
-  async function forgetOrKeep(
-    { spec, end, deletedAfter }: JobRecord,
-    now: number,
-  ): Promise<'forgotten' | 'kept'> {
-    if (deletedAfter !== null && deletedAfter > now) {
-      await redis.zadd(keys.agenda, 'XX', deletedAfter, spec.id);
-      return 'kept';
-    }
+  async function forgetOrKeep({ spec, end, deletedAfter }: JobRecord, now: number): Promise<Look> {
+    if (deletedAfter !== null && deletedAfter > now) return { again: deletedAfter };
     await payloads.drop(spec, end);
-    await redis
-      .multi()
-      .del(keys.job(spec.id))
-      .zrem(keys.tenantJobs(spec.tenant), spec.id)
-      .zrem(keys.agenda, spec.id)
-      .exec();
-    return 'forgotten';
+    // Not a transaction: those would not travel together. In this order a cut leaves nothing that is not looked at again.
+    await Promise.all([
+      redis.zrem(keys.tenantJobs(spec.tenant), spec.id),
+      redis.del(keys.job(spec.id)),
+      redis.zrem(keys.agenda, spec.id),
+    ]);
+    return { end: 'forgotten' };
+  }
+
+  /** Once for each queue, however many of its jobs wait. */
+  async function recallTickets(queued: readonly JobSpec[]): Promise<void> {
+    const queues = new Map(queued.map(({ model, version }) => [`${model}@${version}`, { model, version }]));
+    await Promise.all([...queues.values()].map(({ model, version }) => tickets.recall(model, version)));
   }
 
   /** Removes blobs that no job names; answers how many. */
