@@ -24,6 +24,7 @@ import type { Repository } from '../shared/core/repository.js';
 import type { Results } from '../shared/core/results.js';
 import type { Shadows } from '../shared/core/shadows.js';
 import { createSubmission } from '../shared/core/submission.js';
+import { countSubmitted } from '../shared/core/submitted.js';
 import type { Watermark } from '../shared/core/watermark.js';
 import { createWorkers } from '../shared/core/workers.js';
 import type { Feeds } from './feeds.js';
@@ -94,15 +95,9 @@ export function createApp(deps: AppDeps): Koa {
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
   const auth = createAuth(deps.access, createQueryCheck(document.paths));
   const audit = createAudit(log);
-  const submitted = new Counter({
-    name: 'sluice_jobs_submitted_total',
-    help: 'Jobs accepted.',
-    labelNames: ['model'],
-    registers,
-  });
   const cached = new Counter({
     name: 'sluice_jobs_cached_total',
-    help: 'Jobs ended by the predictions of an equal one.',
+    help: 'Jobs ended when they were submitted, by the predictions of an equal one.',
     labelNames: ['model'],
     registers,
   });
@@ -132,7 +127,7 @@ export function createApp(deps: AppDeps): Koa {
     maxInstances: config.SLUICE_MAX_INSTANCES,
     maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
     checkWebhookUrl: (url) => endpoints.checkUrl(url, '/webhook/url'),
-    onSubmitted: (model) => submitted.inc({ model }),
+    onSubmitted: countSubmitted(registry),
     onCached: (model) => cached.inc({ model }),
   });
   const deliveryLog = createDeliveryLog({ redis, keys: deps.keys, deliveries });

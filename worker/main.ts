@@ -1,7 +1,6 @@
 /**
  * A worker process: does what SLUICE_ROLES says, each role loaded only where it is wanted.
  */
-import { Counter } from 'prom-client';
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
 import { createErrorLog } from '../shared/base/log.js';
@@ -62,11 +61,9 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     },
     upkeep: async () => {
       const { startUpkeep } = await import('./upkeep/role.js');
-      const expired = new Counter({
-        name: 'sluice_jobs_expired_total',
-        help: 'Jobs ended by their deadline.',
-        registers: [registry],
-      });
+      const { createExpiredCounter } = await import('./expired.js');
+      const { watchQueues } = await import('./upkeep/queues.js');
+      watchQueues({ models, backlog, clock, registry });
       return startUpkeep({
         agenda,
         files,
@@ -74,7 +71,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
         canaries: createCanaries({ redis, keys, clock }),
         clock,
         log,
-        expired,
+        expired: createExpiredCounter(registry),
         onError,
       });
     },
@@ -82,6 +79,7 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
       const { createBatchResults } = await import('./batches/results.js');
       const { startBatches } = await import('./batches/role.js');
       const { createSubmission } = await import('../shared/core/submission.js');
+      const { countSubmitted } = await import('../shared/core/submitted.js');
       const { listenForNotices } = await import('../shared/core/notices.js');
       const { watchMemory } = await import('../shared/core/watermark.js');
       const listener = await open('listen');
@@ -101,7 +99,8 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
           maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
           // The lines of a batch have no webhooks.
           checkWebhookUrl: () => undefined,
-          onSubmitted: () => undefined,
+          onSubmitted: countSubmitted(registry),
+          // Nor do they ask for the predictions of another.
           onCached: () => undefined,
         }),
         results: createBatchResults({ jobs, files, blobs }),

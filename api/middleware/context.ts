@@ -17,6 +17,8 @@ export interface RequestState {
 
 export type RequestContext = Context & { state: RequestState; _matchedRoute?: string };
 
+/** Of requests that a route may answer. A caller can choose others, so they are one in the metrics. */
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 /** What a caller may choose as X-Request-Id; anything else gets an id of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
@@ -25,13 +27,13 @@ export function context({ clock, registry }: { clock: Clock; registry: Registry 
   const labelNames = ['method', 'route', 'status'];
   const requests = new Counter({
     name: 'sluice_http_requests_total',
-    help: 'Requests answered.',
+    help: 'Requests answered; route: its pattern, or none.',
     labelNames,
     registers,
   });
   const seconds = new Histogram({
     name: 'sluice_http_request_seconds',
-    help: 'From the head of a request to its answer, held requests included.',
+    help: 'Time from the head of a request to its answer, held requests included.',
     labelNames: ['route'],
     buckets: [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60],
     registers,
@@ -48,7 +50,8 @@ export function context({ clock, registry }: { clock: Clock; registry: Registry 
     unboundBody(ctx);
     if (!ctx.req.complete) boundBody(ctx, clock);
     const route = (ctx as RequestContext)._matchedRoute ?? 'none';
-    requests.inc({ method: ctx.method, route, status: ctx.status });
+    const method = METHODS.has(ctx.method) ? ctx.method : 'other';
+    requests.inc({ method, route, status: ctx.status });
     seconds.observe({ route }, (clock.monotonic() - startedMs) / 1000);
   };
 }

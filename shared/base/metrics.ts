@@ -1,7 +1,8 @@
 /** What operators measure: metrics (Prometheus) on a private port. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, type GaugeConfiguration, Registry } from 'prom-client';
+import { type Clock, sleep } from './clock.js';
 import { messageOf } from './errors.js';
 import type { Logger } from './log.js';
 
@@ -9,6 +10,51 @@ export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   return registry;
+}
+
+export interface Reading<Label extends string> {
+  labels?: Record<Label, string | number>;
+  value: number;
+}
+
+/** Well within the ten seconds that Prometheus waits for all metrics of a process. */
+const READ_WITHIN_MS = 1000;
+
+/**
+ * A gauge whose values are read elsewhere whenever somebody looks. What cannot be read in time is left out, and so is a value
+ * of labels that are not read any more: all other metrics of the process are worth most while its store is away.
+ */
+export function createReadGauge<Label extends string>(
+  clock: Clock,
+  { name, help, labelNames, registers }: Omit<GaugeConfiguration<Label>, 'collect'>,
+  read: () => Promise<Reading<Label>[]>,
+): void {
+  new Gauge<Label>({
+    name,
+    help,
+    ...(labelNames && { labelNames }),
+    ...(registers && { registers }),
+    async collect() {
+      const readings = await inTime(clock, read);
+      this.reset();
+      // Without labels a reset is a zero.
+      if (!labelNames) this.remove();
+      for (const { labels, value } of readings) this.set(labels ?? {}, value);
+    },
+  });
+}
+
+async function inTime<T>(clock: Clock, read: () => Promise<T[]>): Promise<T[]> {
+  const stop = new AbortController();
+  const late = sleep(clock, READ_WITHIN_MS, stop.signal).then(() => []);
+  try {
+    return await Promise.race([read(), late]);
+  } catch {
+    // Whoever owns the store tells of its faults.
+    return [];
+  } finally {
+    stop.abort();
+  }
 }
 
 /**

@@ -30,6 +30,7 @@ export interface AgendaDeps {
 
 export interface Tended {
   looked: number;
+  /** Ended here, copies for a shadow left out: those belong to nobody. */
   expired: number;
   forgotten: number;
 }
@@ -74,14 +75,16 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, 
       return { end: 'forgotten' };
     }
     if (isTerminal(record.status)) return forgetOrKeep(record, now);
-    return record.status === 'queued' ? lookAtQueued(record, now) : lookAtRunning(record, now);
+    if (record.status !== 'queued') return lookAtRunning(record, now);
+    return now < record.expiresAt ? lookAtQueued(record, now) : expire(record);
+  }
+
+  async function expire(record: JobRecord): Promise<Look> {
+    const isExpired = await jobs.expire(record);
+    return isExpired && !record.spec.shadowOf ? { end: 'expired' } : {};
   }
 
   async function lookAtQueued(record: JobRecord, now: number): Promise<Look> {
-    if (now >= record.expiresAt) {
-      await jobs.expire(record);
-      return { end: 'expired' };
-    }
     const { id, model, version, priority } = record.spec;
     const agesAt = record.createdAt + limits.agingSeconds * 1000;
     const rank = now >= agesAt ? 0 : PRIORITIES.indexOf(priority);

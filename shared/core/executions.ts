@@ -52,6 +52,14 @@ export interface Started {
   attempt: number;
 }
 
+/** Jobs of callers that a start ended instead. */
+export interface Unstarted {
+  /** Their deadline was over. */
+  expired: number;
+  /** They were started too often. */
+  lost: number;
+}
+
 /** An execution and what came of it. */
 export interface Finished {
   job: Omit<Started, 'input'>;
@@ -61,7 +69,8 @@ export interface Finished {
 }
 
 /** `void`: the job has ended meanwhile or was started by somebody else; its result does not count. */
-export type Settled = 'succeeded' | 'failed' | 'retried' | 'void';
+export type Settled = (typeof SETTLED)[number];
+export const SETTLED = ['succeeded', 'failed', 'retried', 'void'] as const;
 
 export type Executions = ReturnType<typeof createExecutions>;
 
@@ -69,8 +78,14 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
   const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
   const reportScript = defineScript<number>(redis, 'sluiceReport', REPORT);
 
-  async function start(model: string, version: number, ticket: string, share: Share): Promise<Started[]> {
-    const [next, ...taken] = await startScript(
+  async function start(
+    model: string,
+    version: number,
+    ticket: string,
+    share: Share,
+    onUnstarted: (unstarted: Unstarted) => void = () => undefined,
+  ): Promise<Started[]> {
+    const [next, expired, lost, ...taken] = await startScript(
       [
         ...endingKeys(keys, model, version),
         keys.queue(model, version),
@@ -90,6 +105,7 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
         keys.changed,
       ],
     );
+    onUnstarted({ expired: Number(expired), lost: Number(lost) });
     await tickets.handOver(model, version, next?.toString());
     const started: Started[] = [];
     for (let i = 0; i < taken.length; i += 5) {

@@ -239,12 +239,19 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
     return after;
   }
 
-  async function expire(record: JobRecord): Promise<void> {
-    await end(record, 'expired', ',queued,', EXPIRED);
+  /** False when it is not queued any more. */
+  async function expire(record: JobRecord): Promise<boolean> {
+    return end(record, 'expired', ',queued,', EXPIRED);
   }
 
-  async function end({ spec }: JobRecord, status: TerminalStatus, from: string, text: string): Promise<void> {
-    await endings.end(spec.model, spec.version, [{ id: spec.id, status, from, end: text }]);
+  async function end(
+    { spec }: JobRecord,
+    status: TerminalStatus,
+    from: string,
+    text: string,
+  ): Promise<boolean> {
+    const [outcome] = await endings.end(spec.model, spec.version, [{ id: spec.id, status, from, end: text }]);
+    return outcome === 'settled';
   }
 
   /** What a job was given, once it has ended: to submit it again. */

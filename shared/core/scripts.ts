@@ -4,6 +4,7 @@
  * Each is one atomic step with a compare-and-set in front, and takes the time from Redis, so that no worker's clock
  * decides. Replies of numbers come as strings. Keys of jobs are made from their ids: all keys share one hash tag.
  */
+import { SHADOW_TENANT } from '../contract/job.js';
 import { PROGRESS_PERIOD_MS } from '../contract/webhook.js';
 import { COUNT, FINISH, GIVE_TICKET, LANE, MEASURE, PLACE, TELL, TIME } from './script-parts.js';
 
@@ -92,7 +93,8 @@ const MAX_ROUNDS = 4;
  * KEYS waiting, agenda, queued, outbox, subscribed, queue, taken under this ticket, paused
  * ARGV 1 ticket, 2 most instances, 3 most bytes of input, 4 most starts of a job, 5 prefix of jobs' keys, 6 model,
  *      7 end of an expired job, 8 end of a lost job, 9 channel of ends, 10 channel of other changes
- * Reply {ticket to hand over or "", then for each job: id, fencing token, attempt, spec, input}
+ * Reply {ticket to hand over or "", jobs ended as expired, as lost, copies for a shadow left out; then for each job: id,
+ *        fencing token, attempt, spec, input}
  *
  * What was taken under this ticket and has not ended was left behind by a worker that died or lost its lock: it is started
  * again under a new token, which makes the old execution's result void, and costs no attempt. Then, unless the model is
@@ -100,7 +102,7 @@ const MAX_ROUNDS = 4;
  */
 export const START = `${TIME}${GIVE_TICKET}${COUNT}${MEASURE}${TELL}${FINISH}
 local now = time()
-local reply = {''}
+local reply = {'', 0, 0}
 local ended = {}
 local started = {}
 local taken = 0
@@ -127,7 +129,8 @@ local function take(id, score)
   elseif now >= tonumber(r[1]) then
     finish(job, id, ARGV[6], ',queued,', '', 'expired', ARGV[7], '', now)
     ended[#ended + 1] = id
-  elseif #reply > 1 and tonumber(r[6]) > bytes then
+    if r[2] ~= '${SHADOW_TENANT}' then reply[2] = reply[2] + 1 end
+  elseif #reply > 3 and tonumber(r[6]) > bytes then
     bytes = 0
   else
     redis.call('HSET', job, 'status', 'running', 'startedAt', now, 'ticket', ARGV[1])
@@ -145,13 +148,14 @@ end
 
 local function take_again(id)
   local job = ARGV[5] .. id
-  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts')
+  local r = redis.call('HMGET', job, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts', 'tenant')
   if r[1] ~= 'running' then
     redis.call('SREM', KEYS[7], id)
   elseif tonumber(r[2]) >= tonumber(ARGV[4]) then
     finish(job, id, ARGV[6], ',running,', '', 'failed', ARGV[8], '', now)
     redis.call('SREM', KEYS[7], id)
     ended[#ended + 1] = id
+    if r[8] ~= '${SHADOW_TENANT}' then reply[3] = reply[3] + 1 end
   else
     hand_out(id, r[7], r)
   end
@@ -173,6 +177,7 @@ if #started > 0 then redis.call('PUBLISH', ARGV[10], table.concat(started, ' '))
 local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
 measure(KEYS[6], taken, left, now)
 if left then reply[1] = give_ticket(KEYS[6], now) end
+reply[2], reply[3] = tostring(reply[2]), tostring(reply[3])
 return reply
 `;
 

@@ -9,9 +9,9 @@ import { newId } from '../../shared/base/ids.js';
 import { openRedis, type Redis } from '../../shared/base/redis.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
-import { type JobSpec, jobError, type Priority } from '../../shared/contract/job.js';
+import { type JobSpec, jobError, type Priority, SHADOW_TENANT } from '../../shared/contract/job.js';
 import { type Core, createCore } from '../../shared/core/core.js';
-import type { Started } from '../../shared/core/executions.js';
+import type { Started, Unstarted } from '../../shared/core/executions.js';
 import { createKeys, type Keys } from '../../shared/core/keys.js';
 import { type JobLimits, jobLimitsOf } from '../../shared/core/limits.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/payloads.js';
@@ -229,6 +229,34 @@ describe('a start', () => {
       end: { error: { code: 'execution_lost' } },
     });
     expect(await eventsOf(id)).toBe(1);
+  });
+
+  test('tells what it ended instead, once, and of callers alone', async () => {
+    const told: Unstarted[] = [];
+    const startAndTell = (ticket: string) =>
+      core.executions.start('m', 1, ticket, SHARE, (unstarted) => void told.push(unstarted));
+    const overdue = async (traits: Partial<JobSpec> = {}) => {
+      const id = await submit(traits);
+      await redis.hset(keys.job(id), 'expiresAt', 1);
+      await redis.zadd(keys.agenda, 0, id);
+      return id;
+    };
+    const copy = { tenant: SHADOW_TENANT, shadowOf: { id: 'job_1', tenant: 'acme' } };
+    await overdue();
+    await overdue(copy);
+    const worn = await submit();
+    expect(idsOf(await startAndTell('t1'))).toEqual([worn]);
+    await redis.hset(keys.job(worn), 'starts', 10);
+    expect(await startAndTell('t1')).toEqual([]);
+    expect(told).toEqual([
+      { expired: 1, lost: 0 },
+      { expired: 0, lost: 1 },
+    ]);
+    // Upkeep counts what it ends itself, however many tend.
+    await overdue();
+    await overdue(copy);
+    const tended = await Promise.all([core.agenda.tend(), core.agenda.tend()]);
+    expect(tended.reduce((sum, { expired }) => sum + expired, 0)).toBe(1);
   });
 
   test('expires what is past its deadline instead of taking it', async () => {

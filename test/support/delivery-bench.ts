@@ -218,7 +218,11 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
 }
 
 function metricsOf(registry: Registry) {
-  return createDeliveryMetrics(registry, { outbox: async () => 0, pending: async () => 0, open: () => 0 });
+  return createDeliveryMetrics(registry, systemClock, {
+    outbox: async () => 0,
+    pending: async () => 0,
+    open: () => 0,
+  });
 }
 
 /** Of the delivery to an endpoint, or to the webhook of the event's own job. */

@@ -1,11 +1,12 @@
 import { type AddressInfo, createConnection, type NetConnectOpts } from 'node:net';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
 import { ConfigError, loadConfig } from '../../shared/base/config.js';
 import { Refusal } from '../../shared/base/errors.js';
 import { isId, newId } from '../../shared/base/ids.js';
 import { createErrorLog, createLogger } from '../../shared/base/log.js';
-import { serveMetrics } from '../../shared/base/metrics.js';
+import { createReadGauge, serveMetrics } from '../../shared/base/metrics.js';
 import { VARIABLES } from '../../shared/base/variables.js';
 import { createManualClock } from '../support/clock.js';
 
@@ -112,6 +113,35 @@ describe('the log', () => {
 });
 
 describe('metrics', () => {
+  const READ = { name: 'read', help: 'Read.' };
+  const valuesOf = async (registry: Registry) => (await registry.metrics()).split('\n').slice(2, -1);
+
+  it('that are read elsewhere are those of now, and leave out what is no more', async () => {
+    const registry = new Registry();
+    let readings = [{ labels: { of: 'a' }, value: 1 }];
+    const read = async () => readings;
+    createReadGauge(systemClock, { ...READ, labelNames: ['of'], registers: [registry] }, read);
+    expect(await valuesOf(registry)).toEqual(['read{of="a"} 1']);
+    readings = [{ labels: { of: 'b' }, value: 2 }];
+    expect(await valuesOf(registry)).toEqual(['read{of="b"} 2']);
+  });
+
+  it('that cannot be read are left out for so long, and the others are served', async () => {
+    const registry = new Registry();
+    const clock = createManualClock();
+    let answer: () => Promise<{ value: number }[]> = async () => [{ value: 3 }];
+    createReadGauge(clock, { ...READ, registers: [registry] }, () => answer());
+    expect(await valuesOf(registry)).toEqual(['read 3']);
+    answer = () => Promise.reject(new Error('away'));
+    expect(await valuesOf(registry)).toEqual([]);
+    answer = () => new Promise(() => {});
+    const late = valuesOf(registry);
+    await clock.advance(1000);
+    expect(await late).toEqual([]);
+    answer = async () => [{ value: 4 }];
+    expect(await valuesOf(registry)).toEqual(['read 4']);
+  });
+
   it('are left out, and told which variable says otherwise, where their port is taken', async () => {
     const lines: string[] = [];
     const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });

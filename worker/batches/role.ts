@@ -4,6 +4,7 @@
 import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import { Counter, type Registry } from 'prom-client';
 import type { Redis } from '../../shared/base/redis.js';
+import { NO_LINES } from '../../shared/contract/batch.js';
 import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import { createDriver, type DriverDeps } from './driver.js';
 
@@ -24,6 +25,7 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
     labelNames: ['status'],
     registers: [registry],
   });
+  for (const status of Object.keys(NO_LINES)) lines.inc({ status }, 0);
   const drive = createDriver({
     ...deps,
     onLines: (counts) => {

@@ -2,9 +2,13 @@
  * What operators see of deliveries.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import { createReadGauge } from '../../shared/base/metrics.js';
 import type { DisabledReason } from '../../shared/contract/endpoint.js';
 
-export type AttemptOutcome = 'delivered' | 'retried' | 'failed';
+const OUTCOMES = ['delivered', 'retried', 'failed'] as const;
+export type AttemptOutcome = (typeof OUTCOMES)[number];
+const BY_US = ['failing', 'gone'] as const satisfies DisabledReason[];
 
 export interface DeliveryMetrics {
   attempted(outcome: AttemptOutcome): void;
@@ -26,12 +30,13 @@ export interface Watched {
 
 export function createDeliveryMetrics(
   registry: Registry,
+  clock: Clock,
   { outbox, pending, open }: Watched,
 ): DeliveryMetrics {
   const registers = [registry];
   const attempts = new Counter({
     name: 'sluice_webhook_attempts_total',
-    help: 'Attempts to deliver a webhook, by what followed: delivered, retried (later), failed (no more attempts).',
+    help: 'Attempts to deliver a webhook, by what followed; failed: no more attempts.',
     labelNames: ['outcome'],
     registers,
   });
@@ -43,7 +48,7 @@ export function createDeliveryMetrics(
   });
   const disabled = new Counter({
     name: 'sluice_webhook_endpoints_disabled_total',
-    help: 'Endpoints disabled by us, by reason.',
+    help: 'Endpoints that were disabled because they failed for days, or answered that they are gone.',
     labelNames: ['reason'],
     registers,
   });
@@ -52,30 +57,35 @@ export function createDeliveryMetrics(
     help: 'Events of which no delivery was made, because as many as are kept were pending.',
     registers,
   });
-  new Gauge({
-    name: 'sluice_webhook_outbox_events',
-    help: 'Events of which no delivery was made yet, of all processes: near 0 while a delivery role runs.',
-    registers,
-    async collect() {
-      this.set(await outbox());
+  createReadGauge(
+    clock,
+    {
+      name: 'sluice_webhook_outbox_events',
+      help: 'Events of which no delivery was made yet, in all processes; near 0 while a delivery role runs.',
+      registers,
     },
-  });
-  new Gauge({
-    name: 'sluice_webhook_deliveries_pending',
-    help: 'Deliveries with an attempt to come, in all processes; those held for endpoints that are not enabled left out.',
-    registers,
-    async collect() {
-      this.set(await pending());
+    async () => [{ value: await outbox() }],
+  );
+  createReadGauge(
+    clock,
+    {
+      name: 'sluice_webhook_deliveries_pending',
+      help: 'Deliveries with an attempt to come, in all processes; those held for endpoints that are not enabled left out.',
+      registers,
     },
-  });
+    async () => [{ value: await pending() }],
+  );
   new Gauge({
     name: 'sluice_webhook_circuits_open',
-    help: 'Receivers that failed so often in a row that this process attempts one delivery at a time.',
+    help: 'Receivers that failed so often in a row that they are tried one delivery at a time.',
     registers,
     collect() {
       this.set(open());
     },
   });
+  // From the start: what appears with its first event is no increase to who looks for one.
+  for (const outcome of OUTCOMES) attempts.inc({ outcome }, 0);
+  for (const reason of BY_US) disabled.inc({ reason }, 0);
   return {
     attempted: (outcome) => attempts.inc({ outcome }),
     // The event's time is Redis' own: a clock behind it must not make a negative duration.

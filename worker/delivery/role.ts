@@ -64,7 +64,11 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const sender = createSender({ clock, rules, version });
   const turns = createTurns(clock, { perReceiver: PER_RECEIVER, longestRestMs: schedule.longestRestMs });
   const outbox = () => redis.xlen(keys.outbox);
-  const metrics = createDeliveryMetrics(registry, { outbox, pending: deliveries.pending, open: turns.open });
+  const metrics = createDeliveryMetrics(registry, clock, {
+    outbox,
+    pending: deliveries.pending,
+    open: turns.open,
+  });
   const findRecipient = createRecipients(endpoints, clock);
   const enqueue = async (id: string, dueAt: number) => {
     const delay = Math.max(0, Math.ceil(dueAt - clock.now()));

@@ -17,7 +17,7 @@ import { type JobEnd, type JobError, type JobSpec, jobError, PRIORITIES } from '
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances, unpackInstances } from '../../shared/contract/tensor.js';
 import type { Answers } from '../../shared/core/answers.js';
-import type { Executions, Finished, Settled, Started } from '../../shared/core/executions.js';
+import type { Executions, Finished, Settled, Started, Unstarted } from '../../shared/core/executions.js';
 import type { JobBatch } from '../../shared/core/outcomes.js';
 import type { Payloads, Stored } from '../../shared/core/payloads.js';
 import type { Poisons } from '../../shared/core/poisons.js';
@@ -63,6 +63,8 @@ export interface ConsumerDeps {
   onPadding: (elements: { real: number; padding: number }) => void;
   /** Of a caller's job; `batch`: null when it was in none. */
   onSettled: (status: Settled, batch: JobBatch | null) => void;
+  /** Callers' jobs that were to be started and ended instead. */
+  onUnstarted: (unstarted: Unstarted) => void;
 }
 
 export interface Consumer {
@@ -94,10 +96,16 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   async function process(message: Message, lock?: string): Promise<void> {
     // Fetched just before.
     if (worker.isPaused()) return handBack(message, lock);
-    const started = await executions.start(model, version, message.id ?? '', {
-      maxInstances: tuning.policy.maxBatchSize,
-      maxBytes: MAX_TICKET_BYTES,
-    });
+    const started = await executions.start(
+      model,
+      version,
+      message.id ?? '',
+      {
+        maxInstances: tuning.policy.maxBatchSize,
+        maxBytes: MAX_TICKET_BYTES,
+      },
+      deps.onUnstarted,
+    );
     const outcomes = await Promise.allSettled(started.map(complete));
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
     if (failures.length === 0) return;

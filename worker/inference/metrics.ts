@@ -1,5 +1,5 @@
 /**
- * What the inference role measures; names and units as in the metrics table of the README.
+ * What the inference role measures; deploy/monitoring has the table of all metrics.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -17,55 +17,55 @@ export function createInferenceMetrics(registry: Registry) {
     }),
     batchWait: new Histogram({
       name: 'sluice_batch_wait_seconds',
-      help: 'From the arrival of its oldest task until a batch was handed to the executor.',
+      help: 'Time from the arrival of its oldest job until a batch was handed over to be computed.',
       labelNames: ['model'],
       buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5],
       registers,
     }),
     elements: new Counter({
       name: 'sluice_input_elements_total',
-      help: 'Elements of input given to the batcher, and of padding that came to them.',
+      help: 'Elements of computed input, and of padding that came to them.',
       labelNames: ['model', 'kind'],
       registers,
     }),
     batchLimit: new Gauge({
       name: 'sluice_batch_limit',
-      help: 'Instances in a batch at most, as its manifest, targetP99Ms and the memory allow.',
+      help: 'Instances in a batch at most, as the model.yaml, its targetP99Ms and the memory allow.',
       labelNames: ['model', 'version'],
       registers,
     }),
     batchDelay: new Gauge({
       name: 'sluice_batch_delay_seconds',
-      help: 'For which the oldest task of a forming batch waits at most.',
+      help: 'Time for which a batch that forms waits for company at most.',
       labelNames: ['model', 'version'],
       registers,
     }),
     backendRun: new Histogram({
       name: 'sluice_backend_run_seconds',
-      help: 'Computing time of a batch.',
+      help: 'Time for which a batch was computed.',
       labelNames: ['model'],
       buckets: [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30],
       registers,
     }),
     jobs: new Counter({
       name: 'sluice_jobs_settled_total',
-      help: 'Jobs ended by this worker; void = its result came too late to count.',
+      help: 'Executions that ended, by what became of their job; retried: it waits again, void: its end came too late to count.',
       labelNames: ['model', 'status'],
       registers,
     }),
     childRestarts: new Counter({
       name: 'sluice_child_restarts_total',
-      help: 'Children started again after a death.',
+      help: 'Processes that compute and have died; each is replaced.',
       registers,
     }),
     childRenewals: new Counter({
       name: 'sluice_child_renewals_total',
-      help: 'Children replaced because they had served their time.',
+      help: 'Processes that compute and have served their time; each is replaced.',
       registers,
     }),
     modelLoads: new Counter({
       name: 'sluice_model_loads_total',
-      help: 'Versions loaded, for the first time or again.',
+      help: 'Versions loaded, for the first time or after they had made room for others.',
       labelNames: ['model'],
       registers,
     }),
@@ -78,7 +78,7 @@ export function createInferenceMetrics(registry: Registry) {
     modelBytes: (read: () => number) =>
       new Gauge({
         name: 'sluice_model_bytes',
-        help: 'Bytes of the files of the versions that are loaded, once for each child.',
+        help: 'Weights of the versions that are loaded, once for each process that computes.',
         registers,
         collect() {
           this.set(read());
@@ -86,13 +86,13 @@ export function createInferenceMetrics(registry: Registry) {
       }),
     backend: new Gauge({
       name: 'sluice_backend_info',
-      help: 'The backend that serves.',
+      help: 'What computes; the value is always 1.',
       labelNames: ['backend', 'device', 'name'],
       registers,
     }),
     deviceMemory: new Gauge({
       name: 'sluice_device_memory_bytes',
-      help: 'Memory of the device that serves, where it is known; with the CPU that of the machine.',
+      help: 'Memory of the device that computes, where it is known; with the CPU that of the machine.',
       labelNames: ['backend', 'device'],
       registers,
     }),

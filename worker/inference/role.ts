@@ -20,8 +20,10 @@ import type { Shadows } from '../../shared/core/shadows.js';
 import type { Computing } from '../../shared/core/workers.js';
 import { findGpus } from '../backend/gpus.js';
 import { findHardware } from '../backend/hardware.js';
+import { createExpiredCounter } from '../expired.js';
 import { openChoices } from './choices.js';
 import { startConsumer } from './consumer.js';
+import { createCounting } from './counting.js';
 import { openLane } from './lane.js';
 import { openLanes } from './lanes.js';
 import { createMemory } from './memory.js';
@@ -95,6 +97,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children, gpus });
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
+  const count = createCounting({ metrics, outcomes, expired: createExpiredCounter(deps.registry) });
   served = createServedVersions({
     lanes,
     placing: createPlacing(lanes, choices),
@@ -103,27 +106,17 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     models,
     metrics,
     log,
-    startConsumer: (manifest, serving) =>
-      startConsumer({
+    startConsumer(manifest, serving) {
+      const { hears, end } = count(manifest);
+      const consumer = startConsumer({
         ...deps,
+        ...hears,
         manifest,
         serving,
         prefix: config.SLUICE_KEY_PREFIX,
-        onPolicy({ maxBatchSize, maxDelayMs }) {
-          const of = { model: manifest.name, version: manifest.version };
-          metrics.batchLimit.set(of, maxBatchSize);
-          metrics.batchDelay.set(of, maxDelayMs / 1000);
-        },
-        onPadding({ real, padding }) {
-          metrics.elements.inc({ model: manifest.name, kind: 'real' }, real);
-          if (padding > 0) metrics.elements.inc({ model: manifest.name, kind: 'padding' }, padding);
-        },
-        onSettled(status, batch) {
-          metrics.jobs.inc({ model: manifest.name, status });
-          if (status === 'succeeded' || status === 'failed')
-            outcomes.count(manifest.name, manifest.version, status, batch);
-        },
-      }),
+      });
+      return { ...consumer, close: () => consumer.close().finally(end) };
+    },
   });
 
   const names = list(config.SLUICE_MODELS);
