@@ -4,8 +4,8 @@
  *   received (a folder of this process) -> checked -> stored -> registered        refused: nothing is left
  *
  * Promises: a version is registered only when all its files are stored, and never changes; a folder that `fetch` answers is
- * whole, whoever fetches at the same time and whatever has become of an older one. Files of retired versions are kept: jobs may
- * still need them.
+ * whole and as it was uploaded, whoever fetches at the same time and whatever has become of an older one. Files of retired
+ * versions are kept: jobs may still need them.
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -135,6 +135,9 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
         if (!blob) throw new Error(`${path} is gone from the blob store`);
         await mkdir(dirname(join(draft, path)), { recursive: true });
         await pipeline(blob.stream, createWriteStream(join(draft, path)));
+        // Found where it is loaded, it would be taken for the version's own fault, which is failed then for good.
+        if ((await hashFile(join(draft, path))) !== sha256)
+          throw new Error(`${path} in the blob store has other bytes than were stored`);
       }
       await rename(draft, folder).catch(async (error: unknown) => {
         if (!(await exists(folder))) throw error;

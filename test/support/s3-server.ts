@@ -29,6 +29,8 @@ export interface S3Server {
   requests: { method: string; key: string; headers: IncomingMessage['headers'] }[];
   /** The next requests meet these, in order; then all is well again. */
   fail(...faults: Fault[]): void;
+  /** Every request that is meant meets this, until another or null is given. */
+  failAlways(fault: Fault | null, isMeant?: (method: string, key: string) => boolean): void;
   close(): Promise<void>;
 }
 
@@ -49,12 +51,13 @@ export async function openS3Server(): Promise<S3Server> {
   const objects: S3Server['objects'] = new Map();
   const requests: S3Server['requests'] = [];
   const faults: Fault[] = [];
+  let lasting: (method: string, key: string) => Fault | undefined = () => undefined;
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = request;
     const [, bucket = '', key = ''] = /^\/([^/?]*)\/?([^?]*)/.exec(url) ?? [];
     requests.push({ method, key, headers });
-    const fault = faults.shift();
+    const fault = faults.shift() ?? lasting(method, key);
     if (fault === 'silent') return;
     if (fault === 'cut-upload') return void request.once('data', () => request.socket.destroy());
     const refused =
@@ -135,6 +138,9 @@ export async function openS3Server(): Promise<S3Server> {
     objects,
     requests,
     fail: (...next) => void faults.push(...next),
+    failAlways(fault, isMeant = () => true) {
+      lasting = (method, key) => (fault && isMeant(method, key) ? fault : undefined);
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
