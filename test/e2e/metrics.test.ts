@@ -6,9 +6,10 @@ import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'no
 import { request as send } from 'node:http';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadedBytes } from '../../shared/core/weights.js';
 import { labelsOf, type Row, readDescription, readTable, scrape, valuesOf } from '../support/metrics.js';
+import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
 import { temporaryFolder } from '../support/redis.js';
@@ -23,6 +24,7 @@ const MAX_BATCHES = 30;
 const folder = temporaryFolder();
 const table = readTable();
 
+let redis: OwnRedis;
 let stack: Stack;
 let receiver: Receiver;
 let gone: Receiver;
@@ -54,13 +56,16 @@ beforeAll(async () => {
     SLUICE_CHILD_MAX_BATCHES: String(MAX_BATCHES),
     SLUICE_METRICS_PORT: String(apiPort),
   };
-  stack = await startStack(inject('redisUrl'), env, 0);
+  redis = await openOwnRedis();
+  stack = await startStack(redis.url, env, 0);
   stack.addWorker({ SLUICE_METRICS_PORT: String(workerPort) });
   // Its port is opened last: what is bundled has been loaded.
   await vi.waitFor(ofWorker, START);
 });
 afterAll(async () => {
+  redis?.thaw();
   await stack?.close();
+  await redis?.close();
   await Promise.all([receiver?.close(), gone?.close()]);
   folder.remove();
 });
@@ -347,6 +352,17 @@ describe('what is measured is described', () => {
     expect(asked.size).toBeGreaterThan(4);
     expect([...asked].filter((name) => !table.some((row) => row.name === name))).toEqual([]);
   });
+});
+
+it('all but what is read from Redis is served while Redis stands still', async () => {
+  const isRead = (name: string) => /^sluice_(queue|webhook_(outbox|deliveries_pending))/.test(name);
+  const seriesOf = async () => Object.keys(await ofWorker()).sort();
+  const before = await seriesOf();
+  expect(before.filter(isRead)).toHaveLength(6);
+  redis.freeze();
+  expect(await seriesOf()).toEqual(before.filter((name) => !isRead(name)));
+  redis.thaw();
+  await expect.poll(seriesOf, BOUND).toEqual(before);
 });
 
 describe('a stranger', () => {
