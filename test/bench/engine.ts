@@ -14,7 +14,7 @@ import { messageOf } from '../../shared/base/errors.js';
 import { createLogger } from '../../shared/base/log.js';
 import { readModelFolder } from '../../shared/core/folder.js';
 import { type BackendName, canRun } from '../../worker/backend/backend.js';
-import { openLane } from '../../worker/inference/lane.js';
+import { type Lane, openLane } from '../../worker/inference/lane.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { machineFacts } from './machine.js';
 import { writePictureModels } from './pictures.js';
@@ -39,16 +39,20 @@ interface Subject {
   backend: BackendName;
   batchSize: number;
   stand: Stand;
-  /** Rows per second of the backend alone. */
+  /** Rows per second of the backend alone, in as many children as the worker has. */
   bare(): Promise<number>;
+  /** The same in one child, with all cores. */
+  bareAlone(): Promise<number>;
   samples: Sample[];
 }
 
 interface Sample extends Drained {
   bare: number;
+  bareAlone: number;
   loneMs: number;
 }
 
+const CHILDREN = Number(values.children);
 const PROBES = 40;
 const MOST_ROWS = 20_000 * Number(values.instances);
 const FIXTURES = 'test/fixtures/models';
@@ -73,35 +77,39 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   const deps = {
     child: new URL('../../worker/inference/child.js', import.meta.url),
     options: { cacheDir, logLevel: 'warn' },
-    children: Number(values.children),
     clock,
     log: createLogger('bench', 'warn'),
     metrics: createInferenceMetrics(new Registry()),
   };
-  const lane = await openLane(deps, backend).catch((error) => void refused.push(messageOf(error)));
+  const lane = await openLane({ ...deps, children: CHILDREN }, backend).catch(
+    (error) => void refused.push(messageOf(error)),
+  );
   if (!lane) return [];
   site.defer(() => lane.close());
+  const alone = CHILDREN === 1 ? lane : await openLane({ ...deps, children: 1 }, backend);
+  if (alone !== lane) site.defer(() => alone.close());
   const subjects: Subject[] = [];
   for (const { manifest, path } of await modelsFor(site, backend, modelsDir)) {
-    await lane.load(path, manifest);
+    for (const each of new Set([lane, alone])) await each.load(path, manifest);
     for (const batchSize of [1, manifest.batching.maxBatchSize]) {
       tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
-      const bare = async () =>
-        (await lane.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond;
+      const speedOn = (on: Lane) => async () =>
+        (await on.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond ?? Number.NaN;
       const stand = await openStand(site, {
         model: manifest.name,
         backend,
         batchSize,
         modelsDir: join(path, '../..'),
         instances: Number(values.instances),
-        children: Number(values.children),
+        children: CHILDREN,
       });
       subjects.push({
         model: manifest.name,
         backend,
         batchSize,
         stand,
-        bare: async () => (await bare()) ?? Number.NaN,
+        bare: speedOn(lane),
+        bareAlone: speedOn(alone),
         samples: [],
       });
     }
@@ -119,10 +127,11 @@ async function modelsFor(site: Site, backend: BackendName, modelsDir: string) {
   );
 }
 
-async function measure({ stand, bare }: Subject): Promise<Sample> {
+async function measure({ stand, bare, bareAlone }: Subject): Promise<Sample> {
   const rows = await bare();
+  const alone = CHILDREN === 1 ? rows : await bareAlone();
   const drained = await stand.drain(Math.min(Math.ceil(rows * Number(values.seconds)), MOST_ROWS));
-  return { bare: rows, ...drained, loneMs: median(await stand.probe(PROBES)) };
+  return { bare: rows, bareAlone: alone, ...drained, loneMs: median(await stand.probe(PROBES)) };
 }
 
 function publish(subjects: readonly Subject[], machine: Record<string, string | number>): void {
@@ -141,6 +150,9 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
       over(subject, ({ bare }) => bare).toFixed(0),
       over(subject, ({ perSecond }) => perSecond).toFixed(0),
       `${over(subject, ({ perSecond, bare }) => perSecond / bare).toFixed(2)} ×`,
+      ...(CHILDREN > 1
+        ? [`${over(subject, ({ perSecond, bareAlone }) => perSecond / bareAlone).toFixed(2)} ×`]
+        : []),
       `${(100 * over(subject, ({ computing }) => computing)).toFixed(0)} %`,
       `${over(subject, ({ perSecond, computing, bare }) => perSecond / computing / bare).toFixed(2)} ×`,
       over(subject, ({ meanBatch }) => meanBatch).toFixed(1),
@@ -158,6 +170,7 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     'bare rows/s',
     'engine rows/s',
     'engine ÷ bare',
+    ...(CHILDREN > 1 ? ['engine ÷ one bare child'] : []),
     'computing',
     'computing ÷ bare',
     'mean batch',
