@@ -93,11 +93,11 @@ async function hashesOf(path: string, paths: readonly string[]): Promise<Record<
 }
 
 /**
- * A SavedModel says itself what it takes and computes. A manifest may say more: labels, that a float32 of height, width and
- * channels is a picture, which size an input has that may have any; and nothing else than the model.
+ * A SavedModel says itself what it takes and computes. A manifest may say more: labels, that height, width and
+ * channels are a picture, which size an input has that may have any; and nothing else than the model.
  */
 async function signatureOf(path: string, said: Partial<Signature> = {}): Promise<Signature> {
-  const read = await readSavedModel(path);
+  const { signature: read } = await readSavedModel(path);
   for (const kind of ['inputs', 'outputs'] as const) {
     const specs = said[kind];
     if (!specs) continue;
@@ -114,7 +114,7 @@ async function signatureOf(path: string, said: Partial<Signature> = {}): Promise
 }
 
 function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): boolean {
-  const isPicture = said.dtype === 'image' && own.dtype === 'float32' && own.shape.length === 3;
+  const isPicture = said.dtype === 'image' && own.shape.length === 3 && holdsPixels(said, own);
   const mayBeOf = (size: number | null, i: number) =>
     said.shape[i] === size || (size === null && kind === 'inputs');
   return (
@@ -123,6 +123,12 @@ function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): bo
     said.shape.length === own.shape.length &&
     own.shape.every(mayBeOf)
   );
+}
+
+/** Bytes have no room for what is scaled. */
+function holdsPixels({ scale = 1, preprocess }: TensorSpec, { dtype }: TensorSpec): boolean {
+  if (dtype === 'uint8') return scale === 1 && !preprocess?.mean && !preprocess?.std;
+  return dtype === 'float32';
 }
 
 function describe(specs: readonly TensorSpec[]): string[] {

@@ -6,6 +6,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists } from '../base/disk.js';
 import type { Signature, TensorSpec } from '../contract/model.js';
+import type { Dtype } from '../contract/tensor.js';
 import { checkProgram } from './saved-model-check.js';
 import { type Port, parseProgram } from './saved-model-program.js';
 
@@ -15,11 +16,58 @@ const OTHER_FILES = ['saved_model.cpb', 'saved_model.pbtxt'];
 /** Of the program alone, its variables are elsewhere: it is read whole, in one turn of the event loop. */
 const MAX_GRAPH_BYTES = 32 * 1024 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
-/** DataType of types.proto; others have no form on the wire or no way through the binding. */
-const DTYPES: Readonly<Record<number, TensorSpec['dtype']>> = { 1: 'float32', 3: 'int32' };
+/** An operation, and which of its outputs. */
+const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
 
-/** The signature `serving_default`, without its batch dimension; throws when the program may not be run here. */
-export async function readSavedModel(folder: string): Promise<Signature> {
+/** DataType of TensorFlow's types.proto: those that have a form on the wire. */
+export const TF_TYPES = {
+  float32: 1,
+  float64: 2,
+  int32: 3,
+  uint8: 4,
+  int64: 9,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+} as const;
+
+const OTHER_TYPES: Readonly<Record<number, string>> = {
+  5: 'int16',
+  6: 'int8',
+  7: 'string',
+  8: 'complex64',
+  17: 'uint16',
+  18: 'complex128',
+  20: 'resource',
+  22: 'uint32',
+  23: 'uint64',
+};
+
+/** As what they travel. */
+const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
+  float32: 'float32',
+  float64: 'float32',
+  bfloat16: 'float32',
+  float16: 'float32',
+  int32: 'int32',
+  int64: 'int32',
+  uint8: 'uint8',
+  bool: 'uint8',
+};
+const DTYPE_BY_TYPE = new Map<number, Dtype>(
+  Object.entries(DTYPES).map(([name, dtype]) => [TF_TYPES[name as keyof typeof TF_TYPES], dtype]),
+);
+
+export interface SavedModel {
+  /** `serving_default`, without the batch dimension. */
+  signature: Signature;
+  /** Where its tensors are in the graph, and of which type, by name. */
+  inputs: ReadonlyMap<string, Port>;
+  outputs: ReadonlyMap<string, Port>;
+}
+
+/** Throws when the program may not be run here. */
+export async function readSavedModel(folder: string): Promise<SavedModel> {
   for (const other of OTHER_FILES)
     if (await exists(join(folder, other)))
       throw new Error(`${other} is beside ${SAVED_MODEL_FILE}: one of them is to be loaded`);
@@ -28,19 +76,23 @@ export async function readSavedModel(folder: string): Promise<Signature> {
     throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
   const program = parseProgram(await readFile(path));
   const { inputs, outputs } = program.signature;
-  const read = { inputs: specsOf(inputs), outputs: specsOf(outputs) };
+  const signature = { inputs: specsOf(inputs), outputs: specsOf(outputs) };
   checkProgram(program);
-  return read;
+  return { signature, inputs, outputs };
 }
 
 function specsOf(ports: ReadonlyMap<string, Port>): TensorSpec[] {
   return [...ports].map(([name, port]) => specOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function specOf(name: string, { dtype: type, shape }: Port): TensorSpec {
+function specOf(name: string, { name: place, dtype: type, shape }: Port): TensorSpec {
   if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name for a tensor`);
-  const dtype = DTYPES[type];
-  if (!dtype) throw new Error(`${name} is neither float32 nor int32`);
+  if (!PLACE.test(place)) throw new Error(`${name} is at no place of the graph: ${JSON.stringify(place)}`);
+  const dtype = DTYPE_BY_TYPE.get(type);
+  if (!dtype)
+    throw new Error(
+      `${name} is ${OTHER_TYPES[type] ?? `of type ${type}`}; a SavedModel may take and give ${Object.keys(TF_TYPES).join(', ')}`,
+    );
   if (!shape) throw new Error(`${name} has no known rank`);
   const [batch, ...sizes] = shape;
   if (batch !== -1) throw new Error(`${name} does not leave its first dimension to the batch`);

@@ -11,6 +11,7 @@ import { loadConfig } from '../../shared/base/config.js';
 import { faultOfInstall } from '../../shared/base/native.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { readModelFolder } from '../../shared/core/folder.js';
+import { readManifest } from '../../shared/core/manifest.js';
 import { readSavedModel } from '../../shared/core/saved-model.js';
 import type { BackendName } from '../../worker/backend/backend.js';
 import { chooseBackend } from '../../worker/backend/choose.js';
@@ -64,7 +65,7 @@ function replaceOperation(from: string, to: string): void {
 
 describe('a SavedModel', () => {
   it('tells its own signature', async () => {
-    expect(await readSavedModel(folder)).toEqual(SIGNATURE);
+    expect((await readSavedModel(folder)).signature).toEqual(SIGNATURE);
     expect((await manifestOf()).signature).toEqual(SIGNATURE);
   });
 
@@ -195,6 +196,16 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
     expect(right / digits.count).toBeGreaterThanOrEqual(0.985);
     expect(right / digits.count).toBeCloseTo(Number(manifest.provenance?.testAccuracy), 3);
   }, 60_000);
+
+  it('computes what Keras 2 exported, with all that it was trained by', async () => {
+    const exported = join(ROOT, 'test/fixtures/exports/keras2/1');
+    const manifest = await readManifest(exported, { name: 'keras2', version: 1 });
+    const { backend } = await chooseBackend('native', SLUICE_CACHE_DIR);
+    const versions = createVersions(backend, systemClock);
+    const { goldenDifference } = await versions.load(exported, { ...manifest, golden: 'golden.json' });
+    expect(goldenDifference).toBeLessThan(1e-6);
+    versions.unload('keras2', 1);
+  });
 
   it('refuses what was put in the place of its graph, before TensorFlow sees it', async () => {
     const manifest = await manifestOf();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 /** Of what protoc generates, which has no types, as far as it is used here. */
 interface MessageMap<V> {
+  get(key: string): V;
   set(key: string, value: V): void;
   del(key: string): void;
 }
@@ -41,6 +42,9 @@ interface OpDef {
   setName(name: string): OpDef;
   addAttr(): unknown;
 }
+interface SignatureDef {
+  getInputsMap(): MessageMap<{ setDtype(type: number): unknown; setName(place: string): unknown }>;
+}
 interface CollectionDef {
   setNodeList(list: { setValueList(values: string[]): unknown }): CollectionDef;
 }
@@ -53,7 +57,7 @@ export interface MetaGraphDef {
     addNode(node: NodeDef): NodeDef;
     getLibrary(): { getFunctionList(): FunctionDef[]; addFunction(each: FunctionDef): FunctionDef };
   };
-  getSignatureDefMap(): MessageMap<unknown>;
+  getSignatureDefMap(): MessageMap<SignatureDef>;
   getCollectionDefMap(): MessageMap<CollectionDef>;
   addAssetFileDef(): { setFilename(name: string): unknown };
 }

@@ -8,7 +8,7 @@ import { messageOf } from '../../shared/base/errors.js';
 import { loadTensorflow, type Tensorflow } from '../../shared/base/native.js';
 import type { Backend } from './backend.js';
 import { findGpus } from './gpus.js';
-import { loadSavedModel } from './saved-model.js';
+import { countHandles, loadSavedModel } from './saved-model.js';
 import { createTfjsBackend } from './tfjs.js';
 
 /** What TensorFlow 2.21 opens for a GPU; libcuda comes with the driver, the others with `backend:install -- cuda`. */
@@ -43,6 +43,7 @@ export async function openCuda(cacheDir: string): Promise<Backend> {
 function withSavedModels(tf: Tensorflow, backend: Backend): Backend {
   return {
     ...backend,
+    liveTensors: () => backend.liveTensors() + countHandles(tf),
     load: (folder, manifest) =>
       manifest.format === 'saved_model'
         ? loadSavedModel(tf, folder, manifest)

@@ -1,0 +1,193 @@
+/**
+ * A SavedModel with an input and an output of each type that travels: TensorFlow's types behind those of the API, and back.
+ */
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { loadConfig } from '../../shared/base/config.js';
+import { createLogger } from '../../shared/base/log.js';
+import { faultOfInstall } from '../../shared/base/native.js';
+import { createInputEncoder } from '../../shared/contract/input.js';
+import type { Manifest } from '../../shared/contract/model.js';
+import { type Instance, toNested } from '../../shared/contract/tensor.js';
+import { readManifest } from '../../shared/core/manifest.js';
+import { readSavedModel } from '../../shared/core/saved-model.js';
+import type { Backend } from '../../worker/backend/backend.js';
+import { chooseBackend } from '../../worker/backend/choose.js';
+import { createVersions } from '../../worker/inference/instances.js';
+import { type Lane, openLane } from '../../worker/inference/lane.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { editSavedModel } from '../support/saved-model-edit.js';
+import { ROOT } from '../support/stack.js';
+
+const MODEL = join(ROOT, 'test/fixtures/exports/types/1');
+const TENSORS: Record<string, [dtype: string, ...shape: number[]]> = {
+  brief: ['float32', 2],
+  flags: ['uint8', 2],
+  ids: ['int32', 3],
+  narrow: ['float32', 2],
+  pixels: ['uint8', 2, 2, 1],
+  wide: ['float32', 2],
+};
+const GIVEN = {
+  ids: [1, 2, 3],
+  pixels: [
+    [[0], [1]],
+    [[254], [255]],
+  ],
+  flags: [0, 1],
+  wide: [3, -6],
+  narrow: [0.25, 2],
+  brief: [1, -3],
+};
+const COMPUTED = {
+  rows: [
+    [0.25, 0.375],
+    [0.5, 0.625],
+    [0.75, 0.875],
+  ],
+  squared: [1, 4, 9],
+  inverted: [
+    [[255], [254]],
+    [[1], [0]],
+  ],
+  opposite: [1, 0],
+  third: [1, -2],
+  doubled: [0.5, 4],
+  halved: [0.5, -1.5],
+};
+/** Squared it leaves int32. */
+const TOO_LARGE = { ...GIVEN, ids: [46341, 0, 0] };
+
+const { SLUICE_CACHE_DIR } = loadConfig();
+const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
+if (nativeFault) console.warn(`\n!!! SKIPPED: no SavedModel is run: ${nativeFault}.\n`);
+
+const root = mkdtempSync(join(tmpdir(), 'sluice-saved-model-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const manifestOf = (folder: string) => readManifest(folder, { name: 'types', version: 1 });
+
+describe('the types of a SavedModel', () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(root, 'model-'));
+    cpSync(MODEL, folder, { recursive: true });
+  });
+
+  it('are told as what travels', async () => {
+    const { signature } = await readSavedModel(folder);
+    const told = signature.inputs.map(({ name, dtype, shape }) => [name, [dtype, ...shape]]);
+    expect(Object.fromEntries(told)).toEqual(TENSORS);
+    expect(signature.outputs.map(({ name, dtype }) => `${name} ${dtype}`)).toEqual([
+      ...['doubled float32', 'halved float32', 'inverted uint8', 'opposite uint8'],
+      ...['rows float32', 'squared int32', 'third float32'],
+    ]);
+  });
+
+  it('are refused by name where they have no form on the wire', async () => {
+    // What it computes does not matter: it is not loaded.
+    editSavedModel(folder, (graph) =>
+      graph.getSignatureDefMap().get('serving_default').getInputsMap().get('ids').setDtype(7),
+    );
+    await expect(readSavedModel(folder)).rejects.toThrow(
+      'ids is string; a SavedModel may take and give float32, float64, int32, uint8, int64, bool, bfloat16, float16',
+    );
+  });
+
+  it.each(['a,b:0', 'a', '^a:0', ''])('are at a place of the graph, which %j is not', async (place) => {
+    editSavedModel(folder, (graph) =>
+      graph.getSignatureDefMap().get('serving_default').getInputsMap().get('ids').setName(place),
+    );
+    await expect(readSavedModel(folder)).rejects.toThrow('ids is at no place of the graph');
+  });
+
+  it.each([
+    ['a picture as it is', '', true],
+    ['no picture that is scaled', ', scale: 0.5', false],
+    ['no picture that is normalised', ', preprocess: {mean: [1]}', false],
+  ])('hold %s in bytes', async (_, more, isTaken) => {
+    const picture = `{name: pixels, dtype: image, shape: [2, 2, 1]${more}}`;
+    const others = Object.entries(TENSORS)
+      .filter(([name]) => name !== 'pixels')
+      .map(([name, [dtype, ...shape]]) => `{name: ${name}, dtype: ${dtype}, shape: [${shape}]}`);
+    writeFileSync(join(folder, 'model.yaml'), `signature:\n  inputs: [${[picture, ...others]}]\n`);
+    const read = manifestOf(folder);
+    if (isTaken) expect((await read).signature.inputs[0]?.dtype).toBe('image');
+    else await expect(read).rejects.toThrow('/signature/inputs is not that of the SavedModel');
+  });
+});
+
+describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () => {
+  let manifest: Manifest;
+  let instances: Instance[];
+  let backend: Backend;
+  beforeAll(async () => {
+    manifest = { ...(await manifestOf(MODEL)), golden: 'golden.json' };
+    instances = await createInputEncoder(manifest).encode([GIVEN, TOO_LARGE]);
+    ({ backend } = await chooseBackend('native', SLUICE_CACHE_DIR));
+  });
+
+  it('give what TensorFlow gave, whatever shares their batch, and keep nothing', async () => {
+    const before = backend.liveTensors();
+    const versions = createVersions(backend, systemClock);
+    expect((await versions.load(MODEL, manifest)).goldenDifference).toBe(0);
+    const compute = async (rows: Instance[]) => {
+      const { results } = await versions.compute('types', 1, await versions.prepare('types', 1, rows));
+      return (await results).map((each) => each.ok && nestedOf(each.outputs));
+    };
+    const [good, bad] = instances as [Instance, Instance];
+    const loaded = backend.liveTensors();
+    for (let i = 0; i < 20; i++) {
+      expect(await compute([good])).toEqual([COMPUTED]);
+      expect(await compute([good, good, good])).toEqual([COMPUTED, COMPUTED, COMPUTED]);
+      await expect(compute([good, bad])).rejects.toThrow(
+        'output squared is 2147488281, which int32 does not hold',
+      );
+    }
+    expect(backend.liveTensors()).toBe(loaded);
+    versions.unload('types', 1);
+    expect(backend.liveTensors()).toBe(before);
+  });
+
+  it('fail alone what they cannot give', async () => {
+    const lane = await openNative();
+    try {
+      await lane.load(MODEL, manifest);
+      const [good, bad] = instances as [Instance, Instance];
+      const { results } = await lane.submit({
+        kind: 'types@1|all',
+        policy: { ...manifest.batching, maxInFlight: 1 },
+        instances: [good, bad, good, good],
+        bytes: 400,
+        timeoutMs: 30_000,
+      });
+      expect(results.map((each) => (each.ok ? nestedOf(each.outputs) : each.code))).toEqual([
+        COMPUTED,
+        'backend_error',
+        COMPUTED,
+        COMPUTED,
+      ]);
+    } finally {
+      await lane.close();
+    }
+  });
+});
+
+function nestedOf(outputs: Instance): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, toNested(value)]));
+}
+
+function openNative(): Promise<Lane> {
+  const deps = {
+    child: new URL('../../dist/worker/inference/child.js', import.meta.url),
+    options: { cacheDir: SLUICE_CACHE_DIR, logLevel: 'silent' },
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+    metrics: createInferenceMetrics(new Registry()),
+  };
+  return openLane(deps, 'native');
+}
