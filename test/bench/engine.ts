@@ -147,8 +147,8 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
       subject.model,
       subject.backend,
       String(subject.batchSize),
-      over(subject, ({ bare }) => bare).toFixed(0),
-      over(subject, ({ perSecond }) => perSecond).toFixed(0),
+      speed(over(subject, ({ bare }) => bare)),
+      speed(over(subject, ({ perSecond }) => perSecond)),
       `${over(subject, ({ perSecond, bare }) => perSecond / bare).toFixed(2)} ×`,
       ...(CHILDREN > 1
         ? [`${over(subject, ({ perSecond, bareAlone }) => perSecond / bareAlone).toFixed(2)} ×`]
@@ -195,4 +195,8 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
   ].join('\n');
   writeResult(values.out, 'engine-', date, 'md', text);
   console.log(text);
+}
+
+function speed(perSecond: number): string {
+  return perSecond.toFixed(perSecond < 100 ? 1 : 0);
 }
