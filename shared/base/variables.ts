@@ -113,7 +113,7 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 1,
     maximum: 64,
-    description: 'Processes that compute, for each backend; unset: 1, for `cuda` one for each GPU.',
+    description: 'Processes that compute, for each backend, and share the cores; unset: 1, `cuda` 1 a GPU.',
   },
   SLUICE_CHILD_MAX_BATCHES: {
     type: 'integer',

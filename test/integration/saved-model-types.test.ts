@@ -10,6 +10,7 @@ import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/base/config.js';
 import { createLogger } from '../../shared/base/log.js';
 import { faultOfInstall } from '../../shared/base/native.js';
+import { openImage, openSharp } from '../../shared/contract/image.js';
 import { createInputEncoder } from '../../shared/contract/input.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, toNested } from '../../shared/contract/tensor.js';
@@ -59,6 +60,7 @@ const COMPUTED = {
   doubled: [0.5, 4],
   halved: [0.5, -1.5],
 };
+const GREY = { raw: { width: 2, height: 2, channels: 1 } } as const;
 /** Squared it leaves int32. */
 const TOO_LARGE = { ...GIVEN, ids: [46341, 0, 0] };
 
@@ -151,6 +153,28 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
     expect(backend.liveTensors()).toBe(loaded);
     versions.unload('types', 1);
     expect(backend.liveTensors()).toBe(before);
+  });
+
+  it('take and give pictures in bytes', async () => {
+    const folder = mkdtempSync(join(root, 'picture-'));
+    cpSync(MODEL, folder, { recursive: true });
+    const { inputs, outputs } = manifest.signature;
+    const asPicture = (specs: typeof inputs, picture: string) =>
+      specs.map((spec) => (spec.name === picture ? { ...spec, dtype: 'image' } : spec));
+    const said = { inputs: asPicture(inputs, 'pixels'), outputs: asPicture(outputs, 'inverted') };
+    writeFileSync(join(folder, 'model.yaml'), JSON.stringify({ signature: said }));
+    const described = await manifestOf(folder);
+    const versions = createVersions(backend, systemClock);
+    await versions.load(folder, described);
+    const png = await (await openSharp(Uint8Array.of(0, 1, 254, 255), GREY)).png().toBuffer();
+    const sent = { ...GIVEN, pixels: { image: { b64: png.toString('base64') } } };
+    const decoded = await versions.prepare('types', 1, await createInputEncoder(described).encode([sent]));
+    const [result] = await (await versions.compute('types', 1, decoded)).results;
+    versions.unload('types', 1);
+    const answered = result?.ok ? result.outputs.inverted : undefined;
+    expect(answered?.dtype).toBe('image');
+    const pixels = (await openImage(answered?.data ?? new Uint8Array())).toColourspace('b-w').raw();
+    expect([...(await pixels.toBuffer())]).toEqual([255, 254, 1, 0]);
   });
 
   it('fail alone what they cannot give', async () => {

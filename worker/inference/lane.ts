@@ -79,7 +79,7 @@ export async function openLane(
     options: { ...options, backend },
     environment: {
       ...nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
-      ...shareOfCores(children ?? 1),
+      ...shareOfCores(backend === 'auto' ? (children ?? 1) : assignGpus(backend, children, gpus).length),
     },
     clock,
     log,
