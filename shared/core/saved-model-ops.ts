@@ -8,12 +8,13 @@ const ARRAYS = `BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatV2 Co
   OnesLike Pack Pad PadV2 Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ResourceGather ReverseSequence
   ReverseV2 ScatterNd Shape ShapeN Size Slice Snapshot SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Squeeze StopGradient
   StridedSlice TensorScatterUpdate Tile Transpose Unique UniqueV2 Unpack Where ZerosLike EnsureShape`;
-const MATHS = `Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh BatchMatMul BatchMatMulV2 BatchMatMulV3
-  BiasAdd Bincount BitwiseAnd BitwiseOr BitwiseXor Bucketize Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum
-  Digamma Div DivNoNan Einsum Equal Erf Erfc Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma Imag Inv InTopKV2 IsFinite
-  IsInf IsNan L2Loss Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul
-  MulNoNan Multinomial Neg NextAfter NotEqual Pow Prod Real RealDiv Reciprocal Rint Round Rsqrt SegmentSum Select SelectV2 Sigmoid
-  Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Tan Tanh TopK TopKV2 TruncateDiv UnsortedSegmentSum Xdivy Xlogy`;
+const MATHS = `Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh BatchMatMul BatchMatMulV2
+  BatchMatMulV3 BiasAdd Bincount BitwiseAnd BitwiseOr BitwiseXor Bucketize Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross
+  Cumprod Cumsum DenseBincount Digamma Div DivNoNan Einsum Equal Erf Erfc Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual
+  Igamma Imag Inv InTopKV2 IsFinite IsInf IsNan L2Loss Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr MatMul Max
+  Maximum Mean Min Minimum Mod Mul MulNoNan Multinomial Neg NextAfter NotEqual Pow Prod Real RealDiv Reciprocal Rint Round Rsqrt
+  SegmentSum Select SelectV2 Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Tan Tanh TopK TopKV2 TruncateDiv
+  UnsortedSegmentSum Xdivy Xlogy`;
 const NETWORKS = `AvgPool AvgPool3D Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize CudnnRNNV3
   DepthwiseConv2dNative Dilation2D Elu ExtractImagePatches FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 _FusedConv2D
   _FusedMatMul LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NonMaxSuppressionV3 NonMaxSuppressionV4
@@ -33,17 +34,18 @@ export const RESTORING_OPS = setOf('AssignVariableOp RestoreV2');
 export const SAVING_OPS = setOf('MergeV2Checkpoints SaveV2 ShardedFilename StaticRegexFullMatch StringJoin');
 /** What exports of Keras 2 hold of training and never run: chance and gradients. They touch nothing outside either. */
 export const TRAINING_OPS =
-  setOf(`AssignAddVariableOp AssignSubVariableOp AvgPoolGrad BiasAddGrad BroadcastGradientArgs ConcatOffset
+  setOf(`AssignAddVariableOp AssignSubVariableOp AvgPoolGrad BiasAddGrad Bitcast BroadcastGradientArgs ConcatOffset
   Conv2DBackpropFilter Conv3DBackpropFilterV2 CudnnRNNBackpropV3 DepthwiseConv2dNativeBackpropFilter
   DepthwiseConv2dNativeBackpropInput EluGrad FusedBatchNormGradV3 ImageProjectiveTransformV3 LeakyReluGrad MaxPoolGrad
   OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone RandomStandardNormal RandomUniform RandomUniformInt
-  ReciprocalGrad Relu6Grad ReluGrad ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad SoftplusGrad
-  SoftsignGrad SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits SqrtGrad StatelessRandomGetAlg
-  StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormalV2 StatelessRandomUniformIntV2
-  StatelessRandomUniformV2 StatelessTruncatedNormalV2 StridedSliceGrad TanhGrad TensorListElementShape TruncatedNormal`);
+  ReciprocalGrad Relu6Grad ReluGrad ResizeBilinearGrad ResizeNearestNeighborGrad RngReadAndSkip RsqrtGrad SeluGrad
+  SigmoidGrad SoftplusGrad SoftsignGrad SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits SqrtGrad
+  StatelessRandomGetAlg StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormalV2
+  StatelessRandomUniformFullIntV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormalV2
+  StridedSliceGrad TanhGrad TensorListElementShape TruncatedNormal`);
 
 /** What tfjs knows beside. Its control flow cannot run synchronously, what reads decision forests from a path is not here. */
-const OF_TFJS = `Conv1D DenseBincount DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT
+const OF_TFJS = `Conv1D DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT
   ImageProjectiveTransformV3 IRFFT LowerBound NoOp Ones Prelu RFFT Reverse UpperBound Zeros`;
 export const GRAPH_OPS = setOf(ARRAYS, MATHS, NETWORKS, OF_TFJS);
 

@@ -51,6 +51,7 @@ const COMPUTED = {
     [0.75, 0.875],
   ],
   squared: [1, 4, 9],
+  counts: [0, 1, 1, 1, 0, 0, 0, 0, 0, 0],
   inverted: [
     [[255], [254]],
     [[1], [0]],
@@ -85,7 +86,7 @@ describe('the types of a SavedModel', () => {
     const told = signature.inputs.map(({ name, dtype, shape }) => [name, [dtype, ...shape]]);
     expect(Object.fromEntries(told)).toEqual(TENSORS);
     expect(signature.outputs.map(({ name, dtype }) => `${name} ${dtype}`)).toEqual([
-      ...['doubled float32', 'halved float32', 'inverted uint8', 'opposite uint8'],
+      ...['counts int32', 'doubled float32', 'halved float32', 'inverted uint8', 'opposite uint8'],
       ...['rows float32', 'squared int32', 'third float32'],
     ]);
   });
