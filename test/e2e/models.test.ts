@@ -62,7 +62,7 @@ const allReady = () =>
   expect.poll(states, { timeout: 20_000, interval: 100 }).toEqual({ 1: 'ready', 2: 'ready' });
 
 const isModel = new Ajv2020({ strict: false, validateFormats: false }).compile(modelSchema);
-const MOVES = IS_LONG ? 50 : 12;
+const MOVES = IS_LONG ? 50 : 6;
 
 describe('an alias', () => {
   it(`moves ${MOVES} times under load: no job fails, each tells the version that computed it`, async () => {
