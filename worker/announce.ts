@@ -3,9 +3,9 @@
  */
 import { hostname } from 'node:os';
 import { type Clock, toTimestamp } from '../shared/base/clock.js';
-import { newId } from '../shared/base/ids.js';
 import { VERSION } from '../shared/base/version.js';
-import { ANNOUNCE_MS, type Computing, type Workers } from '../shared/core/workers.js';
+import { newId } from '../shared/contract/ids.js';
+import { ANNOUNCE_MS, type Computing, type Workers } from '../shared/core/workers/workers.js';
 
 export interface AnnounceDeps {
   workers: Workers;

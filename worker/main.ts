@@ -5,25 +5,32 @@ import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
 import { createErrorLog } from '../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
-import { createReadiness } from '../shared/base/readiness.js';
-import { checkDurable, openRedis, type Purpose, redisUrl, watchWhileDraining } from '../shared/base/redis.js';
 import { run } from '../shared/base/runner.js';
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
-import { createBatches } from '../shared/core/batches.js';
-import { createCanaries } from '../shared/core/canaries.js';
-import { createCore } from '../shared/core/core.js';
-import { createKeys } from '../shared/core/keys.js';
-import { jobLimitsOf } from '../shared/core/limits.js';
-import { createModels } from '../shared/core/models.js';
-import { countOutcomes } from '../shared/core/outcomes.js';
-import { createRepository } from '../shared/core/repository.js';
-import { createWorkers } from '../shared/core/workers.js';
+import { loadConfig } from '../shared/contract/config.js';
+import { createBatches } from '../shared/core/batches/batches.js';
+import { createCore } from '../shared/core/compose.js';
+import { jobLimitsOf } from '../shared/core/jobs/job-limits.js';
+import { createCanaries } from '../shared/core/models/canaries.js';
+import { createModels } from '../shared/core/models/models.js';
+import { countOutcomes } from '../shared/core/models/version-outcomes.js';
+import { createRepository } from '../shared/core/models/version-repository.js';
+import { createWorkers } from '../shared/core/workers/workers.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
+import {
+  checkDurable,
+  openRedis,
+  type Purpose,
+  redisUrl,
+  watchWhileDraining,
+} from '../shared/redis/connect.js';
+import { createKeys } from '../shared/redis/keys.js';
+import { createReadiness } from '../shared/redis/readiness.js';
 import { startAnnouncing } from './announce.js';
 import type { InferenceRole } from './inference/role.js';
 
-await run('worker', async ({ defer, config, log, draining, abandon }) => {
+await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }) => {
   const clock = systemClock;
   const registry = createRegistry();
   const onError = createErrorLog(log, clock);
@@ -61,8 +68,8 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     },
     upkeep: async () => {
       const { startUpkeep } = await import('./upkeep/role.js');
-      const { createExpiredCounter } = await import('./expired.js');
-      const { watchQueues } = await import('./upkeep/queues.js');
+      const { createExpiredCounter } = await import('../shared/core/jobs/expired-counter.js');
+      const { watchQueues } = await import('./upkeep/queue-metrics.js');
       watchQueues({ models, backlog, clock, registry });
       return startUpkeep({
         agenda,
@@ -76,12 +83,12 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
       });
     },
     batches: async () => {
-      const { createBatchResults } = await import('./batches/results.js');
+      const { createBatchResults } = await import('./batches/batch-results.js');
       const { startBatches } = await import('./batches/role.js');
-      const { createSubmission } = await import('../shared/core/submission.js');
-      const { countSubmitted } = await import('../shared/core/submitted.js');
-      const { listenForNotices } = await import('../shared/core/notices.js');
-      const { watchMemory } = await import('../shared/core/watermark.js');
+      const { createSubmission } = await import('../shared/core/jobs/submission.js');
+      const { countSubmitted } = await import('../shared/core/jobs/submitted-counter.js');
+      const { listenForNotices } = await import('../shared/core/jobs/job-notices.js');
+      const { watchMemory } = await import('../shared/redis/memory-watermark.js');
       const listener = await open('listen');
       defer('batch listener', () => listener.disconnect());
       const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
@@ -117,11 +124,11 @@ await run('worker', async ({ defer, config, log, draining, abandon }) => {
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
-      const { listenForStops } = await import('./inference/stops.js');
+      const { listenForStops } = await import('./inference/consumer/cancel-notices.js');
       const listener = await open('listen');
       defer('listener', () => listener.disconnect());
       const stops = await listenForStops(listener, keys.stopped);
-      const child = new URL('./inference/child.js', import.meta.url);
+      const child = new URL('./inference/child/main.js', import.meta.url);
       const repository = createRepository({ blobs, models, clock, config });
       inference = await startInference({
         config,

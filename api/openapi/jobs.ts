@@ -1,10 +1,9 @@
 /**
  * Jobs in the OpenAPI document.
  */
-import { ERRORS } from '../../shared/base/errors.js';
-import { JOB_STATUSES, PRIORITIES, submitSchema } from '../../shared/contract/job.js';
+import { ERRORS } from '../../shared/contract/errors.js';
+import { JOB_STATUSES, MAX_BULK_JOBS, PRIORITIES, submitSchema } from '../../shared/contract/job.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
-import { MAX_JOBS } from '../routes/bulk.js';
 import { ID, IDEMPOTENCY_KEY, json, NULLABLE_TIME, operation, page, query, ref, TIME } from './parts.js';
 import { errorSchema, problemSchema } from './problem.js';
 
@@ -150,7 +149,7 @@ const BULK = {
   type: 'object',
   additionalProperties: false,
   required: ['jobs'],
-  properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_JOBS, items: ref('Submit') } },
+  properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_BULK_JOBS, items: ref('Submit') } },
 };
 
 /** `maxInstances`: of a job, as the operator has it. */

@@ -1,7 +1,7 @@
 /**
  * Errors in the OpenAPI document: of a request, and of a job.
  */
-import { ERRORS } from '../../shared/base/errors.js';
+import { ERRORS } from '../../shared/contract/errors.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
 
 export const problemSchema = {

@@ -1,10 +1,11 @@
 /**
  * Webhooks in the OpenAPI document: endpoints, deliveries, secrets, and what a receiver is posted.
  */
-import { DELIVERY_STATUSES, replaySchema } from '../../shared/contract/delivery.js';
-import { createEndpointSchema, patchEndpointSchema } from '../../shared/contract/endpoint.js';
+
 import type { JsonSchema } from '../../shared/contract/schema.js';
-import { EVENTS } from '../../shared/contract/webhook.js';
+import { DELIVERY_STATUSES, replaySchema } from '../../shared/contract/webhooks/delivery.js';
+import { createEndpointSchema, patchEndpointSchema } from '../../shared/contract/webhooks/endpoint.js';
+import { EVENTS } from '../../shared/contract/webhooks/events.js';
 import {
   ID,
   IDEMPOTENCY_KEY,

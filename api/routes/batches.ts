@@ -4,23 +4,23 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
-import { invalid, SluiceError } from '../../shared/base/errors.js';
-import { newId } from '../../shared/base/ids.js';
 import {
   type BatchRecord,
   createBatchSchema,
   DEFAULT_BATCH_TTL_SECONDS,
   presentBatch,
 } from '../../shared/contract/batch.js';
+import { invalid, SluiceError } from '../../shared/contract/errors.js';
+import { newId } from '../../shared/contract/ids.js';
 import { compileGuard } from '../../shared/contract/schema.js';
-import type { Batches } from '../../shared/core/batches.js';
-import type { Files } from '../../shared/core/files.js';
-import type { Submission } from '../../shared/core/submission.js';
-import type { Watermark } from '../../shared/core/watermark.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import { idempotencyKeyOf } from '../middleware/idempotency.js';
-import { type BodyLimits, readJson } from '../middleware/input.js';
-import { parsePage } from '../middleware/limits.js';
+import type { Batches } from '../../shared/core/batches/batches.js';
+import type { Files } from '../../shared/core/files/files.js';
+import type { Submission } from '../../shared/core/jobs/submission.js';
+import type { Watermark } from '../../shared/redis/memory-watermark.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { idempotencyKeyOf } from '../http/idempotency.js';
+import { type BodyLimits, readJson } from '../http/json-body.js';
+import { parsePage } from '../http/limits.js';
 
 export interface BatchRoutesDeps {
   batches: Batches;

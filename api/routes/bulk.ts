@@ -4,19 +4,19 @@
 import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { invalid, presentError, type SluiceError } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/log.js';
-import { presentJob } from '../../shared/contract/job.js';
+import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
+import { MAX_BULK_JOBS, presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
-import type { Backlog } from '../../shared/core/backlog.js';
-import type { Idempotency, Submitted } from '../../shared/core/jobs.js';
-import type { Submission, Submitting } from '../../shared/core/submission.js';
-import type { Watermark } from '../../shared/core/watermark.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import type { RequestState } from '../middleware/context.js';
-import { toSluiceError } from '../middleware/errors.js';
-import { idempotencyKeyOf } from '../middleware/idempotency.js';
-import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../middleware/input.js';
+import type { Idempotency, Submitted } from '../../shared/core/jobs/jobs.js';
+import type { Submission, Submitting } from '../../shared/core/jobs/submission.js';
+import type { Backlog } from '../../shared/core/queues/queue-status.js';
+import type { Watermark } from '../../shared/redis/memory-watermark.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { idempotencyKeyOf } from '../http/idempotency.js';
+import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
+import { toSluiceError } from '../http/problem.js';
+import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
   submission: Submission;
@@ -27,7 +27,6 @@ export interface BulkRoutesDeps {
   log: Logger;
 }
 
-export const MAX_JOBS = 1000;
 /** So many are encoded in one go and travel as one pipeline; between two of these, other requests have their turn. */
 const WINDOW = 100;
 /** The object around the items and its array. */
@@ -135,6 +134,6 @@ function isSubmitted(outcome: Outcome): outcome is Submitted {
 }
 
 function checkCount(count: number, path: string): void {
-  if (count < 1 || count > MAX_JOBS)
-    throw invalid([{ path, message: `has ${count} jobs, 1 to ${MAX_JOBS} are taken` }]);
+  if (count < 1 || count > MAX_BULK_JOBS)
+    throw invalid([{ path, message: `has ${count} jobs, 1 to ${MAX_BULK_JOBS} are taken` }]);
 }

@@ -3,20 +3,20 @@
  */
 import Router from '@koa/router';
 import type { Context } from 'koa';
+import { compileThoroughGuard } from '../../shared/contract/schema.js';
 import {
   presentDelivery,
   presentWholeDelivery,
   type ReplayRequest,
   replaySchema,
-} from '../../shared/contract/delivery.js';
-import { compileThoroughGuard } from '../../shared/contract/schema.js';
-import type { Deliveries } from '../../shared/core/deliveries.js';
-import type { DeliveryLog } from '../../shared/core/delivery-log.js';
-import type { Endpoints } from '../../shared/core/endpoints.js';
-import type { Audit } from '../middleware/audit.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import { type BodyLimits, readSmallJson } from '../middleware/input.js';
-import { parseDeliveryQuery, parseReplay } from '../middleware/limits.js';
+} from '../../shared/contract/webhooks/delivery.js';
+import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
+import type { DeliveryLog } from '../../shared/core/webhooks/delivery-log.js';
+import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
+import type { Audit } from '../auth/audit.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BodyLimits, readSmallJson } from '../http/json-body.js';
+import { parseDeliveryQuery, parseReplay } from '../http/limits.js';
 
 export interface DeliveryRoutesDeps {
   endpoints: Pick<Endpoints, 'demand'>;

@@ -3,12 +3,12 @@
  */
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import { SluiceError } from '../../shared/base/errors.js';
-import { isId } from '../../shared/base/ids.js';
-import type { Feeds } from '../feeds.js';
-import { isLast, resumePosition } from '../job-events.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import type { Streams } from '../streams.js';
+import { SluiceError } from '../../shared/contract/errors.js';
+import { isId } from '../../shared/contract/ids.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { isLast, resumePosition } from '../follow/job-events.js';
+import type { Feeds } from '../follow/job-feed.js';
+import type { Streams } from '../follow/sse.js';
 
 export interface EventRoutesDeps {
   feeds: Feeds;

@@ -4,14 +4,14 @@
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
-import { SluiceError } from '../../shared/base/errors.js';
+import { SluiceError } from '../../shared/contract/errors.js';
 import { cleanFilename, type FileRecord, presentFile } from '../../shared/contract/file.js';
-import type { Files } from '../../shared/core/files.js';
-import type { Audit } from '../middleware/audit.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import { idempotencyKeyOf } from '../middleware/idempotency.js';
-import { parsePage } from '../middleware/limits.js';
-import { readFileParts } from '../middleware/multipart.js';
+import type { Files } from '../../shared/core/files/files.js';
+import type { Audit } from '../auth/audit.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { idempotencyKeyOf } from '../http/idempotency.js';
+import { parsePage } from '../http/limits.js';
+import { readFileParts } from '../http/multipart.js';
 
 export interface FileRoutesDeps {
   files: Files;

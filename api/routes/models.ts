@@ -5,20 +5,20 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
-import { invalid, SluiceError } from '../../shared/base/errors.js';
+import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { isAlias, putAliasSchema } from '../../shared/contract/model.js';
 import { compileGuard } from '../../shared/contract/schema.js';
-import { publishedSchemas } from '../../shared/contract/signature.js';
-import { unpack } from '../../shared/core/archive.js';
-import type { Model, Models, Version } from '../../shared/core/models.js';
-import { MAX_FILES, type Repository } from '../../shared/core/repository.js';
-import type { Shadows } from '../../shared/core/shadows.js';
-import type { Workers } from '../../shared/core/workers.js';
-import type { Audit } from '../middleware/audit.js';
-import type { createAuth } from '../middleware/auth.js';
-import { type BodyLimits, readJson } from '../middleware/input.js';
-import { quantizeOf } from '../middleware/limits.js';
-import { readFileParts } from '../middleware/multipart.js';
+import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
+import type { Model, Models, Version } from '../../shared/core/models/models.js';
+import type { Shadows } from '../../shared/core/models/shadows.js';
+import { MAX_FILES, type Repository } from '../../shared/core/models/version-repository.js';
+import type { Workers } from '../../shared/core/workers/workers.js';
+import { unpack } from '../../shared/model-packages/archive.js';
+import type { Audit } from '../auth/audit.js';
+import type { createAuth } from '../auth/bearer.js';
+import { type BodyLimits, readJson } from '../http/json-body.js';
+import { quantizeOf } from '../http/limits.js';
+import { readFileParts } from '../http/multipart.js';
 
 export interface ModelRoutesDeps {
   models: Models;

@@ -4,11 +4,11 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import { toTimestamp } from '../../shared/base/clock.js';
-import { SluiceError } from '../../shared/base/errors.js';
-import type { Backlog, QueueState } from '../../shared/core/backlog.js';
-import type { Model, Models } from '../../shared/core/models.js';
-import type { Audit } from '../middleware/audit.js';
-import type { createAuth } from '../middleware/auth.js';
+import { SluiceError } from '../../shared/contract/errors.js';
+import type { Model, Models } from '../../shared/core/models/models.js';
+import type { Backlog, QueueState } from '../../shared/core/queues/queue-status.js';
+import type { Audit } from '../auth/audit.js';
+import type { createAuth } from '../auth/bearer.js';
 
 export interface QueueRoutesDeps {
   backlog: Backlog;

@@ -4,24 +4,24 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
-import { newId } from '../../shared/base/ids.js';
-import { presentDelivery } from '../../shared/contract/delivery.js';
+import { newId } from '../../shared/contract/ids.js';
+import { compileThoroughGuard } from '../../shared/contract/schema.js';
+import { presentDelivery } from '../../shared/contract/webhooks/delivery.js';
 import {
   createEndpointSchema,
   type Endpoint,
   patchEndpointSchema,
   presentEndpoint,
-} from '../../shared/contract/endpoint.js';
-import { compileThoroughGuard } from '../../shared/contract/schema.js';
-import { secretsAt } from '../../shared/contract/signing.js';
-import type { Deliveries } from '../../shared/core/deliveries.js';
-import type { DeliveryLog } from '../../shared/core/delivery-log.js';
-import type { Endpoints } from '../../shared/core/endpoints.js';
-import type { FanOut } from '../../shared/core/fan-out.js';
-import type { Audit } from '../middleware/audit.js';
-import { type createAuth, principalOf } from '../middleware/auth.js';
-import { idempotencyOf } from '../middleware/idempotency.js';
-import { type BodyLimits, readSmallJson } from '../middleware/input.js';
+} from '../../shared/contract/webhooks/endpoint.js';
+import { secretsAt } from '../../shared/contract/webhooks/signing.js';
+import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
+import type { DeliveryLog } from '../../shared/core/webhooks/delivery-log.js';
+import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
+import type { FanOut } from '../../shared/core/webhooks/fan-out.js';
+import type { Audit } from '../auth/audit.js';
+import { type createAuth, principalOf } from '../auth/bearer.js';
+import { idempotencyOf } from '../http/idempotency.js';
+import { type BodyLimits, readSmallJson } from '../http/json-body.js';
 
 export interface WebhookRoutesDeps {
   endpoints: Endpoints;

@@ -2,8 +2,8 @@
  * Routes of workers, for operators: who computes, what and on which device.
  */
 import Router from '@koa/router';
-import type { Workers } from '../../shared/core/workers.js';
-import type { createAuth } from '../middleware/auth.js';
+import type { Workers } from '../../shared/core/workers/workers.js';
+import type { createAuth } from '../auth/bearer.js';
 
 export function workerRoutes({
   workers,

@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import type { Config } from '../../shared/base/config.js';
+import type { Config } from '../../shared/contract/config.js';
 import type { Launched } from './launch.js';
 
 const EXAMPLE = 'mnist/examples/7.json';

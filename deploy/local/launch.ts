@@ -8,15 +8,15 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Clock, sleep, systemClock } from '../../shared/base/clock.js';
-import { type Config, ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
-import { ADDRESS_FILE } from '../../shared/base/redis.js';
+import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
+import { ADDRESS_FILE, type Config } from '../../shared/contract/config.js';
 import { claimPort, urlOf } from './address.js';
 import { ensureApiKey } from './api-key.js';
-import { findRedisProgram } from './find-redis.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
 import { beginLog } from './logs.js';
 import { NODE_FLAGS, start } from './process.js';
-import { REDIS_STOP_MS, startRedis } from './redis.js';
+import { findRedisProgram } from './redis/find-redis.js';
+import { REDIS_STOP_MS, startRedis } from './redis/redis.js';
 import { type Supervised, supervise } from './supervisor.js';
 
 export interface LaunchOptions {

@@ -3,8 +3,9 @@
  */
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../shared/base/clock.js';
-import { ConfigError, EXIT_CONFIG, loadConfig } from '../../shared/base/config.js';
+import { ConfigError, EXIT_CONFIG } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import { bannerOf } from './banner.js';
 import { type Launched, launch } from './launch.js';
 import { onStopSignals } from './signals.js';

@@ -6,7 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { homeAt } from '../../shared/base/native.js';
+import { homeAt } from '../../shared/native/tensorflow-library.js';
 import { runCommand } from './command.js';
 import { nodeHeaders } from './tools.js';
 

@@ -9,8 +9,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
 import { systemClock } from '../../shared/base/clock.js';
-import { ConfigError, loadConfig } from '../../shared/base/config.js';
+import { ConfigError } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import {
   bindingVersion,
   FLAVOURS,
@@ -22,7 +23,7 @@ import {
   type NativeManifest,
   nativeHome,
   TENSORFLOW_VERSION,
-} from '../../shared/base/native.js';
+} from '../../shared/native/tensorflow-library.js';
 import { buildBinding } from './build.js';
 import { probe } from './probe.js';
 import { requireTools } from './tools.js';

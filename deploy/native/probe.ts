@@ -12,7 +12,7 @@ import {
   loadTensorflow,
   nativeEnvironment,
   type Tensorflow,
-} from '../../shared/base/native.js';
+} from '../../shared/native/tensorflow-library.js';
 import { runCommand } from './command.js';
 
 export interface Probe {

@@ -6,7 +6,7 @@
  */
 import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Flavour, TENSORFLOW_VERSION } from '../../shared/base/native.js';
+import { type Flavour, TENSORFLOW_VERSION } from '../../shared/native/tensorflow-library.js';
 import { runCommand } from './command.js';
 
 interface Wheel {

@@ -1,12 +1,11 @@
 /**
  * Configuration: the only file that reads the environment.
  *
- * What may be set stands in variables.ts. A process that is misconfigured does not start: every fault is listed at once, and
- * an unknown SLUICE_ variable is a fault (it is usually a misspelt one).
+ * A table says which variables there are (`VariableTable`). A process that is misconfigured does not start: every fault is
+ * listed at once, and an unknown variable with the product's prefix is a fault, because it is usually a misspelt one.
  */
 import { Ajv, type ErrorObject } from 'ajv';
 import { Refusal } from './errors.js';
-import { VARIABLES, type Variable } from './variables.js';
 
 /** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
 export const EXIT_CONFIG = 78;
@@ -17,7 +16,23 @@ export class ConfigError extends Refusal {
   override readonly name = 'ConfigError';
 }
 
-type Variables = typeof VARIABLES;
+/** One variable of the environment; its rules are those of JSON Schema. */
+export interface Variable {
+  type: 'string' | 'integer' | 'boolean';
+  default?: string | number | boolean;
+  description: string;
+  enum?: readonly string[];
+  pattern?: string;
+  /** What `pattern` allows, for people: "must …". */
+  form?: string;
+  minimum?: number;
+  maximum?: number;
+  /** No message may show the value. */
+  secret?: boolean;
+}
+
+export type VariableTable = Readonly<Record<string, Variable>>;
+
 type ValueOf<V extends Variable> = V extends { enum: readonly (infer E)[] }
   ? E
   : V['type'] extends 'integer'
@@ -25,61 +40,55 @@ type ValueOf<V extends Variable> = V extends { enum: readonly (infer E)[] }
     : V['type'] extends 'boolean'
       ? boolean
       : string;
+
 /** The checked environment; a variable without a default may be missing. */
-export type Config = Readonly<{
-  [K in keyof Variables]: Variables[K] extends { default: string | number | boolean }
-    ? ValueOf<Variables[K]>
-    : ValueOf<Variables[K]> | undefined;
+export type ValuesOf<Table extends VariableTable> = Readonly<{
+  [K in keyof Table]: Table[K] extends { default: string | number | boolean }
+    ? ValueOf<Table[K]>
+    : ValueOf<Table[K]> | undefined;
 }>;
 
-/** Values that must not be shown. */
-const SECRET: ReadonlySet<string> = new Set(['REDIS_URL', 'SLUICE_BLOBS_SECRET_KEY', 'SLUICE_BOOTSTRAP_KEY']);
+/** Whose variables a table holds: a variable that begins with `prefix` and is not in the table is a fault. */
+export interface Owner {
+  product: string;
+  prefix: string;
+}
 
-export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
-  const values: Record<string, unknown> = {};
-  for (const name of Object.keys(VARIABLES)) {
-    const value = environment[name];
-    if (value !== undefined && value !== '')
-      values[name] =
-        value === '0' && isBoolean(name) ? false : value === '1' && isBoolean(name) ? true : value;
-  }
+/**
+ * Reads and checks the variables of a table.
+ * @returns the values, converted to the types of the table, with its defaults; frozen.
+ * @throws ConfigError that lists every fault.
+ */
+export function readVariables<Table extends VariableTable>(
+  table: Table,
+  { product, prefix }: Owner,
+  environment: NodeJS.ProcessEnv = process.env,
+): ValuesOf<Table> {
+  const values = givenValues(table, environment);
   const check = new Ajv({
     coerceTypes: true,
     useDefaults: true,
     allErrors: true,
-    // That VARIABLES is a schema is not asked again at every start.
+    // The compiler has checked the table; a check at each start would cost milliseconds.
     meta: false,
     validateSchema: false,
-    keywords: ['form'],
-  }).compile({ type: 'object', properties: VARIABLES });
+    keywords: ['form', 'secret'],
+  }).compile({ type: 'object', properties: table });
   check(values);
-  const faults = (check.errors ?? []).map((error) => faultOf(error, environment));
+  const faults = (check.errors ?? []).map((error) => faultOf(error, table, environment));
   for (const name of Object.keys(environment)) {
-    if (name.startsWith('SLUICE_') && !(name in VARIABLES))
-      faults.push(`${name} is not a variable of Sluice`);
+    if (name.startsWith(prefix) && !(name in table)) faults.push(`${name} is not a variable of ${product}`);
   }
   if (faults.length > 0) throw new ConfigError(`The configuration cannot be used:\n  ${faults.join('\n  ')}`);
-  return Object.freeze(values) as Config;
+  return Object.freeze(values) as ValuesOf<Table>;
 }
 
-function faultOf(error: ErrorObject, environment: NodeJS.ProcessEnv): string {
-  const name = error.instancePath.slice(1);
-  const shown = SECRET.has(name) ? '' : `=${environment[name]}`;
-  return `${name}${shown} ${demandOf(error, (VARIABLES as Record<string, Variable>)[name])}`;
-}
-
-function demandOf({ keyword, message }: ErrorObject, variable: Variable | undefined): string {
-  if (keyword === 'pattern' && variable?.form) return variable.form;
-  if (keyword === 'enum') return `must be one of ${variable?.enum?.join(', ')}`;
-  if (keyword !== 'type') return String(message);
-  return variable?.type === 'boolean' ? 'must be 0 or 1' : 'must be a whole number';
-}
-
-/** The environment as it is, for a process that starts others. */
+/** The environment as it is, with changes, for a process that starts others. */
 export function inheritedEnvironment(changes: Record<string, string>): NodeJS.ProcessEnv {
   return { ...process.env, ...changes };
 }
 
+/** The elements of a comma-separated value, trimmed, without empty ones. */
 export function list(text: string): string[] {
   return text
     .split(',')
@@ -87,6 +96,26 @@ export function list(text: string): string[] {
     .filter(Boolean);
 }
 
-function isBoolean(name: string): boolean {
-  return (VARIABLES as Record<string, Variable>)[name]?.type === 'boolean';
+function givenValues(table: VariableTable, environment: NodeJS.ProcessEnv): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const [name, { type }] of Object.entries(table)) {
+    const value = environment[name];
+    if (value === undefined || value === '') continue;
+    values[name] = type === 'boolean' && (value === '0' || value === '1') ? value === '1' : value;
+  }
+  return values;
+}
+
+function faultOf(error: ErrorObject, table: VariableTable, environment: NodeJS.ProcessEnv): string {
+  const name = error.instancePath.slice(1);
+  const variable = table[name];
+  const shown = variable?.secret ? '' : `=${environment[name]}`;
+  return `${name}${shown} ${demandOf(error, variable)}`;
+}
+
+function demandOf({ keyword, message }: ErrorObject, variable: Variable | undefined): string {
+  if (keyword === 'pattern' && variable?.form) return variable.form;
+  if (keyword === 'enum') return `must be one of ${variable?.enum?.join(', ')}`;
+  if (keyword !== 'type') return String(message);
+  return variable?.type === 'boolean' ? 'must be 0 or 1' : 'must be a whole number';
 }

@@ -5,14 +5,20 @@
  * after the first, ends the process at once with code 1: closing may hang for ever when Redis is gone, exiting may not.
  * Who knows before that it will hang says so with `abandon`.
  */
+
 import { type Clock, systemClock } from './clock.js';
-import { type Config, ConfigError, loadConfig } from './config.js';
+import { ConfigError } from './config.js';
 import { messageOf } from './errors.js';
 import { createLogger, type Logger } from './log.js';
 
 export const SHUTDOWN_BOUND_MS = 25_000;
 
-export interface Runner {
+/** What `run` itself reads of a process' configuration. */
+export interface LogConfig {
+  LOG_LEVEL: string;
+}
+
+export interface Runner<Config extends LogConfig> {
   config: Config;
   log: Logger;
   /** Registers a closer; closers run in reverse order of registration. */
@@ -25,12 +31,18 @@ export interface Runner {
   stop(reason: string): void;
 }
 
-export async function run(
+/**
+ * Runs one process from its configuration to its exit code.
+ * @param loadConfig throws a `ConfigError` where the process must not run as configured: exit code 78.
+ * @param body opens and serves; it resolves when the process serves.
+ */
+export async function run<Config extends LogConfig>(
   name: string,
-  body: (runner: Runner) => Promise<void>,
+  loadConfig: () => Config,
+  body: (runner: Runner<Config>) => Promise<void>,
   clock: Clock = systemClock,
 ): Promise<void> {
-  const config = configOrExit();
+  const config = configOrExit(loadConfig);
   const log = createLogger(name, config.LOG_LEVEL);
   const controller = new AbortController();
   const closers: { name: string; close: () => unknown }[] = [];
@@ -89,7 +101,7 @@ export async function run(
 }
 
 /** Before there is a log, a person reads what is wrong. */
-function configOrExit(): Config {
+function configOrExit<Config>(loadConfig: () => Config): Config {
   try {
     return loadConfig();
   } catch (error) {

@@ -6,7 +6,7 @@
  * `SluiceError` `unavailable`: its text tells a full store from one out of reach, its `cause` is for the log.
  */
 import type { Readable } from 'node:stream';
-import { SluiceError } from '../base/errors.js';
+import { SluiceError } from '../contract/errors.js';
 
 export interface StoredBlob {
   sizeBytes: number;

@@ -3,8 +3,9 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
-import { type Config, ConfigError } from '../base/config.js';
+import { ConfigError } from '../base/config.js';
 import { makeDataFolder } from '../base/disk.js';
+import type { Config } from '../contract/config.js';
 import type { BlobStore } from './blobs.js';
 import { openFileBlobs } from './filesystem.js';
 

@@ -1,7 +1,7 @@
 /**
  * What an S3 server answers, as errors of ours.
  */
-import type { SluiceError } from '../base/errors.js';
+import type { SluiceError } from '../contract/errors.js';
 import { storeFailure, storeFull } from './blobs.js';
 
 /** Full, in the words of MinIO, Ceph and others; 507 besides. */

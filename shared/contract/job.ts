@@ -8,9 +8,9 @@
  */
 
 import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
-import { ERRORS, type ErrorCode } from '../base/errors.js';
+import { ERRORS, type ErrorCode } from './errors.js';
 import type { JsonSchema, TypeOf } from './schema.js';
-import { webhookSchema } from './webhook.js';
+import { webhookSchema } from './webhooks/events.js';
 
 export const JOB_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'canceled', 'expired'] as const;
 export type JobStatus = (typeof JOB_STATUSES)[number];
@@ -28,6 +28,8 @@ export const DEFAULT_TTL_SECONDS = 6 * 3600;
 export const DEFAULT_TIMEOUT_SECONDS = 300;
 export const MAX_CACHE_SECONDS = 7 * 86_400;
 export const MAX_RETENTION_SECONDS = 30 * 86_400;
+/** Jobs of one bulk submit. */
+export const MAX_BULK_JOBS = 1000;
 /** Of copies for a shadow. No API key is of it: nobody sees its jobs. */
 export const SHADOW_TENANT = '~shadow';
 

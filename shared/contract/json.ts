@@ -1,7 +1,8 @@
 /**
  * JSON from outside: its nesting is bounded before it is parsed.
  */
-import { messageOf, SluiceError } from '../base/errors.js';
+import { messageOf } from '../base/errors.js';
+import { SluiceError } from './errors.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

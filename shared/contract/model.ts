@@ -4,10 +4,10 @@
  * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
  */
 
-import type { Fault } from '../base/errors.js';
 import { canarySchema } from './canary.js';
+import type { Fault } from './errors.js';
 import { compileThorough, type JsonSchema, type TypeOf } from './schema.js';
-import { DTYPES } from './tensor.js';
+import { DTYPES } from './tensors/tensor.js';
 
 const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
 /** Plain names between single slashes: no `..`, no root, no drive, no URL. */
@@ -302,4 +302,11 @@ export function parseModelRef(text: string): { name: string; version?: number; a
   if (!match?.[1]) return null;
   if (match[2]) return { name: match[1], version: Number(match[2]) };
   return { name: match[1], alias: match[3] ?? 'latest' };
+}
+
+/** A version as its folder holds it. */
+export interface VersionFiles {
+  manifest: Manifest;
+  /** Of all files together. */
+  sizeBytes: number;
 }

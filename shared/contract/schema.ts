@@ -9,7 +9,7 @@
 import { Ajv2020, type AnySchemaObject, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { FromSchema, JSONSchema as Schema } from 'json-schema-to-ts';
 import { parseTimestamp } from '../base/clock.js';
-import { type Fault, invalid } from '../base/errors.js';
+import { type Fault, invalid } from './errors.js';
 
 export type JsonSchema = Exclude<Schema, boolean>;
 export type TypeOf<S extends JsonSchema> = FromSchema<S>;

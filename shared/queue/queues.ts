@@ -2,7 +2,7 @@
  * BullMQ behind the two things that we ask of it: carry an id, and forget it.
  */
 import { Queue } from 'bullmq';
-import type { Redis } from '../base/redis.js';
+import type { Redis } from 'ioredis';
 import {
   BATCH_OPTIONS,
   BATCHES_QUEUE,

@@ -5,7 +5,7 @@
  */
 import { type Job, Queue, Worker } from 'bullmq';
 import { systemClock as clock } from '../../shared/base/clock.js';
-import { newId } from '../../shared/base/ids.js';
+import { newId } from '../../shared/contract/ids.js';
 import { jsonImages } from './digits.js';
 import { answerOrders } from './measurer.js';
 

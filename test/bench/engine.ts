@@ -9,13 +9,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Registry } from 'prom-client';
 import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
-import { list, loadConfig } from '../../shared/base/config.js';
+import { list } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { createLogger } from '../../shared/base/log.js';
-import { readModelFolder } from '../../shared/core/folder.js';
-import { type BackendName, canRun } from '../../worker/backend/backend.js';
-import { type Lane, openLane } from '../../worker/inference/lane.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { readModelFolder } from '../../shared/model-packages/model-folder.js';
+import { type BackendName, canRun } from '../../worker/backends/backend.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
 import { machineFacts } from './machine.js';
 import { writePictureModels } from './pictures.js';
 import { median, table } from './report.js';
@@ -75,7 +76,7 @@ async function measureAndReport(site: Site): Promise<void> {
 async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   const { SLUICE_CACHE_DIR: cacheDir, SLUICE_MODELS_DIR: modelsDir } = loadConfig();
   const deps = {
-    child: new URL('../../worker/inference/child.js', import.meta.url),
+    child: new URL('../../worker/inference/child/main.js', import.meta.url),
     options: { cacheDir, logLevel: 'warn' },
     clock,
     log: createLogger('bench', 'warn'),

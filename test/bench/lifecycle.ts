@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { Pool } from 'undici';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import type { JobView } from '../../shared/contract/job.js';
 import { machineFacts } from './machine.js';
 import { median, quantile, table } from './report.js';

@@ -8,11 +8,11 @@ import { type Tensor, tensor4d, tidy } from '@tensorflow/tfjs-core';
 import { stringify } from 'yaml';
 import { loadModel, toBase64, writeJson } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
-import { readImageHeader } from '../../shared/contract/image.js';
 import type { Manifest, Signature } from '../../shared/contract/model.js';
-import { toNested, toTypedArray, type Value } from '../../shared/contract/tensor.js';
-import { readManifest } from '../../shared/core/manifest.js';
-import { decodeImage } from '../../worker/inference/images.js';
+import { toNested, toTypedArray, type Value } from '../../shared/contract/tensors/tensor.js';
+import { readImageHeader } from '../../shared/images/image.js';
+import { readManifest } from '../../shared/model-packages/manifest.js';
+import { decodeImage } from '../../worker/inference/child/images.js';
 
 const SOURCE = { name: 'upscale', version: 1 };
 const PICTURE = 'examples/picture.png';

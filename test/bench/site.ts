@@ -5,10 +5,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findRedisProgram } from '../../deploy/local/find-redis.js';
-import type { RedisProgram } from '../../deploy/local/redis-program.js';
-import { loadConfig } from '../../shared/base/config.js';
+import { findRedisProgram } from '../../deploy/local/redis/find-redis.js';
+import type { RedisProgram } from '../../deploy/local/redis/redis-program.js';
 import { messageOf } from '../../shared/base/errors.js';
+import { loadConfig } from '../../shared/contract/config.js';
 
 export interface Site {
   /** Temporary; each system takes a folder in it. */

@@ -3,16 +3,16 @@
  */
 import { Registry } from 'prom-client';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { newId } from '../../shared/base/ids.js';
 import { createLogger } from '../../shared/base/log.js';
-import { openRedis, type Purpose } from '../../shared/base/redis.js';
-import { createAddressRules } from '../../shared/contract/address.js';
-import { createDeliveries, type Deliveries } from '../../shared/core/deliveries.js';
-import { createEndpoints } from '../../shared/core/endpoints.js';
-import { createKeys } from '../../shared/core/keys.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { newId } from '../../shared/contract/ids.js';
+import { createAddressRules } from '../../shared/contract/webhooks/address.js';
+import { createDeliveries, type Deliveries } from '../../shared/core/webhooks/deliveries.js';
+import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
+import { openRedis, type Purpose } from '../../shared/redis/connect.js';
+import { createKeys } from '../../shared/redis/keys.js';
+import { RETRY_DELAYS_MS, SCHEDULE } from '../../worker/delivery/retry-schedule.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
-import { RETRY_DELAYS_MS, SCHEDULE } from '../../worker/delivery/schedule.js';
 import type { Site } from './site.js';
 import { openRedisFor } from './systems.js';
 import { ALLOWED, openReceiver, until } from './webhook-receivers.js';

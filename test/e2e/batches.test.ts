@@ -8,9 +8,9 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { batchSchema } from '../../api/openapi/batches.js';
 import { systemClock } from '../../shared/base/clock.js';
-import { openRedis } from '../../shared/base/redis.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
-import { CHUNK_LINES } from '../../worker/batches/lines.js';
+import { openRedis } from '../../shared/redis/connect.js';
+import { CHUNK_LINES } from '../../worker/batches/json-lines.js';
 import { createBatchFiles } from '../support/batch-files.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRedis } from '../../shared/base/redis.js';
+import { openRedis } from '../../shared/redis/connect.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const STRANGER = `slk_${'7'.repeat(32)}`;

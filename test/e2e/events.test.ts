@@ -6,7 +6,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRedis, type Redis } from '../../shared/base/redis.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { type EventReader, readEvents } from '../support/events.js';
 import { startRedis, temporaryFolder } from '../support/redis.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';

@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { freePort } from '../../deploy/local/redis.js';
+import { freePort } from '../../deploy/local/redis/redis.js';
 import { temporaryFolder } from '../support/redis.js';
 import { exited, ROOT } from '../support/stack.js';
 
@@ -19,8 +19,8 @@ const WITHOUT_LISTS = [
 ];
 /** Finds a Redis, lets it answer, and writes which one it is. */
 const SCRIPT = `
-  import { findRedisProgram } from '${ROOT}dist/deploy/local/find-redis.js';
-  import { startRedisIn } from '${ROOT}dist/deploy/local/redis.js';
+  import { findRedisProgram } from '${ROOT}dist/deploy/local/redis/find-redis.js';
+  import { startRedisIn } from '${ROOT}dist/deploy/local/redis/redis.js';
   const [folder, cacheDir] = process.argv.slice(1);
   const tell = console.log;
   try {

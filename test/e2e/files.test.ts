@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRedis } from '../../shared/base/redis.js';
+import { openRedis } from '../../shared/redis/connect.js';
 import { temporaryFolder } from '../support/redis.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRedis } from '../../shared/base/redis.js';
+import { openRedis } from '../../shared/redis/connect.js';
 import { startRedis, temporaryFolder } from '../support/redis.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 

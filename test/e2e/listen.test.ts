@@ -29,7 +29,7 @@ async function listen(...args: string[]): Promise<void> {
   told = '';
   command = spawn(
     process.execPath,
-    ['dist/api/cli.js', 'listen', '--url', stack.url, '--key', stack.key, ...args],
+    ['dist/api/cli/main.js', 'listen', '--url', stack.url, '--key', stack.key, ...args],
     { cwd: ROOT, env: { ...process.env, SLUICE_DATA_DIR: stack.dataDir } },
   );
   command.stdout?.on('data', (text) => (printed += text));

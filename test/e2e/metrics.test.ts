@@ -7,7 +7,7 @@ import { request as send } from 'node:http';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { loadedBytes } from '../../shared/core/weights.js';
+import { loadedBytes } from '../../shared/model-packages/weights.js';
 import { labelsOf, type Row, readDescription, readTable, scrape, valuesOf } from '../support/metrics.js';
 import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { childrenOf, signal } from '../support/processes.js';

@@ -12,11 +12,11 @@ import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
 import { modelSchema } from '../../api/openapi/models.js';
 import { saveModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { faultOfInstall } from '../../shared/base/native.js';
-import { openSharp } from '../../shared/contract/image.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import { compileSchema } from '../../shared/contract/schema.js';
-import { toTypedArray } from '../../shared/contract/tensor.js';
+import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { openSharp } from '../../shared/images/image.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import { IS_LONG } from '../support/long.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newSigningSecret, sign } from '../../shared/contract/signing.js';
+import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
 import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
 

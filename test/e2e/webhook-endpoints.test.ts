@@ -9,8 +9,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { deliverySchema, endpointSchema, wholeDeliverySchema } from '../../api/openapi/webhooks.js';
 import { systemClock } from '../../shared/base/clock.js';
 import type { Principal } from '../../shared/contract/access.js';
-import { createAccess } from '../../shared/core/access.js';
-import { createKeys } from '../../shared/core/keys.js';
+import { createAccess } from '../../shared/core/access/api-keys.js';
+import { createKeys } from '../../shared/redis/keys.js';
 import { openReceiver, type Receiver } from '../support/receiver.js';
 import { type Answer, type Stack, startStack } from '../support/stack.js';
 

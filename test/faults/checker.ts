@@ -5,7 +5,7 @@
  * which a part was not seen, fails.
  */
 import type { JobView } from '../../shared/contract/job.js';
-import { JOB_EVENTS } from '../../shared/contract/webhook.js';
+import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
 import { faultIn } from './digits.js';
 import { type Entry, type Evidence, seenIn, TERMINAL } from './evidence.js';
 

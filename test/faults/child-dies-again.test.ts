@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, inject, it } from 'vitest';
-import { MAX_DEATHS } from '../../worker/inference/respawns.js';
+import { MAX_DEATHS } from '../../worker/process/crash-loop.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { freePort, ROOT, type Stack, startStack } from '../support/stack.js';
 

@@ -7,7 +7,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { messageOf } from '../../shared/base/errors.js';
-import { JOB_EVENTS } from '../../shared/contract/webhook.js';
+import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
 import { openReceiver } from '../support/receiver.js';
 import { ROOT } from '../support/stack.js';
 import { heal, make, type Scene } from './acts.js';

@@ -22,7 +22,7 @@ const ACTS: Record<Poison, () => void> = {
   },
 };
 
-if (process.argv[1]?.endsWith('inference/child.js')) await poisonBackend();
+if (process.argv[1]?.endsWith('inference/child/main.js')) await poisonBackend();
 
 async function poisonBackend(): Promise<void> {
   const { LayersModel, Sequential } = await import('@tensorflow/tfjs-layers');

@@ -15,14 +15,20 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { faultOfInstall } from '../../shared/base/native.js';
-import { type Instance, isTensor, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
-import type { Backend, BackendName, LoadedModel } from '../../worker/backend/backend.js';
-import { chooseBackend } from '../../worker/backend/choose.js';
-import { stack } from '../../worker/backend/tensors.js';
-import { createVersions, type Versions } from '../../worker/inference/instances.js';
-import type { InstanceResult } from '../../worker/inference/messages.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import {
+  type Instance,
+  isTensor,
+  toBytes,
+  toTypedArray,
+  type Value,
+} from '../../shared/contract/tensors/tensor.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import type { Backend, BackendName, LoadedModel } from '../../worker/backends/backend.js';
+import { chooseBackend } from '../../worker/backends/choose.js';
+import { stack } from '../../worker/backends/tensors.js';
+import { createVersions, type Versions } from '../../worker/inference/child/loaded-versions.js';
+import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import {
   denseByHand,
   floats,

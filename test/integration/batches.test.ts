@@ -2,12 +2,12 @@
  * The record of a batch: who drives it, what is lost and found again, what is forgotten.
  */
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
-import { newId } from '../../shared/base/ids.js';
-import { openRedis, type Redis } from '../../shared/base/redis.js';
 import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
 import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
-import { type Batches, createBatches, partKey, type Taken } from '../../shared/core/batches.js';
-import { createKeys, type Keys } from '../../shared/core/keys.js';
+import { newId } from '../../shared/contract/ids.js';
+import { type Batches, createBatches, partKey, type Taken } from '../../shared/core/batches/batches.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
 
 const PART = { token: '1', lastLine: 500, output: true, errors: false };

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { readBundled } from '../../shared/core/bundled.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { readBundled } from '../../shared/core/models/bundled-versions.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
 import { ROOT } from '../support/stack.js';
 

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { openSharp } from '../../shared/contract/image.js';
-import { toTypedArray } from '../../shared/contract/tensor.js';
-import type { ChildOptions, FromChild, ToChild } from '../../worker/inference/messages.js';
+import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { openSharp } from '../../shared/images/image.js';
+import type { ChildOptions, FromChild, ToChild } from '../../worker/inference/protocol/messages.js';
 import { denseByHand, floats, writeDense, writeDouble } from '../support/tiny-models.js';
 
-const ENTRY = fileURLToPath(new URL('../../dist/worker/inference/child.js', import.meta.url));
+const ENTRY = fileURLToPath(new URL('../../dist/worker/inference/child/main.js', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'sluice-child-'));
 const tiny = writeDense(root);
 const children: ChildProcess[] = [];
@@ -69,7 +69,7 @@ const runOf = (call: number, ...rows: number[][]): ToChild => ({
 describe('the child', () => {
   it('comes up, loads, runs in order, survives a failed call and ends when its parent lets go', async () => {
     const { child, exited, next, send, stdout } = start();
-    expect(await next()).toEqual({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });
+    expect(await next()).toEqual({ type: 'up', report: { name: 'cpu', device: 'cpu', refused: [] } });
 
     send(load);
     send(runOf(2, [1, 2, 3], [4, 5, 6]));
@@ -103,7 +103,7 @@ describe('the child', () => {
   it('tells for auto what serves and why not what comes before', async () => {
     const { next } = start({ backend: 'auto' });
     const up = await next();
-    expect(up).toMatchObject({ type: 'up', backend: { name: 'wasm', refused: [{ name: 'cuda' }] } });
+    expect(up).toMatchObject({ type: 'up', report: { name: 'wasm', refused: [{ name: 'cuda' }] } });
   });
 
   it('tells its parent when the backend cannot load, and ends', async () => {

@@ -5,15 +5,15 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { faultOfInstall } from '../../shared/base/native.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { type Instance, toTypedArray } from '../../shared/contract/tensor.js';
-import { readManifest } from '../../shared/core/manifest.js';
-import type { Backend, BackendName } from '../../worker/backend/backend.js';
-import { chooseBackend } from '../../worker/backend/choose.js';
-import { readGolden } from '../../worker/inference/golden.js';
-import { createVersions } from '../../worker/inference/instances.js';
+import { type Instance, toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { readManifest } from '../../shared/model-packages/manifest.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import type { Backend, BackendName } from '../../worker/backends/backend.js';
+import { chooseBackend } from '../../worker/backends/choose.js';
+import { readGolden } from '../../worker/inference/child/golden.js';
+import { createVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createRandom } from '../faults/random.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();

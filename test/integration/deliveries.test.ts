@@ -3,9 +3,9 @@
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import type { Delivery } from '../../shared/contract/delivery.js';
-import type { Endpoint } from '../../shared/contract/endpoint.js';
-import { createDeliveries } from '../../shared/core/deliveries.js';
+import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
+import type { Endpoint } from '../../shared/contract/webhooks/endpoint.js';
+import { createDeliveries } from '../../shared/core/webhooks/deliveries.js';
 import {
   type DeliveryBench,
   deliveryIdOf,

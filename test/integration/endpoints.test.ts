@@ -3,7 +3,7 @@
  */
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { CreateEndpoint, Endpoint } from '../../shared/contract/endpoint.js';
+import type { CreateEndpoint, Endpoint } from '../../shared/contract/webhooks/endpoint.js';
 import { type DeliveryBench, eventually, openDeliveryBench, SOON } from '../support/delivery-bench.js';
 import { answer, type Received, type Receiver } from '../support/receiver.js';
 

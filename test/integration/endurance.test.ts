@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
-import type { Instance } from '../../shared/contract/tensor.js';
-import { startExecutor } from '../../worker/inference/executor.js';
+import type { Instance } from '../../shared/contract/tensors/tensor.js';
+import { startExecutor } from '../../worker/inference/pool/batch-runner.js';
 import { floats, writeDense } from '../support/tiny-models.js';
 
 const BATCHES = 15_000;
@@ -26,7 +26,7 @@ const unequal = [...good.slice(1), floats('x', [1])];
 it('holds what it held', async () => {
   const tiny = writeDense(folder);
   const executor = await startExecutor({
-    child: new URL('../../dist/worker/inference/child.js', import.meta.url),
+    child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { backend: 'wasm', cacheDir: folder, logLevel: 'silent' },
     environment: {},
     clock: systemClock,

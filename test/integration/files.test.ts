@@ -3,11 +3,11 @@
  */
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
-import { newId } from '../../shared/base/ids.js';
-import { openRedis, type Redis } from '../../shared/base/redis.js';
 import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
-import { createFiles, type Files, ORPHAN_AGE_MS } from '../../shared/core/files.js';
-import { createKeys, type Keys } from '../../shared/core/keys.js';
+import { newId } from '../../shared/contract/ids.js';
+import { createFiles, type Files, ORPHAN_AGE_MS } from '../../shared/core/files/files.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, STORES } from '../support/blob-stores.js';
 import { createManualClock, type ManualClock } from '../support/clock.js';
 

@@ -6,11 +6,11 @@ import { chmodSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from '
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { containerName, REDIS_IMAGE } from '../../deploy/local/container.js';
-import { findRedisProgram } from '../../deploy/local/find-redis.js';
-import { type RedisServer, startRedisIn } from '../../deploy/local/redis.js';
-import type { RedisProgram } from '../../deploy/local/redis-program.js';
-import { loadConfig } from '../../shared/base/config.js';
+import { containerName, REDIS_IMAGE } from '../../deploy/local/redis/container.js';
+import { findRedisProgram } from '../../deploy/local/redis/find-redis.js';
+import { type RedisServer, startRedisIn } from '../../deploy/local/redis/redis.js';
+import type { RedisProgram } from '../../deploy/local/redis/redis-program.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import { temporaryFolder } from '../support/redis.js';
 
 const tell = () => {};

@@ -3,8 +3,8 @@
  */
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import type { Delivery } from '../../shared/contract/delivery.js';
-import { createFirstAttempts } from '../../worker/delivery/first.js';
+import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
+import { createFirstAttempts } from '../../worker/delivery/first-attempt.js';
 import {
   type DeliveryBench,
   deliveryIdOf,

@@ -3,19 +3,19 @@
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import type { SluiceError } from '../../shared/base/errors.js';
-import { newId } from '../../shared/base/ids.js';
-import { openRedis, type Redis } from '../../shared/base/redis.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import type { SluiceError } from '../../shared/contract/errors.js';
+import { newId } from '../../shared/contract/ids.js';
 import { type JobSpec, jobError, type Priority, SHADOW_TENANT } from '../../shared/contract/job.js';
-import { type Core, createCore } from '../../shared/core/core.js';
-import type { Started, Unstarted } from '../../shared/core/executions.js';
-import { createKeys, type Keys } from '../../shared/core/keys.js';
-import { type JobLimits, jobLimitsOf } from '../../shared/core/limits.js';
-import { MAX_INLINE_BYTES } from '../../shared/core/payloads.js';
-import { TICKET_LOST_MS } from '../../shared/core/script-parts.js';
+import { type Core, createCore } from '../../shared/core/compose.js';
+import type { Started, Unstarted } from '../../shared/core/jobs/executions.js';
+import { type JobLimits, jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
+import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
+import { TICKET_LOST_MS } from '../../shared/core/jobs/script-parts.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { IS_LONG } from '../support/long.js';
 import { temporaryFolder } from '../support/redis.js';
 

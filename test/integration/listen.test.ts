@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newSigningSecret, sign } from '../../shared/contract/signing.js';
+import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
 import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
@@ -85,7 +85,7 @@ function targetOf(body: unknown): string {
 function sluice(
   args: string[],
   env: Record<string, string> = {},
-  program = [process.execPath, 'dist/api/cli.js'],
+  program = [process.execPath, 'dist/api/cli/main.js'],
 ) {
   const [file = '', ...before] = program;
   printed = '';

@@ -8,8 +8,8 @@ import ipaddr from 'ipaddr.js';
 import type { buildConnector } from 'undici';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createAddressRules, formFault, urlFault } from '../../shared/contract/address.js';
-import { createConnect, type Resolve } from '../../worker/delivery/connect.js';
+import { createAddressRules, formFault, urlFault } from '../../shared/contract/webhooks/address.js';
+import { createConnect, type Resolve } from '../../worker/delivery/guarded-connect.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { answer, openReceiver } from '../support/receiver.js';
 

@@ -5,14 +5,16 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createInputEncoder } from '../../shared/contract/input.js';
 import { checkManifest, type Manifest, type TensorSpec } from '../../shared/contract/model.js';
-import { publishedSchemas } from '../../shared/contract/signature.js';
-import { type Instance, toNested } from '../../shared/contract/tensor.js';
-import { chooseBackend } from '../../worker/backend/choose.js';
-import { createVersions, type Versions } from '../../worker/inference/instances.js';
-import { paddingOf, padInstance, trim } from '../../worker/inference/padding.js';
-import { sliceInstances } from '../../worker/inference/slices.js';
+import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
+import { type Instance, toNested } from '../../shared/contract/tensors/tensor.js';
+import { readImageHeader } from '../../shared/images/image.js';
+import { chooseBackend } from '../../worker/backends/choose.js';
+import { createVersions, type Versions } from '../../worker/inference/child/loaded-versions.js';
+import { padInstance, trim } from '../../worker/inference/child/padding.js';
+import { sliceInstances } from '../../worker/inference/consumer/slices.js';
+import { paddingOf } from '../../worker/inference/protocol/padded-shape.js';
 import { floats, type TinyModel, writeMasked } from '../support/tiny-models.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-padding-'));
@@ -79,7 +81,7 @@ describe('a manifest with padding', () => {
 
 describe('a padded input', () => {
   it('alone is sent, up to the largest size; the mask is not', async () => {
-    const encoder = createInputEncoder(masked.manifest);
+    const encoder = createInputEncoder(masked.manifest, readImageHeader);
     const [instance] = await encoder.encode([[1, 2, 3]]);
     expect(Object.keys(instance ?? {})).toEqual(['x']);
     await expect(encoder.encode([new Array(17).fill(0)])).rejects.toThrow(/16 items/);

@@ -6,7 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { readSavedModel } from '../../shared/core/saved-model.js';
+import { readSavedModel } from '../../shared/model-packages/saved-model/signature.js';
 import {
   call,
   collection,

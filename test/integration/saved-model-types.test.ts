@@ -7,20 +7,20 @@ import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
 import { createLogger } from '../../shared/base/log.js';
-import { faultOfInstall } from '../../shared/base/native.js';
-import { openImage, openSharp } from '../../shared/contract/image.js';
-import { createInputEncoder } from '../../shared/contract/input.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { type Instance, toNested } from '../../shared/contract/tensor.js';
-import { readManifest } from '../../shared/core/manifest.js';
-import { readSavedModel } from '../../shared/core/saved-model.js';
-import type { Backend } from '../../worker/backend/backend.js';
-import { chooseBackend } from '../../worker/backend/choose.js';
-import { createVersions } from '../../worker/inference/instances.js';
-import { type Lane, openLane } from '../../worker/inference/lane.js';
+import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import { type Instance, toNested } from '../../shared/contract/tensors/tensor.js';
+import { openImage, openSharp, readImageHeader } from '../../shared/images/image.js';
+import { readManifest } from '../../shared/model-packages/manifest.js';
+import { readSavedModel } from '../../shared/model-packages/saved-model/signature.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import type { Backend } from '../../worker/backends/backend.js';
+import { chooseBackend } from '../../worker/backends/choose.js';
+import { createVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
 import { editSavedModel } from '../support/saved-model-edit.js';
 import { ROOT } from '../support/stack.js';
 
@@ -130,7 +130,7 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
   let backend: Backend;
   beforeAll(async () => {
     manifest = { ...(await manifestOf(MODEL)), golden: 'golden.json' };
-    instances = await createInputEncoder(manifest).encode([GIVEN, TOO_LARGE]);
+    instances = await createInputEncoder(manifest, readImageHeader).encode([GIVEN, TOO_LARGE]);
     ({ backend } = await chooseBackend('native', SLUICE_CACHE_DIR));
   });
 
@@ -169,7 +169,11 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
     await versions.load(folder, described);
     const png = await (await openSharp(Uint8Array.of(0, 1, 254, 255), GREY)).png().toBuffer();
     const sent = { ...GIVEN, pixels: { image: { b64: png.toString('base64') } } };
-    const decoded = await versions.prepare('types', 1, await createInputEncoder(described).encode([sent]));
+    const decoded = await versions.prepare(
+      'types',
+      1,
+      await createInputEncoder(described, readImageHeader).encode([sent]),
+    );
     const [result] = await (await versions.compute('types', 1, decoded)).results;
     versions.unload('types', 1);
     const answered = result?.ok ? result.outputs.inverted : undefined;
@@ -208,7 +212,7 @@ function nestedOf(outputs: Instance): Record<string, unknown> {
 
 function openNative(): Promise<Lane> {
   const deps = {
-    child: new URL('../../dist/worker/inference/child.js', import.meta.url),
+    child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { cacheDir: SLUICE_CACHE_DIR, logLevel: 'silent' },
     clock: systemClock,
     log: createLogger('test', 'silent'),

@@ -7,17 +7,17 @@ import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { PIXELS, readDigits } from '../../deploy/models/mnist/idx.js';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { faultOfInstall } from '../../shared/base/native.js';
+import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { readModelFolder } from '../../shared/core/folder.js';
-import { readManifest } from '../../shared/core/manifest.js';
-import { readSavedModel } from '../../shared/core/saved-model.js';
-import type { BackendName } from '../../worker/backend/backend.js';
-import { chooseBackend } from '../../worker/backend/choose.js';
-import { verifyFiles } from '../../worker/inference/files.js';
-import { createVersions } from '../../worker/inference/instances.js';
-import { createPlacing, NotHere } from '../../worker/inference/placing.js';
+import { readManifest } from '../../shared/model-packages/manifest.js';
+import { readModelFolder } from '../../shared/model-packages/model-folder.js';
+import { readSavedModel } from '../../shared/model-packages/saved-model/signature.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import type { BackendName } from '../../worker/backends/backend.js';
+import { chooseBackend } from '../../worker/backends/choose.js';
+import { createVersions } from '../../worker/inference/child/loaded-versions.js';
+import { verifyFiles } from '../../worker/inference/child/verified-files.js';
+import { createPlacing, NotHere } from '../../worker/inference/versions/backend-selection.js';
 import { ROOT } from '../support/stack.js';
 
 /** The 10,000 are a multiple of it. */

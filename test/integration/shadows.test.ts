@@ -1,12 +1,12 @@
 /** What is counted of a copy: also when it is done before its original. */
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { newId } from '../../shared/base/ids.js';
-import { openRedis, type Redis } from '../../shared/base/redis.js';
+import { newId } from '../../shared/contract/ids.js';
 import type { JobRecord, JobSpec } from '../../shared/contract/job.js';
 import type { Signature } from '../../shared/contract/model.js';
-import { packInstances } from '../../shared/contract/tensor.js';
-import { createKeys } from '../../shared/core/keys.js';
-import { createShadows } from '../../shared/core/shadows.js';
+import { packInstances } from '../../shared/contract/tensors/tensor.js';
+import { createShadows } from '../../shared/core/models/shadows.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { createKeys } from '../../shared/redis/keys.js';
 import { createManualClock } from '../support/clock.js';
 import { floats } from '../support/tiny-models.js';
 

@@ -3,8 +3,8 @@
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
-import type { DeliveryAttempt, DeliveryStatus } from '../../shared/contract/delivery.js';
-import type { OutboxEvent } from '../../shared/core/outbox.js';
+import type { DeliveryAttempt, DeliveryStatus } from '../../shared/contract/webhooks/delivery.js';
+import type { OutboxEvent } from '../../shared/core/webhooks/outbox.js';
 import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
 import {
   type DeliveryBench,

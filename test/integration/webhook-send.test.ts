@@ -3,7 +3,7 @@
  */
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { createAddressRules } from '../../shared/contract/address.js';
+import { createAddressRules } from '../../shared/contract/webhooks/address.js';
 import {
   createSender,
   MAX_RESPONSE_BYTES,

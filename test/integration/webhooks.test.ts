@@ -3,7 +3,7 @@
  */
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
-import { packInstances } from '../../shared/contract/tensor.js';
+import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import {
   type DeliveryBench,
   deliveryIdOf,

@@ -4,10 +4,10 @@
  */
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
-import { newId } from '../../shared/base/ids.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { type BlobsConfig, openBlobs } from '../../shared/blobs/open.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { newId } from '../../shared/contract/ids.js';
 import { temporaryFolder } from './redis.js';
 import { openS3Server, type S3Server } from './s3-server.js';
 

@@ -12,9 +12,14 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Instance } from '../../shared/contract/tensor.js';
-import { toBytes, toTypedArray } from '../../shared/contract/tensor.js';
-import type { ChildOptions, FromChild, InstanceResult, ToChild } from '../../worker/inference/messages.js';
+import type { Instance } from '../../shared/contract/tensors/tensor.js';
+import { toBytes, toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import type {
+  ChildOptions,
+  FromChild,
+  InstanceResult,
+  ToChild,
+} from '../../worker/inference/protocol/messages.js';
 
 /** What it says that it holds. */
 const RSS_BYTES = 1e9;
@@ -102,4 +107,4 @@ process.on('message', (message: ToChild) => {
   }
 });
 const { cacheDir } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
-if (cacheDir !== 'never') send({ type: 'up', backend: { name: 'cpu', device: 'cpu', refused: [] } });
+if (cacheDir !== 'never') send({ type: 'up', report: { name: 'cpu', device: 'cpu', refused: [] } });

@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
-import { findRedisProgram } from '../../deploy/local/find-redis.js';
-import { type RedisServer, redisSettings, startRedisIn } from '../../deploy/local/redis.js';
-import type { RedisProgram } from '../../deploy/local/redis-program.js';
-import { loadConfig } from '../../shared/base/config.js';
+import { findRedisProgram } from '../../deploy/local/redis/find-redis.js';
+import { type RedisServer, redisSettings, startRedisIn } from '../../deploy/local/redis/redis.js';
+import type { RedisProgram } from '../../deploy/local/redis/redis-program.js';
+import { loadConfig } from '../../shared/contract/config.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
 import type { Golden, Manifest, TensorSpec } from '../../shared/contract/model.js';
-import { type Instance, toBytes } from '../../shared/contract/tensor.js';
+import { type Instance, toBytes } from '../../shared/contract/tensors/tensor.js';
 
 export interface TinyModel {
   folder: string;

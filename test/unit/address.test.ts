@@ -2,7 +2,7 @@
  * The rules of addresses as such; URLs and hosts are in integration/no-way-in.test.ts.
  */
 import { describe, expect, test } from 'vitest';
-import { createAddressRules, isPublicAddress } from '../../shared/contract/address.js';
+import { createAddressRules, isPublicAddress } from '../../shared/contract/webhooks/address.js';
 
 const LOOPBACK = createAddressRules(['127.0.0.0/8']);
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { bannerOf } from '../../deploy/local/banner.js';
-import { loadConfig } from '../../shared/base/config.js';
+import { loadConfig } from '../../shared/contract/config.js';
 
 const LAUNCHED = { address: 'http://127.0.0.1:8080', apiKey: 'slk_key', redis: 'Redis' };
 

@@ -2,12 +2,13 @@ import { type AddressInfo, createConnection, type NetConnectOpts } from 'node:ne
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { ConfigError, loadConfig } from '../../shared/base/config.js';
+import { ConfigError } from '../../shared/base/config.js';
 import { Refusal } from '../../shared/base/errors.js';
-import { isId, newId } from '../../shared/base/ids.js';
 import { createErrorLog, createLogger } from '../../shared/base/log.js';
 import { createReadGauge, serveMetrics } from '../../shared/base/metrics.js';
-import { VARIABLES } from '../../shared/base/variables.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { isId, newId } from '../../shared/contract/ids.js';
+import { VARIABLES } from '../../shared/contract/variables.js';
 import { createManualClock } from '../support/clock.js';
 
 describe('ids', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
-import { loadConfig } from '../../shared/base/config.js';
 import { openBlobs } from '../../shared/blobs/open.js';
+import { loadConfig } from '../../shared/contract/config.js';
 
 describe('where blobs are kept', () => {
   it.each(['s3://bucket', 's3://my.bucket-1/prefix', 's3://bucket/a/b-c/d_E'])('takes %s', (place) => {

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import Koa from 'koa';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { context, unboundBody } from '../../api/middleware/context.js';
+import { context, unboundBody } from '../../api/http/request-context.js';
 import { createManualClock, type ManualClock } from '../support/clock.js';
 
 let clock: ManualClock;

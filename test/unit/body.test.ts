@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { linesOf } from '../../api/middleware/input.js';
+import { linesOf } from '../../api/http/json-body.js';
 
 const split = (text: string) => linesOf(Buffer.from(text)).map(String);
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assignGpus, visibleGpus } from '../../worker/backend/gpus.js';
+import { assignGpus, visibleGpus } from '../../worker/devices/gpus.js';
 
 const TWO = ['null', 'nvidia0', 'nvidia1', 'nvidiactl', 'nvidia-uvm', 'nvidia-caps'];
 
@@ -33,6 +33,6 @@ describe('the children of a backend', () => {
     ['native', 2, ['0'], [null, null]],
     ['cpu', undefined, [], [null]],
   ] as const)('of %s, %s wanted, GPUs %j, are given %j', (backend, children, gpus, given) => {
-    expect(assignGpus(backend, children, gpus)).toEqual(given);
+    expect(assignGpus(backend === 'cuda', children, gpus)).toEqual(given);
   });
 });

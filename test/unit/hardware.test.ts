@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findHardware, type Gpu, hardwareOf, parseGpu, parseMemory } from '../../worker/backend/hardware.js';
+import { findHardware, type Gpu, hardwareOf, parseGpu, parseMemory } from '../../worker/devices/hardware.js';
 
 /** As the driver writes it. */
 const informationOf = (model: string, uuid: string, location: string, minor: number) => `Model: \t\t ${model}

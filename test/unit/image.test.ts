@@ -1,7 +1,7 @@
 /** What a stranger's file says of itself, and which files are not opened at all. */
 import sharp from 'sharp';
 import { expect, it } from 'vitest';
-import { openImage, readImageHeader } from '../../shared/contract/image.js';
+import { openImage, readImageHeader } from '../../shared/images/image.js';
 
 const picture = sharp({ create: { width: 3, height: 2, channels: 3, background: 'red' } });
 

@@ -2,11 +2,18 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import type { SluiceError } from '../../shared/base/errors.js';
-import { createInputEncoder, type FindFile } from '../../shared/contract/input.js';
+import type { SluiceError } from '../../shared/contract/errors.js';
 import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
-import { publishedSchemas } from '../../shared/contract/signature.js';
-import { packInstances, toNested, toTypedArray, unpackInstances } from '../../shared/contract/tensor.js';
+import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import type { FindFile } from '../../shared/contract/tensors/input-value.js';
+import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
+import {
+  packInstances,
+  toNested,
+  toTypedArray,
+  unpackInstances,
+} from '../../shared/contract/tensors/tensor.js';
+import { readImageHeader } from '../../shared/images/image.js';
 
 function manifestOf(...inputs: TensorSpec[]): Manifest {
   const outputs = [{ name: 'y', dtype: 'float32' as const, shape: [1] }];
@@ -48,7 +55,7 @@ function b64(values: Float32Array | Int32Array | Uint8Array): { b64: string } {
 }
 
 async function faultsOf(manifest: Manifest, ...instances: unknown[]): Promise<string[]> {
-  const error = await createInputEncoder(manifest)
+  const error = await createInputEncoder(manifest, readImageHeader)
     .encode(instances)
     .then(
       () => null,
@@ -187,7 +194,7 @@ describe('input encoder refuses', () => {
     ['a picture twice', IMAGE, { image: { file: 'x', b64: '' } }, /^\/instances\/0\/image\/b64 cannot stand/],
   ];
   it.each(files)('%s', async (_, manifest, instance, fault) => {
-    const error = await createInputEncoder(manifest)
+    const error = await createInputEncoder(manifest, readImageHeader)
       .encode([instance], '/instances', findFile)
       .catch((reason: SluiceError) => reason as SluiceError);
     expect((error as SluiceError).faults).toHaveLength(1);
@@ -210,7 +217,7 @@ describe('input encoder refuses', () => {
 describe('input encoder takes', () => {
   it('nested values, flat or as 2 × 2, and raw bytes, as the same bytes', async () => {
     const raw = new Float32Array([1, 0.5, -3, 4e-3]);
-    const encoded = await createInputEncoder(FLOAT4).encode([
+    const encoded = await createInputEncoder(FLOAT4, readImageHeader).encode([
       [...raw],
       [
         [raw[0], raw[1]],
@@ -225,14 +232,14 @@ describe('input encoder takes', () => {
   });
 
   it('files of raw bytes, and pictures in files', async () => {
-    const [nested, file] = await createInputEncoder(FLOAT4).encode(
+    const [nested, file] = await createInputEncoder(FLOAT4, readImageHeader).encode(
       [[1, 0.5, -3, 4e-3], { file: 'sixteen' }],
       '/instances',
       findFile,
     );
     expect(file?.x?.shape).toEqual(nested?.x?.shape);
     expect(Buffer.from(file?.x?.data as Uint8Array).equals(nested?.x?.data as Uint8Array)).toBe(true);
-    const [wide] = await createInputEncoder(VARIABLE).encode(
+    const [wide] = await createInputEncoder(VARIABLE, readImageHeader).encode(
       [{ file: 'sixteen', shape: [2, 2] }],
       '/instances',
       findFile,
@@ -243,14 +250,18 @@ describe('input encoder takes', () => {
       .toBuffer();
     FILES.png = png;
     const images = [{ image: { file: 'png' } }, { file: 'png' }, { image: { b64: png.toString('base64') } }];
-    for (const { picture } of await createInputEncoder(IMAGE).encode(images, '/instances', findFile)) {
+    for (const { picture } of await createInputEncoder(IMAGE, readImageHeader).encode(
+      images,
+      '/instances',
+      findFile,
+    )) {
       expect(picture?.shape).toEqual([3, 2, 3]);
       expect(Buffer.from(picture?.data as Uint8Array).equals(png)).toBe(true);
     }
   });
 
   it('variable dimensions, each instance with its own', async () => {
-    const encoded = await createInputEncoder(VARIABLE).encode([
+    const encoded = await createInputEncoder(VARIABLE, readImageHeader).encode([
       [[1, 2]],
       [
         [1, 2],
@@ -276,7 +287,7 @@ describe('input encoder takes', () => {
     );
     await fc.assert(
       fc.asyncProperty(value, async (instance) => {
-        const encoder = createInputEncoder(FLOAT4);
+        const encoder = createInputEncoder(FLOAT4, readImageHeader);
         const taken = await encoder.encode([instance]).then(
           () => true,
           () => false,

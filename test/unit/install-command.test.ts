@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { packagesToUnpack } from '../../deploy/local/debian.js';
-import { installCommand } from '../../deploy/local/find-redis.js';
+import { packagesToUnpack } from '../../deploy/local/redis/debian.js';
+import { installCommand } from '../../deploy/local/redis/find-redis.js';
 
 it.each([
   [{ ID: 'debian' }, 'apt-get install redis-server'],

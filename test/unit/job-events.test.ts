@@ -2,9 +2,9 @@
  * What a record tells of a job's life, and what of it a caller has missed.
  */
 import { describe, expect, it } from 'vitest';
-import { eventsOf, formatEvent, isLast, type Position, resumePosition } from '../../api/job-events.js';
+import { eventsOf, formatEvent, isLast, type Position, resumePosition } from '../../api/follow/job-events.js';
 import { type JobRecord, jobError } from '../../shared/contract/job.js';
-import { decodeRecord, RECORD_FIELDS } from '../../shared/core/record.js';
+import { decodeRecord, RECORD_FIELDS } from '../../shared/core/jobs/job-record.js';
 
 const past = (attempt: number) => ({
   attempt,

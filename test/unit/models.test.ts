@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { createInputEncoder } from '../../shared/contract/input.js';
 import { checkManifest, type Golden, type Manifest } from '../../shared/contract/model.js';
-import { elementsOf } from '../../shared/contract/tensor.js';
+import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import { elementsOf } from '../../shared/contract/tensors/tensor.js';
+import { readImageHeader } from '../../shared/images/image.js';
 
 const MODELS = 'deploy/models';
 const MNIST_LIMIT_BYTES = 2_000_000;
@@ -60,7 +61,7 @@ describe.each(['mnist', 'upscale'])('the bundled model %s', (name) => {
   });
 
   it('accepts its own examples and golden instances', async () => {
-    const encoder = createInputEncoder(manifest);
+    const encoder = createInputEncoder(manifest, readImageHeader);
     const golden = goldenOf(folder, manifest);
     expect(await encoder.encode(golden.instances)).toHaveLength(golden.instances.length);
     const examples = join(MODELS, name, 'examples');

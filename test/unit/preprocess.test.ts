@@ -1,10 +1,11 @@
 /** Pictures of any size, made what a model takes. */
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { createInputEncoder } from '../../shared/contract/input.js';
 import { checkManifest, type Manifest, type TensorSpec } from '../../shared/contract/model.js';
-import { toNested } from '../../shared/contract/tensor.js';
-import { decodeImage } from '../../worker/inference/images.js';
+import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import { toNested } from '../../shared/contract/tensors/tensor.js';
+import { readImageHeader } from '../../shared/images/image.js';
+import { decodeImage } from '../../worker/inference/child/images.js';
 
 const spec: TensorSpec = {
   name: 'picture',
@@ -36,7 +37,7 @@ async function halves(width: number, height: number): Promise<Buffer> {
 
 async function decoded(bytes: Buffer, changes: Partial<TensorSpec> = {}): Promise<unknown> {
   const changed = { ...spec, ...changes };
-  const encoder = createInputEncoder(manifestOf(changed));
+  const encoder = createInputEncoder(manifestOf(changed), readImageHeader);
   const [instance] = await encoder.encode([{ image: { b64: bytes.toString('base64') } }]);
   if (!instance?.picture) throw new Error('nothing was encoded');
   expect(instance.picture.shape).toEqual(changed.shape);

@@ -2,7 +2,7 @@
  * How often an execution tells how far it is.
  */
 import { expect, it } from 'vitest';
-import { PERIOD_MS, startProgress } from '../../worker/inference/progress.js';
+import { PERIOD_MS, startProgress } from '../../worker/inference/consumer/progress.js';
 import { createManualClock } from '../support/clock.js';
 
 function meter() {

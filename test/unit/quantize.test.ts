@@ -7,8 +7,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Manifest } from '../../shared/contract/model.js';
-import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../shared/core/quantize.js';
-import { loadedBytes } from '../../shared/core/weights.js';
+import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../shared/model-packages/quantize.js';
+import { loadedBytes } from '../../shared/model-packages/weights.js';
 
 const root = mkdtempSync(join(tmpdir(), 'sluice-quantize-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { checkManifest, type Manifest, type TensorSpec } from '../../shared/contract/model.js';
-import { packInstances, toBytes, toNested, unpackInstances } from '../../shared/contract/tensor.js';
-import { rank } from '../../worker/inference/ranking.js';
+import { packInstances, toBytes, toNested, unpackInstances } from '../../shared/contract/tensors/tensor.js';
+import { rank } from '../../worker/inference/child/ranking.js';
 
 const spec = (topK: number): TensorSpec => ({
   name: 'scores',

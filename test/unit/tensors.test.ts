@@ -1,8 +1,14 @@
 /** Stacking and splitting, against a plain computation over arbitrary rows. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Instance, isTensor, toBytes, toTypedArray, type Value } from '../../shared/contract/tensor.js';
-import { finiteRows, split, stack } from '../../worker/backend/tensors.js';
+import {
+  type Instance,
+  isTensor,
+  toBytes,
+  toTypedArray,
+  type Value,
+} from '../../shared/contract/tensors/tensor.js';
+import { finiteRows, split, stack } from '../../worker/backends/tensors.js';
 
 function row(values: readonly number[], shape: readonly number[] = [values.length]): Instance {
   return { x: { dtype: 'float32', shape, data: toBytes(Float32Array.from(values)) } };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { shareOfCores } from '../../worker/backend/threads.js';
+import { shareOfCores } from '../../worker/devices/threads.js';
 
 const threads = (count: number) => ({
   TF_NUM_INTRAOP_THREADS: String(count),

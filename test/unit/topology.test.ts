@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { checkTopology } from '../../shared/core/topology.js';
+import { checkTopology } from '../../shared/model-packages/topology.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-topology-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

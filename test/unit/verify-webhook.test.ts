@@ -7,7 +7,7 @@ import {
   type WebhookFault,
   WebhookVerificationError,
 } from '../../shared/client/webhooks.js';
-import { newSigningSecret, sign } from '../../shared/contract/signing.js';
+import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
 
 /** As the standard's libraries publish it. */
 const VECTOR = {

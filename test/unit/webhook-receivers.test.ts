@@ -6,7 +6,7 @@ import { validateWebhook } from 'replicate';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
 import { verifyWebhook } from '../../shared/client/webhooks.js';
-import { newSigningSecret, type SignedHeaders, sign } from '../../shared/contract/signing.js';
+import { newSigningSecret, type SignedHeaders, sign } from '../../shared/contract/webhooks/signing.js';
 
 interface Sent {
   body: string;

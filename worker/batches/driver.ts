@@ -5,13 +5,14 @@
  * It may die anywhere: who takes the batch next goes on after the last part, and finds the jobs that were made. While it
  * is frozen another may take the batch; it then finds itself lost and leaves everything as it is.
  */
-import { invalid, SluiceError } from '../../shared/base/errors.js';
+
 import { type BatchEnd, type BatchSpec, MAX_LINES } from '../../shared/contract/batch.js';
+import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { type JobError, jobError } from '../../shared/contract/job.js';
-import type { Taken } from '../../shared/core/batches.js';
-import type { Files } from '../../shared/core/files.js';
-import { inChunks, type Line, readLines } from './lines.js';
-import { createRun, Lost, type Run, type RunDeps } from './run.js';
+import type { Taken } from '../../shared/core/batches/batches.js';
+import type { Files } from '../../shared/core/files/files.js';
+import { createRun, Lost, type Run, type RunDeps } from './batch-run.js';
+import { inChunks, type Line, readLines } from './json-lines.js';
 
 export interface DriverDeps extends RunDeps {
   files: Files;

@@ -4,17 +4,17 @@
  * A line makes one job, whichever drivers come and go: its place in the batch is its Idempotency-Key.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
-import { type ErrorCode, presentError, SluiceError } from '../../shared/base/errors.js';
 import { type BatchLine, type BatchRecord, lineSchema } from '../../shared/contract/batch.js';
+import { type ErrorCode, presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_RETENTION_SECONDS } from '../../shared/contract/job.js';
 import { parseJson } from '../../shared/contract/json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
-import type { Jobs, NewJob } from '../../shared/core/jobs.js';
-import type { Notices } from '../../shared/core/notices.js';
-import type { Submission } from '../../shared/core/submission.js';
-import type { Watermark } from '../../shared/core/watermark.js';
-import type { Line } from './lines.js';
-import type { Outcome } from './results.js';
+import type { Notices } from '../../shared/core/jobs/job-notices.js';
+import type { Jobs, NewJob } from '../../shared/core/jobs/jobs.js';
+import type { Submission } from '../../shared/core/jobs/submission.js';
+import type { Watermark } from '../../shared/redis/memory-watermark.js';
+import type { Outcome } from './batch-results.js';
+import type { Line } from './json-lines.js';
 
 export interface LineLimits {
   maxBytes: number;

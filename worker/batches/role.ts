@@ -3,9 +3,9 @@
  */
 import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import { Counter, type Registry } from 'prom-client';
-import type { Redis } from '../../shared/base/redis.js';
 import { NO_LINES } from '../../shared/contract/batch.js';
 import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
+import type { Redis } from '../../shared/redis/connect.js';
 import { createDriver, type DriverDeps } from './driver.js';
 
 export interface BatchesRoleDeps extends Omit<DriverDeps, 'onLines'> {

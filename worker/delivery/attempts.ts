@@ -7,16 +7,16 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../shared/base/clock.js';
-import type { Delivery } from '../../shared/contract/delivery.js';
-import { sign } from '../../shared/contract/signing.js';
-import type { Deliveries } from '../../shared/core/deliveries.js';
-import { createLines } from './lines.js';
+import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
+import { sign } from '../../shared/contract/webhooks/signing.js';
+import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
+import type { TurnOutcome, Turns } from './circuit-breaker.js';
 import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
-import { createPauses } from './pauses.js';
+import { createLines } from './receiver-queue.js';
 import { type FindRecipient, receiverOf } from './recipients.js';
-import { isSuccess, judge, restAsked, type Schedule } from './schedule.js';
+import { isSuccess, judge, restAsked, type Schedule } from './retry-schedule.js';
 import type { Answer, Sender } from './send.js';
-import type { TurnOutcome, Turns } from './turns.js';
+import { createPauses } from './short-delays.js';
 
 /** What closing grants to attempts under way; those cut then are not counted and made again. */
 export const CLOSE_GRACE_MS = 3000;

@@ -4,7 +4,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { createReadGauge } from '../../shared/base/metrics.js';
-import type { DisabledReason } from '../../shared/contract/endpoint.js';
+import type { DisabledReason } from '../../shared/contract/webhooks/endpoint.js';
 
 const OUTCOMES = ['delivered', 'retried', 'failed'] as const;
 export type AttemptOutcome = (typeof OUTCOMES)[number];

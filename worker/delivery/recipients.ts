@@ -2,9 +2,9 @@
  * Whom a delivery goes to: its endpoint as it is now, or the URL that came with its job.
  */
 import type { Clock } from '../../shared/base/clock.js';
-import type { Delivery } from '../../shared/contract/delivery.js';
-import { secretsAt } from '../../shared/contract/signing.js';
-import type { Endpoints } from '../../shared/core/endpoints.js';
+import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
+import { secretsAt } from '../../shared/contract/webhooks/signing.js';
+import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 
 export interface Recipient {
   url: string;

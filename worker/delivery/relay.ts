@@ -7,11 +7,11 @@
  * same, and no names of dead processes pile up.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
-import type { Redis } from '../../shared/base/redis.js';
-import type { FanOut } from '../../shared/core/fan-out.js';
-import type { Keys } from '../../shared/core/keys.js';
-import { decodeEvent } from '../../shared/core/outbox.js';
-import type { FirstAttempts } from './first.js';
+import type { FanOut } from '../../shared/core/webhooks/fan-out.js';
+import { decodeEvent } from '../../shared/core/webhooks/outbox.js';
+import type { Redis } from '../../shared/redis/connect.js';
+import type { Keys } from '../../shared/redis/keys.js';
+import type { FirstAttempts } from './first-attempt.js';
 import type { DeliveryMetrics } from './metrics.js';
 
 const GROUP = 'relay';

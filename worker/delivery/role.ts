@@ -3,27 +3,28 @@
  */
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
-import { type Config, list } from '../../shared/base/config.js';
+import { list } from '../../shared/base/config.js';
 import { createErrorLog, type Logger } from '../../shared/base/log.js';
-import type { Purpose, Redis } from '../../shared/base/redis.js';
-import { createAddressRules } from '../../shared/contract/address.js';
-import { createDeliveries } from '../../shared/core/deliveries.js';
-import { createEndpoints } from '../../shared/core/endpoints.js';
-import { createFanOut } from '../../shared/core/fan-out.js';
-import { createKeys } from '../../shared/core/keys.js';
-import { createModels } from '../../shared/core/models.js';
+import type { Config } from '../../shared/contract/config.js';
+import { createAddressRules } from '../../shared/contract/webhooks/address.js';
+import { createModels } from '../../shared/core/models/models.js';
+import { createDeliveries } from '../../shared/core/webhooks/deliveries.js';
+import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
+import { createFanOut } from '../../shared/core/webhooks/fan-out.js';
 import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
+import type { Purpose, Redis } from '../../shared/redis/connect.js';
+import { createKeys } from '../../shared/redis/keys.js';
 import { createAttempts } from './attempts.js';
-import { startConsumer } from './consumer.js';
-import { createFirstAttempts } from './first.js';
+import { createTurns } from './circuit-breaker.js';
+import { startConsumer } from './delivery-consumer.js';
+import { createFirstAttempts } from './first-attempt.js';
 import { createDeliveryMetrics } from './metrics.js';
-import { startRecall } from './recall.js';
 import { createRecipients } from './recipients.js';
 import { startRelay } from './relay.js';
-import { SCHEDULE, type Schedule } from './schedule.js';
+import { startRecall } from './requeue.js';
+import { SCHEDULE, type Schedule } from './retry-schedule.js';
 import { createSender } from './send.js';
-import { createTurns } from './turns.js';
 
 /** Attempts at once to one receiver. */
 const PER_RECEIVER = 50;

@@ -9,9 +9,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { Agent, request } from 'undici';
 import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
-import { type AddressRules, formFault } from '../../shared/contract/address.js';
-import type { DeliveryAttempt } from '../../shared/contract/delivery.js';
-import { AddressRefused, createConnect, type Resolve } from './connect.js';
+import { type AddressRules, formFault } from '../../shared/contract/webhooks/address.js';
+import type { DeliveryAttempt } from '../../shared/contract/webhooks/delivery.js';
+import { AddressRefused, createConnect, type Resolve } from './guarded-connect.js';
 
 export const ATTEMPT_TIMEOUT_MS = 15_000;
 export const MAX_RESPONSE_BYTES = 16 * 1024;

@@ -1,14 +1,14 @@
 /**
- * Upkeep: tends the agenda (see shared/core/agenda.ts), forgets expired files and ended batches and judges canaries every
+ * Upkeep: tends the agenda (see shared/core/jobs/due-index.ts), forgets expired files and ended batches and judges canaries every
  * `PERIOD_MS`, without pause while much is due, and removes blobs without an owner every `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Logger } from '../../shared/base/log.js';
-import type { createAgenda } from '../../shared/core/agenda.js';
-import type { Batches } from '../../shared/core/batches.js';
-import type { Canaries } from '../../shared/core/canaries.js';
-import type { Files } from '../../shared/core/files.js';
+import type { Batches } from '../../shared/core/batches/batches.js';
+import type { Files } from '../../shared/core/files/files.js';
+import type { createAgenda } from '../../shared/core/jobs/due-index.js';
+import type { Canaries } from '../../shared/core/models/canaries.js';
 
 export interface UpkeepDeps {
   agenda: ReturnType<typeof createAgenda>;

@@ -1,0 +1,29 @@
+/**
+ * Authentication by API key (RFC 6750 bearer) and authorisation by scope; then the query, of which others hear nothing.
+ */
+import type { Context, Middleware } from 'koa';
+import { mayUse, type Principal, type Scope } from '../../shared/contract/access.js';
+import { SluiceError } from '../../shared/contract/errors.js';
+import type { Access } from '../../shared/core/access/api-keys.js';
+import type { RequestContext, RequestState } from '../http/request-context.js';
+
+export function createAuth(access: Access, checkQuery: (ctx: Context) => void): (scope: Scope) => Middleware {
+  return (scope) =>
+    async function authenticated(ctx, next) {
+      const [, key] = /^Bearer ([\x21-\x7e]+)$/i.exec(ctx.get('authorization')) ?? [];
+      const principal = key ? await access.authenticate(key) : null;
+      if (!principal) throw new SluiceError('unauthenticated');
+      if (!mayUse(principal, scope))
+        throw new SluiceError('insufficient_scope', `This call needs the scope ${scope}.`);
+      (ctx.state as RequestState).principal = principal;
+      checkQuery(ctx);
+      await next();
+    };
+}
+
+/** Who the request is; only behind `auth`. */
+export function principalOf(ctx: { state: unknown }): Principal {
+  const { principal } = (ctx as RequestContext).state;
+  if (!principal) throw new Error('The route does not authenticate. This is a bug.');
+  return principal;
+}

@@ -1,0 +1,119 @@
+/**
+ * A receiver of webhooks on this machine, for whoever develops one: verifies each request, tells of it, passes it on to
+ * a local application if there is one, and answers.
+ *
+ * Answers: 204 to what verifies, or the status of the application (502 if it has none); 401 to what does not. A request
+ * that comes before its secret is known waits for it.
+ */
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import getRawBody from 'raw-body';
+import { request } from 'undici';
+import type { Clock } from '../../shared/base/clock.js';
+import { messageOf } from '../../shared/base/errors.js';
+import { verifyWebhook, type WebhookEvent, WebhookVerificationError } from '../../shared/client/webhooks.js';
+
+export interface Arrival {
+  webhookId: string;
+  event: WebhookEvent;
+  /** One of this id has come before. */
+  isRepeated: boolean;
+  /** What the local application answered, or why it did not; null where there is none. */
+  forwarded: number | string | null;
+}
+
+export interface InboxDeps {
+  clock: Clock;
+  /** 0 takes a free one. */
+  port: number;
+  secret: Promise<string>;
+  forward: string | null;
+  onArrival(arrival: Arrival): void;
+  onRefused(reason: string): void;
+}
+
+export interface Inbox {
+  url: string;
+  close(): Promise<void>;
+}
+
+const HOST = '127.0.0.1';
+const MAX_BODY_BYTES = 1024 * 1024;
+/** Less than an attempt is given, so that its sender hears of it. */
+const FORWARD_TIMEOUT_MS = 14_000;
+const MAX_REMEMBERED = 10_000;
+/** Of the request, the headers that are passed on. */
+const FORWARDED_HEADERS = /^(webhook-.+|content-type|user-agent)$/;
+
+export async function openInbox(deps: InboxDeps): Promise<Inbox> {
+  const { clock, secret, forward, onArrival, onRefused } = deps;
+  const seen = new Set<string>();
+
+  function isRepeated(id: string): boolean {
+    const known = seen.delete(id);
+    seen.add(id);
+    const [oldest] = seen;
+    if (seen.size > MAX_REMEMBERED && oldest !== undefined) seen.delete(oldest);
+    return known;
+  }
+
+  async function take(incoming: IncomingMessage): Promise<number> {
+    if (incoming.method !== 'POST') return 405;
+    const body = await getRawBody(incoming, { limit: MAX_BODY_BYTES });
+    const { headers } = incoming;
+    let event: WebhookEvent;
+    try {
+      event = verifyWebhook({ body, headers, secret: await secret, now: clock.now });
+    } catch (error) {
+      if (!(error instanceof WebhookVerificationError)) throw error;
+      onRefused(error.message);
+      return 401;
+    }
+    const webhookId = String(headers['webhook-id']);
+    const repeated = isRepeated(webhookId);
+    const forwarded = forward === null ? null : await pass(forward, incoming, body);
+    onArrival({ webhookId, event, isRepeated: repeated, forwarded });
+    return typeof forwarded === 'string' ? 502 : (forwarded ?? 204);
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    void take(incoming)
+      // Too large, or broken off.
+      .catch((error: { statusCode?: number }) => error.statusCode ?? 500)
+      .then((status) => outgoing.writeHead(status).end());
+  });
+  await opened(server, deps.port);
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://${HOST}:${port}/`,
+    close: () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      return closed;
+    },
+  };
+}
+
+/** As it came: the application verifies it, too. */
+async function pass(url: string, { headers }: IncomingMessage, body: Buffer): Promise<number | string> {
+  const passed = Object.entries(headers).filter(([name]) => FORWARDED_HEADERS.test(name));
+  try {
+    const answer = await request(url, {
+      method: 'POST',
+      headers: Object.fromEntries(passed),
+      body,
+      signal: AbortSignal.timeout(FORWARD_TIMEOUT_MS),
+    });
+    await answer.body.dump();
+    return answer.statusCode;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? messageOf(error);
+  }
+}
+
+function opened(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, HOST, resolve);
+  });
+}

@@ -1,0 +1,36 @@
+/**
+ * Places: how many of something a tenant may hold in this process at a time.
+ */
+import { type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
+
+export interface Places {
+  /** Returns what gives the place back, once however often it is called; throws `code` when the tenant has its share. */
+  take(tenant: string): () => void;
+  readonly taken: number;
+}
+
+export function createPlaces(maxPerTenant: number, code: ErrorCode): Places {
+  const byTenant = new Map<string, number>();
+
+  function giveBack(tenant: string): void {
+    const left = (byTenant.get(tenant) ?? 1) - 1;
+    if (left === 0) byTenant.delete(tenant);
+    else byTenant.set(tenant, left);
+  }
+
+  return {
+    take(tenant) {
+      const count = byTenant.get(tenant) ?? 0;
+      if (count >= maxPerTenant) throw new SluiceError(code, undefined, { retryAfterSeconds: 1 });
+      byTenant.set(tenant, count + 1);
+      let held = true;
+      return () => {
+        if (held) giveBack(tenant);
+        held = false;
+      };
+    },
+    get taken() {
+      return [...byTenant.values()].reduce((sum, count) => sum + count, 0);
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/**
+ * Bodies: bounded before they cost. Type, size (after decompression) and depth are checked before anything is parsed.
+ */
+import { createHash } from 'node:crypto';
+import { createGunzip } from 'node:zlib';
+import type { Context } from 'koa';
+import getRawBody from 'raw-body';
+import { messageOf } from '../../shared/base/errors.js';
+import { SluiceError } from '../../shared/contract/errors.js';
+import { parseJson } from '../../shared/contract/json.js';
+
+export interface BodyLimits {
+  maxBytes: number;
+  /** Nesting of arrays and objects. */
+  maxDepth: number;
+}
+
+export interface JsonBody {
+  value: unknown;
+  /** SHA-256 of the bytes, in hex. */
+  fingerprint(): string;
+}
+
+export const JSON_TYPE = 'application/json';
+export const NDJSON_TYPE = 'application/x-ndjson';
+const NEWLINE = 0x0a;
+const SMALL_BODY_BYTES = 16 * 1024;
+
+export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+  typeOf(ctx, JSON_TYPE);
+  const bytes = await readBytes(ctx, maxBytes);
+  return {
+    value: parseJson(bytes, maxDepth, 'The body'),
+    fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
+  };
+}
+
+/** A body that somebody writes by hand: small enough for all that is wrong with it to be told. */
+export function readSmallJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+  return readJson(ctx, { maxBytes: Math.min(maxBytes, SMALL_BODY_BYTES), maxDepth });
+}
+
+/** One value a line, each parsed when it is asked for: it throws what is wrong with it. Blank lines count for nothing. */
+export async function readLines(
+  ctx: Context,
+  { maxBytes, maxDepth }: BodyLimits,
+): Promise<(() => unknown)[]> {
+  const bytes = await readBytes(ctx, maxBytes);
+  return linesOf(bytes).map((line) => () => parseJson(line, maxDepth, 'The line'));
+}
+
+export function linesOf(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline < 0 ? bytes.length : newline;
+    const line = bytes.subarray(start, end);
+    if (line.some((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0d)) lines.push(line);
+    start = end + 1;
+  }
+  return lines;
+}
+
+/** The one of `accepted` that the body says to be. */
+export function typeOf(ctx: Context, ...accepted: readonly string[]): string {
+  const [type = '', ...parameters] = ctx
+    .get('content-type')
+    .toLowerCase()
+    .split(';')
+    .map((part) => part.trim());
+  const charset = parameters.find((parameter) => parameter.startsWith('charset='));
+  if (!accepted.includes(type) || (charset !== undefined && !/^charset="?utf-8"?$/.test(charset))) {
+    throw new SluiceError(
+      'unsupported_media_type',
+      `The body must be ${accepted.join(' or ')} in UTF-8; its Content-Type is ${ctx.get('content-type') || 'missing'}.`,
+    );
+  }
+  return type;
+}
+
+async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
+  const encoding = ctx.get('content-encoding').toLowerCase();
+  if (encoding !== '' && encoding !== 'identity' && encoding !== 'gzip') {
+    throw new SluiceError(
+      'unsupported_media_type',
+      `The content encoding ${encoding} is not supported; gzip is.`,
+    );
+  }
+  const compressed = encoding === 'gzip';
+  const length = compressed ? undefined : ctx.request.length;
+  try {
+    const stream = compressed ? ctx.req.pipe(createGunzip()) : ctx.req;
+    return await getRawBody(stream, { limit: maxBytes, ...(length === undefined ? {} : { length }) });
+  } catch (error) {
+    const type = (error as { type?: string }).type;
+    if (type === 'entity.too.large') {
+      // What is still under way is not worth reading: the connection ends with the answer.
+      ctx.set('Connection', 'close');
+      throw new SluiceError('body_too_large', `The body is larger than ${maxBytes} bytes.`);
+    }
+    throw new SluiceError('malformed_request', `The body cannot be read: ${messageOf(error)}.`, {
+      cause: error,
+    });
+  }
+}

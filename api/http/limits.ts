@@ -1,0 +1,139 @@
+/**
+ * What a caller may ask for in the query and in headers, bounded.
+ */
+import type { Context } from 'koa';
+import { parseTimestamp } from '../../shared/base/clock.js';
+import { type Fault, invalid } from '../../shared/contract/errors.js';
+import { type IdPrefix, isId } from '../../shared/contract/ids.js';
+import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
+import { NO_TIME } from '../../shared/contract/schema.js';
+import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/webhooks/delivery.js';
+import { EVENTS } from '../../shared/contract/webhooks/events.js';
+import type { ListFilter } from '../../shared/core/jobs/job-list.js';
+import type { QuantizeRequest } from '../../shared/core/models/version-repository.js';
+import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
+
+const DEFAULT_PAGE = 20;
+const MAX_PAGE = 100;
+const NO_CURSOR = 'must be the nextCursor of an earlier page';
+
+/** `?wait=30` or `Prefer: wait=30` (RFC 7240), at most `maxSeconds`; 0 when neither asks. */
+export function waitMsOf(ctx: Context, maxSeconds: number): number {
+  const query = one(ctx.query.wait);
+  if (query !== undefined && !/^\d{1,6}$/.test(query))
+    throw invalid([{ path: '?wait', message: 'must be a number of seconds' }]);
+  // A preference that is not understood is ignored, as the RFC demands.
+  const preferred = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?/i.exec(ctx.get('prefer'))?.[1];
+  return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
+}
+
+export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFilter {
+  const faults: Fault[] = [];
+  const status = oneOf(JOB_STATUSES, one(ctx.query.status) ?? defaultStatus, '?status', faults);
+  const page = pageOf(ctx, 'job', faults);
+  const from = timeOf(one(ctx.query.from), '?from', faults);
+  const to = timeOf(one(ctx.query.to), '?to', faults);
+  if (faults.length > 0) throw invalid(faults);
+  return {
+    status,
+    model: one(ctx.query.model),
+    from,
+    to,
+    ...page,
+  };
+}
+
+/** `?status=&type=&from=&to=&limit=&cursor=` of a list of deliveries. */
+export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
+  const faults: Fault[] = [];
+  const filter = {
+    status: oneOf(DELIVERY_STATUSES, one(ctx.query.status), '?status', faults),
+    type: oneOf([...EVENTS, 'endpoint.test'] as const, one(ctx.query.type), '?type', faults),
+    from: timeOf(one(ctx.query.from), '?from', faults),
+    to: timeOf(one(ctx.query.to), '?to', faults),
+    ...pageOf(ctx, 'dlv', faults),
+  };
+  checkOrder(filter, '?to', faults);
+  if (faults.length > 0) throw invalid(faults);
+  return filter;
+}
+
+/** Which deliveries a body asks to be told again. */
+export function parseReplay({ from, to, status = 'failed', cursor }: ReplayRequest): ReplayFilter {
+  const faults: Fault[] = [];
+  const filter = {
+    status,
+    from: parseTimestamp(from),
+    to: to === undefined ? to : parseTimestamp(to),
+    cursor,
+  };
+  if (cursor !== undefined && !isId('dlv', cursor)) faults.push({ path: '/cursor', message: NO_CURSOR });
+  checkOrder(filter, '/to', faults);
+  if (faults.length > 0) throw invalid(faults);
+  return filter;
+}
+
+function checkOrder({ from, to }: Pick<DeliveryFilter, 'from' | 'to'>, path: string, faults: Fault[]): void {
+  if (from !== undefined && to !== undefined && to < from)
+    faults.push({ path, message: 'must not be before `from`' });
+}
+
+function oneOf<T extends string>(
+  values: readonly T[],
+  text: string | undefined,
+  path: string,
+  faults: Fault[],
+): T | undefined {
+  const value = values.find((each) => each === text);
+  if (text !== undefined && value === undefined)
+    faults.push({ path, message: `must be one of ${values.join(', ')}` });
+  return value;
+}
+
+const QUANTIZED = ['float16', 'uint8'] as const;
+const DEFAULT_TOLERANCE = 0.01;
+
+/** `?quantize=float16|uint8&tolerance=0.01`; undefined when neither is asked for. */
+export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
+  const [asked, text] = [one(ctx.query.quantize), one(ctx.query.tolerance)];
+  if (asked === undefined && text === undefined) return undefined;
+  const dtype = QUANTIZED.find((each) => each === asked);
+  if (!dtype) throw invalid([{ path: '?quantize', message: `must be one of ${QUANTIZED.join(', ')}` }]);
+  const tolerance = Number(text ?? DEFAULT_TOLERANCE);
+  if (!(tolerance > 0 && tolerance <= 1))
+    throw invalid([{ path: '?tolerance', message: 'must be above 0 and at most 1' }]);
+  return { dtype, tolerance };
+}
+
+export interface Page {
+  limit: number;
+  cursor: string | undefined;
+}
+
+/** `?limit=&cursor=` of a list of what has ids of `prefix`. */
+export function parsePage(ctx: Context, prefix: IdPrefix): Page {
+  const faults: Fault[] = [];
+  const page = pageOf(ctx, prefix, faults);
+  if (faults.length > 0) throw invalid(faults);
+  return page;
+}
+
+function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
+  const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
+  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
+    faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
+  const cursor = one(ctx.query.cursor);
+  if (cursor !== undefined && !isId(prefix, cursor)) faults.push({ path: '?cursor', message: NO_CURSOR });
+  return { limit: Number(limit), cursor };
+}
+
+function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
+  if (text === undefined) return undefined;
+  const epochMs = parseTimestamp(text);
+  if (Number.isNaN(epochMs)) faults.push({ path, message: NO_TIME });
+  return epochMs;
+}
+
+function one(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

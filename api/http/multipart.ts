@@ -1,0 +1,173 @@
+/**
+ * Uploads as multipart/form-data with parts `file` (or what a route names), streamed: never more than a few chunks are in memory.
+ *
+ * A part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
+ * that broke off, is too large, or has a part too many.
+ */
+import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
+import type { Context } from 'koa';
+import type { Clock } from '../../shared/base/clock.js';
+import { messageOf } from '../../shared/base/errors.js';
+import { invalid, SluiceError } from '../../shared/contract/errors.js';
+import { cleanContentType } from '../../shared/contract/file.js';
+import { escapePointer } from '../../shared/contract/schema.js';
+import { unboundBody } from './request-context.js';
+
+export interface UploadLimits {
+  /** Of the contents of all parts together. */
+  maxBytes: number;
+  maxParts: number;
+  /** Of parts that are taken; `file` unless told. */
+  names?: readonly string[];
+}
+
+export interface FilePart {
+  name: string;
+  contentType: string;
+  /** As the caller wrote it, folders and all. */
+  filename: string | null;
+  /** Has to be read; throws what is wrong with the upload. */
+  content: AsyncIterable<Uint8Array>;
+}
+
+const NAMES = ['file'];
+/** What the boundary and head of a part may add. */
+const ENVELOPE_BYTES = 64 * 1024;
+const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
+/** An upload that sends nothing for so long has broken off. */
+const IDLE_MS = 30_000;
+
+/** Gives each part to `take` as it arrives and answers what that answers, in their order; there is at least one. */
+export async function readFileParts<T>(
+  ctx: Context,
+  clock: Clock,
+  { maxBytes, maxParts, names = NAMES }: UploadLimits,
+  take: (part: FilePart) => Promise<T>,
+): Promise<T[]> {
+  const { req } = ctx;
+  const maxBodyBytes = maxBytes + maxParts * ENVELOPE_BYTES;
+  const tooLarge = () => new SluiceError('body_too_large', `The upload is larger than ${maxBytes} bytes.`);
+  if ((ctx.request.length ?? 0) > maxBodyBytes) throw tooLarge();
+  const form = openForm(ctx, names);
+  const taken: Promise<T>[] = [];
+  const contents: { destroy(error: Error): unknown }[] = [];
+
+  const ended = new Promise<void>((resolve, reject) => {
+    let received = 0;
+    let contentBytes = 0;
+    let failed = false;
+    let heardMs = clock.monotonic();
+    const stopWatching = clock.every(IDLE_MS / 3, () => {
+      if (clock.monotonic() - heardMs > IDLE_MS) fail(broken(`nothing came for ${IDLE_MS / 1000} seconds`));
+    });
+
+    function fail(error: Error): void {
+      failed = true;
+      stopWatching();
+      req.unpipe(form);
+      // The rest is dropped, so that a caller who is still sending can read the answer.
+      req.resume();
+      for (const content of contents) content.destroy(error);
+      reject(error);
+    }
+
+    form.on('file', (name, stream, filename, _, type) => {
+      stream.on('error', () => undefined);
+      if (failed) {
+        stream.resume();
+        return;
+      }
+      if (!names.includes(name) || taken.length === maxParts) {
+        stream.resume();
+        fail(
+          invalid([
+            {
+              path: `/${escapePointer(name)}`,
+              message: `${names.includes(name) ? 'is one part too many' : 'is no part of this form'}: ${wanted(names, maxParts)}`,
+            },
+          ]),
+        );
+        return;
+      }
+      async function* content(): AsyncGenerator<Uint8Array> {
+        for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+          contentBytes += chunk.byteLength;
+          if (contentBytes > maxBytes) throw tooLarge();
+          yield chunk;
+        }
+        await ended;
+      }
+      contents.push(stream as unknown as { destroy(error: Error): unknown });
+      const part = take({
+        name,
+        contentType: cleanContentType(type),
+        filename: filename ?? null,
+        content: content(),
+      });
+      part.catch(fail);
+      taken.push(part);
+    });
+    form.on('field', (name) =>
+      fail(invalid([{ path: `/${escapePointer(name)}`, message: `is no file: ${wanted(names, maxParts)}` }])),
+    );
+    form.on('error', (error) => fail(broken(messageOf(error))));
+    form.once('finish', () => {
+      stopWatching();
+      resolve();
+    });
+    req.on('data', (chunk: Buffer) => {
+      heardMs = clock.monotonic();
+      received += chunk.length;
+      if (received > maxBodyBytes) fail(tooLarge());
+    });
+    req.once('error', (error) => fail(broken(messageOf(error))));
+    req.once('close', () => {
+      if (!req.complete) fail(broken('the connection was closed'));
+    });
+    unboundBody(ctx);
+    req.pipe(form);
+  });
+
+  try {
+    await ended;
+  } catch (error) {
+    // Nothing is left once the caller is told.
+    await Promise.allSettled(taken);
+    throw error;
+  }
+  if (taken.length === 0) throw invalid([{ path: `/${names[0]}`, message: 'is required' }]);
+  const outcomes = await Promise.allSettled(taken);
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason;
+    return outcome.value;
+  });
+}
+
+function wanted(names: readonly string[], maxParts: number): string {
+  const parts = names.map((name) => `\`${name}\``).join(' or ');
+  return maxParts === 1 ? `one part ${parts} is taken` : `up to ${maxParts} parts ${parts} are taken`;
+}
+
+function openForm(ctx: Context, names: readonly string[]): BusboyInstance {
+  const type = ctx.get('content-type');
+  if (!/^multipart\/form-data\s*(;|$)/i.test(type))
+    throw new SluiceError('unsupported_media_type', 'The body must be multipart/form-data.');
+  const encoding = ctx.get('content-encoding').toLowerCase();
+  if (encoding !== '' && encoding !== 'identity')
+    throw new SluiceError('unsupported_media_type', `The content encoding ${encoding} is not supported.`);
+  try {
+    return new Busboy({
+      headers: { ...ctx.headers, 'content-type': type } satisfies BusboyHeaders,
+      limits: HEAD_LIMITS,
+      preservePath: true,
+      isPartAFile: (name, _, filename) =>
+        (name !== undefined && names.includes(name)) || filename !== undefined,
+    });
+  } catch (error) {
+    throw broken(messageOf(error));
+  }
+}
+
+function broken(why: string): SluiceError {
+  return new SluiceError('malformed_request', `The upload cannot be read: ${why}.`);
+}

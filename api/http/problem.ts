@@ -1,0 +1,59 @@
+/**
+ * Errors on the wire: RFC 9457 problem details from the closed table, never a stack.
+ */
+import type { Middleware } from 'koa';
+import type { Logger } from '../../shared/base/log.js';
+import { ERRORS, type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
+import { isRedisFailure } from '../../shared/redis/connect.js';
+import type { RequestState } from './request-context.js';
+
+export function errors(log: Logger): Middleware {
+  return async function asProblem(ctx, next) {
+    try {
+      await next();
+      if (ctx.status === 404 && ctx.body === undefined) throw new SluiceError('not_found');
+    } catch (thrown) {
+      const error = toSluiceError(thrown);
+      const state = ctx.state as RequestState;
+      if (error.status >= 500) log.error({ err: thrown, requestId: state.requestId }, error.code);
+      ctx.status = error.status;
+      if (error.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer');
+      if (error.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(error.retryAfterSeconds));
+      ctx.body = problemOf(error, ctx.path, state.requestId);
+      ctx.type = 'application/problem+json';
+    }
+  };
+}
+
+export function problemOf(error: SluiceError, instance: string, requestId: string): Record<string, unknown> {
+  return {
+    type: `urn:sluice:error:${error.code}`,
+    title: ERRORS[error.code].title,
+    status: error.status,
+    detail: error.message,
+    instance,
+    code: error.code,
+    retryable: error.retryable,
+    requestId,
+    ...(error.faults.length > 0 ? { errors: error.faults } : {}),
+  };
+}
+
+/** Statuses that libraries below the routes answer with. */
+const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
+  400: 'malformed_request',
+  404: 'not_found',
+  405: 'method_not_allowed',
+  413: 'body_too_large',
+  415: 'unsupported_media_type',
+};
+
+/** What to answer to whatever was thrown. */
+export function toSluiceError(thrown: unknown): SluiceError {
+  if (thrown instanceof SluiceError) return thrown;
+  if (isRedisFailure(thrown))
+    return new SluiceError('unavailable', undefined, { retryAfterSeconds: 1, cause: thrown });
+  const status = (thrown as { status?: unknown }).status;
+  const code = typeof status === 'number' ? BY_STATUS[status] : undefined;
+  return new SluiceError(code ?? 'internal', undefined, { cause: thrown });
+}

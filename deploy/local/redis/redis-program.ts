@@ -1,0 +1,71 @@
+/**
+ * What a program that serves Redis is, and the check that one can be used.
+ */
+import { readFileSync } from 'node:fs';
+import { runCommand } from '../command.js';
+
+/** Something that runs a Redis in the foreground. */
+export interface RedisProgram {
+  /** For people: which one it is. */
+  origin: string;
+  /** The command that serves the data in `dir` at 127.0.0.1:`port`, with further settings of redis.conf. */
+  command(settings: { dir: string; port: number; redis: readonly string[] }): {
+    command: string;
+    args: readonly string[];
+  };
+  environment: Record<string, string>;
+  /** Ends a server of that folder which does not end with its command. */
+  remove?(dir: string): Promise<void>;
+}
+
+export interface FindOptions {
+  cacheDir: string;
+  tell(line: string): void;
+  signal?: AbortSignal | undefined;
+}
+
+const VERSION_TIMEOUT_MS = 5000;
+/** BullMQ warns below. */
+const OLDEST = [6, 2] as const;
+
+export function nativeProgram(
+  path: string,
+  version: string,
+  where: string,
+  environment: Record<string, string> = {},
+): RedisProgram {
+  return {
+    origin: `${version} ${where}`,
+    // The folder is the working directory: a path with spaces needs no quoting then.
+    command: ({ port, redis }) => ({
+      command: path,
+      args: ['--bind', '127.0.0.1', '--protected-mode', 'yes', '--port', String(port), ...redis],
+    }),
+    // Redis 7 refuses to start in a locale that the system lacks.
+    environment: { LC_ALL: 'C', ...environment },
+  };
+}
+
+/** Runs `--version`, which shows that its libraries are there too; "Redis 7.0.15" or an error. */
+export async function checkedVersion(
+  command: string,
+  environment: Record<string, string> = {},
+): Promise<string> {
+  const text = await runCommand(command, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS, environment });
+  const [, major, minor, patch] = /\bv=(\d+)\.(\d+)\.(\d+)/.exec(text) ?? [];
+  if (major === undefined) throw new Error(`${command} --version says "${text.trim()}", which is no Redis`);
+  const isOld = Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]);
+  if (isOld)
+    throw new Error(`${command} is version ${major}.${minor}; ${OLDEST.join('.')} or newer is needed`);
+  return `${/valkey/i.test(text) ? 'Valkey' : 'Redis'} ${major}.${minor}.${patch}`;
+}
+
+/** What os-release(5) says of this system; empty where there is no such file. */
+export function osRelease(): Record<string, string> {
+  try {
+    const lines = readFileSync('/etc/os-release', 'utf8').matchAll(/^(\w+)="?([^"\n]*)"?$/gm);
+    return Object.fromEntries([...lines].map(([, name, value]) => [name, value]));
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * A Redis of our own on one folder: durable, on loopback only, in its own process group.
+ *
+ * States: starting -> serving (it answered PING) -> ended. Promises: never two servers on one folder (one that an
+ * earlier launcher left behind is ended first); every acknowledged write is on disk within a second, and at once
+ * after a clean stop.
+ */
+import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { constrainedMemory } from 'node:process';
+import { type Clock, sleep, systemClock } from '../../../shared/base/clock.js';
+import { lastLines } from '../command.js';
+import { type EndSignal, type Exit, end, endRemembered, type Running, start } from '../process.js';
+import { findRedisProgram } from './find-redis.js';
+import { ask } from './ping.js';
+import type { FindOptions, RedisProgram } from './redis-program.js';
+
+export interface RedisOptions {
+  /** Holds the append-only file. */
+  dir: string;
+  logFile: string;
+  pidFile: string;
+  program: RedisProgram;
+  /** A free one unless given. */
+  port?: number;
+  clock?: Clock;
+  signal?: AbortSignal | undefined;
+}
+
+export interface RedisServer extends Running {
+  readonly url: string;
+  readonly port: number;
+  /** Which program it is, for people. */
+  readonly origin: string;
+  /** Ends it, with everything written to disk. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+export const REDIS_STOP_MS = 4000;
+const ANSWER_TIMEOUT_MS = 15_000;
+/** A large append-only file takes time to be read; until then Redis answers LOADING. */
+const LOADING_TIMEOUT_MS = 300_000;
+const POLL_MS = 10;
+const TRIES = 3;
+
+export async function startRedis(options: RedisOptions): Promise<RedisServer> {
+  const { program, clock = systemClock } = options;
+  mkdirSync(options.dir, { recursive: true, mode: 0o700 });
+  const dir = realpathSync(options.dir);
+  await endRemembered(options.pidFile, REDIS_STOP_MS, clock);
+  await program.remove?.(dir);
+
+  for (let attempt = 1; ; attempt++) {
+    const port = options.port ?? (await freePort());
+    const running = launch({ ...options, dir }, port);
+    try {
+      await answered(running, port, options.logFile, clock, options.signal);
+      return serverOf(running, port, dir, program, clock);
+    } catch (error) {
+      await end(running, REDIS_STOP_MS, clock);
+      await program.remove?.(dir);
+      // Between the look for a free port and its use, another program may have taken it.
+      const isTaken = options.port === undefined && /in use/i.test(String(error));
+      if (!isTaken || attempt === TRIES) throw error;
+    }
+  }
+}
+
+function launch(options: RedisOptions, port: number): Running {
+  const { program, dir } = options;
+  return start({
+    ...program.command({ dir, port, redis: redisSettings(machineMemory()) }),
+    environment: program.environment,
+    cwd: dir,
+    logFile: options.logFile,
+    pidFile: options.pidFile,
+  });
+}
+
+export function redisSettings(memoryBytes: number): string[] {
+  return [
+    ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
+    // Redis answers "out of memory" to a submit rather than forgetting an accepted job.
+    ...['--maxmemory-policy', 'noeviction', '--maxmemory', String(Math.floor(memoryBytes / 2))],
+  ];
+}
+
+/** In a container, what it may use rather than what the machine has. */
+function machineMemory(): number {
+  const limit = constrainedMemory();
+  return limit > 0 ? Math.min(totalmem(), limit) : totalmem();
+}
+
+async function answered(
+  running: Running,
+  port: number,
+  logFile: string,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let exit: Exit | undefined;
+  void running.exited.then((ended) => {
+    exit = ended;
+  });
+  const startedMs = clock.monotonic();
+  for (;;) {
+    const answer = await ask(port, 'PING');
+    // Somebody else's answer would do too, so look whether ours is still there.
+    if (exit) throw new Error(`Redis ended while starting:\n${exit.error?.message ?? logTail(logFile)}`);
+    if (answer === '+PONG') return;
+    if (signal?.aborted) throw new Error('stopped while Redis was starting');
+    const limitMs = answer?.startsWith('-LOADING') ? LOADING_TIMEOUT_MS : ANSWER_TIMEOUT_MS;
+    if (clock.monotonic() - startedMs > limitMs)
+      throw new Error(`Redis did not answer within ${limitMs / 1000} s:\n${logTail(logFile)}`);
+    await sleep(clock, POLL_MS);
+  }
+}
+
+function serverOf(
+  running: Running,
+  port: number,
+  dir: string,
+  program: RedisProgram,
+  clock: Clock,
+): RedisServer {
+  const signal = (name: EndSignal) => {
+    running.signal(name);
+    // SIGKILL ends the docker command, not its container.
+    if (name === 'SIGKILL') void program.remove?.(dir);
+  };
+  return {
+    pid: running.pid,
+    exited: running.exited,
+    signal,
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    origin: program.origin,
+    async stop(graceMs = REDIS_STOP_MS) {
+      await end({ ...running, signal }, graceMs, clock);
+    },
+  };
+}
+
+/** A server whose every file lies in one folder; the program is found if it is not given. */
+export async function startRedisIn(
+  folder: string,
+  options: FindOptions & { program?: RedisProgram; port?: number; clock?: Clock },
+): Promise<RedisServer> {
+  const { cacheDir, tell, program, ...rest } = options;
+  return startRedis({
+    ...rest,
+    dir: join(folder, 'redis'),
+    logFile: join(folder, 'logs', 'redis.log'),
+    pidFile: join(folder, 'run', 'redis.pid'),
+    program: program ?? (await findRedisProgram({ cacheDir, tell, signal: rest.signal })),
+  });
+}
+
+/** A TCP port of loopback that nobody listens on at this moment. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+function logTail(logFile: string): string {
+  try {
+    return lastLines(readFileSync(logFile, 'utf8'), 5);
+  } catch {
+    return `(nothing in ${dirname(logFile)})`;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * An image input as a caller sends it -> the encoded bytes and the shape they will have once decoded.
+ */
+import { SluiceError } from '../errors.js';
+import type { TensorSpec } from '../model.js';
+import { asObject, decodeBase64, type EncodeValue, fail, readFile } from './input-value.js';
+
+export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
+
+export interface ImageHeader {
+  format: ImageFormat;
+  /** Pixels, as the image is meant to be seen: after the rotation its EXIF data asks for. */
+  width: number;
+  height: number;
+}
+
+/** Reads the header alone; rejects with a message for the caller when the bytes are no image of these formats. */
+export type ReadImageHeader = (bytes: Uint8Array) => Promise<ImageHeader>;
+
+/** An encoder of one image input. */
+export function createImageEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
+  const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
+  return async (value, path, findFile) => {
+    const outer = asObject(value, path, expected);
+    if (!Object.hasOwn(outer, 'file') && !Object.hasOwn(outer, 'image')) fail(path, expected);
+    const [image, at] = Object.hasOwn(outer, 'file')
+      ? [outer, path]
+      : [asObject(outer.image, `${path}/image`, expected), `${path}/image`];
+    const fromFile = Object.hasOwn(image, 'file');
+    if (fromFile && Object.hasOwn(image, 'b64')) fail(`${at}/b64`, 'cannot stand beside `file`');
+    const source = fromFile ? `${at}/file` : `${at}/b64`;
+    const bytes = fromFile ? await readFile(image.file, source, findFile) : decodeBase64(image.b64, source);
+    const header = await readImageHeader(bytes).catch((error: Error) => {
+      if (error instanceof SluiceError) throw error;
+      return fail(source, error.message);
+    });
+    const { width, height } = header;
+    if (spec.maxPixels !== undefined && width * height > spec.maxPixels) {
+      fail(at, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);
+    }
+    if (spec.preprocess?.resize) return { dtype: 'image', shape: spec.shape as number[], data: bytes };
+    const shape = [height, width, spec.shape[2] ?? 3];
+    shape.forEach((size, axis) => {
+      const wanted = spec.shape[axis] ?? null;
+      const maximum = wanted ?? spec.maxShape?.[axis] ?? Number.MAX_SAFE_INTEGER;
+      if ((wanted !== null && size !== wanted) || size > maximum) {
+        fail(
+          at,
+          `is ${width} × ${height}; ${axis === 0 ? 'height' : 'width'} must be ${wanted ?? `at most ${maximum}`}`,
+        );
+      }
+    });
+    return { dtype: 'image', shape, data: bytes };
+  };
+}

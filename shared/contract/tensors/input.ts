@@ -1,0 +1,75 @@
+/**
+ * Instances as a caller sends them -> instances as Sluice stores them, or every reason why not.
+ *
+ * One encoder per model version, its schemas compiled when it is made. tfjs would take `null` for 0, "5" for 5, a ragged
+ * array for a full one, and NaN for a number; none of them passes here. A fault names the place of the bad value as a
+ * JSON Pointer into the body. Nothing is allocated from a size that a caller states.
+ */
+
+import { type Fault, invalid } from '../errors.js';
+import { type Manifest, sentInputs, type TensorSpec } from '../model.js';
+import { escapePointer } from '../schema.js';
+import { createImageEncoder, type ReadImageHeader } from './image-input.js';
+import { asObject, type EncodeValue, type FindFile, fail, InputFault } from './input-value.js';
+import type { Instance, Value } from './tensor.js';
+import { createTensorEncoder } from './tensor-input.js';
+
+export interface InputEncoder {
+  /**
+   * Throws `invalid_input` with a fault for each bad instance (at most `MAX_FAULTS`). `base` is where `instances` stands.
+   * Without `findFile` no instance may name a file.
+   */
+  encode(instances: readonly unknown[], base?: string, findFile?: FindFile): Promise<Instance[]>;
+}
+
+const NO_FILES: FindFile = async () => 'no file can be named here';
+
+const MAX_FAULTS = 20;
+
+/** The encoder of one version; `readImageHeader` is handed in, because it loads a native library. */
+export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImageHeader): InputEncoder {
+  const inputs = sentInputs(manifest.signature).map((spec) => ({
+    name: spec.name,
+    encode: createValueEncoder(spec, readImageHeader),
+  }));
+  const only = inputs.length === 1 ? inputs[0] : undefined;
+
+  async function encodeInstance(instance: unknown, path: string, findFile: FindFile): Promise<Instance> {
+    if (only) return { [only.name]: await only.encode(instance, path, findFile) };
+    const fields = asObject(instance, path);
+    const known = new Set(inputs.map((input) => input.name));
+    for (const field of Object.keys(fields)) {
+      if (!known.has(field)) fail(`${path}/${escapePointer(field)}`, 'is not an input of this model');
+    }
+    const values: Record<string, Value> = {};
+    for (const { name, encode } of inputs) {
+      if (!Object.hasOwn(fields, name)) fail(`${path}/${name}`, 'is required');
+      values[name] = await encode(fields[name], `${path}/${name}`, findFile);
+    }
+    return values;
+  }
+
+  return {
+    async encode(instances, base = '/instances', findFile = NO_FILES) {
+      const encoded: Instance[] = [];
+      const faults: Fault[] = [];
+      for (const [index, instance] of instances.entries()) {
+        try {
+          encoded.push(await encodeInstance(instance, `${base}/${index}`, findFile));
+        } catch (error) {
+          if (!(error instanceof InputFault)) throw error;
+          faults.push(error.fault);
+          if (faults.length === MAX_FAULTS) break;
+        }
+      }
+      if (faults.length > 0) throw invalid(faults);
+      return encoded;
+    },
+  };
+}
+
+function createValueEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
+  return spec.dtype === 'image'
+    ? createImageEncoder(spec, readImageHeader)
+    : createTensorEncoder(spec, spec.dtype);
+}

@@ -1,0 +1,129 @@
+/**
+ * JSON Schemas made from a version's signature: of one instance, of one prediction, of one nested tensor.
+ */
+
+import { type Manifest, type Signature, sentInputs, type TensorSpec } from '../model.js';
+import type { JsonSchema } from '../schema.js';
+import { type Dtype, RANGE } from './tensor.js';
+
+const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
+const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
+
+/** Sizes of the dimensions of one nesting that a tensor may be sent in; null = up to `maximum`. */
+export interface Nesting {
+  sizes: readonly (number | null)[];
+  maxima: readonly (number | undefined)[];
+}
+
+/** The nestings in which a caller may send the values: the spec's own shape first, then what it `accepts`. */
+export function nestingsOf(spec: TensorSpec): Nesting[] {
+  const own: Nesting = {
+    sizes: spec.shape,
+    maxima: spec.shape.map((size, axis) => size ?? spec.padding?.sizes.at(-1) ?? spec.maxShape?.[axis]),
+  };
+  return [own, ...(spec.accepts ?? []).map((shape) => ({ sizes: shape, maxima: shape }))];
+}
+
+export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
+  const [minimum, maximum] = RANGE[dtype];
+  const scalar: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
+  return nesting.sizes.reduceRight<JsonSchema>((items, size, axis) => {
+    const maxItems = nesting.maxima[axis];
+    return { type: 'array', minItems: size ?? 1, ...(maxItems === undefined ? {} : { maxItems }), items };
+  }, scalar);
+}
+
+/** Schemas as `GET /v1/models/{name}/versions/{version}/schema` publishes them. */
+export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; prediction: JsonSchema } {
+  const { signature } = manifest;
+  return {
+    instance: byName(sentInputs(signature), inputSchema),
+    prediction: byName(signature.outputs, outputSchema),
+  };
+}
+
+function byName(specs: Signature['inputs'], schemaOf: (spec: TensorSpec) => JsonSchema): JsonSchema {
+  const [first] = specs;
+  if (specs.length === 1 && first)
+    return { $schema: 'https://json-schema.org/draft/2020-12/schema', ...schemaOf(first) };
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    additionalProperties: false,
+    required: specs.map((spec) => spec.name),
+    properties: Object.fromEntries(specs.map((spec) => [spec.name, schemaOf(spec)])),
+  };
+}
+
+function inputSchema(spec: TensorSpec): JsonSchema {
+  const description = spec.description === undefined ? {} : { description: spec.description };
+  if (spec.dtype === 'image') return { ...description, anyOf: [imageSchema, imageFileSchema, fileSchema] };
+  const dtype = spec.dtype;
+  const nested = nestingsOf(spec).map((nesting) => nestedSchema(dtype, nesting));
+  const raw = [rawSchema(spec, dtype, 'b64', BASE64), rawSchema(spec, dtype, 'file', FILE)];
+  return { ...description, anyOf: [...nested, ...raw] };
+}
+
+/** Raw bytes, in the body or in a file. */
+function rawSchema(
+  spec: TensorSpec,
+  dtype: Dtype,
+  source: string,
+  schema: typeof BASE64 | typeof FILE,
+): JsonSchema {
+  const dynamic = spec.shape.includes(null);
+  return {
+    type: 'object',
+    additionalProperties: false,
+    required: dynamic ? [source, 'shape'] : [source],
+    properties: {
+      [source]: { ...schema, description: `Raw little-endian ${dtype} values.` },
+      ...(dynamic ? { shape: { type: 'array', items: { type: 'integer', minimum: 1 } } } : {}),
+    },
+  };
+}
+
+function outputSchema(spec: TensorSpec): JsonSchema {
+  if (spec.dtype === 'image') return imageSchema;
+  if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
+  return nestedSchema(spec.dtype, nestingsOf(spec)[0] as Nesting);
+}
+
+/** The best first. */
+function rankingSchema(labels: readonly string[], count: number): JsonSchema {
+  return {
+    type: 'array',
+    minItems: count,
+    maxItems: count,
+    items: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['label', 'score'],
+      properties: { label: { enum: [...labels] }, score: { type: 'number' } },
+    },
+  };
+}
+
+const imageSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['image'],
+  properties: {
+    image: { type: 'object', additionalProperties: false, required: ['b64'], properties: { b64: BASE64 } },
+  },
+};
+
+/** An uploaded picture. */
+const fileSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['file'],
+  properties: { file: FILE },
+};
+
+const imageFileSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['image'],
+  properties: { image: fileSchema },
+};

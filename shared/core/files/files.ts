@@ -1,0 +1,248 @@
+/**
+ * Files that callers have uploaded: a record in Redis and its blob `files/<id>`.
+ *
+ *   nothing -> blob -> blob and record (the file is there) -> blob -> nothing
+ *
+ * The blob is written whole before the record and the record removed before the blob, so that no record lacks its bytes.
+ * A process that dies in between leaves a blob that nobody can see; `sweep` removes it. Another tenant's file does not
+ * exist, nor does one that has expired.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../base/clock.js';
+import { sha256Of } from '../../base/hash.js';
+import type { BlobContent, BlobStore, OpenedBlob } from '../../blobs/blobs.js';
+import {
+  checkDownload,
+  type DownloadQuery,
+  MIN_SECRET_BYTES,
+  signDownload,
+} from '../../contract/download.js';
+import { SluiceError } from '../../contract/errors.js';
+import type { FileRecord } from '../../contract/file.js';
+import { isId, newId } from '../../contract/ids.js';
+import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+
+export interface FilesDeps {
+  redis: Redis;
+  keys: Keys;
+  blobs: BlobStore;
+  clock: Clock;
+  retentionSeconds: number;
+}
+
+export interface NewFile {
+  contentType: string;
+  filename: string | null;
+  content: BlobContent;
+}
+
+/** Times in milliseconds since the Unix epoch. */
+export interface KeptFile extends NewFile {
+  id: string;
+  tenant: string;
+  expiresAt: number;
+}
+
+export type Files = ReturnType<typeof createFiles>;
+
+const FOLDER = 'files/';
+const LINK_SECONDS = 3600;
+/** How long an Idempotency-Key is remembered. */
+const IDEMPOTENCY_SECONDS = 24 * 3600;
+/** Records looked at in one go. */
+const PAGE = 100;
+/** A blob without a record is younger than this while it is being given one. */
+export const ORPHAN_AGE_MS = 3_600_000;
+
+export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
+  const createScript = defineScript<string[]>(redis, 'sluiceCreateFile', CREATE);
+  let secret: Promise<Buffer> | undefined;
+
+  /** A file of ours under an id that is known beforehand: keeping it twice keeps one. */
+  async function keep({ content, ...file }: KeptFile): Promise<FileRecord> {
+    const key = `${FOLDER}${file.id}`;
+    const { sizeBytes, sha256 } = await blobs.put(key, content, { contentType: file.contentType });
+    const record = { ...file, key, bytes: sizeBytes, sha256, createdAt: clock.now() };
+    await createScript(
+      [keys.file(file.id), keys.tenantFiles(file.tenant), keys.files, keys.file(file.id)],
+      [file.id, JSON.stringify(record), file.expiresAt, '', ''],
+    );
+    return record;
+  }
+
+  /** An error of the content passes through as it is, and nothing is left then. */
+  async function create(
+    tenant: string,
+    { contentType, filename, content }: NewFile,
+    idempotencyKey = '',
+  ): Promise<{ replayed: boolean; record: FileRecord }> {
+    const id = newId('file', clock.now());
+    const key = `${FOLDER}${id}`;
+    const { sizeBytes, sha256 } = await blobs.put(key, content, { contentType });
+    const createdAt = clock.now();
+    const expiresAt = createdAt + retentionSeconds * 1000;
+    const record = { id, tenant, key, bytes: sizeBytes, sha256, contentType, filename, createdAt, expiresAt };
+    const [outcome, known = ''] = await createScript(
+      [
+        keys.file(id),
+        keys.tenantFiles(tenant),
+        keys.files,
+        idempotencyKey ? keys.idempotency(tenant, 'files', sha256Of(idempotencyKey)) : keys.file(id),
+      ],
+      [
+        id,
+        JSON.stringify(record),
+        expiresAt,
+        idempotencyKey ? sha256Of(JSON.stringify([sha256, contentType, filename])) : '',
+        IDEMPOTENCY_SECONDS,
+      ],
+    );
+    if (outcome === 'created') return { replayed: false, record };
+    await discard(key);
+    if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
+    const replayed = await get(tenant, known);
+    if (!replayed) throw new SluiceError('not_found', 'The file of this Idempotency-Key is no longer kept.');
+    return { replayed: true, record: replayed };
+  }
+
+  async function get(tenant: string, id: string): Promise<FileRecord | null> {
+    const record = await find(id);
+    return record?.tenant === tenant ? record : null;
+  }
+
+  async function find(id: string): Promise<FileRecord | null> {
+    if (!isId('file', id)) return null;
+    const record = decode(await redis.get(keys.file(id)));
+    return record && record.expiresAt > clock.now() ? record : null;
+  }
+
+  /** Newest first. */
+  async function list(
+    tenant: string,
+    limit: number,
+    cursor?: string,
+  ): Promise<{ records: FileRecord[]; nextCursor: string | null }> {
+    const from = cursor === undefined ? '+' : `(${cursor}`;
+    const index = keys.tenantFiles(tenant);
+    const ids = await redis.zrange(index, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit);
+    const records = await Promise.all(ids.map((id) => get(tenant, id)));
+    return {
+      records: records.filter((record) => record !== null),
+      nextCursor: ids.length === limit ? (ids.at(-1) ?? null) : null,
+    };
+  }
+
+  /** A stream of the bytes, null when they are gone. */
+  const open = ({ key }: FileRecord): Promise<OpenedBlob | null> => blobs.open(key);
+
+  /** All bytes at once, null when they are gone. */
+  const read = ({ key }: FileRecord): Promise<Buffer | null> => blobs.get(key);
+
+  /** False when there is no such file. */
+  async function remove(tenant: string, id: string): Promise<boolean> {
+    const record = await get(tenant, id);
+    if (!record) return false;
+    await forget(record);
+    return true;
+  }
+
+  async function forget({ id, tenant, key }: FileRecord): Promise<void> {
+    await redis.multi().del(keys.file(id)).zrem(keys.tenantFiles(tenant), id).zrem(keys.files, id).exec();
+    await discard(key);
+  }
+
+  /** What cannot be deleted now is left to the sweep. */
+  async function discard(key: string): Promise<void> {
+    await blobs.delete(key).catch(() => undefined);
+  }
+
+  async function sign({ key, tenant }: FileRecord): Promise<DownloadQuery> {
+    return signDownload([await getSecret()], { key, tenant }, clock.now() / 1000 + LINK_SECONDS);
+  }
+
+  /** Path and query that read the file for an hour without an API key. */
+  async function urlOf(record: FileRecord): Promise<string> {
+    const { expires, signature } = await sign(record);
+    return `/v1/files/${record.id}/content?expires=${expires}&signature=${signature}`;
+  }
+
+  /** The file of a signed address, whosoever it is; null when there is none or the address is forged. */
+  async function findSigned(
+    id: string,
+    query: { [name in keyof DownloadQuery]?: unknown },
+  ): Promise<FileRecord | null> {
+    const record = await find(id);
+    if (!record) return null;
+    const verdict = checkDownload([await getSecret()], record, query, clock.now());
+    if (verdict === 'expired') throw new SluiceError('link_expired');
+    return verdict === 'valid' ? record : null;
+  }
+
+  /** Made by the first process that needs it; all get the same. */
+  function getSecret(): Promise<Buffer> {
+    secret ??= readSecret().catch((error: unknown) => {
+      secret = undefined;
+      throw error;
+    });
+    return secret;
+  }
+
+  async function readSecret(): Promise<Buffer> {
+    await redis.set(keys.downloadSecret, randomBytes(MIN_SECRET_BYTES).toString('base64'), 'NX');
+    return Buffer.from((await redis.get(keys.downloadSecret)) ?? '', 'base64');
+  }
+
+  /** Forgets those whose time is over, at most `PAGE`; answers how many. */
+  async function forgetExpired(): Promise<number> {
+    const [seconds] = await redis.time();
+    const ids = await redis.zrangebyscore(keys.files, '-inf', Number(seconds) * 1000, 'LIMIT', 0, PAGE);
+    await Promise.all(
+      ids.map(async (id) => {
+        const record = decode(await redis.get(keys.file(id)));
+        await (record ? forget(record) : redis.zrem(keys.files, id));
+      }),
+    );
+    return ids.length;
+  }
+
+  /** Removes blobs that no record names; answers how many. */
+  async function sweep(): Promise<number> {
+    const [seconds] = await redis.time();
+    let removed = 0;
+    for await (const { key, lastModifiedMs } of blobs.list(FOLDER)) {
+      if (lastModifiedMs > Number(seconds) * 1000 - ORPHAN_AGE_MS) continue;
+      if ((await redis.exists(keys.file(key.slice(FOLDER.length)))) === 1) continue;
+      await blobs.delete(key);
+      removed++;
+    }
+    return removed;
+  }
+
+  return { create, keep, get, list, open, read, remove, urlOf, findSigned, forgetExpired, sweep };
+}
+
+function decode(text: string | null): FileRecord | null {
+  return text === null ? null : (JSON.parse(text) as FileRecord);
+}
+
+/**
+ * KEYS file, tenant's files, files, idempotency
+ * ARGV 1 id, 2 record, 3 expiresAt, 4 fingerprint ("" = no Idempotency-Key), 5 seconds an Idempotency-Key is kept
+ * Reply {created} | {replayed, id} | {mismatch}
+ */
+const CREATE = `
+if ARGV[4] ~= '' then
+  local known = redis.call('HMGET', KEYS[4], 'fingerprint', 'file')
+  if known[1] then
+    if known[1] ~= ARGV[4] then return {'mismatch'} end
+    return {'replayed', known[2]}
+  end
+  redis.call('HSET', KEYS[4], 'fingerprint', ARGV[4], 'file', ARGV[1])
+  redis.call('EXPIRE', KEYS[4], ARGV[5])
+end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
+return {'created'}
+`;

@@ -1,0 +1,132 @@
+/**
+ * The agenda: every record by the time at which it must be looked at next, and what is done then.
+ *
+ *   queued    put (back) in its queue when the pause after a failed attempt is over, and before its priority when it has
+ *             waited for long; its queue gets a ticket in case that was lost; at its deadline: expired
+ *   running   its ticket is given to the transport again (which does nothing with one it holds), in case that lost it
+ *   terminal  forgotten when its retention is over
+ *
+ * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
+ */
+
+import { isTerminal, type JobRecord, type JobSpec, PRIORITIES } from '../../contract/job.js';
+import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+import type { Tickets, Transport } from '../queues/wake-tickets.js';
+import type { JobLimits } from './job-limits.js';
+import { decodeRecord, RECORD_FIELDS } from './job-record.js';
+import { CHECK_MS, ENQUEUE } from './job-scripts.js';
+import type { Jobs } from './jobs.js';
+import type { Payloads } from './payloads.js';
+
+export interface AgendaDeps {
+  redis: Redis;
+  keys: Keys;
+  jobs: Jobs;
+  tickets: Tickets;
+  transport: Transport;
+  payloads: Payloads;
+  limits: JobLimits;
+}
+
+export interface Tended {
+  looked: number;
+  /** Ended here, copies for a shadow left out: those belong to nobody. */
+  expired: number;
+  forgotten: number;
+}
+
+/** What a look at a record came to. */
+interface Look {
+  end?: 'expired' | 'forgotten';
+  /** When to look again. */
+  again?: number;
+  /** It waits in a queue that may have lost its ticket. */
+  queued?: JobSpec;
+}
+
+const PAGE = 200;
+/** A blob without a job is one that was written just before its record, or has lost it. */
+const ORPHAN_AGE_MS = 3_600_000;
+
+export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }: AgendaDeps) {
+  const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
+
+  /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
+  async function tend(): Promise<Tended> {
+    const [seconds, micros] = await redis.time();
+    const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+    const ids = await redis.zrangebyscore(keys.agenda, '-inf', now, 'LIMIT', 0, PAGE);
+    const looks = await Promise.all(ids.map((id) => look(id, now)));
+    await recallTickets(looks.flatMap(({ queued }) => queued ?? []));
+    await Promise.all(
+      looks.map(({ again }, i) => again && redis.zadd(keys.agenda, 'XX', again, ids[i] as string)),
+    );
+    return {
+      looked: ids.length,
+      expired: looks.filter(({ end }) => end === 'expired').length,
+      forgotten: looks.filter(({ end }) => end === 'forgotten').length,
+    };
+  }
+
+  async function look(id: string, now: number): Promise<Look> {
+    const record = decodeRecord(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
+    if (!record) {
+      await redis.zrem(keys.agenda, id);
+      return { end: 'forgotten' };
+    }
+    if (isTerminal(record.status)) return forgetOrKeep(record, now);
+    if (record.status !== 'queued') return lookAtRunning(record, now);
+    return now < record.expiresAt ? lookAtQueued(record, now) : expire(record);
+  }
+
+  async function expire(record: JobRecord): Promise<Look> {
+    const isExpired = await jobs.expire(record);
+    return isExpired && !record.spec.shadowOf ? { end: 'expired' } : {};
+  }
+
+  async function lookAtQueued(record: JobRecord, now: number): Promise<Look> {
+    const { id, model, version, priority } = record.spec;
+    const agesAt = record.createdAt + limits.agingSeconds * 1000;
+    const rank = now >= agesAt ? 0 : PRIORITIES.indexOf(priority);
+    await enqueueScript([keys.job(id), keys.waiting(model, version), keys.queue(model, version)], [id, rank]);
+    const again = Math.min(
+      record.expiresAt,
+      now + CHECK_MS,
+      now >= agesAt ? Number.POSITIVE_INFINITY : agesAt,
+    );
+    return { again, queued: record.spec };
+  }
+
+  async function lookAtRunning({ spec, ticket }: JobRecord, now: number): Promise<Look> {
+    if (ticket) await transport.add(spec.model, spec.version, ticket);
+    return { again: now + CHECK_MS };
+  }
+
+  async function forgetOrKeep({ spec, end, deletedAfter }: JobRecord, now: number): Promise<Look> {
+    if (deletedAfter !== null && deletedAfter > now) return { again: deletedAfter };
+    await payloads.drop(spec, end);
+    // Not a transaction: those would not travel together. In this order a cut leaves nothing that is not looked at again.
+    await Promise.all([
+      redis.zrem(keys.tenantJobs(spec.tenant), spec.id),
+      redis.del(keys.job(spec.id)),
+      redis.zrem(keys.agenda, spec.id),
+    ]);
+    return { end: 'forgotten' };
+  }
+
+  /** Once for each queue, however many of its jobs wait. */
+  async function recallTickets(queued: readonly JobSpec[]): Promise<void> {
+    const queues = new Map(queued.map(({ model, version }) => [`${model}@${version}`, { model, version }]));
+    await Promise.all([...queues.values()].map(({ model, version }) => tickets.recall(model, version)));
+  }
+
+  /** Removes blobs that no job names; answers how many. */
+  async function sweep(): Promise<number> {
+    const [seconds] = await redis.time();
+    const isKept = async (id: string) => (await redis.exists(keys.job(id))) === 1;
+    return payloads.sweep(ORPHAN_AGE_MS, Number(seconds) * 1000, isKept);
+  }
+
+  return { tend, sweep };
+}

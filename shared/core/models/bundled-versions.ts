@@ -1,0 +1,61 @@
+/**
+ * The bundled versions of the configuration: those in a folder, or those under a place in a bucket, which are fetched into the
+ * cache when a process starts.
+ *
+ * What was fetched lies under a hash of what the bucket listed, whole or not at all: a place that has changed is another folder.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../../base/clock.js';
+import { exists } from '../../base/disk.js';
+import type { BlobStore } from '../../blobs/blobs.js';
+import { type BucketConfig, isBucket, openBucket } from '../../blobs/open.js';
+import type { Config } from '../../contract/config.js';
+import { type BundledVersion, readModelFolder } from '../../model-packages/model-folder.js';
+
+type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
+
+/** Throws an error that lists every fault of every manifest; `unavailable` when the bucket cannot be read. */
+export async function readBundled(config: BundledConfig, clock: Clock): Promise<BundledVersion[]> {
+  const place = config.SLUICE_MODELS_DIR;
+  if (!isBucket(place)) return readModelFolder(place);
+  const bucket = await openBucket(place, config, clock);
+  try {
+    return await readModelFolder(await fetchAll(bucket, join(config.SLUICE_CACHE_DIR, 'bundled')));
+  } finally {
+    bucket.close();
+  }
+}
+
+async function fetchAll(bucket: BlobStore, parent: string): Promise<string> {
+  const keys: string[] = [];
+  const lines: string[] = [];
+  for await (const { key, sizeBytes, lastModifiedMs } of bucket.list('')) {
+    keys.push(key);
+    lines.push(`${key} ${sizeBytes} ${lastModifiedMs}`);
+  }
+  const folder = join(parent, createHash('sha256').update(lines.sort().join('\n')).digest('hex'));
+  if (await exists(folder)) return folder;
+  const draft = join(parent, `.${randomUUID()}`);
+  try {
+    await mkdir(draft, { recursive: true });
+    for (const key of keys) await fetchOne(bucket, key, join(draft, key));
+    await rename(draft, folder).catch(async (error: unknown) => {
+      // Another process was faster.
+      if (!(await exists(folder))) throw error;
+    });
+    return folder;
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+async function fetchOne(bucket: BlobStore, key: string, path: string): Promise<void> {
+  const blob = await bucket.open(key);
+  if (!blob) throw new Error(`${key} is gone from the bucket while it was read`);
+  await mkdir(dirname(path), { recursive: true });
+  await pipeline(blob.stream, createWriteStream(path));
+}

@@ -1,0 +1,61 @@
+/**
+ * Canaries: looked at by upkeep, rolled back when they do worse than what they stand beside.
+ *
+ * A rollback is one compare-and-set: a canary that was moved or begun anew meanwhile is judged by its own jobs.
+ */
+import { type Clock, toTimestamp } from '../../base/clock.js';
+import { type Canary, faultOf } from '../../contract/canary.js';
+import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+import { readOutcomes } from './version-outcomes.js';
+
+export interface RolledBack extends Canary {
+  model: string;
+  alias: string;
+}
+
+/**
+ * KEYS model, canaries
+ * ARGV 1 alias, 2 the canary as it was read, 3 as it is from now on, 4 member of canaries
+ * Reply 1 | 0 when it is another now
+ */
+const ROLL_BACK = `
+if redis.call('HGET', KEYS[1], 'canary:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[3])
+redis.call('SREM', KEYS[2], ARGV[4])
+return 1
+`;
+
+export type Canaries = ReturnType<typeof createCanaries>;
+
+export function createCanaries({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  const rollBackScript = defineScript<number>(redis, 'sluiceRollBack', ROLL_BACK);
+
+  /** Answers those that were rolled back. */
+  async function tend(): Promise<RolledBack[]> {
+    const members = await redis.smembers(keys.canaries);
+    const looked = await Promise.all(members.map(look));
+    return looked.filter((each) => each !== null);
+  }
+
+  async function look(member: string): Promise<RolledBack | null> {
+    const [model = '', alias = ''] = member.split('@');
+    const [text, stable] = await redis.hmget(keys.model(model), `canary:${alias}`, `alias:${alias}`);
+    if (!text) return null;
+    const canary = JSON.parse(text) as Canary;
+    const [own, other] = await Promise.all([
+      readOutcomes({ redis, keys }, model, canary.version),
+      readOutcomes({ redis, keys }, model, Number(stable)),
+    ]);
+    const reason = faultOf(canary, own, other);
+    if (reason === null) return null;
+    const ended: Canary = { ...canary, state: 'rolled_back', reason, endedAt: toTimestamp(clock.now()) };
+    const isDone = await rollBackScript(
+      [keys.model(model), keys.canaries],
+      [alias, text, JSON.stringify(ended), member],
+    );
+    return isDone === 1 ? { ...ended, model, alias } : null;
+  }
+
+  return { tend };
+}

@@ -1,0 +1,51 @@
+/**
+ * Poisons: inputs of a version that have brought its backend down, known by their hash for an hour, so that none costs a
+ * child twice. Every worker refuses what one of them has met, `FRESH_MS` later at most.
+ */
+import type { Clock } from '../../base/clock.js';
+import type { Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+
+export interface Poisons {
+  /** SHA-256 of packed instances, in hex. */
+  of(model: string, version: number): Promise<ReadonlySet<string>>;
+  add(model: string, version: number, hashes: readonly string[]): Promise<void>;
+}
+
+const KEPT_SECONDS = 3600;
+/** For how long a process goes on with what it last read: jobs share one look. */
+const FRESH_MS = 1000;
+
+export function createPoisons({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }): Poisons {
+  const seen = new Map<string, { hashes: Promise<Set<string>>; readMs: number }>();
+
+  async function read(key: string): Promise<Set<string>> {
+    const [seconds] = await redis.time();
+    return new Set(await redis.zrangebyscore(key, Number(seconds), '+inf'));
+  }
+
+  return {
+    of(model, version) {
+      const key = keys.poisons(model, version);
+      const known = seen.get(key);
+      if (known && clock.monotonic() - known.readMs < FRESH_MS) return known.hashes;
+      const hashes = read(key);
+      // Who asks is told; the next one asks again.
+      hashes.catch(() => seen.delete(key));
+      seen.set(key, { hashes, readMs: clock.monotonic() });
+      return hashes;
+    },
+    async add(model, version, hashes) {
+      const key = keys.poisons(model, version);
+      const [seconds] = await redis.time();
+      const until = Number(seconds) + KEPT_SECONDS;
+      await redis
+        .multi()
+        .zremrangebyscore(key, '-inf', Number(seconds))
+        .zadd(key, ...hashes.flatMap((hash) => [until, hash]))
+        .expire(key, KEPT_SECONDS)
+        .exec();
+      seen.delete(key);
+    },
+  };
+}

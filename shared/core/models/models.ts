@@ -1,0 +1,326 @@
+/**
+ * Models: which versions exist, what state they are in, which one a name means.
+ *
+ *   pending -> loading -> ready | failed        any -> retired, for good while its files stay what they are
+ *
+ * The registry says what may be submitted; a version is `ready` once a worker has loaded it and checked its golden
+ * vectors. A job for a version that is still pending or loading is accepted and waits. `latest` is set when a model is
+ * first registered and moves to a newer version when that first becomes ready; else it stays where it was put, as other
+ * aliases do.
+ */
+import { type Clock, toTimestamp } from '../../base/clock.js';
+import { sha256Of } from '../../base/hash.js';
+import { beginCanary, type Canary } from '../../contract/canary.js';
+import { SluiceError } from '../../contract/errors.js';
+import {
+  type AliasRequest,
+  type Manifest,
+  parseModelRef,
+  type Shadow,
+  type VersionFiles,
+  type VersionState,
+} from '../../contract/model.js';
+import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+import { TIME } from '../jobs/script-parts.js';
+
+/** What a worker reports of a version. */
+export interface VersionReport {
+  backend: string | null;
+  error: string | null;
+  /** Figures of its loading, and of the backends where these were compared. */
+  metrics: Record<string, unknown> | null;
+}
+
+export interface Version extends VersionReport {
+  manifest: Manifest;
+  state: VersionState;
+  createdAt: string;
+  sizeBytes: number;
+  /** Of the version's files and their hashes. */
+  sha256: string;
+  /** Its files are in the repository; else they are in the folder of bundled models. */
+  uploaded: boolean;
+}
+
+export interface Model {
+  name: string;
+  description: string;
+  versions: Version[];
+  aliases: Record<string, number>;
+  /** By alias. */
+  canaries: Record<string, Canary>;
+  /** By alias. */
+  shadows: Record<string, Shadow>;
+}
+
+export interface Resolved {
+  version: Version;
+  /** The alias that was meant, null when a version number was given. */
+  alias: string | null;
+  /** A version that is given a copy, when its turn was drawn. */
+  shadow: Version | null;
+}
+
+export type Models = ReturnType<typeof createModels>;
+
+/** For how long a process may go on with what it last read of a model. */
+const FRESH_MS = 1000;
+const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
+
+/**
+ * `told` is what was last told of a version: each worker that starts loads it anew, which is no news unless it ends otherwise.
+ *
+ * KEYS model, outbox, subscribed
+ * ARGV 1 version, 2 state, 3 report, 4 name
+ */
+const REPORT_VERSION = `${TIME}
+local before = redis.call('HGET', KEYS[1], 'state:' .. ARGV[1])
+if before == 'retired' or before == 'ready' and ARGV[2] ~= 'ready' then return end
+redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], ARGV[2], 'report:' .. ARGV[1], ARGV[3])
+local latest = tonumber(redis.call('HGET', KEYS[1], 'alias:latest') or '0')
+if ARGV[2] == 'ready' and before ~= 'ready' and tonumber(ARGV[1]) > latest then
+  redis.call('HSET', KEYS[1], 'alias:latest', ARGV[1])
+end
+local told = redis.call('HGET', KEYS[1], 'told:' .. ARGV[1]) or before
+if (ARGV[2] ~= 'ready' and ARGV[2] ~= 'failed') or told == ARGV[2] then return end
+redis.call('HSET', KEYS[1], 'told:' .. ARGV[1], ARGV[2])
+if redis.call('HLEN', KEYS[3]) > 0 then
+  local now = time()
+  local subject = ARGV[4] .. '@' .. ARGV[1]
+  local type = 'model.version.' .. ARGV[2]
+  redis.call('XADD', KEYS[2], '*', 'id', 'evt_' .. subject .. '-' .. now, 'type', type, 'version', subject, 'at', now)
+end
+`;
+
+/**
+ * KEYS model, models, revision
+ * ARGV 1 version, 2 the version as it is stored, 3 description, 4 name
+ * Reply 1, 0 when the number is taken
+ */
+const ADD_VERSION = `
+if redis.call('HSETNX', KEYS[1], 'version:' .. ARGV[1], ARGV[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], 'pending')
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'description', ARGV[3]) end
+redis.call('HSETNX', KEYS[1], 'alias:latest', ARGV[1])
+redis.call('SADD', KEYS[2], ARGV[4])
+redis.call('INCR', KEYS[3])
+return 1
+`;
+
+/**
+ * KEYS model, canaries, outcomes of the version, of the canary's version, agreement of the shadow
+ * ARGV 1 alias, 2 version, 3 version of the canary ("" = none), 4 the canary, 5 member of canaries, 6 version of the
+ *      shadow ("" = none), 7 the shadow
+ * Reply {""} when it is done, {state, version} when that version's state forbids the move, {missing, version} without it
+ */
+const MOVE_ALIAS = `
+for _, version in ipairs({ARGV[2], ARGV[3], ARGV[6]}) do
+  if version ~= '' then
+    if redis.call('HEXISTS', KEYS[1], 'version:' .. version) == 0 then return {'missing', version} end
+    local state = redis.call('HGET', KEYS[1], 'state:' .. version)
+    if state == 'failed' or state == 'retired' then return {state, version} end
+  end
+end
+redis.call('HSET', KEYS[1], 'alias:' .. ARGV[1], ARGV[2])
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], 'canary:' .. ARGV[1])
+  redis.call('SREM', KEYS[2], ARGV[5])
+else
+  redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[4])
+  redis.call('SADD', KEYS[2], ARGV[5])
+  redis.call('DEL', KEYS[3], KEYS[4])
+end
+if ARGV[6] == '' then
+  redis.call('HDEL', KEYS[1], 'shadow:' .. ARGV[1])
+else
+  redis.call('HSET', KEYS[1], 'shadow:' .. ARGV[1], ARGV[7])
+  redis.call('DEL', KEYS[5])
+end
+return {''}
+`;
+
+export interface ModelsDeps {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+  /** From 0 to below 1: draws whose turn a canary's is. */
+  random?: () => number;
+}
+
+export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
+  const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
+  const addScript = defineScript<number>(redis, 'sluiceAddVersion', ADD_VERSION);
+  const moveScript = defineScript<string[]>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
+  const seen = new Map<string, { model: Model; readMs: number }>();
+
+  /** Adds a bundled version; one whose files have changed since starts again as pending. */
+  async function register({ manifest, sizeBytes }: VersionFiles): Promise<void> {
+    const { name, version } = manifest;
+    const key = keys.model(name);
+    const sha256 = filesHash(manifest.files);
+    const known = await redis.hget(key, `version:${version}`);
+    const before = known ? (JSON.parse(known) as StoredVersion) : null;
+    if (before?.uploaded && before.sha256 !== sha256)
+      throw new Error(
+        `${name} version ${version} was uploaded with other files: give the bundled one another number`,
+      );
+    const createdAt = before?.createdAt ?? toTimestamp(clock.now());
+    const uploaded = before?.uploaded ?? false;
+    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded };
+    await redis.hset(key, {
+      [`version:${version}`]: JSON.stringify(stored),
+      description: manifest.description ?? '',
+    });
+    if (before?.sha256 !== sha256) {
+      await redis.hset(key, { [`state:${version}`]: 'pending' });
+      await redis.hdel(key, `told:${version}`);
+    }
+    await redis.hsetnx(key, 'alias:latest', version);
+    await redis.sadd(keys.models, name);
+  }
+
+  /** Adds an uploaded version, never in the place of another: false when its number is taken. */
+  async function add({ manifest, sizeBytes }: VersionFiles): Promise<boolean> {
+    const { name, version, description = '' } = manifest;
+    const createdAt = toTimestamp(clock.now());
+    const sha256 = filesHash(manifest.files);
+    const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded: true };
+    const keysOfIt = [keys.model(name), keys.models, keys.modelsRevision];
+    const added = await addScript(keysOfIt, [version, JSON.stringify(stored), description, name]);
+    seen.delete(name);
+    return added === 1;
+  }
+
+  /** Another than before: versions were uploaded or retired since. */
+  async function revision(): Promise<string> {
+    return (await redis.get(keys.modelsRevision)) ?? '';
+  }
+
+  /** `ready` stands against a worker that is still loading or failed to: another one serves the version. `retired` stands. */
+  async function report(
+    name: string,
+    version: number,
+    state: VersionState,
+    detail: Partial<VersionReport> = {},
+  ): Promise<void> {
+    const report = JSON.stringify({ ...UNREPORTED, ...detail });
+    await reportScript([keys.model(name), keys.outbox, keys.subscribed], [version, state, report, name]);
+  }
+
+  /** From now on `name@alias` means this version, but for the canary's share; other processes follow within a second. */
+  async function moveAlias(name: string, alias: string, request: AliasRequest): Promise<void> {
+    const { version, shadow } = request;
+    const canary = request.canary && beginCanary(request.canary, toTimestamp(clock.now()));
+    const [state = '', refused = ''] = await moveScript(
+      [
+        keys.model(name),
+        keys.canaries,
+        keys.outcomes(name, version),
+        keys.outcomes(name, canary?.version ?? version),
+        keys.agreement(name, shadow?.version ?? version),
+      ],
+      [
+        alias,
+        version,
+        canary?.version ?? '',
+        JSON.stringify(canary ?? null),
+        `${name}@${alias}`,
+        shadow?.version ?? '',
+        JSON.stringify(shadow ?? null),
+      ],
+    );
+    seen.delete(name);
+    if (state === 'missing')
+      throw new SluiceError('model_not_found', `The model "${name}" has no version ${refused}.`);
+    if (state === 'retired') throw new SluiceError('version_retired');
+    if (state === 'failed') throw new SluiceError('model_failed');
+  }
+
+  /** The version must exist. Jobs that were accepted before are computed. */
+  async function retire(name: string, version: number): Promise<void> {
+    await redis.hset(keys.model(name), { [`state:${version}`]: 'retired' });
+    await redis.incr(keys.modelsRevision);
+    seen.delete(name);
+  }
+
+  async function find(name: string): Promise<Model | null> {
+    const known = seen.get(name);
+    return known && clock.monotonic() - known.readMs < FRESH_MS ? known.model : read(name);
+  }
+
+  /** As it is now. */
+  async function read(name: string): Promise<Model | null> {
+    const fields = await redis.hgetall(keys.model(name));
+    if (Object.keys(fields).length === 0) return null;
+    const model = decodeModel(name, fields);
+    seen.set(name, { model, readMs: clock.monotonic() });
+    return model;
+  }
+
+  /** As they are now. */
+  async function list(): Promise<Model[]> {
+    const names = await redis.smembers(keys.models);
+    const models = await Promise.all(names.sort().map(read));
+    return models.filter((model) => model !== null);
+  }
+
+  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; by chance the canary, and a shadow. */
+  async function resolve(text: string, mayDraw = false): Promise<Resolved> {
+    const ref = parseModelRef(text);
+    const model = ref && (await find(ref.name));
+    const versionOf = (number: number | undefined) =>
+      model?.versions.find((each) => each.manifest.version === number);
+    const alias = ref?.alias ?? null;
+    const version = versionOf(alias === null ? ref?.version : model?.aliases[alias]);
+    if (!model) throw new SluiceError('model_not_found', `There is no model "${ref?.name ?? text}".`);
+    if (!version)
+      throw new SluiceError(
+        'model_not_found',
+        `The model "${model.name}" has no ${alias === null ? `version ${ref?.version}` : `alias "${alias}"`}.`,
+      );
+    if (!mayDraw || alias === null) return { version, alias, shadow: null };
+    // One that cannot serve yet, or no more, gets no jobs that would wait for it.
+    const drawn = (share: { version: number; percent: number } | undefined) => {
+      const chosen = share && random() * 100 < share.percent ? versionOf(share.version) : undefined;
+      return chosen?.state === 'ready' ? chosen : null;
+    };
+    const canary = model.canaries[alias];
+    const isRunning = canary?.state === 'running';
+    return { version: (isRunning && drawn(canary)) || version, alias, shadow: drawn(model.shadows[alias]) };
+  }
+
+  return { register, add, revision, report, moveAlias, retire, find, read, list, resolve };
+}
+
+/** Of a version's files and their hashes. */
+export function filesHash(files: Manifest['files']): string {
+  return sha256Of(JSON.stringify(files));
+}
+
+type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'> & {
+  uploaded?: boolean;
+};
+
+function decodeModel(name: string, fields: Record<string, string>): Model {
+  const versions: Version[] = [];
+  const aliases: Record<string, number> = {};
+  const canaries: Record<string, Canary> = {};
+  const shadows: Record<string, Shadow> = {};
+  for (const [field, value] of Object.entries(fields)) {
+    const [kind, key = ''] = field.split(':');
+    if (kind === 'alias') aliases[key] = Number(value);
+    if (kind === 'shadow') shadows[key] = JSON.parse(value) as Shadow;
+    if (kind === 'canary') canaries[key] = JSON.parse(value) as Canary;
+    if (kind !== 'version') continue;
+    const report = fields[`report:${key}`];
+    versions.push({
+      uploaded: false,
+      ...(JSON.parse(value) as StoredVersion),
+      ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
+      state: (fields[`state:${key}`] ?? 'pending') as VersionState,
+    });
+  }
+  versions.sort((a, b) => b.manifest.version - a.manifest.version);
+  return { name, description: fields.description ?? '', versions, aliases, canaries, shadows };
+}

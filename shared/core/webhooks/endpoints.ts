@@ -1,0 +1,234 @@
+/**
+ * Webhook endpoints of tenants (states: contract/endpoint.ts), and the secret of a tenant's own for the webhooks of single jobs.
+ *
+ * Promises: another tenant's endpoint does not exist; a secret leaves here for signing, and for who makes or rotates it.
+ */
+import type { Clock } from '../../base/clock.js';
+import { sha256Of } from '../../base/hash.js';
+import { invalid, SluiceError } from '../../contract/errors.js';
+import { isId, newId } from '../../contract/ids.js';
+import { type AddressRules, urlFault } from '../../contract/webhooks/address.js';
+import type {
+  CreateEndpoint,
+  DisabledReason,
+  Endpoint,
+  PatchEndpoint,
+} from '../../contract/webhooks/endpoint.js';
+import { DEFAULT_EVENTS, type EventType } from '../../contract/webhooks/events.js';
+import {
+  newSigningSecrets,
+  rotateSecrets,
+  type SigningSecrets,
+  secretsAt,
+} from '../../contract/webhooks/signing.js';
+import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Keys } from '../../redis/keys.js';
+import { numberOrNull } from '../jobs/job-record.js';
+import type { Idempotency } from '../jobs/jobs.js';
+import {
+  CHANGE_ENDPOINT,
+  CREATE_ENDPOINT,
+  REMOVE_ENDPOINT,
+  ROTATE_ENDPOINT,
+  ROTATE_TENANT,
+} from './webhook-scripts.js';
+
+/** How long an Idempotency-Key is remembered. */
+const IDEMPOTENCY_SECONDS = 24 * 3600;
+
+export interface EndpointsDeps {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+  rules: AddressRules;
+  maxPerTenant: number;
+}
+
+export type Endpoints = ReturnType<typeof createEndpoints>;
+
+export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: EndpointsDeps) {
+  const createScript = defineScript<string[]>(redis, 'sluiceCreateEndpoint', CREATE_ENDPOINT);
+  const changeScript = defineScript<number>(redis, 'sluiceChangeEndpoint', CHANGE_ENDPOINT);
+  const removeScript = defineScript<number>(redis, 'sluiceRemoveEndpoint', REMOVE_ENDPOINT);
+  const rotateScript = defineScript<number>(redis, 'sluiceRotateEndpoint', ROTATE_ENDPOINT);
+  const rotateTenantScript = defineScript<number>(redis, 'sluiceRotateTenant', ROTATE_TENANT);
+  const prefix = keys.endpoint('');
+
+  /** Throws `url_not_allowed`; `path` is where the URL stands in the body. */
+  function checkUrl(url: string, path: string): void {
+    const message = urlFault(url, rules);
+    if (message) throw invalid([{ path, message }], 'url_not_allowed');
+  }
+
+  async function create(
+    tenant: string,
+    body: CreateEndpoint,
+    idempotency?: Idempotency,
+  ): Promise<{ replayed: boolean; endpoint: Endpoint }> {
+    checkUrl(body.url, '/url');
+    const id = newId('whe', clock.now());
+    const [outcome, known = id] = await createScript(
+      [
+        keys.endpoint(id),
+        keys.tenantEndpoints(tenant),
+        keys.subscribed,
+        idempotency
+          ? keys.idempotency(tenant, idempotency.route, sha256Of(idempotency.key))
+          : keys.endpoint(id),
+      ],
+      [
+        id,
+        tenant,
+        prefix,
+        maxPerTenant,
+        idempotency?.fingerprint ?? '',
+        IDEMPOTENCY_SECONDS,
+        ...fieldsOf({ events: [...DEFAULT_EVENTS], description: '', includePredictions: false, ...body }),
+        ...['tenant', tenant, 'enabled', body.enabled === false ? '0' : '1'],
+        ...['secrets', JSON.stringify(newSigningSecrets())],
+        ...(body.enabled === false ? ['disabledAt', clock.now(), 'disabledReason', 'paused'] : []),
+      ],
+    );
+    if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
+    if (outcome === 'full') throw new SluiceError('too_many_endpoints');
+    // Our own call, sent again by the client of Redis, is no replay.
+    return { replayed: outcome === 'replayed' && known !== id, endpoint: await demand(tenant, known) };
+  }
+
+  /** Whosoever it is; null when there is none. */
+  async function find(id: string): Promise<Endpoint | null> {
+    return decode(id, await redis.hgetall(keys.endpoint(id)));
+  }
+
+  async function demand(tenant: string, id: string): Promise<Endpoint> {
+    const endpoint = isId('whe', id) ? await find(id) : null;
+    if (endpoint?.tenant !== tenant) throw new SluiceError('not_found', 'There is no such webhook endpoint.');
+    return endpoint;
+  }
+
+  /** Newest first; there are never many. */
+  async function list(tenant: string): Promise<Endpoint[]> {
+    const ids = await redis.zrange(keys.tenantEndpoints(tenant), '+', '-', 'BYLEX', 'REV');
+    const endpoints = await Promise.all(ids.map(find));
+    return endpoints.filter((endpoint) => endpoint !== null);
+  }
+
+  /** Those of the tenant, or of all that have any where it is null. */
+  async function subscribed(tenant: string | null): Promise<Endpoint[]> {
+    if (tenant !== null) return list(tenant);
+    const tenants = await redis.hkeys(keys.subscribed);
+    return (await Promise.all(tenants.map(list))).flat();
+  }
+
+  async function change(tenant: string, id: string, body: PatchEndpoint): Promise<Endpoint> {
+    await demand(tenant, id);
+    if (body.url !== undefined) checkUrl(body.url, '/url');
+    const enabled = body.enabled === undefined ? '' : body.enabled ? '1' : '0';
+    await changeScript(
+      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
+      [id, tenant, prefix, clock.now(), enabled, ...fieldsOf(body)],
+    );
+    return demand(tenant, id);
+  }
+
+  async function remove(tenant: string, id: string): Promise<void> {
+    await demand(tenant, id);
+    await removeScript(
+      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
+      [id, tenant, prefix],
+    );
+  }
+
+  /** The one that stood goes on signing beside the new one for a day. */
+  async function rotate(tenant: string, id: string): Promise<Endpoint> {
+    await demand(tenant, id);
+    const key = keys.endpoint(id);
+    await swap(
+      () => redis.hget(key, 'secrets'),
+      (before, after) => rotateScript([key], [before, after]),
+    );
+    return demand(tenant, id);
+  }
+
+  /** The tenant's own, made when it is first needed; all processes get the same. The newest first. */
+  async function tenantSecrets(tenant: string): Promise<string[]> {
+    const key = keys.signingSecret(tenant);
+    const known = await redis.get(key);
+    if (known) return secretsAt(decodeSecrets(known), clock.now());
+    const made = newSigningSecrets();
+    const isOurs = await redis.set(key, JSON.stringify(made), 'NX');
+    return isOurs ? secretsAt(made, clock.now()) : tenantSecrets(tenant);
+  }
+
+  async function rotateTenant(tenant: string): Promise<string[]> {
+    await tenantSecrets(tenant);
+    const key = keys.signingSecret(tenant);
+    await swap(
+      () => redis.get(key),
+      (before, after) => rotateTenantScript([key], [before, after]),
+    );
+    return tenantSecrets(tenant);
+  }
+
+  /** Replaces what was read, again where somebody else did in between. */
+  async function swap(
+    read: () => Promise<string | null>,
+    write: (before: string, after: string) => Promise<number>,
+  ): Promise<void> {
+    for (;;) {
+      const before = await read();
+      if (before === null) return;
+      const after = rotateSecrets(decodeSecrets(before), clock.now());
+      if ((await write(before, JSON.stringify(after))) === 1) return;
+    }
+  }
+
+  return {
+    checkUrl,
+    create,
+    find,
+    demand,
+    list,
+    subscribed,
+    change,
+    remove,
+    rotate,
+    tenantSecrets,
+    rotateTenant,
+  };
+}
+
+function fieldsOf({ url, events, description, includePredictions }: PatchEndpoint): string[] {
+  return [
+    ...(url === undefined ? [] : ['url', url]),
+    ...(events === undefined ? [] : ['events', events.join(',')]),
+    ...(description === undefined ? [] : ['description', description]),
+    ...(includePredictions === undefined ? [] : ['includePredictions', includePredictions ? '1' : '0']),
+  ];
+}
+
+function decode(id: string, fields: Record<string, string>): Endpoint | null {
+  const { tenant, url, secrets } = fields;
+  if (!tenant || !url || !secrets) return null;
+  return {
+    id,
+    tenant,
+    url,
+    events: (fields.events ?? '').split(',') as EventType[],
+    description: fields.description ?? '',
+    enabled: fields.enabled === '1',
+    includePredictions: fields.includePredictions === '1',
+    secrets: decodeSecrets(secrets),
+    createdAt: Number(fields.createdAt),
+    disabledAt: numberOrNull(fields.disabledAt),
+    disabledReason: (fields.disabledReason ?? null) as DisabledReason | null,
+    failingSince: numberOrNull(fields.failingSince),
+    lastSuccessAt: numberOrNull(fields.lastSuccessAt),
+    dropped: Number(fields.dropped ?? 0),
+  };
+}
+
+/** A tenant's own from before there was rotation is the secret itself. */
+function decodeSecrets(text: string): SigningSecrets {
+  return text.startsWith('[') ? (JSON.parse(text) as SigningSecrets) : [{ secret: text, untilMs: null }];
+}

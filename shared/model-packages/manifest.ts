@@ -1,0 +1,139 @@
+/**
+ * The manifest of a version's folder: its model.yaml, and what that leaves out as far as the other files tell it.
+ *
+ * Name and version are those of the place; the files are those of the folder; the format is that of the entry file; a
+ * SavedModel tells its signature itself. What is said twice must fit.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { hashFile, pathsIn } from '../base/disk.js';
+import { messageOf } from '../base/errors.js';
+import type { Fault } from '../contract/errors.js';
+import { checkManifest, type Manifest, type Signature, type TensorSpec } from '../contract/model.js';
+import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
+
+export interface Given {
+  /** Of a version that says no other; whether it may is the caller's business. */
+  name: string;
+  version: number;
+  /** Path -> sha256, where they are known already. */
+  files?: Record<string, string>;
+}
+
+/** What model.yaml says is wrong: paths are JSON Pointers into it. */
+export class ManifestFault extends Error {
+  constructor(readonly faults: readonly Fault[]) {
+    super(faults.map(({ path, message }) => `${path || '/'} ${message}`).join('; '));
+  }
+}
+
+export const MANIFEST_FILE = 'model.yaml';
+export const MODEL_FILE = 'model.json';
+/** A text that somebody wrote; it is read whole. */
+const MAX_MANIFEST_BYTES = 1024 * 1024;
+/** Of a version that says nothing else. */
+const BATCHING = { maxBatchSize: 32, maxDelayMs: 5 };
+const FORMATS: Readonly<Record<string, Manifest['format']>> = {
+  'layers-model': 'layers',
+  'graph-model': 'graph',
+};
+
+/** Throws what is wrong with it. */
+export async function readManifest(path: string, given: Given): Promise<Manifest> {
+  const paths = await pathsIn(path);
+  const said = paths.includes(MANIFEST_FILE) ? await readSaid(join(path, MANIFEST_FILE)) : {};
+  const manifest: Partial<Manifest> = {
+    name: given.name,
+    version: given.version,
+    batching: BATCHING,
+    ...said,
+  };
+  manifest.format ??= await formatOf(path, paths);
+  manifest.files ??= given.files ?? (await hashesOf(path, paths));
+  if (manifest.format === 'saved_model') manifest.signature = await signatureOf(path, manifest.signature);
+  const faults = checkManifest(manifest);
+  if (faults.length > 0) throw new ManifestFault(faults);
+  return manifest as Manifest;
+}
+
+async function readSaid(path: string): Promise<Partial<Manifest>> {
+  if ((await stat(path)).size > MAX_MANIFEST_BYTES)
+    throw new ManifestFault([{ path: '', message: `is larger than ${MAX_MANIFEST_BYTES} bytes` }]);
+  const said: unknown = parseYaml(await readFile(path, 'utf8'));
+  if (typeof said !== 'object' || said === null || Array.isArray(said))
+    throw new ManifestFault([{ path: '', message: 'must be an object' }]);
+  return said;
+}
+
+function parseYaml(text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new ManifestFault([
+      { path: '', message: (messageOf(error).split('\n')[0] ?? '').replace(/:$/, '') },
+    ]);
+  }
+}
+
+async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
+  if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
+  if (!paths.includes(MODEL_FILE)) throw new Error(`there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
+  // What tfjs writes names its format near the start; the topology behind it may be large.
+  const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
+  const format = FORMATS[named];
+  if (!format)
+    throw new ManifestFault([{ path: '/format', message: `is required: ${MODEL_FILE} does not tell` }]);
+  return format;
+}
+
+async function hashesOf(path: string, paths: readonly string[]): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const file of paths) if (file !== MANIFEST_FILE) files[file] = await hashFile(join(path, file));
+  return files;
+}
+
+/**
+ * A SavedModel says itself what it takes and computes. A manifest may say more: labels, that height, width and
+ * channels are a picture, which size an input has that may have any; and nothing else than the model.
+ */
+async function signatureOf(path: string, said: Partial<Signature> = {}): Promise<Signature> {
+  const { signature: read } = await readSavedModel(path);
+  for (const kind of ['inputs', 'outputs'] as const) {
+    const specs = said[kind];
+    if (!specs) continue;
+    const isItsOwn = read[kind].every((own) => specs.some((spec) => mayBeSaid(spec, own, kind)));
+    if (!isItsOwn || specs.length !== read[kind].length)
+      throw new ManifestFault([
+        {
+          path: `/signature/${kind}`,
+          message: `is not that of the SavedModel: ${describe(read[kind]).join(', ')}`,
+        },
+      ]);
+  }
+  return { ...read, ...said };
+}
+
+function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): boolean {
+  const isPicture = said.dtype === 'image' && own.shape.length === 3 && holdsPixels(said, own);
+  const mayBeOf = (size: number | null, i: number) =>
+    said.shape[i] === size || (size === null && kind === 'inputs');
+  return (
+    said.name === own.name &&
+    (said.dtype === own.dtype || isPicture) &&
+    said.shape.length === own.shape.length &&
+    own.shape.every(mayBeOf)
+  );
+}
+
+/** Bytes have no room for what is scaled. */
+function holdsPixels({ scale = 1, preprocess }: TensorSpec, { dtype }: TensorSpec): boolean {
+  if (dtype === 'uint8') return scale === 1 && !preprocess?.mean && !preprocess?.std;
+  return dtype === 'float32';
+}
+
+function describe(specs: readonly TensorSpec[]): string[] {
+  return specs.map(
+    ({ name, dtype, shape }) => `${name} ${dtype} [${shape.map((size) => size ?? '?').join(', ')}]`,
+  );
+}

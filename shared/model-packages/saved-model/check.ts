@@ -1,0 +1,117 @@
+/**
+ * What the program of a SavedModel may be made of.
+ *
+ * Its operations could read and write files, call Python, open connections. So whatever it holds must be on a list: what
+ * TensorFlow is not asked to run, too, since it computes constants when it takes a graph in, and may call one function in the
+ * place of another. Shorter lists are for what is run: the serving signature, and the loading.
+ *
+ * Files are read and written by the saver alone. What restores reads at the place that TensorFlow hands it, which is the
+ * folder's, what saves is never run; neither can be had in another way.
+ */
+import { ASSIGNING_OPS, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS } from './operations.js';
+import type { GraphFunction, GraphNode, Program } from './program.js';
+
+const CALLS: ReadonlySet<string> = new Set(['PartitionedCall', 'StatefulPartitionedCall']);
+
+/** Throws, naming what is not allowed where it is. */
+export function checkProgram(program: Program): void {
+  const nodes = byName(program.nodes);
+  const functions = byName(program.functions);
+  const reached = (names: readonly string[]) => operationsFrom(nodes, functions, names);
+  const { inputs, outputs } = program.signature;
+  const ports = [...inputs.values(), ...outputs.values()].map(({ name }) => name);
+  demand('its signature', reached(ports), COMPUTING_OPS);
+  demand('its loading', reached([program.saver.restore]), COMPUTING_OPS, RESTORING_OPS);
+  demand('its initialisation', reached(program.initializers), COMPUTING_OPS, ASSIGNING_OPS);
+  const all = [program.nodes, ...program.functions.map((each) => each.nodes)].flat();
+  const idle = new Set(all.map(({ op }) => op));
+  demand('what it does not run', idle, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS);
+  demandFilesOfSaver(program);
+}
+
+function demand(where: string, used: ReadonlySet<string>, ...allowed: ReadonlySet<string>[]): void {
+  const refused = [...used].filter((op) => !allowed.some((ops) => ops.has(op))).sort();
+  if (refused.length > 0)
+    throw new Error(`${where} uses operations that are not allowed: ${refused.join(', ')}`);
+}
+
+function byName<T extends { name: string }>(list: readonly T[]): Map<string, T> {
+  const map = new Map(list.map((each) => [each.name, each]));
+  if (map.size < list.length) throw new Error('the SavedModel has two nodes, or functions, of one name');
+  return map;
+}
+
+/** Of all nodes that some tensors are computed from, control inputs and bodies of functions included. */
+function operationsFrom(
+  nodes: ReadonlyMap<string, GraphNode>,
+  functions: ReadonlyMap<string, GraphFunction>,
+  tensors: readonly string[],
+): Set<string> {
+  // These sets grow while they are gone through.
+  const reached = new Set(tensors.flatMap((tensor) => nodes.get(nodeOf(tensor)) ?? []));
+  for (const { inputs } of reached)
+    for (const input of inputs) {
+      const before = nodes.get(nodeOf(input));
+      if (before) reached.add(before);
+    }
+  const called = new Set<GraphFunction>();
+  const addCalled = ({ names }: GraphNode) => {
+    for (const name of names) {
+      const found = functions.get(name);
+      if (found) called.add(found);
+    }
+  };
+  reached.forEach(addCalled);
+  for (const { nodes: body } of called) body.forEach(addCalled);
+  const bodies = [...called].flatMap(({ nodes: body }) => body);
+  return new Set([...reached, ...bodies].map(({ op }) => op));
+}
+
+/** `^name` only comes before, `name:1` is an output of the node. */
+function nodeOf(input: string): string {
+  return input.replace(/^\^/, '').replace(/:.*$/, '');
+}
+
+/** What uses files stands in the graph, or in a function that only the graph calls; what reads, reads in the folder. */
+function demandFilesOfSaver({ nodes, functions, saver }: Program): void {
+  const calledWithin = new Set(functions.flatMap((each) => each.nodes.flatMap(({ names }) => [...names])));
+  const restoring = new Set<string>();
+  for (const { name, nodes: body, replaces, firstArgument } of functions) {
+    if (!body.some(usesFiles)) continue;
+    if (replaces || calledWithin.has(name))
+      throw new Error(`the function ${name} reads or writes files, and not for the saver alone`);
+    const restores = body.filter(isRestore);
+    if (restores.some(({ inputs }) => inputs[0] !== firstArgument)) throw elsewhere();
+    if (restores.length > 0) restoring.add(name);
+  }
+  for (const node of nodes) {
+    if (isRestore(node)) demandPlace(node, saver.filename);
+    if ([...node.names].some((name) => restoring.has(name))) demandCall(node, saver.filename);
+  }
+}
+
+function isRestore({ op }: GraphNode): boolean {
+  return op === 'RestoreV2';
+}
+
+function usesFiles(node: GraphNode): boolean {
+  return isRestore(node) || SAVING_OPS.has(node.op);
+}
+
+/** Of one function, whose first argument is the place to read at. */
+function demandCall(node: GraphNode, filename: string): void {
+  if (!CALLS.has(node.op) || node.names.size !== 2) throw elsewhere();
+  demandPlace(node, filename);
+}
+
+function demandPlace({ inputs: [place] }: GraphNode, filename: string): void {
+  if (!place || tensorOf(place) !== tensorOf(filename)) throw elsewhere();
+}
+
+function tensorOf(input: string): string {
+  return input.includes(':') ? input : `${input}:0`;
+}
+
+function elsewhere(): Error {
+  return new Error('its loading reads variables at another place than the one in its folder');
+}

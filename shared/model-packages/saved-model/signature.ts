@@ -1,0 +1,100 @@
+/**
+ * A SavedModel as its saved_model.pb describes it: what goes in and out, and that it may be run. Read without TensorFlow, so
+ * that a process which cannot run it knows what it takes.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exists } from '../../base/disk.js';
+import type { Signature, TensorSpec } from '../../contract/model.js';
+import type { Dtype } from '../../contract/tensors/tensor.js';
+import { checkProgram } from './check.js';
+import { type Port, parseProgram } from './program.js';
+
+export const SAVED_MODEL_FILE = 'saved_model.pb';
+/** Other forms of the same file, which TensorFlow reads where it finds no saved_model.pb. */
+const OTHER_FILES = ['saved_model.cpb', 'saved_model.pbtxt'];
+/** Of the program alone, its variables are elsewhere: it is read whole, in one turn of the event loop. */
+const MAX_GRAPH_BYTES = 32 * 1024 * 1024;
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+/** An operation, and which of its outputs. */
+const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
+
+/** DataType of TensorFlow's types.proto: those that have a form on the wire. */
+export const TF_TYPES = {
+  float32: 1,
+  float64: 2,
+  int32: 3,
+  uint8: 4,
+  int64: 9,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+} as const;
+
+const OTHER_TYPES: Readonly<Record<number, string>> = {
+  5: 'int16',
+  6: 'int8',
+  7: 'string',
+  8: 'complex64',
+  17: 'uint16',
+  18: 'complex128',
+  20: 'resource',
+  22: 'uint32',
+  23: 'uint64',
+};
+
+/** As what they travel. */
+const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
+  float32: 'float32',
+  float64: 'float32',
+  bfloat16: 'float32',
+  float16: 'float32',
+  int32: 'int32',
+  int64: 'int32',
+  uint8: 'uint8',
+  bool: 'uint8',
+};
+const DTYPE_BY_TYPE = new Map<number, Dtype>(
+  Object.entries(DTYPES).map(([name, dtype]) => [TF_TYPES[name as keyof typeof TF_TYPES], dtype]),
+);
+
+export interface SavedModel {
+  /** `serving_default`, without the batch dimension. */
+  signature: Signature;
+  /** Where its tensors are in the graph, and of which type, by name. */
+  inputs: ReadonlyMap<string, Port>;
+  outputs: ReadonlyMap<string, Port>;
+}
+
+/** Throws when the program may not be run here. */
+export async function readSavedModel(folder: string): Promise<SavedModel> {
+  for (const other of OTHER_FILES)
+    if (await exists(join(folder, other)))
+      throw new Error(`${other} is beside ${SAVED_MODEL_FILE}: one of them is to be loaded`);
+  const path = join(folder, SAVED_MODEL_FILE);
+  if ((await stat(path)).size > MAX_GRAPH_BYTES)
+    throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
+  const program = parseProgram(await readFile(path));
+  const { inputs, outputs } = program.signature;
+  const signature = { inputs: specsOf(inputs), outputs: specsOf(outputs) };
+  checkProgram(program);
+  return { signature, inputs, outputs };
+}
+
+function specsOf(ports: ReadonlyMap<string, Port>): TensorSpec[] {
+  return [...ports].map(([name, port]) => specOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function specOf(name: string, { name: place, dtype: type, shape }: Port): TensorSpec {
+  if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name for a tensor`);
+  if (!PLACE.test(place)) throw new Error(`${name} is at no place of the graph: ${JSON.stringify(place)}`);
+  const dtype = DTYPE_BY_TYPE.get(type);
+  if (!dtype)
+    throw new Error(
+      `${name} is ${OTHER_TYPES[type] ?? `of type ${type}`}; a SavedModel may take and give ${Object.keys(TF_TYPES).join(', ')}`,
+    );
+  if (!shape) throw new Error(`${name} has no known rank`);
+  const [batch, ...sizes] = shape;
+  if (batch !== -1) throw new Error(`${name} does not leave its first dimension to the batch`);
+  return { name, dtype, shape: sizes.map((size) => (size < 0 ? null : size)) };
+}

@@ -1,0 +1,176 @@
+/**
+ * TensorFlow's C library and tfjs-node-gpu's binding to it, in the cache: where they lie, whether they are whole, how
+ * they are loaded.
+ *
+ * `deploy/native` fills the folder, a worker's child loads from it. The layout is that of a Python environment, because
+ * the libraries look for each other relative to themselves (`$ORIGIN/../nvidia/cublas/lib`):
+ *
+ *   <cache>/tensorflow-<flavour>-<version>/tensorflow/   libtensorflow_cc.so.2, libtensorflow_framework.so.2,
+ *                                                        tfjs_binding.node, include/ (what the binding was built with)
+ *                                         /nvidia/       CUDA's libraries (`cuda` only)
+ *                                         /installed.json  written last: what must be there
+ *
+ * Nothing here writes, neither to the cache nor to node_modules: loading works from a read-only disk and in any number
+ * of processes at once.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import Module, { createRequire } from 'node:module';
+import { delimiter, join } from 'node:path';
+import { ConfigError, inheritedEnvironment } from '../base/config.js';
+import { messageOf } from '../base/errors.js';
+
+export const FLAVOURS = ['cpu', 'cuda'] as const;
+/** `cpu`: the small library, CPU only. `cuda`: the one with CUDA kernels, which can also serve on the CPU. */
+export type Flavour = (typeof FLAVOURS)[number];
+
+export const TENSORFLOW_VERSION = '2.21.0';
+
+export type Tensorflow = typeof import('@tensorflow/tfjs-node-gpu');
+
+export interface NativeHome {
+  /** The folder that holds all of it. */
+  root: string;
+  /** The two libraries, and the binding beside them. */
+  libraries: string;
+  include: string;
+  binding: string;
+  manifest: string;
+}
+
+/** What an install says of itself; an install that says something else, or lacks a file, does not count. */
+export interface NativeManifest {
+  tensorflow: string;
+  /** Version of tfjs-node-gpu whose binding was built: its JavaScript and its binding must be of one version. */
+  binding: string;
+  /** Size by path relative to the root. */
+  files: Record<string, number>;
+}
+
+export function homeName(flavour: Flavour): string {
+  return `tensorflow-${flavour}-${TENSORFLOW_VERSION}`;
+}
+
+export function nativeHome(cacheDir: string, flavour: Flavour): NativeHome {
+  return homeAt(join(cacheDir, homeName(flavour)));
+}
+
+export function homeAt(root: string): NativeHome {
+  const libraries = join(root, 'tensorflow');
+  return {
+    root,
+    libraries,
+    include: join(libraries, 'include'),
+    binding: join(libraries, 'tfjs_binding.node'),
+    manifest: join(root, 'installed.json'),
+  };
+}
+
+/** Why this flavour cannot be loaded from the cache; null when it can. Reads sizes, not contents: milliseconds. */
+export function faultOfInstall(cacheDir: string, flavour: Flavour): string | null {
+  const home = nativeHome(cacheDir, flavour);
+  if (!existsSync(home.manifest)) return 'it is not installed';
+  try {
+    const manifest = JSON.parse(readFileSync(home.manifest, 'utf8')) as NativeManifest;
+    if (manifest.binding !== bindingVersion())
+      return `it was built for tfjs-node-gpu ${manifest.binding}, not ${bindingVersion()}`;
+    const wrong = Object.entries(manifest.files).find(
+      ([path, size]) => statSync(join(home.root, path), { throwIfNoEntry: false })?.size !== size,
+    );
+    return wrong ? `${wrong[0]} is missing or was changed` : null;
+  } catch (error) {
+    return `${home.manifest} cannot be read: ${messageOf(error)}`;
+  }
+}
+
+export function isInstalled(cacheDir: string, flavour: Flavour): boolean {
+  return faultOfInstall(cacheDir, flavour) === null;
+}
+
+/** Version of the tfjs-node-gpu that this process would load. */
+export function bindingVersion(): string {
+  const about = createRequire(import.meta.url)('@tensorflow/tfjs-node-gpu/package.json') as {
+    version: string;
+  };
+  return about.version;
+}
+
+/**
+ * What the environment of a process must hold *before it starts*, so for the parent that forks it: the dynamic linker
+ * reads LD_LIBRARY_PATH once. Values that the operator has set are kept (and kept behind ours in LD_LIBRARY_PATH).
+ */
+export function nativeEnvironment(cacheDir: string, flavour: Flavour): Record<string, string> {
+  const given = inheritedEnvironment({});
+  const environment: Record<string, string> = {
+    TF_CPP_MIN_LOG_LEVEL: given.TF_CPP_MIN_LOG_LEVEL ?? '2',
+    // Without it TensorFlow takes all the memory of the GPU at its first operation.
+    TF_FORCE_GPU_ALLOW_GROWTH: given.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true',
+  };
+  const folders = cudaFolders(nativeHome(cacheDir, flavour).root);
+  if (folders.length > 0)
+    environment.LD_LIBRARY_PATH = [...folders, given.LD_LIBRARY_PATH ?? ''].filter(Boolean).join(delimiter);
+  return environment;
+}
+
+function cudaFolders(root: string): string[] {
+  const nvidia = join(root, 'nvidia');
+  if (!existsSync(nvidia)) return [];
+  return readdirSync(nvidia)
+    .map((part) => join(nvidia, part, 'lib'))
+    .filter((folder) => existsSync(folder));
+}
+
+let loaded: { root: string; tensorflow: Tensorflow } | undefined;
+
+/**
+ * Loads tfjs-node-gpu on the library of the cache. A process can hold one: asking again for the same answers the same,
+ * asking for the other flavour throws.
+ */
+export function loadTensorflow(cacheDir: string, flavour: Flavour): Tensorflow {
+  const home = nativeHome(cacheDir, flavour);
+  if (loaded?.root === home.root) return loaded.tensorflow;
+  if (loaded) throw new Error(`This process has loaded ${loaded.root}; it cannot load ${home.root} too.`);
+  const fault = faultOfInstall(cacheDir, flavour);
+  if (fault)
+    throw new ConfigError(
+      `TensorFlow (${flavour}) cannot be loaded from ${home.root}: ${fault}. Run: npm run backend:install -- ${flavour}`,
+    );
+  loaded = { root: home.root, tensorflow: requireWith(home.binding) };
+  return loaded.tensorflow;
+}
+
+/**
+ * tfjs-node-gpu asks `@mapbox/node-pre-gyp` one question, where its binding lies, and would only look inside its own
+ * package, which `npm ci` empties. So that one module is ours while it is being required.
+ */
+function requireWith(binding: string): Tensorflow {
+  const require = createRequire(import.meta.url);
+  // tfjs-node-gpu 4.22 calls both; Node 22 warns of them and Node 23 has them no more.
+  const util = require('node:util') as Record<string, (value: unknown) => boolean>;
+  util.isNullOrUndefined = (value) => value === null || value === undefined;
+  util.isArray = Array.isArray;
+
+  const packageMain = require.resolve('@tensorflow/tfjs-node-gpu');
+  const finder = createRequire(packageMain).resolve('@mapbox/node-pre-gyp');
+  const original = require.cache[finder];
+  const answer = new Module(finder);
+  answer.exports = { find: () => binding };
+  answer.loaded = true;
+  require.cache[finder] = answer;
+  try {
+    return require(packageMain) as Tensorflow;
+  } finally {
+    if (original) require.cache[finder] = original;
+    else delete require.cache[finder];
+  }
+}
+
+/** The lines in which TensorFlow says why it uses no GPU, from what a process with TF_CPP_MIN_LOG_LEVEL=0 wrote to stderr. */
+export function gpuComplaints(stderr: string): string[] {
+  const told = stderr
+    .split('\n')
+    .filter((line) => /cuda|cudnn|gpu|dlopen|nvidia|lib\w+\.so/i.test(line))
+    .filter((line) => /could not|cannot|can't|failed|unable|not found|skipping|mismatch/i.test(line))
+    // "E0000 00:00:1795479632.313674    9574 cuda_platform.cc:52] text" -> "text"
+    .map((line) => line.replace(/^[IWEF]\d{4} \S+ +\d+ \S+\] /, '').trim());
+  return [...new Set(told)];
+}

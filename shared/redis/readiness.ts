@@ -1,0 +1,34 @@
+/**
+ * Whether a process should be given work: it is not ending, does what it should, reaches Redis, and its clock can be trusted.
+ */
+import type { Clock } from '../base/clock.js';
+import { messageOf } from '../base/errors.js';
+import { SluiceError } from '../contract/errors.js';
+import type { Redis } from './connect.js';
+
+/** Beyond this the clock of this machine or that of Redis is wrong: due times are Redis', ids and logs are ours. */
+const MAX_SKEW_MS = 30_000;
+
+export interface ReadinessDeps {
+  redis: Redis;
+  clock: Clock;
+  draining: AbortSignal;
+  /** What else is wrong with it; null when nothing is. */
+  fault?: () => string | null;
+}
+
+/** Rejects with a `SluiceError` that says why not. */
+export function createReadiness({ redis, clock, draining, fault }: ReadinessDeps): () => Promise<void> {
+  return async () => {
+    if (draining.aborted) throw new SluiceError('shutting_down');
+    const known = fault?.() ?? null;
+    if (known !== null) throw new SluiceError('unavailable', known);
+    const [seconds] = await redis.time().catch((error: unknown) => {
+      const detail = `Redis: ${messageOf(error)}`;
+      throw new SluiceError('unavailable', detail, { cause: error, retryAfterSeconds: 1 });
+    });
+    const skewMs = Math.abs(Number(seconds) * 1000 - clock.now());
+    if (skewMs > MAX_SKEW_MS)
+      throw new SluiceError('unavailable', `The clock is ${skewMs} ms off that of Redis.`);
+  };
+}

@@ -1,0 +1,118 @@
+/** One model on a lane of two real children. */
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/log.js';
+import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
+import { NotLoaded } from '../../worker/inference/pool/batch-runner.js';
+import { temporaryFolder } from '../support/redis.js';
+import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
+
+const TASKS = 200;
+
+let folder: ReturnType<typeof temporaryFolder>;
+let lane: Lane;
+let registry: Registry;
+let tiny: TinyModel;
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  tiny = writeDense(folder.path);
+  registry = new Registry();
+  const deps = {
+    child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
+    options: { cacheDir: folder.path, logLevel: 'silent' },
+    children: 2,
+    hardwareOf: () => ({ name: 'a CPU', memoryBytes: 1e9 }),
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+    metrics: createInferenceMetrics(registry),
+  };
+  lane = await openLane(deps, 'wasm');
+});
+afterEach(async () => {
+  await lane.close();
+  folder.remove();
+});
+
+const pids = () => lane.describe().map(({ pid }) => pid as number);
+
+async function submit(row: number[]): Promise<number[] | string> {
+  const { name, version, batching } = tiny.manifest;
+  const { results } = await lane.submit({
+    kind: `${name}@${version}|x:3;`,
+    policy: { ...batching, maxBatchSize: 4, maxInFlight: 2 },
+    instances: [floats('x', row)],
+    bytes: 12,
+    timeoutMs: 30_000,
+  });
+  const [result] = results;
+  if (!result?.ok) return result?.code ?? 'nothing';
+  return [...toTypedArray('float32', Object.values(result.outputs)[0]?.data ?? new Uint8Array())];
+}
+
+async function submitAll(disturb: () => void = () => {}): Promise<void> {
+  const rows = Array.from({ length: TASKS }, (_, i) => [i, 1, -i]);
+  const answers = rows.map(submit);
+  disturb();
+  for (const [i, answer] of (await Promise.all(answers)).entries()) {
+    const expected = denseByHand(rows[i] as number[]);
+    expect(answer).toHaveLength(expected.length);
+    for (const [k, value] of expected.entries()) expect((answer as number[])[k]).toBeCloseTo(value, 4);
+  }
+}
+
+describe('a lane of two children', () => {
+  it('has the version loaded and unloaded in both, and both compute its batches', async () => {
+    const { folder: path, manifest } = tiny;
+    await lane.load(path, manifest);
+    expect(lane.describe()).toMatchObject(
+      [1, 2].map(() => ({ backend: 'wasm', device: 'cpu', name: 'a CPU', memoryBytes: 1e9, rssBytes: null })),
+    );
+    expect(new Set(pids()).size).toBe(2);
+    await submitAll();
+    for (const { rssBytes } of lane.describe()) expect(rssBytes, 'it has computed').toBeGreaterThan(0);
+    expect(await lane.measure(manifest, 2, 20)).toMatchObject({ batchSize: 2 });
+    await lane.unload(manifest);
+    await expect(submit([1, 2, 3])).rejects.toThrow(NotLoaded);
+  });
+
+  it('loses nothing but a batch to the death of one, which comes back with the version', async () => {
+    await lane.load(tiny.folder, tiny.manifest);
+    const [first, second] = pids() as [number, number];
+    await submitAll(() => process.kill(first, 'SIGKILL'));
+    await expect.poll(() => pids()[0] ?? first, { timeout: 10_000 }).not.toBe(first);
+    process.kill(second, 'SIGKILL');
+    await submitAll();
+  });
+
+  it('tells its devices in the metrics while it is open', async () => {
+    const told = async () => (await registry.metrics()).match(/^sluice_(backend_info|device_memory).*/gm);
+    expect(await told()).toEqual([
+      'sluice_backend_info{backend="wasm",device="cpu",name="a CPU"} 1',
+      'sluice_device_memory_bytes{backend="wasm",device="cpu"} 1000000000',
+    ]);
+    await lane.close();
+    expect(await told()).toBeNull();
+  });
+
+  it('gives each its share of the cores', () => {
+    const [first = 0, second = 0] = pids();
+    const share = String(Math.max(1, Math.floor(availableParallelism() / 2)));
+    for (const pid of [first, second]) {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      expect(environment).toContain(`TF_NUM_INTRAOP_THREADS=${share}`);
+    }
+  });
+
+  it('is refused what one of them cannot load', async () => {
+    const broken = { ...tiny.manifest, files: { ...tiny.manifest.files } };
+    for (const path of Object.keys(broken.files)) broken.files[path] = '0'.repeat(64);
+    await expect(lane.load(tiny.folder, broken)).rejects.toThrow();
+    await expect(submit([1, 2, 3])).rejects.toThrow(NotLoaded);
+  });
+});

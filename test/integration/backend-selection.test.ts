@@ -1,0 +1,181 @@
+/**
+ * Versions on several backends of one worker: compared, chosen, remembered, moved while they serve. Real children.
+ */
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/log.js';
+import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { nativeHome } from '../../shared/native/tensorflow-library.js';
+import type { BackendName } from '../../worker/backends/backend.js';
+import type { TaskResult } from '../../worker/inference/batching/batcher.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
+import { type Lanes, openLanes } from '../../worker/inference/pool/backend-pools.js';
+import { NotLoaded } from '../../worker/inference/pool/batch-runner.js';
+import { createServing } from '../../worker/inference/pool/version-route.js';
+import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
+import { createPlacing } from '../../worker/inference/versions/backend-selection.js';
+import { openChoices } from '../../worker/inference/versions/backend-timings.js';
+import { signal } from '../support/processes.js';
+import { temporaryFolder } from '../support/redis.js';
+import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
+
+let folder: ReturnType<typeof temporaryFolder>;
+let lanes: Lanes;
+let tiny: TinyModel;
+let opened: string[];
+
+beforeEach(async () => {
+  folder = temporaryFolder();
+  tiny = writeDense(folder.path);
+  opened = [];
+  lanes = await open('auto');
+});
+afterEach(async () => {
+  await lanes.close();
+  folder.remove();
+});
+
+/** On a cache folder without the native library. */
+function open(configured: BackendName | 'auto'): Promise<Lanes> {
+  const deps = {
+    child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
+    options: { cacheDir: folder.path, logLevel: 'silent' },
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+    metrics: createInferenceMetrics(new Registry()),
+  };
+  return openLanes(configured, (backend) => {
+    opened.push(backend);
+    return openLane(deps, backend);
+  });
+}
+
+const placingOf = (of: Lanes) =>
+  createPlacing(
+    of,
+    openChoices(folder.path, (error) => {
+      throw error;
+    }),
+  );
+
+const taskOf = ({ manifest }: TinyModel, row: number[]) => ({
+  kind: `${manifest.name}@${manifest.version}|x:3;`,
+  policy: { ...manifest.batching, maxInFlight: 2 },
+  instances: [floats('x', row)],
+  bytes: 12,
+  timeoutMs: 30_000,
+});
+
+function valuesOf({ results: [result] }: TaskResult<InstanceResult>): number[] | string | undefined {
+  if (!result?.ok) return result?.code;
+  const [output] = Object.values(result.outputs);
+  return [...toTypedArray('float32', output?.data ?? new Uint8Array())];
+}
+
+describe('the backend of a version', () => {
+  it('is the first that loads, then the fastest of all, then the one remembered', async () => {
+    const { folder: path, manifest } = tiny;
+    const placing = placingOf(lanes);
+    const placed = await placing.place(path, manifest);
+    expect(placed).toMatchObject({ lane: lanes.first, comparison: null });
+    expect(placing.isOpen(manifest)).toBe(true);
+
+    const best = await placing.compare(path, manifest, placed);
+    const { cuda, native, wasm, cpu } = best.comparison ?? {};
+    expect([cuda, native]).toEqual([expect.any(String), expect.stringContaining('backend:install')]);
+    const sizes = [1, manifest.batching.maxBatchSize];
+    for (const speeds of [wasm, cpu]) {
+      expect(speeds).toEqual(sizes.map((batchSize) => ({ batchSize, rowsPerSecond: expect.any(Number) })));
+    }
+    const score = (speeds: unknown) =>
+      (speeds as { rowsPerSecond: number }[]).reduce((product, each) => product * each.rowsPerSecond, 1);
+    expect(best.lane.backend.name).toBe(score(wasm) >= score(cpu) ? 'wasm' : 'cpu');
+
+    placing.remember(manifest, { ...best, lane: await lanes.of('cpu') });
+    expect(placing.isOpen(manifest)).toBe(false);
+    const again = await placingOf(lanes).place(path, manifest);
+    expect(again.lane.backend.name).toBe('cpu');
+    expect(again.comparison).toEqual(best.comparison);
+    // Other weights, or another batch size, are another question.
+    const changed = { ...manifest, batching: { ...manifest.batching, maxBatchSize: 2 } };
+    expect(placing.isOpen(changed)).toBe(true);
+    // So is another backend that can be used.
+    const refuse = (error: unknown) => {
+      throw error;
+    };
+    const choiceWith = (gpus: string[]) => openChoices(folder.path, refuse, { gpus }).get(manifest);
+    expect(choiceWith([])).not.toBeNull();
+    expect(choiceWith(['0'])).toBeNull();
+    const home = nativeHome(folder.path, 'cpu');
+    mkdirSync(home.root);
+    writeFileSync(home.manifest, '{}');
+    expect(choiceWith([])).toBeNull();
+  });
+
+  it('is not settled when a process dies while it is compared', async () => {
+    const { folder: path, manifest } = tiny;
+    const placing = placingOf(lanes);
+    const placed = await placing.place(path, manifest);
+    const cpu = await lanes.of('cpu');
+    const measure = cpu.measure;
+    cpu.measure = (...asked) => {
+      const pid = cpu.describe()[0]?.pid ?? undefined;
+      signal(pid, 'SIGSTOP');
+      // Asked by then, and not answered.
+      setTimeout(() => signal(pid, 'SIGKILL'), 100);
+      return measure(...asked);
+    };
+    const compared = await placing.compare(path, manifest, placed);
+    cpu.measure = measure;
+    expect(compared.isFinal).toBe(false);
+    expect(compared.lane).toBe(placed.lane);
+    expect((await placing.compare(path, manifest, placed)).isFinal).toBe(true);
+  });
+
+  it('is the configured one and no other', async () => {
+    const one = await open('cpu');
+    expect(one.names).toEqual(['cpu']);
+    expect(placingOf(one).isOpen(tiny.manifest)).toBe(false);
+    await one.close();
+  });
+
+  it('is not compared twice, nor opened again once refused', async () => {
+    await expect(lanes.of('cuda')).rejects.toThrow();
+    await expect(lanes.of('native')).rejects.toThrow();
+    await expect(lanes.of('native')).rejects.toThrow();
+    await Promise.all([lanes.of('cpu'), lanes.of('cpu')]);
+    expect(opened).toEqual(['auto', 'native', 'cpu']);
+    await lanes.closeUnused((lane) => lane === lanes.first);
+    const cpu = await lanes.of('cpu');
+    expect(cpu.backend.name).toBe('cpu');
+  });
+
+  it('changes while tasks come: each is answered once, and the old backend is rid of the version', async () => {
+    const { folder: path, manifest } = tiny;
+    const first: Lane = lanes.first;
+    const second = await lanes.of('cpu');
+    await Promise.all([first.load(path, manifest), second.load(path, manifest)]);
+    const serving = createServing(manifest, first);
+    const rows = Array.from({ length: 200 }, (_, i) => [i, 1, -i]);
+    const answers: Promise<TaskResult<InstanceResult>>[] = [];
+    let moved: Promise<void> | undefined;
+    for (const [i, row] of rows.entries()) {
+      answers.push(serving.submit(taskOf(tiny, row)));
+      if (i === 100) moved = serving.move(second);
+      if (i % 10 === 0) await new Promise(setImmediate);
+    }
+    expect(serving.lane).toBe(second);
+    const values = (await Promise.all(answers)).map(valuesOf);
+    for (const [i, row] of rows.entries()) {
+      const expected = denseByHand(row);
+      expect(values[i]).toHaveLength(expected.length);
+      for (const [k, value] of expected.entries()) expect((values[i] as number[])[k]).toBeCloseTo(value, 4);
+    }
+    await moved;
+    await expect(first.submit(taskOf(tiny, [1, 2, 3]))).rejects.toThrow(NotLoaded);
+  });
+});

@@ -1,0 +1,15 @@
+/**
+ * How many batches of a version are with each child at the same time, so that it never waits for the next one.
+ *
+ * A backend computes synchronously: its process hears nothing meanwhile. Tensors need one batch that computes and one that
+ * has been sent. Pictures are decoded and encoded in other threads while others compute, but begun and finished between
+ * two batches: the last is encoded, one computes, the next is decoded, and one has been sent.
+ */
+import type { Signature } from '../../../shared/contract/model.js';
+
+const OF_TENSORS = 2;
+const OF_PICTURES = 4;
+
+export function depthOf({ inputs, outputs }: Signature): number {
+  return [...inputs, ...outputs].some(({ dtype }) => dtype === 'image') ? OF_PICTURES : OF_TENSORS;
+}

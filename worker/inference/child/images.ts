@@ -1,0 +1,63 @@
+/**
+ * Images at the edge of a model: an encoded file -> float32 pixels × scale, and back to a PNG.
+ *
+ * Decoding is where a stranger's bytes meet native code: it happens in the child only, one image fails by itself, and
+ * no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB (or grey for one channel); transparency is
+ * dropped.
+ */
+
+import type { TensorSpec } from '../../../shared/contract/model.js';
+import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
+import { openImage, openSharp } from '../../../shared/images/image.js';
+
+/**
+ * float32 [height, width, channels], resized where the spec says so, each pixel × `spec.scale` and normalised. Rejects when
+ * the file is damaged or not of `value.shape`.
+ */
+export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
+  const [height, width, channels] = value.shape as [number, number, number];
+  const opened = (await openImage(value.data, spec.maxPixels)).removeAlpha();
+  const fit = spec.preprocess?.resize;
+  const sized = fit ? opened.resize(width, height, { fit, background: 'black' }) : opened;
+  const { data, info } = await sized
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const shape = [info.height, info.width, info.channels];
+  if (shape.some((size, axis) => size !== value.shape[axis])) {
+    throw new Error(`decodes to [${shape.join(', ')}], not to the announced [${value.shape.join(', ')}]`);
+  }
+  return { dtype: 'float32', shape, data: toBytes(normalised(data, spec)) };
+}
+
+/** A PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. */
+export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value> {
+  const [height = 0, width = 0, channels = 0] = value.shape;
+  if (value.dtype !== 'float32' || value.shape.length !== 3 || (channels !== 1 && channels !== 3)) {
+    throw new Error(
+      `${spec.name} is ${value.dtype} [${value.shape.join(', ')}]: no float32 [height, width, 1 or 3]`,
+    );
+  }
+  const pixels = unscaled(toTypedArray('float32', value.data) as Float32Array, spec.scale ?? 1);
+  const image = await openSharp(pixels, { raw: { width, height, channels } });
+  const data = await image.png().toBuffer();
+  return { dtype: 'image', shape: value.shape, data };
+}
+
+function normalised(pixels: Uint8Array, { shape, scale = 1, preprocess = {} }: TensorSpec): Float32Array {
+  const channels = shape[2] ?? 1;
+  const { mean = [], std = [] } = preprocess;
+  const values = new Float32Array(pixels.length);
+  for (let i = 0; i < values.length; i++) {
+    const channel = i % channels;
+    values[i] = ((pixels[i] as number) * scale - (mean[channel] ?? 0)) / (std[channel] ?? 1);
+  }
+  return values;
+}
+
+function unscaled(values: Float32Array, scale: number): Uint8ClampedArray {
+  const pixels = new Uint8ClampedArray(values.length);
+  // A clamped array rounds to nearest and clamps by itself.
+  for (let i = 0; i < pixels.length; i++) pixels[i] = (values[i] as number) / scale;
+  return pixels;
+}

@@ -1,0 +1,41 @@
+/**
+ * A version's files, trusted only after they were checked against its manifest.
+ *
+ * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link; every file listed has
+ * the sha256 that the manifest states; of a SavedModel, which TensorFlow reads as a folder, every file is listed.
+ */
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { hashFile, pathsIn } from '../../../shared/base/disk.js';
+import { messageOf } from '../../../shared/base/errors.js';
+import { isContainedPath, type Manifest } from '../../../shared/contract/model.js';
+
+/** The absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
+export async function containedPath(folder: string, path: string): Promise<string> {
+  if (!isContainedPath(path)) throw new Error(`${JSON.stringify(path)} is not a path inside the folder`);
+  const root = await realpath(folder);
+  const wanted = join(root, path);
+  const found = await realpath(wanted).catch((error) => {
+    throw new Error(`${path} cannot be read: ${messageOf(error)}`);
+  });
+  if (found !== wanted) throw new Error(`${path} is a link or leads through one`);
+  return wanted;
+}
+
+/** Rejects, naming the file, at the first that is not what the manifest states. */
+export async function verifyFiles(
+  folder: string,
+  { files, format }: Pick<Manifest, 'files' | 'format'>,
+): Promise<void> {
+  if (format === 'saved_model') await demandListed(folder, files);
+  for (const [path, stated] of Object.entries(files)) {
+    const found = await hashFile(await containedPath(folder, path));
+    if (found !== stated) throw new Error(`${path} has the sha256 ${found}, the manifest states ${stated}`);
+  }
+}
+
+async function demandListed(folder: string, files: Manifest['files']): Promise<void> {
+  for (const path of await pathsIn(folder))
+    if (path !== 'model.yaml' && !Object.hasOwn(files, path))
+      throw new Error(`${path} is not listed in the manifest`);
+}

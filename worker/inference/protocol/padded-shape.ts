@@ -1,0 +1,33 @@
+/**
+ * The shapes and sizes to which values and batches are padded: parent and child must agree on them. The parent decides by
+ * them which instances may share a batch; the child copies the values.
+ */
+import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/model.js';
+import { elementsOf, type Instance } from '../../../shared/contract/tensors/tensor.js';
+
+/** Shape that a value of the input has in a batch. */
+export function paddedShape({ shape, padding }: TensorSpec, actual: readonly number[]): readonly number[] {
+  if (!padding) return actual;
+  const axis = shape.indexOf(null);
+  const size = actual[axis] ?? 0;
+  const padded = padding.sizes.find((each) => each >= size) ?? size;
+  return padded === size ? actual : actual.map((each, i) => (i === axis ? padded : each));
+}
+
+/** Elements of an instance, and how many of padding come to them in a batch. */
+export function paddingOf({ inputs }: Signature, instance: Instance): { real: number; padding: number } {
+  let real = 0;
+  let all = 0;
+  for (const spec of inputs) {
+    const value = instance[spec.name];
+    if (!value) continue;
+    real += elementsOf(value.shape);
+    all += elementsOf(paddedShape(spec, value.shape));
+  }
+  return { real, padding: all - real };
+}
+
+/** Rows that the backend is given for a batch of `size`; no fewer where it is larger than all preferred sizes. */
+export function filledSize({ preferredSizes }: Manifest['batching'], size: number): number {
+  return preferredSizes?.find((each) => each >= size) ?? size;
+}

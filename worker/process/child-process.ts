@@ -1,0 +1,120 @@
+/**
+ * One child's process: forked, up within a bound, ended.
+ *
+ *   starting -> up -> gone            starting -> gone (it says why, is too slow, or dies)
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '../../shared/base/clock.js';
+import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
+import { messageOf } from '../../shared/base/errors.js';
+import type { Logger } from '../../shared/base/log.js';
+
+/** What every child says of its start: it is up, with a report, or it refuses to run as configured. */
+export type StartMessage<Report> = { type: 'up'; report: Report } | { type: 'refused'; reason: string };
+
+/** `Message`: what the child says once it is up. */
+export interface ChildProcessDeps<Message extends { type: string }> {
+  /** Its entry point. */
+  child: URL;
+  /** Handed to it as its only argument, as JSON. */
+  options: object;
+  /** Added to its environment, such as where CUDA's libraries lie. */
+  environment: Record<string, string>;
+  clock: Clock;
+  log: Logger;
+  /** From its start until it is up. */
+  upTimeoutMs?: number | undefined;
+  /** What it says once it is up. */
+  onMessage: (message: Message) => void;
+  /** It was up and is gone, and why. */
+  onGone: (why: string) => void;
+}
+
+export interface StartedChild<Report> {
+  /** Rejects with the reason for which it is not. */
+  readonly up: Promise<Report>;
+  /** Null when it is gone. */
+  readonly pid: number | null;
+  /** False when it hears nothing any more. */
+  readonly isConnected: boolean;
+  send(message: object): void;
+  kill(): void;
+  /** Resolves when it is gone: by itself, or killed a little later. */
+  end(): Promise<void>;
+}
+
+/** TensorFlow looks at every GPU before it answers. */
+const UP_TIMEOUT_MS = 120_000;
+/** How long it may go on after its channel was cut. */
+const EXIT_GRACE_MS = 2000;
+
+export function startChild<Report, Message extends { type: string }>(
+  deps: ChildProcessDeps<Message>,
+): StartedChild<Report> {
+  const { options, environment, clock, log, upTimeoutMs = UP_TIMEOUT_MS, onMessage, onGone } = deps;
+  const child = fork(fileURLToPath(deps.child), [JSON.stringify(options)], {
+    serialization: 'advanced',
+    env: inheritedEnvironment(environment),
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const gone = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
+    child.on('error', (error) => {
+      log.error({ err: error }, 'child');
+      // One that could not be made never exits.
+      if (child.pid === undefined) resolve(messageOf(error));
+    });
+  });
+
+  return {
+    up: waitUntilUp(),
+    get pid() {
+      return isGone(child) ? null : (child.pid ?? null);
+    },
+    get isConnected() {
+      return child.connected;
+    },
+    send(message) {
+      child.send(message, (error) => {
+        // It is gone, which is told apart.
+        if (error) log.debug({ err: error }, 'send to child');
+      });
+    },
+    kill: () => void child.kill('SIGKILL'),
+    async end() {
+      if (isGone(child)) return;
+      if (child.connected) child.disconnect();
+      const cancel = clock.after(EXIT_GRACE_MS, () => child.kill('SIGKILL'));
+      await gone;
+      cancel();
+    },
+  };
+
+  function waitUntilUp(): Promise<Report> {
+    return new Promise((resolve, reject) => {
+      let isUp = false;
+      const cancel = clock.after(upTimeoutMs, () => {
+        reject(new Error(`The child is not up after ${upTimeoutMs / 1000} s.`));
+        child.kill('SIGKILL');
+      });
+      child.on('message', (message) => {
+        const start = message as StartMessage<Report>;
+        if (start.type === 'refused') return reject(new ConfigError(start.reason));
+        if (start.type !== 'up') return onMessage(message as Message);
+        cancel();
+        isUp = true;
+        resolve(start.report);
+      });
+      void gone.then((why) => {
+        cancel();
+        if (isUp) onGone(why);
+        else reject(new Error(`The child ended before it was up (${why}).`));
+      });
+    });
+  }
+}
+
+function isGone({ pid, exitCode, signalCode }: ChildProcess): boolean {
+  return pid === undefined || exitCode !== null || signalCode !== null;
+}
