@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/redis.ts'],
+    globalSetup: ['test/support/programs.ts', 'test/support/redis.ts'],
     reporters: ['default', './test/support/summary.ts'],
     pool: 'forks',
     maxWorkers: 3,

@@ -26,7 +26,8 @@ export interface System {
 const STOP_MS = 5000;
 const READY_MS = 60_000;
 const POLL_MS = 50;
-const DIST = resolve(import.meta.dirname, '../..');
+/** Where this file and, by links, the product stand compiled. */
+const COMPILED = resolve(import.meta.dirname, '../..');
 
 export async function openRedisFor(site: Site, name: string): Promise<RedisServer> {
   const { program, signal } = site;
@@ -119,7 +120,7 @@ function startProgram(
 ): Program {
   const logFile = join(site.folder, `${name}.log`);
   const pidFile = join(site.folder, `${name}.pid`);
-  const args = [...flags, join(DIST, entry)];
+  const args = [...flags, join(COMPILED, entry)];
   const running = start({ command: process.execPath, args, environment, logFile, pidFile });
   const program: Program = { name, running, logFile };
   void running.exited.then((exit) => {

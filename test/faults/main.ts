@@ -27,7 +27,7 @@ const seed = numberOf('seed', values.seed);
 const READY_MS = 60_000;
 /** A lost lock, then a delivery's second attempt, on a machine that is busy. */
 const REST_MS = 240_000;
-const PRELOAD = `--import=${ROOT}/dist/test/faults/poison.js`;
+const PRELOAD = `--import=${ROOT}/.build/test/faults/poison.js`;
 const ENV = { NODE_OPTIONS: PRELOAD, COMPUTE_MS: '60', SLUICE_WEBHOOK_ALLOW_PRIVATE: '127.0.0.1/32' };
 
 let startedMs = performance.now();

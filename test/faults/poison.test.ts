@@ -11,7 +11,7 @@ import { openRoom, type Room, TENANTS } from './room.js';
 
 /** Small, so that a child that swells is dead soon. */
 const HEAP_MB = 192;
-const PRELOAD = `--import=${ROOT}/dist/test/faults/poison.js --max-old-space-size=${HEAP_MB}`;
+const PRELOAD = `--import=${ROOT}/.build/test/faults/poison.js --max-old-space-size=${HEAP_MB}`;
 
 let room: Room;
 afterEach(() => room?.close());

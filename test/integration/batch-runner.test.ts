@@ -59,7 +59,7 @@ async function start({
   lost = [];
   for (const what of ['hangs', 'fragile', 'deadly', 'unlucky']) rmSync(noteOf(what), { force: true });
   executor = await startExecutor({
-    child: new URL('../../dist/test/support/fake-child.js', import.meta.url),
+    child: new URL('../../.build/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
     environment: {},
     clock: systemClock,

@@ -12,7 +12,7 @@ afterAll(() => folder.remove());
 const SHORT = ['--rounds', '1', '--seconds', '0.3', '--inflight', '8', '--rival-concurrency', '8'];
 
 it('measures Sluice, the rival and the bare parts, and finds every answer right', async () => {
-  const { code, output } = await run(['dist/test/bench/main.js', ...SHORT, '--out', folder.path]);
+  const { code, output } = await run(['.build/test/bench/main.js', ...SHORT, '--out', folder.path]);
 
   expect(code, output).toBe(0);
   const files = readdirSync(folder.path).sort();

@@ -123,7 +123,7 @@ describe('a full disk', () => {
 
 it('says so of a file that may not grow any more, and leaves nothing', async () => {
   const folder = temporaryFolder();
-  const child = new URL('../../dist/test/support/blob-limited.js', import.meta.url).pathname;
+  const child = new URL('../../.build/test/support/blob-limited.js', import.meta.url).pathname;
   // Half a MiB, in blocks of 1024 bytes. Ignored, the signal becomes the error EFBIG.
   const command = `trap '' XFSZ; ulimit -f 512; exec "$0" "$@"`;
   const shell = spawn('bash', ['-c', command, process.execPath, child, folder.path], {

@@ -168,7 +168,7 @@ describe.each(STORES)('blobs in %s', (_, openStore) => {
     await store().put('there', Buffer.from('before'));
     for (const key of ['there', 'new']) {
       const child = fork(
-        new URL('../../dist/test/support/blob-put.js', import.meta.url).pathname,
+        new URL('../../.build/test/support/blob-put.js', import.meta.url).pathname,
         [JSON.stringify(opened.config), key],
         { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] },
       );

@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Of the repository, whether this file runs as it is or as built. */
-export const ROOT = resolve(import.meta.dirname, '../..').replace(/\/dist$/, '');
+/** The folder of the repository, for this file as it is and as compiled into `.build`. */
+export const ROOT = resolve(import.meta.dirname, '../..').replace(/\/\.build$/, '');
 
 /** Both together: 20 s. */
 const READY_TRIES = 200;
