@@ -28,7 +28,7 @@ export function createKeys(prefix: string) {
     tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
     /** Hash: `tenant:<tenant>`, `model:<model>` -> number of queued jobs; `tenant-bytes:…`, `model-bytes:…` -> of their input. */
     queued: `${prefix}:queued`,
-    /** Hash {fingerprint, job | file}: an Idempotency-Key that was used. */
+    /** Hash {fingerprint, job | batch | endpoint | file}: an Idempotency-Key that was used. */
     idempotency: (tenant: string, route: string, keyHash: string) =>
       `${prefix}:idempotency:${tenant}:${route}:${keyHash}`,
     /** String: the record of a file. */

@@ -5,7 +5,8 @@
  *   silent    nothing passes and nobody is told, as behind a dead switch; what was sent arrives after `heal`
  *   mute      requests pass, answers do not (they too arrive after `heal`)
  *
- * `cut` breaks every open connection with a reset; new ones are taken.
+ * `cut` breaks every open connection with a reset; new ones are taken. `loseAnswer` breaks one, when a request has been carried
+ * out and its answer is on the way.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,6 +18,11 @@ export interface TcpProxy {
   mute(): void;
   /** Does so from the next request on that holds this text, and lets that request pass. */
   muteAt(text: string): void;
+  /**
+   * Lets the next request pass that holds this text, and resets its connection instead of passing the answer on; resolves then.
+   * What is asked again on another connection passes.
+   */
+  loseAnswer(text: string): Promise<void>;
   /** Every chunk takes so much longer, in both directions. */
   slow(delayMs: number): void;
   cut(): void;
@@ -29,6 +35,19 @@ interface Lane {
   from: Socket;
   to: Socket;
   isAnswer: boolean;
+  connection: Connection;
+}
+
+/** Both lanes of one. */
+interface Connection {
+  /** Its next answer is lost. */
+  loss: Loss | null;
+  reset(): void;
+}
+
+interface Loss {
+  text: string;
+  done(): void;
 }
 
 export async function openProxy(targetPort: number): Promise<TcpProxy> {
@@ -36,6 +55,7 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
   const isHeld = { asked: false, answered: false };
   let delayMs = 0;
   let trigger: string | null = null;
+  let loss: Loss | null = null;
 
   const obey = ({ from, isAnswer }: Lane) => {
     if (isAnswer ? isHeld.answered : isHeld.asked) from.pause();
@@ -47,8 +67,20 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     for (const lane of lanes) obey(lane);
   };
 
+  function arm(connection: Connection, request: Buffer): void {
+    if (!loss || !request.includes(loss.text)) return;
+    connection.loss = loss;
+    loss = null;
+  }
+
+  function lose(connection: Connection, { done }: Loss): void {
+    connection.loss = null;
+    connection.reset();
+    done();
+  }
+
   function open(lane: Lane): void {
-    const { from, to, isAnswer } = lane;
+    const { from, to, isAnswer, connection } = lane;
     lanes.add(lane);
     // Bytes keep their order, also when the network gets faster again.
     let last = Promise.resolve();
@@ -62,6 +94,8 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     };
     from.on('data', (chunk) => {
       if (!isAnswer && trigger && chunk.includes(trigger)) hold(false, true);
+      if (!isAnswer) arm(connection, chunk);
+      if (isAnswer && connection.loss) return lose(connection, connection.loss);
       later(() => to.writable && to.write(chunk));
     });
     from.on('end', () => later(() => to.end()));
@@ -77,8 +111,14 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     const target = connect(targetPort, '127.0.0.1');
     client.setNoDelay();
     target.setNoDelay();
-    open({ from: client, to: target, isAnswer: false });
-    open({ from: target, to: client, isAnswer: true });
+    const connection: Connection = {
+      loss: null,
+      reset() {
+        for (const socket of [client, target]) socket.resetAndDestroy();
+      },
+    };
+    open({ from: client, to: target, isAnswer: false, connection });
+    open({ from: target, to: client, isAnswer: true, connection });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
@@ -92,6 +132,10 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     muteAt(text) {
       trigger = text;
     },
+    loseAnswer: (text) =>
+      new Promise((done) => {
+        loss = { text, done };
+      }),
     slow(ms) {
       delayMs = ms;
     },
@@ -99,6 +143,7 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     heal() {
       delayMs = 0;
       trigger = null;
+      loss = null;
       hold(false, false);
     },
     close() {

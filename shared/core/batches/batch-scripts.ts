@@ -3,7 +3,7 @@
  *
  * Who drives a batch holds its newest token; the scripts of a driver refuse an older one with `lost`.
  */
-import { TIME } from '../jobs/script-parts.js';
+import { IDEMPOTENCY, TIME } from '../jobs/script-parts.js';
 
 /** How long after its start or the last look an open batch is looked at: was its message lost? */
 export const CHECK_BATCH_MS = 10_000;
@@ -21,14 +21,9 @@ end
  *      7 seconds an Idempotency-Key is kept
  * Reply {created} | {replayed, id} | {mismatch} | {too_many}
  */
-export const CREATE_BATCH = `${TIME}
-if ARGV[6] ~= '' then
-  local known = redis.call('HMGET', KEYS[5], 'fingerprint', 'batch')
-  if known[1] then
-    if known[1] ~= ARGV[6] then return {'mismatch'} end
-    return {'replayed', known[2]}
-  end
-end
+export const CREATE_BATCH = `${TIME}${IDEMPOTENCY}
+local before = used_before(KEYS[5], 'batch', ARGV[6], KEYS[1], ARGV[1])
+if before then return before end
 -- Sent again after its answer was lost.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'created'} end
 if tonumber(redis.call('HGET', KEYS[4], ARGV[2]) or '0') >= tonumber(ARGV[5]) then return {'too_many'} end
@@ -37,10 +32,7 @@ redis.call('HSET', KEYS[1], 'status', 'queued', 'spec', ARGV[3], 'createdAt', no
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], now + ${CHECK_BATCH_MS}, ARGV[1])
 redis.call('HINCRBY', KEYS[4], ARGV[2], 1)
-if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[5], 'fingerprint', ARGV[6], 'batch', ARGV[1])
-  redis.call('EXPIRE', KEYS[5], ARGV[7])
-end
+use(KEYS[5], 'batch', ARGV[6], ARGV[1], ARGV[7])
 return {'created'}
 `;
 
@@ -87,6 +79,8 @@ return time() >= tonumber(r[2]) and 'expire' or 'go'
  * Reply added | lost
  */
 export const ADD_PART = `${HELD}
+-- Sent again after its answer was lost. Whoever drives the batch by now has that part, which names its driver.
+if redis.call('HGET', KEYS[1], 'part:' .. ARGV[2]) == ARGV[3] then return 'added' end
 if not held(KEYS[1], ARGV[1]) or redis.call('HGET', KEYS[1], 'parts') ~= ARGV[2] then return 'lost' end
 redis.call('HSET', KEYS[1], 'part:' .. ARGV[2], ARGV[3], 'parts', ARGV[2] + 1, 'counts', ARGV[4], 'doneCounts', ARGV[4])
 return 'added'
@@ -98,9 +92,12 @@ return 'added'
  * Reply the status that it ended in | lost
  */
 export const FINISH_BATCH = `${TIME}${HELD}
+local r = redis.call('HMGET', KEYS[1], 'token', 'finishedAt', 'status')
+-- Sent again after its answer was lost.
+if r[1] == ARGV[1] and r[2] then return r[3] end
 if not held(KEYS[1], ARGV[1]) then return 'lost' end
 local now = time()
-local status = redis.call('HGET', KEYS[1], 'status') == 'canceling' and 'canceled' or ARGV[4]
+local status = r[3] == 'canceling' and 'canceled' or ARGV[4]
 local deleted = now + tonumber(ARGV[7])
 redis.call('HSET', KEYS[1], 'status', status, 'error', ARGV[5], 'files', ARGV[6], 'finishedAt', now, 'deletedAfter', deleted)
 redis.call('ZADD', KEYS[2], deleted, ARGV[2])

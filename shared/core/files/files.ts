@@ -22,6 +22,7 @@ import type { FileRecord } from '../../contract/file.js';
 import { isId, newId } from '../../contract/ids.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { IDEMPOTENCY } from '../jobs/script-parts.js';
 
 export interface FilesDeps {
   redis: Redis;
@@ -231,16 +232,10 @@ function decode(text: string | null): FileRecord | null {
  * ARGV 1 id, 2 record, 3 expiresAt, 4 fingerprint ("" = no Idempotency-Key), 5 seconds an Idempotency-Key is kept
  * Reply {created} | {replayed, id} | {mismatch}
  */
-const CREATE = `
-if ARGV[4] ~= '' then
-  local known = redis.call('HMGET', KEYS[4], 'fingerprint', 'file')
-  if known[1] then
-    if known[1] ~= ARGV[4] then return {'mismatch'} end
-    return {'replayed', known[2]}
-  end
-  redis.call('HSET', KEYS[4], 'fingerprint', ARGV[4], 'file', ARGV[1])
-  redis.call('EXPIRE', KEYS[4], ARGV[5])
-end
+const CREATE = `${IDEMPOTENCY}
+local before = used_before(KEYS[4], 'file', ARGV[4], KEYS[1], ARGV[1])
+if before then return before end
+use(KEYS[4], 'file', ARGV[4], ARGV[1], ARGV[5])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])

@@ -6,7 +6,7 @@
  */
 import { SHADOW_TENANT } from '../../contract/job.js';
 import { PROGRESS_PERIOD_MS } from '../../contract/webhooks/events.js';
-import { COUNT, FINISH, GIVE_TICKET, LANE, MEASURE, PLACE, TELL, TIME } from './script-parts.js';
+import { COUNT, FINISH, GIVE_TICKET, IDEMPOTENCY, LANE, MEASURE, PLACE, TELL, TIME } from './script-parts.js';
 
 /** Until a queued record is first looked at by upkeep, which repairs a ticket that was lost after the record was written. */
 export const CHECK_QUEUED_AFTER_MS = 5000;
@@ -15,7 +15,8 @@ export const CHECK_MS = 60_000;
 
 /**
  * A client of Redis sends again what a broken connection left unanswered, so that this may run twice for one submit, the
- * second time when the job has ended long since: a record that exists is left as it is.
+ * second time when the job has ended long since: a record that exists is left as it is, and the ticket that is out is handed
+ * over once more.
  *
  * KEYS job, waiting, agenda, tenant's jobs, queued, queue, paused, idempotency
  * ARGV 1 id, 2 tenant, 3 model, 4 spec, 5 input, 6 instances, 7 cost (instances / the tenant's weight), 8 ttlMs,
@@ -25,16 +26,11 @@ export const CHECK_MS = 60_000;
  * Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} |
  *       {tenant_full | model_full, jobs queued by the tenant, by the model, jobs started, in how many busy milliseconds}
  */
-export const SUBMIT = `${TIME}${GIVE_TICKET}${PLACE}${COUNT}
-if ARGV[15] ~= '' then
-  local known = redis.call('HMGET', KEYS[8], 'fingerprint', 'job')
-  if known[1] then
-    if known[1] ~= ARGV[15] then return {'mismatch'} end
-    return {'replayed', known[2]}
-  end
-end
+export const SUBMIT = `${TIME}${GIVE_TICKET}${PLACE}${COUNT}${IDEMPOTENCY}
+local before = used_before(KEYS[8], 'job', ARGV[15], KEYS[1], ARGV[1])
+if before then return before end
 local createdAt = redis.call('HGET', KEYS[1], 'createdAt')
-if createdAt then return {'created', createdAt, ''} end
+if createdAt then return {'created', createdAt, ticket_out(KEYS[6])} end
 local q = redis.call('HMGET', KEYS[5], 'tenant:' .. ARGV[2], 'tenant-bytes:' .. ARGV[2], 'model:' .. ARGV[3], 'model-bytes:' .. ARGV[3])
 local function full(i, limit, more)
   return tonumber(q[i] or '0') + more > tonumber(ARGV[limit])
@@ -52,10 +48,7 @@ redis.call('ZADD', KEYS[2], place(KEYS[6], ARGV[9], ARGV[2], ARGV[7]), ARGV[1])
 redis.call('ZADD', KEYS[3], math.min(now + ${CHECK_QUEUED_AFTER_MS}, expires), ARGV[1])
 redis.call('ZADD', KEYS[4], 0, ARGV[1])
 count(KEYS[5], ARGV[2], ARGV[3], 1, ARGV[17])
-if ARGV[15] ~= '' then
-  redis.call('HSET', KEYS[8], 'fingerprint', ARGV[15], 'job', ARGV[1])
-  redis.call('EXPIRE', KEYS[8], ARGV[16])
-end
+use(KEYS[8], 'job', ARGV[15], ARGV[1], ARGV[16])
 local paused = redis.call('HEXISTS', KEYS[7], ARGV[3]) == 1
 return {'created', tostring(now), paused and '' or give_ticket(KEYS[6], now)}
 `;
@@ -63,11 +56,12 @@ return {'created', tostring(now), paused and '' or give_ticket(KEYS[6], now)}
 /**
  * KEYS waiting, queue, paused
  * ARGV 1 model
- * Reply the ticket to hand over, "" when none is needed
+ * Reply the ticket to hand over, be it the one that is out; "" when none is needed
  */
 export const RECALL = `${TIME}${GIVE_TICKET}
 if redis.call('ZCARD', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return '' end
-return give_ticket(KEYS[2], time())
+local ticket = give_ticket(KEYS[2], time())
+return ticket ~= '' and ticket or ticket_out(KEYS[2])
 `;
 
 /**
@@ -176,7 +170,10 @@ if #ended > 0 then redis.call('PUBLISH', ARGV[9], table.concat(ended, ' ')) end
 if #started > 0 then redis.call('PUBLISH', ARGV[10], table.concat(started, ' ')) end
 local left = not paused and redis.call('ZCARD', KEYS[1]) > 0
 measure(KEYS[6], taken, left, now)
-if left then reply[1] = give_ticket(KEYS[6], now) end
+if left then
+  reply[1] = give_ticket(KEYS[6], now)
+  if reply[1] == '' then reply[1] = ticket_out(KEYS[6]) end
+end
 reply[2], reply[3] = tostring(reply[2]), tostring(reply[3])
 return reply
 `;
@@ -187,7 +184,7 @@ return reply
  *      keys of what is taken, 6 channel of changes that are not ends;
  *      then for each job: id, ticket it was taken under ("" = none), states it may come from, fencing token ("" = any),
  *      terminal status, end, output ("" = none), pause in ms before another attempt ("" = ends now), JSON object of this attempt
- * Reply for each job: settled | retried | its present status or "gone"
+ * Reply for each job: settled | retried | its present status or "gone"; the same once more to an execution that did not hear
  */
 export const SETTLE = `${TIME}${COUNT}${TELL}${FINISH}
 local now = time()
@@ -198,7 +195,8 @@ local queued = {}
 
 local function retry(job, id, token, pause, attempt)
   local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'bytes', 'expiresAt', 'startedAt', 'history')
-  if r[1] ~= 'running' or r[2] ~= token then return r[1] or 'gone' end
+  if r[1] == 'queued' and r[2] == token then return 'retried' end
+  if r[1] ~= 'running' or r[2] ~= token then return nil end
   local entry = '{"startedAt":' .. r[6] .. ',"finishedAt":' .. now .. ',' .. string.sub(attempt, 2)
   redis.call('HSET', job, 'history', r[7] and r[7] .. ',' .. entry or entry)
   if now + pause >= tonumber(r[5]) then return nil end
@@ -216,7 +214,7 @@ for i = 7, #ARGV, 9 do
   if not outcome then
     outcome, before = finish(job, id, ARGV[2], from, token, status, ending, output, now)
   end
-  if outcome == 'settled' then ended[#ended + 1] = id end
+  if outcome == 'settled' and before then ended[#ended + 1] = id end
   if outcome == 'retried' then queued[#queued + 1] = id end
   if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
   -- Still running: under a newer token, and thus in newer hands.

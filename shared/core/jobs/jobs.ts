@@ -222,13 +222,14 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
 
   /**
    * Ends a job by predictions that were kept, in the same breath as it is submitted: before its ticket goes out. False when
-   * there are none, or a worker that was at the queue anyway has it already.
+   * there are none, or a worker that was at the queue anyway has it. True also where it had succeeded before: by us, without
+   * our hearing of it, or by that worker; its record says which.
    */
   async function answer({ id, model, version }: JobSpec, output: Buffer | null): Promise<boolean> {
     if (!output) return false;
     const ending = { id, status: 'succeeded', from: ',queued,', end: ANSWERED, output } as const;
     const [outcome] = await endings.end(model, version, [ending]);
-    return outcome === 'settled';
+    return outcome === 'settled' || outcome === 'succeeded';
   }
 
   async function cancel(tenant: string, id: string): Promise<JobRecord> {
@@ -269,8 +270,8 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
     const record = await existing(tenant, id);
     if (record.status === 'queued') await end(record, 'canceled', ',queued,', CANCELED);
     const outcome = await eraseScript([keys.job(id), keys.tenantJobs(tenant), keys.agenda], [id]);
-    if (outcome === 'gone') throw new SluiceError('not_found', 'There is no such job.');
-    if (outcome !== 'erased')
+    // It was there just now: most likely we have erased it ourselves, and did not hear of it.
+    if (outcome !== 'erased' && outcome !== 'gone')
       throw new SluiceError('job_not_finished', 'The job is running; cancel it first.');
     await payloads.drop(record.spec, record.end);
   }

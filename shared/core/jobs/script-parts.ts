@@ -19,7 +19,32 @@ local function time()
 end
 `;
 
-/** The ticket to hand to the transport, '' when one is out. To be called whenever jobs are left waiting. */
+/**
+ * What a call under an Idempotency-Key is answered, nil where it is to be carried out: the key is new, or this very call used
+ * it. A client of Redis sends again what a broken connection left unanswered, and who took its own record for another's would
+ * take away what that names. `noun` is the field that holds the id; an empty fingerprint stands for no key.
+ */
+export const IDEMPOTENCY = `
+local function used_before(key, noun, fingerprint, record, id)
+  if fingerprint == '' then return nil end
+  local known = redis.call('HMGET', key, 'fingerprint', noun)
+  if not known[1] then return nil end
+  if known[1] ~= fingerprint then return {'mismatch'} end
+  if known[2] == id and redis.call('EXISTS', record) == 1 then return nil end
+  return {'replayed', known[2]}
+end
+local function use(key, noun, fingerprint, id, seconds)
+  if fingerprint == '' then return end
+  redis.call('HSET', key, 'fingerprint', fingerprint, noun, id)
+  redis.call('EXPIRE', key, seconds)
+end
+`;
+
+/**
+ * `give_ticket`: the ticket to hand to the transport, '' when one is out. To be called whenever jobs are left waiting.
+ * `ticket_out`: the one that is out, '' when none is. Whoever was given it may not have heard of it, and the transport does
+ * nothing with one that it holds.
+ */
 export const GIVE_TICKET = `
 local function give_ticket(queue, now)
   local since = redis.call('HGET', queue, 'outSince')
@@ -27,6 +52,9 @@ local function give_ticket(queue, now)
   local ticket = 't' .. redis.call('HINCRBY', queue, 'given', 1)
   redis.call('HSET', queue, 'out', ticket, 'outSince', now)
   return ticket
+end
+local function ticket_out(queue)
+  return redis.call('HGET', queue, 'out') or ''
 end
 `;
 
@@ -92,14 +120,18 @@ end
 
 /**
  * Ends a job: 'settled', or its present status ('gone' without a record) when it is not in one of the states `from`
- * (",queued,running,") or not under this fencing token ('' = any).
+ * (",queued,running,") or not under this fencing token ('' = any). An execution that has ended it so already, and did not
+ * hear of it, is told 'settled', without what it was before.
  * Needs KEYS 1 waiting, 2 agenda, 3 queued, 4 outbox, 5 subscribed, and COUNT and TELL.
  */
 export const FINISH = `
 local function finish(job, id, model, from, token, status, ending, output, now)
   local r = redis.call('HMGET', job, 'status', 'starts', 'tenant', 'events', 'bytes', 'keptSeconds')
   if not r[1] then return 'gone' end
-  if not string.find(from, ',' .. r[1] .. ',', 1, true) then return r[1] end
+  if not string.find(from, ',' .. r[1] .. ',', 1, true) then
+    local isOwn = token ~= '' and token == r[2] and status == r[1] and redis.call('HGET', job, 'end') == ending
+    return isOwn and 'settled' or r[1]
+  end
   if token ~= '' and token ~= r[2] then return r[1] end
   local deleted = now + r[6] * 1000
   redis.call('HSET', job, 'status', status, 'finishedAt', now, 'deletedAfter', deleted, 'end', ending)

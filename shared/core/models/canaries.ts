@@ -20,7 +20,10 @@ export interface RolledBack extends Canary {
  * Reply 1 | 0 when it is another now
  */
 const ROLL_BACK = `
-if redis.call('HGET', KEYS[1], 'canary:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+local canary = redis.call('HGET', KEYS[1], 'canary:' .. ARGV[1])
+-- Sent again after its answer was lost.
+if canary == ARGV[3] then return 1 end
+if canary ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[3])
 redis.call('SREM', KEYS[2], ARGV[4])
 return 1

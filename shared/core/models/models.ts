@@ -12,6 +12,7 @@ import { type Clock, toTimestamp } from '../../base/clock.js';
 import { sha256Of } from '../../base/hash.js';
 import { beginCanary, type Canary } from '../../contract/canary.js';
 import { SluiceError } from '../../contract/errors.js';
+import { newId } from '../../contract/ids.js';
 import {
   type AliasRequest,
   type Manifest,
@@ -95,12 +96,14 @@ end
 
 /**
  * KEYS model, models, revision
- * ARGV 1 version, 2 the version as it is stored, 3 description, 4 name
- * Reply 1, 0 when the number is taken
+ * ARGV 1 version, 2 the version as it is stored, 3 description, 4 name, 5 id of the call
+ * Reply 1, also to a call that made it and did not hear so; 0 when the number is taken
  */
 const ADD_VERSION = `
-if redis.call('HSETNX', KEYS[1], 'version:' .. ARGV[1], ARGV[2]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], 'pending')
+if redis.call('HSETNX', KEYS[1], 'version:' .. ARGV[1], ARGV[2]) == 0 then
+  return redis.call('HGET', KEYS[1], 'maker:' .. ARGV[1]) == ARGV[5] and 1 or 0
+end
+redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], 'pending', 'maker:' .. ARGV[1], ARGV[5])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'description', ARGV[3]) end
 redis.call('HSETNX', KEYS[1], 'alias:latest', ARGV[1])
 redis.call('SADD', KEYS[2], ARGV[4])
@@ -187,7 +190,8 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     const sha256 = filesHash(manifest.files);
     const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded: true };
     const keysOfIt = [keys.model(name), keys.models, keys.modelsRevision];
-    const added = await addScript(keysOfIt, [version, JSON.stringify(stored), description, name]);
+    const call = newId('req', clock.now());
+    const added = await addScript(keysOfIt, [version, JSON.stringify(stored), description, name, call]);
     seen.delete(name);
     return added === 1;
   }

@@ -39,7 +39,7 @@ export function createTickets({ redis, keys, transport, onError }: TicketsDeps) 
     }
   }
 
-  /** Gives out a ticket if jobs wait and none is out, or the one that is out was lost. */
+  /** Gives out a ticket if jobs wait; the one that is out once more, unless it was lost: its taker may not have heard of it. */
   async function recall(model: string, version: number): Promise<void> {
     const queue = [keys.waiting(model, version), keys.queue(model, version), keys.paused];
     await handOver(model, version, await recallScript(queue, [model]));

@@ -91,8 +91,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     );
     if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
     if (outcome === 'full') throw new SluiceError('too_many_endpoints');
-    // Our own call, sent again by the client of Redis, is no replay.
-    return { replayed: outcome === 'replayed' && known !== id, endpoint: await demand(tenant, known) };
+    return { replayed: outcome === 'replayed', endpoint: await demand(tenant, known) };
   }
 
   /** Whosoever it is; null when there is none. */

@@ -4,7 +4,7 @@
  * Each is one atomic step that may be sent twice (a client of Redis repeats what a broken connection left unanswered).
  */
 import { QUIET_MS } from '../../contract/webhooks/endpoint.js';
-import { TIME } from '../jobs/script-parts.js';
+import { IDEMPOTENCY, TIME } from '../jobs/script-parts.js';
 
 /** A delivery that should have been attended to is looked for so long after: more than an attempt takes. */
 export const LOOK_AFTER_MS = 20_000;
@@ -33,23 +33,15 @@ end
  *      6 seconds an Idempotency-Key is kept, then fields and values
  * Reply {created} | {replayed, id} | {mismatch} | {full}
  */
-export const CREATE_ENDPOINT = `${TIME}${SUBSCRIBE}
-if ARGV[5] ~= '' then
-  local known = redis.call('HMGET', KEYS[4], 'fingerprint', 'endpoint')
-  if known[1] then
-    if known[1] ~= ARGV[5] then return {'mismatch'} end
-    return {'replayed', known[2]}
-  end
-end
+export const CREATE_ENDPOINT = `${TIME}${SUBSCRIBE}${IDEMPOTENCY}
+local before = used_before(KEYS[4], 'endpoint', ARGV[5], KEYS[1], ARGV[1])
+if before then return before end
 if redis.call('EXISTS', KEYS[1]) == 1 then return {'created'} end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return {'full'} end
 redis.call('HSET', KEYS[1], 'createdAt', time(), unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 0, ARGV[1])
 subscribe(KEYS[3], KEYS[2], ARGV[3], ARGV[2])
-if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[4], 'fingerprint', ARGV[5], 'endpoint', ARGV[1])
-  redis.call('EXPIRE', KEYS[4], ARGV[6])
-end
+use(KEYS[4], 'endpoint', ARGV[5], ARGV[1], ARGV[6])
 return {'created'}
 `;
 
@@ -77,17 +69,21 @@ return 1
 /**
  * KEYS endpoint
  * ARGV 1 secrets as they were read, 2 as they are from now on
- * Reply 1, 0 when they are others now
+ * Reply 1, 0 when they are others now. Whoever did not hear of it is told once more, and does not rotate a second time.
  */
 export const ROTATE_ENDPOINT = `
-if redis.call('HGET', KEYS[1], 'secrets') ~= ARGV[1] then return 0 end
+local secrets = redis.call('HGET', KEYS[1], 'secrets')
+if secrets == ARGV[2] then return 1 end
+if secrets ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'secrets', ARGV[2])
 return 1
 `;
 
 /** The same for the secrets of a tenant's own. */
 export const ROTATE_TENANT = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local secrets = redis.call('GET', KEYS[1])
+if secrets == ARGV[2] then return 1 end
+if secrets ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 `;
