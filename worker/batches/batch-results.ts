@@ -1,8 +1,9 @@
 /**
- * Results of a batch, as JSON lines in the order of the input: first a part for each chunk, at the end one file of all
- * that has predictions and one of all that has none.
+ * Stores the results of a batch as JSON lines in the order of the input.
+ *
+ * Each chunk of lines becomes a part: one blob of lines with predictions and one of lines without. When the batch ends, the
+ * parts are joined into an output file and an error file.
  */
-
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import type { BatchRecord, BatchSpec } from '../../shared/contract/batch.js';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
@@ -11,78 +12,88 @@ import { presentPredictions } from '../../shared/contract/tensors/prediction.js'
 import { type Part, partKey, type ResultKind } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';
-import { readLines } from './json-lines.js';
+import { readJsonLines } from './json-lines.js';
 
-export interface ResultsDeps {
+export interface BatchResultsDeps {
   jobs: Jobs;
   files: Files;
   blobs: BlobStore;
 }
 
-/** What became of a line. */
-export interface Outcome {
+/** The result of one line, without its predictions. */
+export interface LineResult {
   line: number;
   customId: string | null;
-  /** Null for a line of which no job was made. */
+  /** The id of the line's job; null when no job was made. */
   job: string | null;
   status: TerminalStatus;
-  /** As it is written; null for a job that succeeded. */
+  /** The error as the error file shows it; null for a job that succeeded. */
   error: object | null;
 }
 
 const CONTENT_TYPE = 'application/x-ndjson';
-/** Results read ahead. */
+/** The number of results that are read at once. */
 const READ_AHEAD = 16;
 const GONE = presentError(new SluiceError('not_found', 'The job of this line is no longer kept.'));
 
 export type BatchResults = ReturnType<typeof createBatchResults>;
 
-export function createBatchResults({ jobs, files, blobs }: ResultsDeps) {
-  /** Writes the blobs of a part. An outcome whose predictions are gone by now becomes a failed one. */
+/**
+ * Writes, joins and deletes the parts of a batch's results.
+ *
+ * @throws SluiceError `unavailable` from every function when the blob store fails
+ */
+export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
+  /** Writes the blobs of a part. A result whose predictions are no longer kept becomes `failed`. */
   async function writePart(
     spec: BatchSpec,
     index: number,
     token: string,
-    outcomes: Outcome[],
+    lineResults: LineResult[],
   ): Promise<Part> {
-    const succeeded = outcomes.filter(({ status }) => status === 'succeeded');
+    const succeeded = lineResults.filter(({ status }) => status === 'succeeded');
     const output =
       succeeded.length > 0 && (await writeOutput(partKey(spec.id, index, token, 'output'), spec, succeeded));
-    const rest = outcomes.filter(({ status }) => status !== 'succeeded');
-    const text = rest.map((outcome) => `${JSON.stringify(outcome)}\n`).join('');
+    const rest = lineResults.filter(({ status }) => status !== 'succeeded');
+    const text = rest.map((lineResult) => `${JSON.stringify(lineResult)}\n`).join('');
     if (rest.length > 0)
       await blobs.put(partKey(spec.id, index, token, 'errors'), Buffer.from(text), {
         contentType: CONTENT_TYPE,
       });
-    return { token, lastLine: outcomes.at(-1)?.line ?? 0, output, errors: rest.length > 0 };
+    return { token, lastLine: lineResults.at(-1)?.line ?? 0, output, errors: rest.length > 0 };
   }
 
-  /** False when there was nothing to write after all. */
-  async function writeOutput(key: string, spec: BatchSpec, outcomes: Outcome[]): Promise<boolean> {
-    await blobs.put(key, outputLines(spec, outcomes), { contentType: CONTENT_TYPE });
-    return outcomes.some(({ status }) => status === 'succeeded');
+  /** Returns false when no line has predictions any more. */
+  async function writeOutput(key: string, spec: BatchSpec, lineResults: LineResult[]): Promise<boolean> {
+    await blobs.put(key, outputLines(spec, lineResults), { contentType: CONTENT_TYPE });
+    return lineResults.some(({ status }) => status === 'succeeded');
   }
 
-  async function* outputLines(spec: BatchSpec, outcomes: Outcome[]): AsyncGenerator<Buffer> {
-    for (let start = 0; start < outcomes.length; start += READ_AHEAD) {
-      const group = outcomes.slice(start, start + READ_AHEAD);
+  async function* outputLines(spec: BatchSpec, lineResults: LineResult[]): AsyncGenerator<Buffer> {
+    for (let start = 0; start < lineResults.length; start += READ_AHEAD) {
+      const group = lineResults.slice(start, start + READ_AHEAD);
       const found = await Promise.all(group.map(({ job }) => jobs.getWithOutput(spec.tenant, job ?? '')));
-      for (const [i, outcome] of group.entries()) {
+      for (const [i, lineResult] of group.entries()) {
         const { record, output } = found[i] ?? {};
         if (!record || !output) {
-          outcome.status = 'failed';
-          outcome.error = GONE;
+          lineResult.status = 'failed';
+          lineResult.error = GONE;
           continue;
         }
-        const { line, customId, job } = outcome;
+        const { line, customId, job } = lineResult;
         const error = record.end?.error ? { error: record.end.error } : {};
-        const result = { line, customId, job, predictions: presentPredictions(output), ...error };
-        yield Buffer.from(`${JSON.stringify(result)}\n`);
+        const written = { line, customId, job, predictions: presentPredictions(output), ...error };
+        yield Buffer.from(`${JSON.stringify(written)}\n`);
       }
     }
   }
 
-  /** Makes the two files of all parts; doing so again makes the same ones. */
+  /**
+   * Joins all parts into the two files and tells which of them exist. It is idempotent. `expiresAt` is in milliseconds since
+   * the Unix epoch.
+   *
+   * @throws SluiceError `not_found` when a part is no longer stored
+   */
   async function publish(
     spec: BatchSpec,
     parts: readonly Part[],
@@ -108,19 +119,19 @@ export function createBatchResults({ jobs, files, blobs }: ResultsDeps) {
     }
   }
 
-  /** The jobs that a part has the results of. */
+  /** Yields the ids of the jobs whose results a part holds. */
   async function* jobsOf(spec: BatchSpec, index: number, part: Part): AsyncGenerator<string> {
     for (const kind of ['output', 'errors'] as const) {
       const blob = part[kind] && (await blobs.open(partKey(spec.id, index, part.token, kind)));
       if (!blob) continue;
-      for await (const { bytes } of readLines(blob.stream, Number.POSITIVE_INFINITY)) {
-        const { job }: Outcome = JSON.parse(String(bytes));
+      for await (const { bytes } of readJsonLines(blob.stream, Number.POSITIVE_INFINITY)) {
+        const { job }: LineResult = JSON.parse(String(bytes));
         if (job) yield job;
       }
     }
   }
 
-  /** What cannot be deleted now is left to the sweep. */
+  /** Deletes the blobs of a part. The sweep deletes a blob that cannot be deleted now. */
   async function dropPart(spec: BatchSpec, index: number, { token }: Part): Promise<void> {
     for (const kind of ['output', 'errors'] as const)
       await blobs.delete(partKey(spec.id, index, token, kind)).catch(() => undefined);

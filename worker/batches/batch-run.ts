@@ -1,51 +1,60 @@
 /**
- * A run: what a driver holds while it has a batch. Two chunks of lines are open at once, one that ends while the next is
- * submitted; a chunk's results are stored before its jobs are forgotten.
+ * A batch run: the state of one driver while it drives one batch.
+ *
+ * Two chunks of lines are open at once: one ends while the next is submitted. The results of a chunk are stored before its
+ * jobs are erased, so a driver that dies in between loses nothing.
  */
 import { type LineCounts, NO_LINES } from '../../shared/contract/batch.js';
 import type { Batches, Part, Taken } from '../../shared/core/batches/batches.js';
-import type { BatchResults, Outcome } from './batch-results.js';
-import type { Line } from './json-lines.js';
+import type { BatchResults, LineResult } from './batch-results.js';
+import type { JsonLine } from './json-lines.js';
 import { createLineJobs, type LineJobsDeps } from './line-jobs.js';
 
-export interface RunDeps extends LineJobsDeps {
+export interface BatchRunDeps extends LineJobsDeps {
   batches: Batches;
   results: BatchResults;
-  /** Hears of the lines of each chunk, once. */
+  /** Called once for each chunk, with the counts of its lines. */
   onLines: (counts: LineCounts) => void;
 }
 
-export interface Run {
-  /** Those that are stored. */
+export interface BatchRun {
+  /** The parts that are stored. */
   parts: Part[];
-  /** Why the batch takes no more lines. */
+  /** The reason why no further line becomes a job; null while lines do. */
   readonly halted: 'canceled' | 'expired' | null;
-  /** Aborts when nothing more is to be done here. */
+  /** Aborts when the process closes or another driver has taken the batch. */
   stop: AbortSignal;
-  /** Redis' clock, milliseconds since the Unix epoch. */
+  /** Returns the time by Redis' clock, in milliseconds since the Unix epoch. */
   now(): number;
-  /** `total`: lines of the input. */
-  begin(total: number): Promise<void>;
-  /** Submits the jobs of a chunk; with too many chunks open, the oldest is brought to its end first. */
-  advance(chunk: readonly Line[]): Promise<void>;
-  /** Brings all that is open to its end. */
+  /** Erases what an earlier driver left and begins to report; `total` is the number of lines of the input. */
+  start(total: number): Promise<void>;
+  /** Submits the jobs of a chunk. If `OPEN_CHUNKS` chunks are open, it waits first until the oldest has ended and is stored. */
+  submitChunk(chunk: readonly JsonLine[]): Promise<void>;
+  /** Waits until every open chunk has ended and is stored. */
   drain(): Promise<void>;
+  /** Stops reporting and watching jobs. */
   close(): void;
 }
 
 interface OpenChunk {
-  /** Of lines that have ended. */
-  outcomes: Outcome[];
-  ended: Promise<Outcome>[];
+  /** The results of the lines that have ended so far. */
+  results: LineResult[];
+  ended: Promise<LineResult>[];
 }
 
-/** So often does a batch tell how far it is, and hear whether it is canceled or out of time. */
+/** The period in which a batch writes its progress and learns whether it is canceled or has expired. */
 const REPORT_MS = 500;
 const OPEN_CHUNKS = 2;
-/** Lines that are read and encoded in one go; between two of these, others have their turn. */
+/** The number of lines that are read and encoded without a pause; between two windows the event loop serves others. */
 const WINDOW = 25;
 
-export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Run {
+/**
+ * Returns the run of a batch that this process has taken. `closing` aborts when the process closes.
+ *
+ * Every function rejects with the reason of `stop` once that has aborted; the reason is a `LostBatch` when another driver has
+ * taken the batch.
+ */
+export function createBatchRun(deps: BatchRunDeps, taken: Taken, closing: AbortSignal): BatchRun {
   const { batches, results, clock, onError } = deps;
   const { record } = taken;
   const ahead = taken.now - clock.now();
@@ -71,17 +80,17 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
   let reporting = false;
   let stopReporting = () => {};
 
-  async function begin(lines: number): Promise<void> {
+  async function start(lines: number): Promise<void> {
     total = lines;
-    await forgetLast();
+    await eraseLastPart();
     await report();
     stopReporting = clock.every(REPORT_MS, () => {
       report().catch((error: unknown) => onError('batch', error));
     });
   }
 
-  /** Who drove the batch before may have died between storing a part and forgetting its jobs. */
-  async function forgetLast(): Promise<void> {
+  /** The previous driver may have died after it stored a part and before it erased the jobs of that part. */
+  async function eraseLastPart(): Promise<void> {
     const [part] = parts.slice(-1);
     if (!part) return;
     for await (const job of results.jobsOf(record.spec, parts.length - 1, part)) await lineJobs.erase(job);
@@ -93,60 +102,60 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
     try {
       const counts = plus(
         done,
-        open.flatMap(({ outcomes }) => outcomes),
+        open.flatMap((chunk) => chunk.results),
       );
-      const verdict = await batches.report(taken, total, counts);
-      if (verdict === 'lost') lost.abort(new Lost());
-      if (verdict === 'cancel') halt.abort('canceled');
-      // Jobs that wait expire with their batch, by themselves; those that run are let run.
-      if (verdict === 'expire') halt.abort('expired');
-      // Again and again: a job may have been on its way to the queue at the first time.
+      const instruction = await batches.report(taken, total, counts);
+      if (instruction === 'lost') lost.abort(new LostBatch());
+      if (instruction === 'cancel') halt.abort('canceled');
+      // Waiting jobs expire by themselves, because they carry the batch's deadline. Running jobs may finish.
+      if (instruction === 'expire') halt.abort('expired');
+      // This repeats, because a job may have been on its way to the queue when the others were canceled.
       if (halt.signal.reason === 'canceled') await lineJobs.cancelAll();
     } finally {
       reporting = false;
     }
   }
 
-  async function advance(chunk: readonly Line[]): Promise<void> {
-    if (open.length === OPEN_CHUNKS) await endFirst();
-    const { outcomes, ended } = openChunk();
+  async function submitChunk(chunk: readonly JsonLine[]): Promise<void> {
+    if (open.length === OPEN_CHUNKS) await endOldest();
+    const opened = openChunk();
     for (let start = 0; start < chunk.length; start += WINDOW) {
       stop.throwIfAborted();
       const window = chunk.slice(start, start + WINDOW);
-      for (const begun of await Promise.all(window.map(lineJobs.begin))) {
-        void begun.ended.then((outcome) => outcomes.push(outcome));
-        ended.push(begun.ended);
+      for (const { ended } of await Promise.all(window.map(lineJobs.submit))) {
+        void ended.then((result) => opened.results.push(result));
+        opened.ended.push(ended);
       }
     }
   }
 
   function openChunk(): OpenChunk {
-    const chunk = { outcomes: [], ended: [] };
+    const chunk: OpenChunk = { results: [], ended: [] };
     open.push(chunk);
     return chunk;
   }
 
   async function drain(): Promise<void> {
-    while (open.length > 0) await endFirst();
+    while (open.length > 0) await endOldest();
   }
 
-  /** Its results are stored before its jobs are forgotten. */
-  async function endFirst(): Promise<void> {
+  /** Waits for the oldest chunk, and stores its results before it erases its jobs. */
+  async function endOldest(): Promise<void> {
     const [chunk] = open;
     if (!chunk) return;
     const index = parts.length;
-    const outcomes = await Promise.race([Promise.all(chunk.ended), stopped]);
-    const part = await results.writePart(record.spec, index, taken.token, outcomes);
-    const counts = plus(done, outcomes);
+    const lineResults = await Promise.race([Promise.all(chunk.ended), stopped]);
+    const part = await results.writePart(record.spec, index, taken.token, lineResults);
+    const counts = plus(done, lineResults);
     if (!(await batches.addPart(taken, index, part, counts))) {
       await results.dropPart(record.spec, index, part);
-      throw new Lost();
+      throw new LostBatch();
     }
     open.shift();
     done = counts;
     parts.push(part);
-    deps.onLines(plus(NO_LINES, outcomes));
-    await Promise.all(outcomes.map(({ job }) => job && lineJobs.erase(job)));
+    deps.onLines(plus(NO_LINES, lineResults));
+    await Promise.all(lineResults.map(({ job }) => job && lineJobs.erase(job)));
   }
 
   return {
@@ -156,8 +165,8 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
     },
     stop,
     now,
-    begin,
-    advance,
+    start,
+    submitChunk,
     drain,
     close() {
       stopReporting();
@@ -166,11 +175,11 @@ export function createRun(deps: RunDeps, taken: Taken, closing: AbortSignal): Ru
   };
 }
 
-function plus(counts: Readonly<LineCounts>, outcomes: readonly Outcome[]): LineCounts {
+function plus(counts: Readonly<LineCounts>, lineResults: readonly LineResult[]): LineCounts {
   const sum = { ...counts };
-  for (const { status } of outcomes) sum[status]++;
+  for (const { status } of lineResults) sum[status]++;
   return sum;
 }
 
-/** Another driver has the batch. */
-export class Lost extends Error {}
+/** Another driver has taken the batch, so this one must change nothing more. */
+export class LostBatch extends Error {}

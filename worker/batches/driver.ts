@@ -1,55 +1,55 @@
 /**
- * Drives a batch from its newest state to its end: counts its lines, submits their jobs a chunk after another, stores the
- * results of each chunk as a part, and makes files of the parts at last.
+ * Drives a batch from its last stored state to its end: counts the lines, submits their jobs chunk by chunk, stores the results
+ * of each chunk as a part, and joins the parts into files.
  *
- * It may die anywhere: who takes the batch next goes on after the last part, and finds the jobs that were made. While it
- * is frozen another may take the batch; it then finds itself lost and leaves everything as it is.
+ * A driver may die anywhere. The next driver continues after the last stored part and finds the jobs that were made. While a
+ * driver is frozen, another may take the batch; the frozen one then meets `LostBatch` and changes nothing more.
  */
-
 import { type BatchEnd, type BatchSpec, MAX_LINES } from '../../shared/contract/batch.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { type JobError, jobError } from '../../shared/contract/job.js';
 import type { Taken } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
-import { createRun, Lost, type Run, type RunDeps } from './batch-run.js';
-import { inChunks, type Line, readLines } from './json-lines.js';
+import { type BatchRun, type BatchRunDeps, createBatchRun, LostBatch } from './batch-run.js';
+import { chunkLines, type JsonLine, readJsonLines } from './json-lines.js';
 
-export interface DriverDeps extends RunDeps {
+export interface DriverDeps extends BatchRunDeps {
   files: Files;
   fileRetentionSeconds: number;
 }
 
-/** Resolves when the batch has ended or another drives it; rejects with the reason of `closing` when that aborts. */
+/** Resolves when the batch has ended or another driver has taken it; rejects with the reason of `closing` when that aborts. */
 export type Drive = (id: string, closing: AbortSignal) => Promise<void>;
 
-interface Ending {
+interface Conclusion {
   status: BatchEnd;
   error: JobError | null;
 }
 
+/** Returns the function that drives one batch, named by its id. It rejects with an error that may pass, and can be called again. */
 export function createDriver(deps: DriverDeps): Drive {
   const { batches, files, results, limits } = deps;
 
   return async function drive(id, closing) {
     const taken = await batches.take(id);
     if (!taken) return;
-    const run = createRun(deps, taken, closing);
+    const run = createBatchRun(deps, taken, closing);
     try {
       await conclude(taken, run, await workOff(taken, run));
     } catch (error) {
-      if (!(error instanceof Lost)) throw error;
+      if (!(error instanceof LostBatch)) throw error;
     } finally {
       run.close();
     }
   };
 
-  /** What cannot be read now is tried again by the next driver; what never will be ends the batch. */
-  async function workOff({ record, parts }: Taken, run: Run): Promise<Ending> {
+  /** An error that may pass is thrown for the next driver to try again; any other error ends the batch as `failed`. */
+  async function workOff({ record, parts }: Taken, run: BatchRun): Promise<Conclusion> {
     const { spec } = record;
     try {
-      await run.begin(record.total ?? (await countLines(spec, run)));
+      await run.start(record.total ?? (await countLines(spec, run)));
       const after = parts.at(-1)?.lastLine ?? 0;
-      for await (const chunk of inChunks(await open(spec), after)) await run.advance(chunk);
+      for await (const chunk of chunkLines(await open(spec), after)) await run.submitChunk(chunk);
       await run.drain();
       return { status: run.halted ?? 'completed', error: null };
     } catch (error) {
@@ -57,14 +57,14 @@ export function createDriver(deps: DriverDeps): Drive {
     }
   }
 
-  async function open({ tenant, inputFile }: BatchSpec): Promise<AsyncGenerator<Line>> {
+  async function open({ tenant, inputFile }: BatchSpec): Promise<AsyncGenerator<JsonLine>> {
     const record = await files.get(tenant, inputFile);
     const blob = record && (await files.open(record));
     if (!blob) throw new SluiceError('not_found', 'The input file is no longer kept.');
-    return readLines(blob.stream, limits.maxBytes);
+    return readJsonLines(blob.stream, limits.maxBytes);
   }
 
-  async function countLines(spec: BatchSpec, run: Run): Promise<number> {
+  async function countLines(spec: BatchSpec, run: BatchRun): Promise<number> {
     let count = 0;
     for await (const _ of await open(spec)) {
       run.stop.throwIfAborted();
@@ -74,27 +74,27 @@ export function createDriver(deps: DriverDeps): Drive {
     return count;
   }
 
-  async function conclude(taken: Taken, run: Run, ending: Ending): Promise<void> {
+  async function conclude(taken: Taken, run: BatchRun, conclusion: Conclusion): Promise<void> {
     const { spec } = taken.record;
-    const { published, status, error } = await publish(spec, run, ending);
+    const { published, status, error } = await publish(spec, run, conclusion);
     run.stop.throwIfAborted();
     if (!(await batches.finish(taken, status, published, error))) return;
     await Promise.all(run.parts.map((part, index) => results.dropPart(spec, index, part)));
   }
 
-  /** A batch that lost results fails: a file with a gap would look like one without. */
-  async function publish(spec: BatchSpec, run: Run, ending: Ending) {
+  /** A batch whose results are gone fails, because a file with a gap would look complete. */
+  async function publish(spec: BatchSpec, run: BatchRun, conclusion: Conclusion) {
     const expiresAt = run.now() + deps.fileRetentionSeconds * 1000;
     try {
-      return { ...ending, published: await results.publish(spec, run.parts, expiresAt) };
+      return { ...conclusion, published: await results.publish(spec, run.parts, expiresAt) };
     } catch (error) {
       return { ...failedBy(error), published: { output: false, errors: false } };
     }
   }
 }
 
-/** What is worth another try is thrown on. */
-function failedBy(error: unknown): Ending {
+/** Throws an error that may pass; the conclusion of a batch that failed by any other. */
+function failedBy(error: unknown): Conclusion {
   if (!(error instanceof SluiceError) || error.retryable) throw error;
   return { status: 'failed', error: jobError(error.code, error.message) };
 }

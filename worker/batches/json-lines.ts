@@ -1,21 +1,30 @@
 /**
- * The lines of a file of JSON lines, read as a stream and handed on in chunks.
+ * Reads a file of JSON lines as a stream, and groups the lines into chunks.
+ *
+ * Memory is bounded: a line longer than the limit is dropped while it is read, and a chunk ends at `CHUNK_LINES` lines or
+ * `CHUNK_BYTES` bytes.
  */
-export interface Line {
-  /** As editors count, from 1. */
+export interface JsonLine {
+  /** The line's number in the file, counted from 1 as editors do. */
   number: number;
-  /** Without its end; null for one that is longer than the limit. */
+  /** The line without its line feed; null when it is longer than the limit. */
   bytes: Buffer | null;
 }
 
 const NEWLINE = 0x0a;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
-/** A chunk is written as one part of the results, and two are open at once: this bounds jobs and memory in flight. */
+/** A chunk becomes one part of the results, and two chunks are open at once: this bounds jobs and memory in flight. */
 export const CHUNK_LINES = 500;
 const CHUNK_BYTES = 8 * 1024 * 1024;
 
-/** Lines that hold something; of a longer one than `maxBytes` no more than that is ever kept. */
-export async function* readLines(source: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Line> {
+/**
+ * Yields the lines of `source` that are not blank. A byte order mark at the start of the file is removed. A line of more
+ * than `maxBytes` bytes comes with `bytes: null`; no more than `maxBytes` of it are kept in memory.
+ */
+export async function* readJsonLines(
+  source: AsyncIterable<Buffer>,
+  maxBytes: number,
+): AsyncGenerator<JsonLine> {
   let number = 1;
   let rest: Buffer[] = [];
   let size = 0;
@@ -25,7 +34,7 @@ export async function* readLines(source: AsyncIterable<Buffer>, maxBytes: number
     if (size <= maxBytes) rest.push(bytes);
     else rest = [];
   };
-  const close = (): Line | null => {
+  const endLine = (): JsonLine | null => {
     const line = { number, bytes: size <= maxBytes ? Buffer.concat(rest) : null };
     number++;
     rest = [];
@@ -40,19 +49,19 @@ export async function* readLines(source: AsyncIterable<Buffer>, maxBytes: number
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
       keep(bytes.subarray(start, end));
       start = end + 1;
-      const line = close();
+      const line = endLine();
       if (line) yield line;
     }
     if (start < bytes.length) keep(bytes.subarray(start));
   }
   if (size === 0) return;
-  const last = close();
+  const last = endLine();
   if (last) yield last;
 }
 
-/** Without the lines up to number `after`. */
-export async function* inChunks(lines: AsyncIterable<Line>, after: number): AsyncGenerator<Line[]> {
-  let chunk: Line[] = [];
+/** Groups lines into chunks and skips the lines up to number `after`, which an earlier driver has dealt with. */
+export async function* chunkLines(lines: AsyncIterable<JsonLine>, after: number): AsyncGenerator<JsonLine[]> {
+  let chunk: JsonLine[] = [];
   let bytes = 0;
   for await (const line of lines) {
     if (line.number <= after) continue;

@@ -1,7 +1,7 @@
 /**
- * The jobs of a batch's lines: submits them as the queue takes them, follows them to their end, cancels them.
+ * Submits a job for each line of a batch, watches it until it ends, and cancels it when the batch is canceled.
  *
- * A line makes one job, whichever drivers come and go: its place in the batch is its Idempotency-Key.
+ * A line makes one job, however many drivers the batch has had, because its place in the batch is its idempotency key.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { type BatchLine, type BatchRecord, lineSchema } from '../../shared/contract/batch.js';
@@ -13,8 +13,8 @@ import type { Notices } from '../../shared/core/jobs/job-notices.js';
 import type { Jobs, NewJob } from '../../shared/core/jobs/jobs.js';
 import type { Submission } from '../../shared/core/jobs/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
-import type { Outcome } from './batch-results.js';
-import type { Line } from './json-lines.js';
+import type { LineResult } from './batch-results.js';
+import type { JsonLine } from './json-lines.js';
 
 export interface LineLimits {
   maxBytes: number;
@@ -31,33 +31,36 @@ export interface LineJobsDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-export interface LineJobsOf {
+export interface LineJobsContext {
   batch: BatchRecord;
   /** Milliseconds until the batch expires, by Redis' clock. */
   leftMs: () => number;
-  /** Aborts with `canceled` or `expired`: lines that are no jobs yet will be none. */
+  /** Aborts with `canceled` or `expired`; no line becomes a job after that. */
   halt: AbortSignal;
-  /** Aborts when nothing more is to be done: by this process, or by this driver. */
+  /** Aborts when this process closes or another driver has taken the batch. */
   stop: AbortSignal;
 }
 
-/** A line on its way. A promise in an object, so that waiting for the submit is not waiting for the end. */
-export interface Begun {
-  ended: Promise<Outcome>;
+/** The promise stands in an object, so that to await the submission does not await the job's end. */
+export interface SubmittedLine {
+  /** Resolves when the line's job has ended, and never rejects. */
+  ended: Promise<LineResult>;
 }
 
 export interface LineJobs {
-  /** Resolves when the line's job has been submitted, or will never be. `ended` never rejects. */
-  begin(line: Line): Promise<Begun>;
+  /** Resolves when the line's job has been submitted, or never will be because the line is invalid or the batch has halted. */
+  submit(line: JsonLine): Promise<SubmittedLine>;
+  /** Cancels every job that has not ended. */
   cancelAll(): Promise<void>;
-  /** Forgets a job that has ended. */
+  /** Deletes the record of a job that has ended. */
   erase(id: string): Promise<void>;
+  /** Stops watching; lines whose jobs still run then count as `failed` here, and the next driver finds them again. */
   close(): void;
 }
 
-type JobEnding = Pick<Outcome, 'status' | 'error'>;
+type JobResult = Pick<LineResult, 'status' | 'error'>;
 
-/** What goes away by itself. */
+/** Errors that pass by themselves: the submission is repeated until it works. */
 const WORTH_WAITING: readonly ErrorCode[] = [
   'queue_full',
   'queue_full_for_tenant',
@@ -65,37 +68,39 @@ const WORTH_WAITING: readonly ErrorCode[] = [
   'unavailable',
 ];
 const MAX_PAUSE_MS = 5000;
-/** A job is kept until its batch has surely dealt with it. */
+/** A job outlives its batch by this margin, so that the batch can always read its result. */
 const MARGIN_SECONDS = 86_400;
 const guardLine = compileGuard(lineSchema);
-const GONE: JobEnding = {
+const GONE: JobResult = {
   status: 'failed',
   error: presentError(new SluiceError('not_found', 'The job of this line is no longer kept.')),
 };
 
-export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }: LineJobsOf): LineJobs {
+/** Returns the jobs of one batch's lines; `submit`, `cancelAll` and `erase` reject with what Redis reports. */
+export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }: LineJobsContext): LineJobs {
   const { jobs, submission, notices, watermark, clock, limits, onError } = deps;
   const { id: batchId, tenant, model, version } = batch.spec;
   const woken = AbortSignal.any([halt, stop]);
-  const followed = new Map<string, (ending: JobEnding) => void>();
+  /** Jobs that have not ended, and the function that reports the end of each. */
+  const watched = new Map<string, (result: JobResult) => void>();
 
-  async function begin(line: Line): Promise<Begun> {
+  async function submit(line: JsonLine): Promise<SubmittedLine> {
     const known = { line: line.number, customId: null as string | null, job: null as string | null };
     try {
       const value = read(line);
       known.customId = value.customId ?? null;
       const job = await patiently(() => toJob(value));
-      const { id, ending } = await submit(job, line.number);
+      const { id, result } = await submitJob(job, line.number);
       known.job = id;
-      return { ended: ending.then((end) => ({ ...known, ...end })) };
+      return { ended: result.then((end) => ({ ...known, ...end })) };
     } catch (error) {
-      if (error instanceof Halted) return over({ ...known, status: error.status, error: null });
+      if (error instanceof Halted) return ended({ ...known, status: error.status, error: null });
       if (!(error instanceof SluiceError)) throw error;
-      return over({ ...known, status: 'failed', error: presentError(error) });
+      return ended({ ...known, status: 'failed', error: presentError(error) });
     }
   }
 
-  function read({ bytes }: Line): BatchLine {
+  function read({ bytes }: JsonLine): BatchLine {
     if (!bytes) throw new SluiceError('body_too_large', `The line is larger than ${limits.maxBytes} bytes.`);
     return guardLine(parseJson(bytes, limits.maxDepth, 'The line'));
   }
@@ -113,8 +118,8 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     return submission.toJob(value, { tenant, findFile, mayExist: true, isLine: true });
   }
 
-  /** Followed before it is submitted, so that its end cannot be missed. */
-  async function submit(job: NewJob, line: number): Promise<{ id: string; ending: Promise<JobEnding> }> {
+  /** Watches the job before it is submitted, so that its end cannot be missed. */
+  async function submitJob(job: NewJob, line: number): Promise<{ id: string; result: Promise<JobResult> }> {
     const idempotency = {
       route: 'batch',
       key: `${batchId}:${line}`,
@@ -122,22 +127,22 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
       keptSeconds: Math.ceil(leftMs() / 1000) + MARGIN_SECONDS,
     };
     const { id } = job.spec;
-    const ending = follow(id);
+    const result = watch(id);
     try {
       const { record, replayed } = await patiently(() => {
         watermark.check();
         return submission.submit(job, idempotency);
       });
-      if (!replayed) return { id, ending };
-      unfollow(id);
-      return { id: record.spec.id, ending: followFrom(record.spec.id) };
+      if (!replayed) return { id, result };
+      unwatch(id);
+      return { id: record.spec.id, result: watchExisting(record.spec.id) };
     } catch (error) {
-      unfollow(id);
+      unwatch(id);
       throw error;
     }
   }
 
-  /** Tries until it works, or fails for a reason that will not go away. */
+  /** Repeats `act` until it works, the batch halts, or it fails for a reason that does not pass by itself. */
   async function patiently<T>(act: () => Promise<T>): Promise<T> {
     for (;;) {
       stop.throwIfAborted();
@@ -151,43 +156,43 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     }
   }
 
-  function follow(id: string): Promise<JobEnding> {
+  function watch(id: string): Promise<JobResult> {
     return new Promise((resolve) => {
-      const unwatch = notices.onEnd(id, () => void look(id));
-      followed.set(id, (ending) => {
-        unwatch();
-        followed.delete(id);
-        resolve(ending);
+      const stopListening = notices.onEnd(id, () => void look(id));
+      watched.set(id, (result) => {
+        stopListening();
+        watched.delete(id);
+        resolve(result);
       });
     });
   }
 
-  /** Of a job that may have ended already. */
-  function followFrom(id: string): Promise<JobEnding> {
-    const ending = follow(id);
+  /** Watches a job that may have ended already. */
+  function watchExisting(id: string): Promise<JobResult> {
+    const result = watch(id);
     void look(id);
-    return ending;
+    return result;
   }
 
-  function unfollow(id: string): void {
-    followed.get(id)?.(GONE);
+  function unwatch(id: string): void {
+    watched.get(id)?.(GONE);
   }
 
-  /** A look that fails is made again by whoever drives the batch next: its end then is as if it had never been seen. */
+  /** Reads the job and reports its end. When the read fails, the line stays open until the next driver reads the job again. */
   async function look(id: string): Promise<void> {
     try {
       const record = await jobs.get(tenant, id);
       if (record && !isTerminal(record.status)) return;
       const end = record && { status: record.status, error: record.end?.error ?? null };
-      followed.get(id)?.((end as JobEnding | null) ?? GONE);
+      watched.get(id)?.((end as JobResult | null) ?? GONE);
     } catch (error) {
       onError('batch', error);
     }
   }
 
   async function cancelAll(): Promise<void> {
-    const canceled = await Promise.allSettled([...followed.keys()].map((id) => jobs.cancel(tenant, id)));
-    // One that has ended meanwhile, or is gone, is as good.
+    const canceled = await Promise.allSettled([...watched.keys()].map((id) => jobs.cancel(tenant, id)));
+    // A job that has ended meanwhile, or is no longer kept, needs no cancellation.
     const failed = canceled.find(
       (each) => each.status === 'rejected' && !(each.reason instanceof SluiceError),
     );
@@ -201,17 +206,17 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   }
 
   return {
-    begin,
+    submit,
     cancelAll,
     erase,
     close() {
-      for (const id of [...followed.keys()]) unfollow(id);
+      for (const id of [...watched.keys()]) unwatch(id);
     },
   };
 }
 
-function over(outcome: Outcome): Begun {
-  return { ended: Promise.resolve(outcome) };
+function ended(result: LineResult): SubmittedLine {
+  return { ended: Promise.resolve(result) };
 }
 
 /** The batch takes no more lines. */

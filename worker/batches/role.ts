@@ -1,5 +1,7 @@
 /**
  * The batches role: takes batches from their queue and drives them.
+ *
+ * A worker that closes puts its batches back, so that another worker continues them at once.
  */
 import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import { Counter, type Registry } from 'prom-client';
@@ -14,9 +16,10 @@ export interface BatchesRoleDeps extends Omit<DriverDeps, 'onLines'> {
   registry: Registry;
 }
 
-/** Driven at once; most of it is waiting for jobs. */
+/** The number of batches that are driven at once; a driver mostly waits for jobs. */
 const CONCURRENCY = 4;
 
+/** Starts the role; `close` resolves when no batch is driven here any more. */
 export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } {
   const { redis, prefix, registry, onError } = deps;
   const lines = new Counter({
@@ -39,7 +42,7 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
       await drive(String(message.id), closing.signal);
     } catch (error) {
       if (!closing.signal.aborted) throw error;
-      // Another worker goes on at once.
+      // Without this the batch would wait until its lock has expired.
       await message.moveToWait(lock);
       throw new WaitingError();
     }
