@@ -11,7 +11,7 @@ import { createDeliveries, type Deliveries } from '../../shared/core/webhooks/de
 import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
 import { openRedis, type Purpose } from '../../shared/redis/connect.js';
 import { createKeys } from '../../shared/redis/keys.js';
-import { RETRY_DELAYS_MS, SCHEDULE } from '../../worker/delivery/retry-schedule.js';
+import { RETRY_DELAYS_MS, RETRY_SCHEDULE } from '../../worker/delivery/retry-schedule.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
 import type { Site } from './site.js';
 import { openRedisFor } from './systems.js';
@@ -54,10 +54,10 @@ export async function outage(site: Site): Promise<Line[]> {
     registry: new Registry(),
     clock,
     schedule: {
-      ...SCHEDULE,
+      ...RETRY_SCHEDULE,
       delaysMs,
       disableAfterMs: Number.POSITIVE_INFINITY,
-      longestRestMs: SCHEDULE.longestRestMs * SCALE,
+      longestRestMs: RETRY_SCHEDULE.longestRestMs * SCALE,
     },
   });
   site.defer(() => role.close());

@@ -1,10 +1,12 @@
 /**
- * First attempts, which do not go through the queue: what comes of them when there is no room, or their process dies.
+ * First attempts and short delays do not go through BullMQ: what happens when there is no room, or their process dies.
  */
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { systemClock } from '../../shared/base/clock.js';
+import { type Clock, systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
-import { createFirstAttempts } from '../../worker/delivery/first-attempt.js';
+import { createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
+import { createDispatcher, type Dispatcher } from '../../worker/delivery/dispatcher.js';
+import { createManualClock } from '../support/clock.js';
 import {
   type DeliveryBench,
   deliveryIdOf,
@@ -35,35 +37,56 @@ const deliveryOf = (nth: number): Delivery => ({
   once: null,
 });
 
-function open(begin: (delivery: Delivery) => Promise<void>) {
+/** A dispatcher whose attempts are `attempt`. */
+function open(
+  attempt: (delivery: Delivery) => Promise<number | null>,
+  clock: Clock = systemClock,
+): Dispatcher {
   const onError = (_: string, error: unknown) => void bench.errors.push(error);
-  return createFirstAttempts({ enqueue: bench.enqueue, attempts: { begin }, onError });
+  const breaker = createCircuitBreaker(clock, { slotsPerReceiver: 1, longestRestMs: 1000 });
+  const { deliveries, enqueue } = bench;
+  return createDispatcher({ attempts: { attempt }, breaker, deliveries, clock, enqueue, onError });
 }
 
-test('what there is no room for goes through the queue, and closing waits for what is under way', async () => {
+test('a delivery goes through BullMQ when there is no room, and closing waits for what is under way', async () => {
   let finish = () => {};
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve;
+  const finished = new Promise<null>((resolve) => {
+    finish = () => resolve(null);
   });
-  const attended: string[] = [];
-  const first = open(async ({ id }) => {
-    attended.push(id);
-    await finished;
+  const attempted: string[] = [];
+  const dispatcher = open(({ id }) => {
+    attempted.push(id);
+    return finished;
   });
-  for (let nth = 0; nth < 260; nth++) first.begin(deliveryOf(nth));
+  for (let nth = 0; nth < 510; nth++) dispatcher.start(deliveryOf(nth));
   await eventually(async () => expect(await bench.queue.getWaitingCount()).toBe(10));
-  expect(attended).toHaveLength(250);
-  let isClosed = false;
-  const closing = first.close().then(() => {
-    isClosed = true;
+  expect(attempted).toHaveLength(500);
+  let hasEnded = false;
+  const ending = dispatcher.ended().then(() => {
+    hasEnded = true;
   });
   await bench.redis.ping();
-  expect(isClosed).toBe(false);
+  expect(hasEnded).toBe(false);
   finish();
-  await closing;
+  await ending;
 });
 
-test('a failure comes again after its pause without touching the queue, and soon elsewhere if its process stops', async () => {
+test('a delivery goes through BullMQ when it becomes due and there is no room', async () => {
+  const clock = createManualClock();
+  const never = new Promise<null>(() => {});
+  const dispatcher = open(({ id }) => (id === 'dlv_0' ? Promise.resolve(clock.now() + 5000) : never), clock);
+  dispatcher.start(deliveryOf(0));
+  await clock.advance(0);
+  for (let nth = 1; nth <= 500; nth++) dispatcher.start(deliveryOf(nth));
+  await clock.advance(4999);
+  expect(await bench.queue.getJobCountByTypes()).toBe(0);
+  await clock.advance(1);
+  await eventually(async () =>
+    expect((await bench.queue.getWaiting()).map(({ id }) => id)).toEqual(['dlv_0']),
+  );
+});
+
+test('a failed delivery waits without touching BullMQ, and another process finds it soon if its own stops', async () => {
   const receiver = await bench.receive(
     (response, nth) => void response.writeHead(nth === 1 ? 500 : 204).end(),
   );
@@ -76,7 +99,7 @@ test('a failure comes again after its pause without touching the queue, and soon
   expect(Number(await bench.redis.zscore(bench.keys.deliveryAgenda, id))).toBeLessThanOrEqual(Date.now());
 });
 
-test('of a process that died with it, the agenda finds a delivery for the queue', async () => {
+test('the due index finds the delivery of a process that died', async () => {
   const receiver = await bench.receive(answer(204));
   await bench.succeeded({ url: receiver.url });
   const [event] = await bench.outbox();
@@ -87,13 +110,13 @@ test('of a process that died with it, the agenda finds a delivery for the queue'
     Number(await bench.redis.zscore(bench.keys.deliveryAgenda, id)) - Number(made?.delivery?.nextAt);
   expect(dueMs, 'longer than an attempt takes').toBeGreaterThan(15_000);
   await bench.redis.zadd(bench.keys.deliveryAgenda, 1, id);
-  bench.recall();
+  bench.requeue();
   bench.consume();
   await receiver.has(1);
   await eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status: 'delivered' }));
 });
 
-test('closing waits for an attempt that came after a pause, whose answer counts', async () => {
+test('closing waits for a second attempt that is under way, and its response counts', async () => {
   let finish = () => {};
   const receiver = await bench.receive((response, nth) => {
     if (nth === 1) return response.writeHead(500).end();

@@ -9,7 +9,7 @@ import type { buildConnector } from 'undici';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createAddressRules, formFault, urlFault } from '../../shared/contract/webhooks/address.js';
-import { createConnect, type Resolve } from '../../worker/delivery/guarded-connect.js';
+import { createGuardedConnect, type Resolve } from '../../worker/delivery/guarded-connect.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { answer, openReceiver } from '../support/receiver.js';
 
@@ -326,7 +326,7 @@ function connectorError(text: string, rules = NOTHING, resolve = NO_DNS): Promis
   const { hostname, host, protocol, port } = new URL(text);
   const options = { hostname: hostname.replace(/^\[|\]$/g, ''), host, protocol, port };
   return new Promise((done) =>
-    createConnect(
+    createGuardedConnect(
       rules,
       2000,
       resolve,

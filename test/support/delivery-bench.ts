@@ -26,14 +26,14 @@ import { openQueue } from '../../shared/queue/queues.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/redis/connect.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { createAttempts } from '../../worker/delivery/attempts.js';
-import { createTurns } from '../../worker/delivery/circuit-breaker.js';
-import { startConsumer } from '../../worker/delivery/delivery-consumer.js';
-import { createFirstAttempts } from '../../worker/delivery/first-attempt.js';
+import { createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
+import { startDeliveryConsumer } from '../../worker/delivery/delivery-consumer.js';
+import { createDispatcher } from '../../worker/delivery/dispatcher.js';
 import { createDeliveryMetrics } from '../../worker/delivery/metrics.js';
 import { createRecipients } from '../../worker/delivery/recipients.js';
 import { startRelay } from '../../worker/delivery/relay.js';
-import { startRecall } from '../../worker/delivery/requeue.js';
-import type { Schedule } from '../../worker/delivery/retry-schedule.js';
+import { startRequeue } from '../../worker/delivery/requeue.js';
+import type { RetrySchedule } from '../../worker/delivery/retry-schedule.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
@@ -49,7 +49,7 @@ export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
 
 const ALLOWED = '127.0.0.0/8';
 /** Three attempts. */
-export const SOON: Schedule = {
+export const SOON: RetrySchedule = {
   delaysMs: [20, 20],
   disableAfterMs: 3_600_000,
   longestRestMs: 10,
@@ -57,7 +57,7 @@ export const SOON: Schedule = {
 };
 const MAX_KEPT = 1000;
 const MAX_ENDPOINTS = 20;
-const PER_RECEIVER = 10;
+const SLOTS_PER_RECEIVER = 10;
 const ROW = { y: { dtype: 'float32', shape: [2], data: toBytes(new Float32Array([0.5, 1])) } } as const;
 /** The second row failed. */
 const OUTPUT = packInstances([ROW, {}]);
@@ -172,13 +172,18 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       return { registry, close };
     },
 
-    /** It puts deliveries into the queue. */
+    /** A relay that gives every delivery to BullMQ. */
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
-      const attempts = { begin: ({ id, nextAt }: Delivery) => enqueue(id, nextAt) };
-      const first = createFirstAttempts({ enqueue, attempts, onError });
-      closers.push(first.close);
-      const parts = { redis, listen, keys, first, metrics: metricsOf(new Registry()), clock, onError };
+      const queued: Promise<void>[] = [];
+      const toQueue = (id: string, dueAt: number) =>
+        void queued.push(enqueue(id, dueAt).catch((error: unknown) => onError('delivery', error)));
+      const dispatcher = {
+        start: ({ id, nextAt }: Delivery) => toQueue(id, nextAt),
+        resume: (id: string) => toQueue(id, 0),
+      };
+      closers.push(() => Promise.all(queued));
+      const parts = { redis, listen, keys, dispatcher, metrics: metricsOf(new Registry()), clock, onError };
       const relay = startRelay({ ...parts, fanOut, reclaimMs });
       closers.push(relay.close);
       return relay;
@@ -188,16 +193,18 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const sender = createSender({ clock: consumerClock, rules, version: '0', timeoutMs: 1e7 });
       const metrics = metricsOf(new Registry());
       const findRecipient = createRecipients(endpoints, clock);
-      const turns = createTurns(consumerClock, {
-        perReceiver: PER_RECEIVER,
-        longestRestMs: SOON.longestRestMs,
+      const { longestRestMs } = SOON;
+      const breaker = createCircuitBreaker(consumerClock, {
+        slotsPerReceiver: SLOTS_PER_RECEIVER,
+        longestRestMs,
       });
-      const parts = { deliveries, findRecipient, sender, turns, schedule: SOON, metrics };
-      const attempts = createAttempts({ ...parts, clock: consumerClock, enqueue, onError });
-      const started = startConsumer({ redis, prefix, deliveries, attempts, onError });
+      const parts = { deliveries, breaker, clock: consumerClock };
+      const attempts = createAttempts({ ...parts, findRecipient, sender, schedule: SOON, metrics });
+      const dispatcher = createDispatcher({ ...parts, attempts, enqueue, onError });
+      const started = startDeliveryConsumer({ redis, prefix, deliveries, dispatcher, onError });
       const consumer = {
         async close() {
-          await attempts.close();
+          await dispatcher.close();
           await started.close();
         },
       };
@@ -205,10 +212,10 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       return consumer;
     },
 
-    recall(): { close(): Promise<void> } {
-      const recall = startRecall({ queue, deliveries, clock, onError });
-      closers.push(recall.close);
-      return recall;
+    requeue(): { close(): Promise<void> } {
+      const requeue = startRequeue({ queue, deliveries, clock, onError });
+      closers.push(requeue.close);
+      return requeue;
     },
 
     async close(): Promise<void> {
@@ -221,7 +228,7 @@ function metricsOf(registry: Registry) {
   return createDeliveryMetrics(registry, systemClock, {
     outbox: async () => 0,
     pending: async () => 0,
-    open: () => 0,
+    openCircuits: () => 0,
   });
 }
 

@@ -1,62 +1,65 @@
 import { describe, expect, test } from 'vitest';
 import {
-  type Judged,
-  judge,
+  type AttemptedDelivery,
+  nextStep,
   parseRetryAfter,
-  restAsked,
-  SCHEDULE,
-  type Schedule,
+  RETRY_SCHEDULE,
+  type RetrySchedule,
+  requestedRestMs,
 } from '../../worker/delivery/retry-schedule.js';
 
 const NOW = Date.UTC(2025, 0, 1);
 /** No jitter. */
-const schedule: Schedule = { ...SCHEDULE, random: () => 0.5 };
-const FIRST: Judged = { type: 'job.succeeded', attempts: 0, once: null };
-const verdictOf = (status: number | null, delivery: Partial<Judged> = {}, retryAfter: string | null = null) =>
-  judge({ status, retryAfter }, { ...FIRST, ...delivery }, NOW, schedule);
+const schedule: RetrySchedule = { ...RETRY_SCHEDULE, random: () => 0.5 };
+const FIRST: AttemptedDelivery = { type: 'job.succeeded', attempts: 0, once: null };
+const stepAfter = (
+  status: number | null,
+  delivery: Partial<AttemptedDelivery> = {},
+  retryAfter: string | null = null,
+) => nextStep({ status, retryAfter }, { ...FIRST, ...delivery }, NOW, schedule);
 
-describe('judge', () => {
+describe('the next step', () => {
   test.each([200, 201, 202, 204, 299])('%i delivers', (status) => {
-    expect(verdictOf(status)).toEqual({ status: 'delivered' });
+    expect(stepAfter(status)).toEqual({ status: 'delivered' });
   });
 
   test.each([null, 100, 301, 302, 307, 308, 400, 401, 404, 429, 500, 502, 503])(
-    '%s is tried again',
+    '%s is attempted again',
     (status) => {
-      expect(verdictOf(status)).toEqual({ status: 'pending', delayMs: 5000 });
+      expect(stepAfter(status)).toEqual({ status: 'pending', delayMs: 5000 });
     },
   );
 
   test('410 ends the delivery', () => {
-    expect(verdictOf(410)).toEqual({ status: 'failed' });
+    expect(stepAfter(410)).toEqual({ status: 'failed' });
   });
 
   test('ten attempts span 75.6 hours, and no eleventh follows', () => {
     let totalMs = 0;
     for (let attempts = 0; attempts < 9; attempts++) {
-      const verdict = verdictOf(500, { attempts });
-      if (verdict.status !== 'pending') throw new Error(`ended after ${attempts + 1}`);
-      totalMs += verdict.delayMs;
+      const step = stepAfter(500, { attempts });
+      if (step.status !== 'pending') throw new Error(`ended after ${attempts + 1}`);
+      totalMs += step.delayMs;
     }
     expect((totalMs / 3_600_000).toFixed(1)).toBe('75.6');
-    expect(verdictOf(500, { attempts: 9 })).toEqual({ status: 'failed' });
+    expect(stepAfter(500, { attempts: 9 })).toEqual({ status: 'failed' });
   });
 
-  test('a replay and a test are one attempt', () => {
-    expect(verdictOf(500, { once: 'failed' })).toEqual({ status: 'failed' });
-    expect(verdictOf(200, { once: 'failed' })).toEqual({ status: 'delivered' });
+  test('a replay and a test event are attempted once', () => {
+    expect(stepAfter(500, { once: 'failed' })).toEqual({ status: 'failed' });
+    expect(stepAfter(200, { once: 'failed' })).toEqual({ status: 'delivered' });
   });
 
-  test('how a job is getting on is tried three times', () => {
-    const tries = [0, 1, 2].map((attempts) => verdictOf(500, { type: 'job.progress', attempts }).status);
+  test('progress of a job is attempted three times', () => {
+    const tries = [0, 1, 2].map((attempts) => stepAfter(500, { type: 'job.progress', attempts }).status);
     expect(tries).toEqual(['pending', 'pending', 'failed']);
   });
 
-  test('pauses vary by a tenth', () => {
-    const pause = (random: number) =>
-      judge({ status: 500, retryAfter: null }, FIRST, NOW, { ...schedule, random: () => random });
-    expect(pause(0)).toEqual({ status: 'pending', delayMs: 4500 });
-    expect(pause(1)).toEqual({ status: 'pending', delayMs: 5500 });
+  test('delays vary by a tenth', () => {
+    const delay = (random: number) =>
+      nextStep({ status: 500, retryAfter: null }, FIRST, NOW, { ...schedule, random: () => random });
+    expect(delay(0)).toEqual({ status: 'pending', delayMs: 4500 });
+    expect(delay(1)).toEqual({ status: 'pending', delayMs: 5500 });
   });
 
   test.each([
@@ -71,8 +74,8 @@ describe('judge', () => {
     [502, '7', 7000],
     [404, '7', 5000],
     [null, '7', 5000],
-  ])('%i with Retry-After %s pauses between once and twice the schedule', (status, retryAfter, delayMs) => {
-    expect(verdictOf(status, {}, retryAfter)).toEqual({ status: 'pending', delayMs });
+  ])('%i with Retry-After %s delays between once and twice the schedule', (status, retryAfter, delayMs) => {
+    expect(stepAfter(status, {}, retryAfter)).toEqual({ status: 'pending', delayMs });
   });
 });
 
@@ -95,5 +98,5 @@ test.each([
   [404, '7', 0],
   [500, '-5', 0],
 ])('%i with Retry-After %s asks to be left alone for %i ms', (status, retryAfter, restMs) => {
-  expect(restAsked({ status, retryAfter }, NOW)).toBe(restMs);
+  expect(requestedRestMs({ status, retryAfter }, NOW)).toBe(restMs);
 });

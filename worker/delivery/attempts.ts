@@ -1,172 +1,100 @@
 /**
- * Attempts: a delivery that may be due -> what came of it, in the record and for who asked.
+ * One attempt of a delivery: find the recipient, sign, send, record.
  *
- * If it is due and its receiver has a turn: sign it afresh, send it, write down what came of it. If the receiver has none, it
- * waits in line, here. Killed anywhere, the
- * record tells whether an attempt is due, so an attempt may happen twice (with the same id), but none is lost or early.
+ * The record in Redis tells whether an attempt is due. A process that dies anywhere here may cause a second attempt under the
+ * same id, but never a lost or an early one.
  */
-import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
 import { sign } from '../../shared/contract/webhooks/signing.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
-import type { TurnOutcome, Turns } from './circuit-breaker.js';
+import type { AttemptFeedback, CircuitBreaker } from './circuit-breaker.js';
 import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
-import { createLines } from './receiver-queue.js';
-import { type FindRecipient, receiverOf } from './recipients.js';
-import { isSuccess, judge, restAsked, type Schedule } from './retry-schedule.js';
-import type { Answer, Sender } from './send.js';
-import { createPauses } from './short-delays.js';
+import { type FindRecipient, type Recipient, receiverOf } from './recipients.js';
+import { isSuccess, nextStep, type RetrySchedule, requestedRestMs } from './retry-schedule.js';
+import type { Sender, SentAttempt } from './send.js';
 
-/** What closing grants to attempts under way; those cut then are not counted and made again. */
-export const CLOSE_GRACE_MS = 3000;
-/** Who waits in line is looked for so much later, and later the more wait, so that it is a hundred a second at most. */
-const IN_LINE_MS = 30_000;
-const APART_MS = 10;
-/** Who finds no room in line comes back after so long. */
-const COME_BACK_MS = 60_000;
+/** When to attempt again, in milliseconds since the Unix epoch; null: never; `busy`: no attempt ran, the receiver has no slot. */
+export type AfterAttempt = number | null | 'busy';
 
 export interface AttemptsDeps {
-  deliveries: Deliveries;
+  deliveries: Pick<Deliveries, 'discard' | 'hold' | 'record'>;
   findRecipient: FindRecipient;
-  sender: Sender;
-  turns: Turns;
+  sender: Pick<Sender, 'send'>;
+  breaker: Pick<CircuitBreaker, 'tryAcquire' | 'release'>;
   clock: Clock;
-  schedule: Schedule;
-  metrics: DeliveryMetrics;
-  /** Has the queue hand a delivery out at its time, milliseconds since the Unix epoch. */
-  enqueue: (id: string, dueAt: number) => Promise<void>;
-  onError: (kind: string, error: unknown) => void;
+  schedule: RetrySchedule;
+  metrics: Pick<DeliveryMetrics, 'attempted' | 'disabled' | 'firstAttempt'>;
 }
 
 export interface Attempts {
-  /** For the queue: when it is to hand the delivery out again, milliseconds since the Unix epoch; null: never. */
-  attend(delivery: Delivery): Promise<number | null>;
-  /** For others: resolves when the delivery is in no need of them, and never rejects. */
-  begin(delivery: Delivery): Promise<void>;
-  /** From now on attempts under way have `CLOSE_GRACE_MS` left; who waits here is left to other processes. */
-  close(): Promise<void>;
-  /** Resolves when nothing is under way that came out of a line or a pause. */
-  ended(): Promise<void>;
+  /**
+   * Makes the attempt if it is due and its receiver has a free slot. Rejects when Redis fails, and with the reason of `signal`
+   * when that aborts; an attempt that is cut so is not recorded.
+   */
+  attempt(delivery: Delivery, signal: AbortSignal): Promise<AfterAttempt>;
 }
 
+/** Returns the function that attempts deliveries; it keeps no state of its own. */
 export function createAttempts(deps: AttemptsDeps): Attempts {
-  const { deliveries, findRecipient, sender, turns, clock, schedule, metrics, enqueue, onError } = deps;
-  const lines = createLines(
-    turns,
-    clock,
-    (id, receiver) => void keep(comeUp(id).finally(() => lines.advance(receiver))),
-  );
-  const pauses = createPauses(clock, {
-    attend: (id) => keep(comeUp(id)),
-    handOn: (id) => void keep(enqueue(id, clock.now()).catch((error) => void report(error))),
-  });
-  /** Those that came up here; none rejects. */
-  const underWay = new Set<Promise<void>>();
-  let isClosing = false;
-  const cut = new AbortController();
-  // Each attempt under way listens.
-  setMaxListeners(0, cut.signal);
+  const { deliveries, findRecipient, sender, breaker, clock, schedule, metrics } = deps;
 
-  async function attend(delivery: Delivery): Promise<number | null> {
+  async function attempt(delivery: Delivery, signal: AbortSignal): Promise<AfterAttempt> {
     if (delivery.nextAt > clock.now()) return delivery.nextAt;
     const receiver = receiverOf(delivery);
-    if (!turns.take(receiver)) return standInLine(delivery, receiver);
-    let outcome: TurnOutcome | null = null;
+    if (!breaker.tryAcquire(receiver)) return 'busy';
+    let feedback: AttemptFeedback | null = null;
     try {
       const recipient = await findRecipient(delivery);
       if (!recipient) {
         await deliveries.discard(delivery.id);
         return null;
       }
-      if (!recipient.enabled) {
-        const isHeld = delivery.endpoint !== null && (await deliveries.hold(delivery.id, delivery.endpoint));
-        return isHeld ? null : clock.now();
-      }
-      if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
-      const { url, secrets } = recipient;
-      const headers = sign(secrets, delivery.id, Math.floor(clock.now() / 1000), delivery.body);
-      const answer = await sender.send(url, headers, delivery.body, cut.signal);
-      outcome = turnOutcomeOf(answer, clock.now());
-      return await record(delivery, answer);
+      if (!recipient.enabled) return await hold(delivery);
+      const sent = await send(delivery, recipient, signal);
+      feedback = feedbackOf(sent, clock.now());
+      return await record(delivery, sent);
     } finally {
-      turns.end(receiver, outcome);
-      lines.advance(receiver);
+      breaker.release(receiver, feedback);
     }
   }
 
-  async function standInLine({ id }: Delivery, receiver: string): Promise<number | null> {
-    // For other processes, at once.
-    if (isClosing) return clock.now();
-    if (lines.wait(receiver, id)) {
-      await deliveries.postpone(id, clock.now() + IN_LINE_MS + lines.length * APART_MS);
-      return null;
-    }
-    await deliveries.postpone(id, clock.now() + COME_BACK_MS);
-    return clock.now() + COME_BACK_MS;
+  /** Holds the delivery until its endpoint is enabled. If that has just happened, the delivery is due at once. */
+  async function hold({ id, endpoint }: Delivery): Promise<number | null> {
+    const isHeld = endpoint !== null && (await deliveries.hold(id, endpoint));
+    return isHeld ? null : clock.now();
   }
 
-  /** Answers when another attempt is due, null for never. */
-  async function record(delivery: Delivery, { attempt, retryAfter }: Answer): Promise<number | null> {
+  async function send(delivery: Delivery, recipient: Recipient, signal: AbortSignal): Promise<SentAttempt> {
+    const { id, body } = delivery;
+    if (delivery.attempts === 0) metrics.firstAttempt((clock.now() - delivery.at) / 1000);
+    const headers = sign(recipient.secrets, id, Math.floor(clock.now() / 1000), body);
+    return sender.send(recipient.url, headers, body, signal);
+  }
+
+  /** Records the attempt, and returns when the next is due; null when no attempt follows. */
+  async function record(delivery: Delivery, { attempt, retryAfter }: SentAttempt): Promise<number | null> {
     const now = clock.now();
-    const verdict = judge({ status: attempt.status, retryAfter }, delivery, now, schedule);
-    const nextAt = Math.ceil(verdict.status === 'pending' ? now + verdict.delayMs : now);
+    const next = nextStep({ status: attempt.status, retryAfter }, delivery, now, schedule);
+    const nextAt = Math.ceil(next.status === 'pending' ? now + next.delayMs : now);
     const { disableAfterMs } = schedule;
-    const recorded = await deliveries.record(delivery, attempt, verdict.status, nextAt, disableAfterMs);
+    const recorded = await deliveries.record(delivery, attempt, next.status, nextAt, disableAfterMs);
     if (!recorded) return null;
-    metrics.attempted(outcomeOf(verdict.status));
+    metrics.attempted(outcomeOf(next.status));
     if (recorded.disabled) metrics.disabled(recorded.disabled);
     return recorded.status === 'pending' ? recorded.nextAt : null;
   }
 
-  function keep(acting: Promise<void>): Promise<void> {
-    underWay.add(acting);
-    return acting.finally(() => underWay.delete(acting));
-  }
-
-  /** Out of a line, or after a pause. What goes wrong here is found by the agenda. */
-  async function comeUp(id: string): Promise<void> {
-    const delivery = await deliveries.get(id).catch(report);
-    if (delivery?.status === 'pending') await begin(delivery);
-  }
-
-  async function begin(delivery: Delivery): Promise<void> {
-    try {
-      const dueAt = await attend(delivery);
-      if (dueAt !== null && !pauses.wait(delivery.id, dueAt - clock.now())) await enqueue(delivery.id, dueAt);
-    } catch (error) {
-      if (cut.signal.aborted) await deliveries.recall(delivery.id).catch(report);
-      else report(error);
-    }
-  }
-
-  function report(error: unknown): null {
-    onError('delivery', error);
-    return null;
-  }
-
-  return {
-    begin,
-    attend: (delivery) =>
-      attend(delivery).catch((error: unknown) => {
-        if (!cut.signal.aborted) throw error;
-        return clock.now();
-      }),
-    async close() {
-      isClosing = true;
-      clock.after(CLOSE_GRACE_MS, () => cut.abort(new Error('closing')));
-      const waiting = [...lines.close(), ...pauses.close()];
-      await Promise.all(waiting.map((id) => deliveries.recall(id)));
-    },
-    async ended() {
-      while (underWay.size > 0) await Promise.all(underWay);
-    },
-  };
+  return { attempt };
 }
 
-function turnOutcomeOf({ attempt, retryAfter }: Answer, nowMs: number): TurnOutcome {
-  const outcome = { status: attempt.status, retryAfter };
-  return { isSuccess: isSuccess(outcome), tookMs: attempt.latencyMs, restMs: restAsked(outcome, nowMs) };
+function feedbackOf({ attempt, retryAfter }: SentAttempt, nowMs: number): AttemptFeedback {
+  const response = { status: attempt.status, retryAfter };
+  return {
+    isSuccess: isSuccess(response),
+    tookMs: attempt.latencyMs,
+    restMs: requestedRestMs(response, nowMs),
+  };
 }
 
 function outcomeOf(status: Delivery['status']): AttemptOutcome {

@@ -1,34 +1,35 @@
 /**
- * The `webhooks` queue -> attempts: those that are tried again, and those there was no room for at once.
+ * Takes ids of deliveries from the `webhooks` queue of BullMQ and has the dispatcher attempt them.
  *
- * An id is read as its record is now, attended to, and handed back to the queue with a delay if it is to come again.
- * Whoever dies with an id in hand, the queue gives it to somebody else.
+ * The record is read when BullMQ hands out the id. If another attempt is to follow, the id goes back with a delay. If this
+ * process dies meanwhile, BullMQ gives the id to another.
  */
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
 import { WEBHOOKS_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Redis } from '../../shared/redis/connect.js';
-import type { Attempts } from './attempts.js';
+import type { Dispatcher } from './dispatcher.js';
 
-/** Attempts at once; an attempt is waiting for the receiver, almost all of its time. */
+/** Attempts at once. The number is high, because an attempt mostly waits for the receiver. */
 const CONCURRENCY = 500;
 
-export interface ConsumerDeps {
+export interface DeliveryConsumerDeps {
   redis: Redis;
   prefix: string;
   deliveries: Pick<Deliveries, 'get'>;
-  attempts: Pick<Attempts, 'attend'>;
+  dispatcher: Pick<Dispatcher, 'consume'>;
   onError: (kind: string, error: unknown) => void;
 }
 
-export function startConsumer(deps: ConsumerDeps): { close(): Promise<void> } {
-  const { redis, prefix, deliveries, attempts, onError } = deps;
+/** Starts to consume; `close` resolves when no delivery that came from BullMQ is under way. */
+export function startDeliveryConsumer(deps: DeliveryConsumerDeps): { close(): Promise<void> } {
+  const { redis, prefix, deliveries, dispatcher, onError } = deps;
 
   async function consume(job: Job, token: string | undefined): Promise<void> {
     const delivery = await deliveries.get(String(job.id));
-    // Gone or ended: an attempt whose end the queue was not told.
+    // The process that recorded the last attempt died before it told BullMQ.
     if (delivery?.status !== 'pending') return;
-    const dueAt = await attempts.attend(delivery);
+    const dueAt = await dispatcher.consume(delivery);
     if (dueAt === null) return;
     await job.moveToDelayed(Math.ceil(dueAt), token);
     throw new DelayedError();

@@ -1,9 +1,9 @@
 /**
- * The way out: connects to a webhook's host only where the address rules allow it.
+ * Guarded connect: connects to a webhook's host only where the address rules allow it.
  *
- * Literals are judged here, because a socket's `lookup` is never asked about them. A name is resolved once, every answer
- * must be allowed, and exactly those answers are what the socket may connect to, so that a second answer of DNS cannot
- * differ from the one that was judged. What was connected to is judged once more.
+ * Literal addresses are checked here, because Node never calls a socket's `lookup` for them. A name is resolved once, every
+ * address must be allowed, and the socket may connect to exactly those addresses. A second DNS answer therefore cannot differ
+ * from the one that was checked. The address of the connected socket is checked once more.
  */
 import { ADDRCONFIG, promises as dns, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
@@ -14,9 +14,11 @@ import {
   literalAddresses,
 } from '../../shared/contract/webhooks/address.js';
 
+/** Resolves a name to all of its addresses. */
 export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
 type Permits = (address: string) => boolean;
 
+/** The address rules forbid the host. The message names no address, because the tenant reads it. */
 export class AddressRefused extends Error {
   override readonly name = 'AddressRefused';
   constructor() {
@@ -26,20 +28,24 @@ export class AddressRefused extends Error {
 
 const resolveByDns: Resolve = (hostname) => dns.lookup(hostname, { all: true, hints: ADDRCONFIG });
 
-export function createConnect(
+/**
+ * Returns a connector for undici. Its callback gets an `AddressRefused` where `rules` forbid an address, and a timeout error when
+ * no connection stands after `timeoutMs`.
+ */
+export function createGuardedConnect(
   rules: AddressRules,
   timeoutMs: number,
   resolve: Resolve = resolveByDns,
 ): buildConnector.connector {
-  const overPublicRoute = createGuarded(rules.allows, timeoutMs, resolve);
-  const overAnyRoute = createGuarded(rules.lists, timeoutMs, resolve);
+  const overPublicRoute = createConnectorFor(rules.allows, timeoutMs, resolve);
+  const overAnyRoute = createConnectorFor(rules.lists, timeoutMs, resolve);
   return (options, callback) => {
     const connect = isPublicRoute(options.protocol, options.port) ? overPublicRoute : overAnyRoute;
     connect(options, callback);
   };
 }
 
-function createGuarded(permits: Permits, timeoutMs: number, resolve: Resolve): buildConnector.connector {
+function createConnectorFor(permits: Permits, timeoutMs: number, resolve: Resolve): buildConnector.connector {
   const connect = buildConnector({
     timeout: timeoutMs,
     lookup: createLookup(permits, resolve),
@@ -61,9 +67,9 @@ function createGuarded(permits: Permits, timeoutMs: number, resolve: Resolve): b
 }
 
 function createLookup(permits: Permits, resolve: Resolve): LookupFunction {
-  const judged = async (hostname: string): Promise<LookupAddress[]> => {
+  const permitted = async (hostname: string): Promise<LookupAddress[]> => {
     const literals = literalAddresses(hostname);
-    // `localhost` is both loopback addresses: those that are permitted are tried.
+    // `localhost` means both loopback addresses; the permitted ones are tried.
     const addresses = literals?.filter(permits).map(withFamily) ?? (await resolve(hostname));
     if (addresses.length === 0 || !addresses.every(({ address }) => permits(address))) {
       throw new AddressRefused();
@@ -71,7 +77,7 @@ function createLookup(permits: Permits, resolve: Resolve): LookupFunction {
     return addresses;
   };
   return (hostname, options, callback) => {
-    judged(hostname).then(
+    permitted(hostname).then(
       (addresses) => {
         const first = addresses[0] as LookupAddress;
         if (options.all) callback(null, addresses);

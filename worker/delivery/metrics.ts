@@ -1,5 +1,5 @@
 /**
- * What operators see of deliveries.
+ * The metrics of webhook delivery.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
@@ -8,30 +8,33 @@ import type { DisabledReason } from '../../shared/contract/webhooks/endpoint.js'
 
 const OUTCOMES = ['delivered', 'retried', 'failed'] as const;
 export type AttemptOutcome = (typeof OUTCOMES)[number];
+/** The reasons for which Sluice itself disables an endpoint. */
 const BY_US = ['failing', 'gone'] as const satisfies DisabledReason[];
 
 export interface DeliveryMetrics {
   attempted(outcome: AttemptOutcome): void;
-  /** From the event to the start of its first attempt. */
+  /** Observes the time from the event to the start of its first attempt. */
   firstAttempt(delaySeconds: number): void;
-  /** An endpoint, by us. */
+  /** Counts an endpoint that Sluice has disabled. */
   disabled(reason: DisabledReason): void;
-  /** An event of which no delivery was made. */
+  /** Counts an event for which no delivery was made, because the endpoint's log is full. */
   dropped(): void;
 }
 
-export interface Watched {
-  /** Events of which no delivery was made yet. */
+export interface DeliveryGauges {
+  /** Reads the number of events for which no delivery was made yet. */
   outbox: () => Promise<number>;
+  /** Reads the number of deliveries that are pending and not held. */
   pending: () => Promise<number>;
-  /** Receivers whose circuit is open. */
-  open: () => number;
+  /** Reads the number of receivers whose circuit is open. */
+  openCircuits: () => number;
 }
 
+/** Registers the metrics of this process and returns the functions that count. */
 export function createDeliveryMetrics(
   registry: Registry,
   clock: Clock,
-  { outbox, pending, open }: Watched,
+  { outbox, pending, openCircuits }: DeliveryGauges,
 ): DeliveryMetrics {
   const registers = [registry];
   const attempts = new Counter({
@@ -80,15 +83,15 @@ export function createDeliveryMetrics(
     help: 'Receivers that failed so often in a row that they are tried one delivery at a time.',
     registers,
     collect() {
-      this.set(open());
+      this.set(openCircuits());
     },
   });
-  // From the start: what appears with its first event is no increase to who looks for one.
+  // Prometheus sees no increase in a series that first appears at 1, so every series begins at 0.
   for (const outcome of OUTCOMES) attempts.inc({ outcome }, 0);
   for (const reason of BY_US) disabled.inc({ reason }, 0);
   return {
     attempted: (outcome) => attempts.inc({ outcome }),
-    // The event's time is Redis' own: a clock behind it must not make a negative duration.
+    // The event carries Redis' time. The clock of this process may be behind it, and a duration must not be negative.
     firstAttempt: (delaySeconds) => delay.observe(Math.max(0, delaySeconds)),
     disabled: (reason) => disabled.inc({ reason }),
     dropped: () => dropped.inc(),

@@ -1,5 +1,5 @@
 /**
- * Whom a delivery goes to: its endpoint as it is now, or the URL that came with its job.
+ * Finds the recipient of a delivery: the endpoint as it is now, or the URL that came with the job.
  */
 import type { Clock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
@@ -8,20 +8,21 @@ import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 
 export interface Recipient {
   url: string;
-  /** Those that sign now. */
+  /** The secrets that sign now, newest first. */
   secrets: readonly string[];
-  /** False holds what it is to be told. */
+  /** False means that the delivery is held until the endpoint is enabled. */
   enabled: boolean;
 }
 
-/** Who shares turns: an endpoint; of jobs' own webhooks, those of a tenant to one origin. */
+/** Returns the name under which the circuit breaker counts: the endpoint, or the tenant and origin of a job's own webhook. */
 export function receiverOf({ tenant, endpoint, url }: Delivery): string {
   return endpoint ?? `${tenant} ${url === null ? '' : new URL(url).origin}`;
 }
 
-/** Null when the endpoint is gone. */
+/** Resolves with null when the endpoint no longer exists. */
 export type FindRecipient = (delivery: Delivery) => Promise<Recipient | null>;
 
+/** Returns the function that finds recipients; it rejects when Redis fails. */
 export function createRecipients(endpoints: Endpoints, clock: Clock): FindRecipient {
   return async ({ tenant, endpoint: id, url, type }) => {
     if (id === null) {
@@ -32,7 +33,7 @@ export function createRecipients(endpoints: Endpoints, clock: Clock): FindRecipi
     const endpoint = await endpoints.find(id);
     if (!endpoint) return null;
     const secrets = secretsAt(endpoint.secrets, clock.now());
-    // Who tries an endpoint out before enabling it again is not told to enable it first.
+    // A test event reaches a disabled endpoint too, so that a tenant can try it before enabling it.
     return { url: endpoint.url, secrets, enabled: endpoint.enabled || type === 'endpoint.test' };
   };
 }

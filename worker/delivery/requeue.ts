@@ -1,8 +1,8 @@
 /**
- * Recall: gives the queue what it should have and has not, twice a second.
+ * Requeue: gives BullMQ the pending deliveries that it should have and has not, twice a second.
  *
- * Deliveries that are replayed, those that were held for an endpoint which is enabled again, and what the queue has lost: the
- * records tell, the queue is told once more. One that it has is only woken, if it sleeps past its time.
+ * These are replayed deliveries, deliveries that were held for an endpoint which is enabled again, and deliveries that BullMQ
+ * or a process has lost. If BullMQ has the delivery already but holds it back for later, it is promoted.
  */
 import type { Queue } from 'bullmq';
 import { type Clock, sleep } from '../../shared/base/clock.js';
@@ -11,30 +11,31 @@ import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
 
 const PERIOD_MS = 500;
 
-export interface RecallDeps {
+export interface RequeueDeps {
   queue: Queue;
   deliveries: Deliveries;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }
 
-export function startRecall({ queue, deliveries, clock, onError }: RecallDeps): { close(): Promise<void> } {
+/** Starts to requeue; `close` resolves when the last round has ended. Errors go to `onError`, and the next round tries again. */
+export function startRequeue({ queue, deliveries, clock, onError }: RequeueDeps): { close(): Promise<void> } {
   const stop = new AbortController();
 
-  async function recall(): Promise<void> {
+  async function requeue(): Promise<void> {
     const ids = await Promise.all([deliveries.overdue(), deliveries.release()]);
     await Promise.all(ids.flat().map(enqueue));
   }
 
   async function enqueue(id: string): Promise<void> {
     const job = await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
-    // Not delayed: it is waiting or at work already.
+    // A job that is not delayed waits or runs already. It may also have started since the check, so the promotion may fail.
     if (await job.isDelayed()) await job.promote().catch(() => undefined);
   }
 
   async function run(): Promise<void> {
     while (!stop.signal.aborted) {
-      await recall().catch((error: unknown) => onError('recall', error));
+      await requeue().catch((error: unknown) => onError('requeue', error));
       await sleep(clock, PERIOD_MS, stop.signal);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The delivery role: opens its connections, wires relay and consumer, closes them in reverse.
+ * The delivery role: opens its connections, wires the parts, and closes them in reverse.
  */
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
@@ -16,20 +16,20 @@ import { openQueue } from '../../shared/queue/queues.js';
 import type { Purpose, Redis } from '../../shared/redis/connect.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { createAttempts } from './attempts.js';
-import { createTurns } from './circuit-breaker.js';
-import { startConsumer } from './delivery-consumer.js';
-import { createFirstAttempts } from './first-attempt.js';
+import { createCircuitBreaker } from './circuit-breaker.js';
+import { startDeliveryConsumer } from './delivery-consumer.js';
+import { createDispatcher } from './dispatcher.js';
 import { createDeliveryMetrics } from './metrics.js';
 import { createRecipients } from './recipients.js';
 import { startRelay } from './relay.js';
-import { startRecall } from './requeue.js';
-import { SCHEDULE, type Schedule } from './retry-schedule.js';
+import { startRequeue } from './requeue.js';
+import { RETRY_SCHEDULE, type RetrySchedule } from './retry-schedule.js';
 import { createSender } from './send.js';
 
 /** Attempts at once to one receiver. */
-const PER_RECEIVER = 50;
+const SLOTS_PER_RECEIVER = 50;
 
-export interface DeliveryDeps {
+export interface DeliveryRoleDeps {
   config: Pick<
     Config,
     | 'SLUICE_KEY_PREFIX'
@@ -37,18 +37,23 @@ export interface DeliveryDeps {
     | 'SLUICE_MAX_ENDPOINTS_PER_TENANT'
     | 'SLUICE_MAX_DELIVERIES_KEPT'
   >;
-  /** Of the product, for the User-Agent. */
+  /** Sluice's version, for the User-Agent header. */
   version: string;
   open: (purpose: Purpose) => Promise<Redis>;
   log: Logger;
   registry: Registry;
   clock: Clock;
-  schedule?: Schedule;
+  schedule?: RetrySchedule;
 }
 
-export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close(): Promise<void> }> {
+/**
+ * Starts the delivery role. `close` resolves when no attempt is under way, at the latest when the grace of the attempts ends.
+ *
+ * @throws ConfigError when SLUICE_WEBHOOK_ALLOW_PRIVATE lists something that is not a CIDR
+ */
+export async function createDeliveryRole(deps: DeliveryRoleDeps): Promise<{ close(): Promise<void> }> {
   const { config, version, open, log, registry, clock } = deps;
-  const schedule = deps.schedule ?? SCHEDULE;
+  const schedule = deps.schedule ?? RETRY_SCHEDULE;
   const prefix = config.SLUICE_KEY_PREFIX;
   const keys = createKeys(prefix);
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
@@ -63,29 +68,29 @@ export async function createDeliveryRole(deps: DeliveryDeps): Promise<{ close():
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
   const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
-  const turns = createTurns(clock, { perReceiver: PER_RECEIVER, longestRestMs: schedule.longestRestMs });
+  const { longestRestMs } = schedule;
+  const breaker = createCircuitBreaker(clock, { slotsPerReceiver: SLOTS_PER_RECEIVER, longestRestMs });
   const outbox = () => redis.xlen(keys.outbox);
   const metrics = createDeliveryMetrics(registry, clock, {
     outbox,
     pending: deliveries.pending,
-    open: turns.open,
+    openCircuits: breaker.openCircuits,
   });
   const findRecipient = createRecipients(endpoints, clock);
   const enqueue = async (id: string, dueAt: number) => {
     const delay = Math.max(0, Math.ceil(dueAt - clock.now()));
     await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id, delay });
   };
-  const parts = { deliveries, findRecipient, sender, turns, clock, schedule, metrics };
-  const attempts = createAttempts({ ...parts, enqueue, onError });
-  const first = createFirstAttempts({ enqueue, attempts, onError });
-  const relay = startRelay({ redis, listen, keys, first, fanOut, metrics, clock, onError });
-  const recall = startRecall({ queue, deliveries, clock, onError });
-  const consumer = startConsumer({ redis: queueRedis, prefix, deliveries, attempts, onError });
+  const attempts = createAttempts({ deliveries, findRecipient, sender, breaker, clock, schedule, metrics });
+  const dispatcher = createDispatcher({ attempts, breaker, deliveries, clock, enqueue, onError });
+  const relay = startRelay({ redis, listen, keys, dispatcher, fanOut, metrics, clock, onError });
+  const requeue = startRequeue({ queue, deliveries, clock, onError });
+  const consumer = startDeliveryConsumer({ redis: queueRedis, prefix, deliveries, dispatcher, onError });
 
   return {
     async close() {
-      await Promise.all([attempts.close(), relay.close(), recall.close(), consumer.close()]);
-      await Promise.all([first.close(), attempts.ended()]);
+      await Promise.all([dispatcher.close(), relay.close(), requeue.close(), consumer.close()]);
+      await dispatcher.ended();
       await Promise.all([queue.close(), sender.close()]);
       for (const connection of [listen, queueRedis, redis]) connection.disconnect();
     },
