@@ -1,30 +1,30 @@
 /**
- * The receiving side of webhooks: is this request from Sluice, unchanged and recent? (Standard Webhooks 1.0)
+ * Verifies for a receiver that a request comes from Sluice, is unchanged and is recent (Standard Webhooks 1.0).
  *
- * Promises: what the signature covers is compared byte for byte and in constant time; nothing of the body is looked at
- * before; the result is what was signed. It throws a `WebhookVerificationError` and, for a body that somebody has parsed
- * already or a secret that is none, a `TypeError`: that is a fault of the receiver, not of the request.
+ * Promises: the signature is compared byte for byte and in constant time; the body is parsed only after that; the result is
+ * what was signed. A bad request throws a `WebhookVerificationError`. A mistake of the receiver, such as a body that was parsed
+ * already or a malformed secret, throws a `TypeError`. The module needs no package, so receivers install nothing else.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { systemClock } from '../base/clock.js';
 
 export interface WebhookEvent {
-  /** What happened, as in `job.succeeded`. */
+  /** The kind of event, such as `job.succeeded`. */
   type: string;
-  /** When it happened, RFC 3339. */
+  /** The time of the event, RFC 3339. */
   timestamp: string;
   data: Record<string, unknown>;
 }
 
 export interface VerifyOptions {
-  /** As it came over the wire: never parsed and written again. */
+  /** The raw body as it came over the wire, not one that was parsed and written again. */
   body: string | Uint8Array;
   headers: Headers | Record<string, string | string[] | undefined>;
-  /** Several while a secret is being replaced: any of them will do. */
+  /** The secret, or several while one replaces another; one of them must fit. */
   secret: string | readonly string[];
-  /** How far the attempt's time may lie from ours, before or after. */
+  /** The largest difference between the attempt's time and ours, before or after; 300 unless set. */
   toleranceSeconds?: number;
-  /** Milliseconds since the Unix epoch. */
+  /** Returns the current time in milliseconds since the Unix epoch; the system's clock unless set. */
   now?: () => number;
 }
 
@@ -37,8 +37,10 @@ const FAULTS = {
   malformed_body: 'The body is signed but is not JSON.',
 } as const;
 
+/** The reason of a `WebhookVerificationError`. */
 export type WebhookFault = keyof typeof FAULTS;
 
+/** The request is not a genuine, recent request of Sluice. Answer it with 401. */
 export class WebhookVerificationError extends Error {
   override readonly name = 'WebhookVerificationError';
   readonly reason: WebhookFault;
@@ -53,9 +55,15 @@ const TOLERANCE_SECONDS = 300;
 const SECRET_PREFIX = 'whsec_';
 const MIN_SECRET_BYTES = 24;
 const MAX_SECRET_BYTES = 64;
-/** Others are skipped: a sender may add signatures of a later version. */
+/** Signatures of other versions are skipped, because a sender may add signatures of a later version. */
 const VERSION_PREFIX = 'v1,';
 
+/**
+ * Returns the event of a request that Sluice has signed.
+ *
+ * @throws WebhookVerificationError when the request is not genuine or not recent; `reason` says which check failed
+ * @throws TypeError when `body` is not the raw body, or `secret` is missing or malformed
+ */
 export function verifyWebhook(options: VerifyOptions): WebhookEvent {
   const { secret, toleranceSeconds = TOLERANCE_SECONDS, now = systemClock.now } = options;
   const body = bytesOf(options.body);
@@ -76,25 +84,25 @@ export function verifyWebhook(options: VerifyOptions): WebhookEvent {
   return parse(body);
 }
 
-/** The trap that receivers fall into: a middleware has parsed the body, and its bytes are gone. */
+/** Detects the most common mistake of receivers: a middleware has parsed the body, and the signed bytes are gone. */
 function bytesOf(body: string | Uint8Array): Buffer {
   if (typeof body === 'string') return Buffer.from(body);
   if (ArrayBuffer.isView(body)) return Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   throw new TypeError('verifyWebhook takes the raw body, a string or bytes, and not what was parsed from it');
 }
 
-/** Often it is unset where the receiver runs. */
+/** Detects a missing secret, because its variable is often unset where the receiver runs. */
 function keysOf(secret: VerifyOptions['secret'] | undefined): Buffer[] {
   const secrets = typeof secret === 'string' ? [secret] : (secret ?? []);
   if (secrets.length === 0 || secrets.some((each) => !each))
     throw new TypeError('verifyWebhook was given no secret');
-  return secrets.map(keyOf);
+  return secrets.map(decodeSecret);
 }
 
-function keyOf(secret: string): Buffer {
+function decodeSecret(secret: string): Buffer {
   const text = String(secret).startsWith(SECRET_PREFIX) ? secret.slice(SECRET_PREFIX.length) : String(secret);
   const key = Buffer.from(text, 'base64');
-  // Buffer reads over whatever is no base64: a space that was pasted with it, say.
+  // Buffer skips characters that are not base64, such as a space that was pasted with the secret.
   if (key.toString('base64') === text && key.length >= MIN_SECRET_BYTES && key.length <= MAX_SECRET_BYTES)
     return key;
   throw new TypeError(
@@ -102,7 +110,7 @@ function keyOf(secret: string): Buffer {
   );
 }
 
-/** Whatever the case of its name; one that came several times is joined as HTTP has it, and then fits nothing. */
+/** Finds a header whatever the case of its name. Several headers of one name are joined as in HTTP, and then fit no signature. */
 function headerOf(headers: VerifyOptions['headers'], name: string): string | undefined {
   if (typeof headers.get === 'function') return headers.get(name) ?? undefined;
   const [, value] = Object.entries(headers).find(([key]) => key.toLowerCase() === name) ?? [];
@@ -112,12 +120,12 @@ function headerOf(headers: VerifyOptions['headers'], name: string): string | und
 function checkTimestamp(text: string, nowSeconds: number, toleranceSeconds: number): void {
   if (!/^\d{1,15}$/.test(text)) throw new WebhookVerificationError('malformed_timestamp');
   const ageSeconds = nowSeconds - Number(text);
-  // Put so that a tolerance which is no number lets nothing pass.
+  // The comparison is written so that a tolerance of NaN lets nothing pass.
   if (Math.abs(ageSeconds) <= toleranceSeconds) return;
   throw new WebhookVerificationError(ageSeconds > 0 ? 'timestamp_too_old' : 'timestamp_too_new');
 }
 
-/** Of the texts, so that there is one way to write a signature. */
+/** Compares the base64 texts, so that a signature has only one valid spelling. */
 function isEqual(passed: string, expected: string): boolean {
   const [a, b] = [Buffer.from(passed), Buffer.from(expected)];
   return a.length === b.length && timingSafeEqual(a, b);

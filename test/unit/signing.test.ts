@@ -1,3 +1,6 @@
+/** Signing: the published vector, and the same bytes as an independent HMAC. */
+import { createHmac } from 'node:crypto';
+import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
 import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
@@ -13,6 +16,28 @@ describe('sign', () => {
       'webhook-timestamp': '1614265330',
       'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
     });
+  });
+
+  test('signs the same bytes as node:crypto, with each secret in its order', () => {
+    const hmac = (secret: string, signed: string) =>
+      createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
+        .update(signed)
+        .digest('base64');
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ minLength: 24, maxLength: 64 }), { minLength: 1, maxLength: 5 }),
+        fc.string({ unit: 'binary' }),
+        fc.integer({ min: 0, max: 4e9 }),
+        (keys, body, seconds) => {
+          const secrets = keys.map((key) => `whsec_${Buffer.from(key).toString('base64')}`);
+          const signed = `dlv_1.${seconds}.${body}`;
+          expect(sign(secrets, 'dlv_1', seconds, body)['webhook-signature']).toBe(
+            secrets.map((secret) => `v1,${hmac(secret, signed)}`).join(' '),
+          );
+        },
+      ),
+      { numRuns: 50 },
+    );
   });
 
   test('passes the stock verifier, with any of several secrets', () => {

@@ -1,19 +1,19 @@
 /**
- * Where a webhook may go: pure rules over addresses and URLs, used at registration and again at connect.
+ * Address rules: which addresses and URLs a webhook may reach. The rules are pure; they apply at registration and at each connect.
  *
- * Promises: an address that is not public is refused in every spelling, unless the operator listed it. A listed address
- * may also be reached by plain http and on any port; a public one by https on 443 or 8443 only.
+ * Promises: an address that is not public is refused in every spelling, unless the operator listed it. A listed address may
+ * also be reached by plain http and on any port. A public address is reached by https on port 443 or 8443 only.
  */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { ConfigError } from '../../base/config.js';
 
 export interface AddressRules {
-  /** Public or listed. */
+  /** Returns whether the address is public or listed. */
   allows(address: string): boolean;
-  /** In the operator's list. */
+  /** Returns whether the address is in the operator's list. */
   lists(address: string): boolean;
-  /** Whether the operator listed anything. */
+  /** True when the operator listed anything. */
   readonly listsAny: boolean;
 }
 
@@ -22,10 +22,10 @@ type Network = [address: Address, prefixLength: number];
 
 const MAX_URL_LENGTH = 2048;
 const PUBLIC_PORTS: ReadonlySet<string> = new Set(['', '443', '8443']);
-/** RFC 6761: these names mean the machine itself, whatever DNS says. */
+/** The addresses of `localhost` by RFC 6761, whatever DNS says. */
 const LOOPBACK = ['127.0.0.1', '::1'];
 
-/** Everything of IPv4 that is not the public internet (IANA special-purpose registry), and one cloud's metadata host. */
+/** The IPv4 networks outside the public internet (IANA special-purpose registry), and one cloud's metadata host. */
 const NOT_PUBLIC_V4 = networks(
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -48,12 +48,16 @@ const NOT_PUBLIC_V4 = networks(
   '240.0.0.0/4',
 );
 
-/** What is public of IPv6; loopback, mapped (::ffff:), translated (64:ff9b::), local and multicast lie outside. */
+/** The public part of IPv6. Loopback, mapped (::ffff:), translated (64:ff9b::), local and multicast addresses lie outside. */
 const PUBLIC_V6 = networks('2000::/3');
-/** Inside of it: protocol assignments with Teredo, documentation, 6to4, which embeds any IPv4 address, and AS112. */
+/** Networks inside it that are not public: protocol assignments with Teredo, documentation, 6to4 (embeds any IPv4 address), AS112. */
 const NOT_PUBLIC_V6 = networks('2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20');
 
-/** `listed`: CIDRs that are reachable although they are not public. */
+/**
+ * Returns the rules. `listed` holds the CIDRs that are reachable although they are not public.
+ *
+ * @throws ConfigError when an entry is not a CIDR in the usual spelling
+ */
 export function createAddressRules(listed: readonly string[]): AddressRules {
   const list = listed.map(parseListed);
   const lists = (address: string) => isIP(address) !== 0 && isIn(list, ipaddr.parse(address));
@@ -64,6 +68,7 @@ export function createAddressRules(listed: readonly string[]): AddressRules {
   };
 }
 
+/** Returns whether `text` is an IP address of the public internet; false for anything that is no address. */
 export function isPublicAddress(text: string): boolean {
   if (isIP(text) === 0) return false;
   const address = ipaddr.parse(text);
@@ -71,21 +76,21 @@ export function isPublicAddress(text: string): boolean {
   return isIn(PUBLIC_V6, address) && !isIn(NOT_PUBLIC_V6, address);
 }
 
-/** The addresses that a URL's host means without DNS: itself, or loopback for `localhost`; null for any other name. */
+/** Returns the addresses that a URL's host means without DNS: itself, or loopback for `localhost`. Null for any other name. */
 export function literalAddresses(hostname: string): readonly string[] | null {
   const host = hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.+$/, '');
   if (isIP(host) !== 0) return [host];
   return host === 'localhost' || host.endsWith('.localhost') ? LOOPBACK : null;
 }
 
-/** Whether public addresses may be reached this way; if not, listed ones only. */
+/** Returns whether public addresses may be reached by this protocol and port. If not, only listed addresses may. */
 export function isPublicRoute(protocol: string, port: string): boolean {
   return protocol === 'https:' && PUBLIC_PORTS.has(port);
 }
 
 /**
- * Why this URL may not be called, or null. Names are not looked up here: what they resolve to is judged at each connect,
- * so a plain http URL with a name passes as soon as the operator listed anything.
+ * Returns why this URL may not be called, as the end of a sentence about the URL, or null. Names are not looked up here, because
+ * each connect checks what they resolve to. A plain http URL with a name therefore passes as soon as the operator listed anything.
  */
 export function urlFault(text: string, rules: AddressRules): string | null {
   const fault = formFault(text);
@@ -101,10 +106,10 @@ export function urlFault(text: string, rules: AddressRules): string | null {
   return url.protocol === 'https:' ? 'must use port 443 or 8443' : 'must be an https URL';
 }
 
-/** What is wrong with a URL wherever it points to, or null. */
+/** Returns what is wrong with the form of a URL, wherever it points, or null. */
 export function formFault(text: string): string | null {
   if (text.length > MAX_URL_LENGTH) return `must have at most ${MAX_URL_LENGTH} characters`;
-  // A parser would drop the control characters and judge what is left.
+  // The URL parser would drop control characters and accept the rest.
   if (/[\s\p{Cc}]/u.test(text) || !URL.canParse(text)) return 'must be an absolute URL without spaces';
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must be an https URL';
@@ -123,7 +128,7 @@ function isIn(list: readonly Network[], address: Address): boolean {
   });
 }
 
-/** ipaddr.js would take `10/8` and `0x7f.1/8` too: only the usual spelling passes. */
+/** Accepts only the usual spelling of a CIDR; ipaddr.js alone would accept `10/8` and `0x7f.1/8` too. */
 function parseListed(text: string): Network {
   const [address = '', length = ''] = text.split('/');
   if (isIP(address) !== 0 && /^\d+$/.test(length) && ipaddr.isValidCIDR(text)) return ipaddr.parseCIDR(text);

@@ -1,35 +1,40 @@
 /**
- * Signing as Standard Webhooks 1.0 has it: HMAC-SHA256 over `id.timestamp.body`, secrets `whsec_` + base64.
+ * Signs webhooks by Standard Webhooks 1.0, with its reference library: HMAC-SHA256 over `id.timestamp.body`. A secret is `whsec_` and
+ * base64.
  *
- * A secret that was replaced goes on signing beside the new one for `OVERLAP_MS`, so that receivers can change over.
+ * A secret that was replaced still signs beside the new one for `OVERLAP_MS`, so that receivers have time to change over.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { Webhook } from 'standardwebhooks';
 
 const SECRET_PREFIX = 'whsec_';
-/** The standard asks for 24 to 64. */
+/** The standard asks for 24 to 64 bytes. */
 const SECRET_BYTES = 32;
-export const OVERLAP_MS = 24 * 3_600_000;
-/** One more replaced secret, and the oldest is dropped before its time: headers are bounded. */
+const OVERLAP_MS = 24 * 3_600_000;
+/** Bounds the header: when more secrets are replaced within the overlap, the oldest stops signing early. */
 const MAX_REPLACED = 4;
 
-/** Newest first; `untilMs` (Unix epoch) is null for the one that stands. */
+/** Newest first. `untilMs` is in milliseconds since the Unix epoch, and null for the current secret. */
 export type SigningSecrets = readonly { secret: string; untilMs: number | null }[];
 
+/** Returns a new random secret. */
 export function newSigningSecret(): string {
   return SECRET_PREFIX + randomBytes(SECRET_BYTES).toString('base64');
 }
 
+/** Returns the secrets of a new endpoint or tenant: one, without an end. */
 export function newSigningSecrets(): SigningSecrets {
   return [{ secret: newSigningSecret(), untilMs: null }];
 }
 
+/** Returns the secrets after a rotation: a new one, and those that still overlap at `nowMs` (milliseconds since the Unix epoch). */
 export function rotateSecrets(secrets: SigningSecrets, nowMs: number): SigningSecrets {
   const replaced = secrets.map((each) => ({ ...each, untilMs: each.untilMs ?? nowMs + OVERLAP_MS }));
   const overlapping = replaced.filter(({ untilMs }) => untilMs > nowMs).slice(0, MAX_REPLACED);
   return [...newSigningSecrets(), ...overlapping];
 }
 
-/** Those that sign now, the newest first. */
+/** Returns the secrets that sign at `nowMs` (milliseconds since the Unix epoch), newest first. */
 export function secretsAt(secrets: SigningSecrets, nowMs: number): string[] {
   return secrets.filter(({ untilMs }) => untilMs === null || untilMs > nowMs).map(({ secret }) => secret);
 }
@@ -40,20 +45,20 @@ export interface SignedHeaders {
   'webhook-signature': string;
 }
 
-/** `id` stays the same over all attempts; `timestampSeconds` is the attempt's own. One signature a secret, for rotation. */
+/**
+ * Returns the headers that sign `body`, with one signature for each secret. `id` stays the same over all attempts of a delivery;
+ * `timestampSeconds` is the attempt's own, in whole seconds since the Unix epoch.
+ */
 export function sign(
   secrets: readonly string[],
   id: string,
   timestampSeconds: number,
   body: string,
 ): SignedHeaders {
-  const signatures = secrets.map((secret) => {
-    const key = Buffer.from(secret.slice(SECRET_PREFIX.length), 'base64');
-    return `v1,${createHmac('sha256', key).update(`${id}.${timestampSeconds}.${body}`).digest('base64')}`;
-  });
+  const at = new Date(timestampSeconds * 1000);
   return {
     'webhook-id': id,
     'webhook-timestamp': String(timestampSeconds),
-    'webhook-signature': signatures.join(' '),
+    'webhook-signature': secrets.map((secret) => new Webhook(secret).sign(id, at, body)).join(' '),
   };
 }
