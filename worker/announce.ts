@@ -1,5 +1,5 @@
 /**
- * Tells the others that this worker is there and what it does, from its start to its end.
+ * Announces this worker to the other processes from its start to its end: its roles, and what it computes with.
  */
 import { hostname } from 'node:os';
 import { type Clock, toTimestamp } from '../shared/base/clock.js';
@@ -10,12 +10,16 @@ import { ANNOUNCE_MS, type Computing, type Workers } from '../shared/core/worker
 export interface AnnounceDeps {
   workers: Workers;
   roles: string[];
-  /** What it computes with, as it is now. */
+  /** Reads what the worker computes with now. */
   computing: () => Computing;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }
 
+/**
+ * Announces the worker now and every `ANNOUNCE_MS`. `close` removes the announcement; if Redis does not respond, it expires by
+ * itself.
+ */
 export function startAnnouncing({ workers, roles, computing, clock, onError }: AnnounceDeps): {
   close(): Promise<void>;
 } {

@@ -1,11 +1,11 @@
 /**
- * Blobs in a folder, for one machine or a volume that all processes share.
+ * The blob store in a folder, for one machine or a volume that all processes share.
  *
  *     <folder>/<two digits of the key's SHA-256>/<the key, its slashes as commas>
- *     <folder>/uploads/<chance>       a put under way
+ *     <folder>/uploads/<random name>  a put under way
  *
- * A put writes a file of its own, syncs it, renames it to its place and syncs the folder of that place. Folders are made
- * when first needed and never removed, so none vanishes under a put. Modes are 0700 and 0600.
+ * A put writes its own file, syncs it, renames it into place and syncs the folder of that place. Folders are made when first
+ * needed and never removed, so no folder vanishes under a put. Modes are 0700 and 0600.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
@@ -22,14 +22,18 @@ import {
   STALE_UPLOAD_MS,
   type StoredBlob,
 } from './blobs.js';
-import { fileFailure, nullIfMissing } from './failures.js';
-import { keepError, writeHashed } from './writing.js';
+import { fileFailure, nullIfMissing } from './file-failures.js';
+import { keepError, writeHashed } from './hashed-write.js';
 
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
 const SHARD = /^[0-9a-f]{2}$/;
 
-/** Makes the folder, and its parents, if it is not there. */
+/**
+ * Opens the store, and makes the folder and its parents if they are missing.
+ *
+ * @throws SluiceError `unavailable` when the folder cannot be made
+ */
 export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobStore> {
   const uploads = join(folder, 'uploads');
   await mkdir(uploads, { recursive: true, mode: FOLDER_MODE }).catch(fileFailure);
@@ -43,7 +47,7 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
       await publish(upload, key);
       return stored;
     } catch (error) {
-      await rm(upload, { force: true }).catch(() => {}); // `sweep` will try again; the first error is the one to tell.
+      await rm(upload, { force: true }).catch(() => {}); // `sweep` tries again; the first error is thrown.
       throw error;
     }
   }
@@ -90,15 +94,6 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
     }
   }
 
-  async function check(): Promise<void> {
-    const probe = join(uploads, randomUUID());
-    try {
-      await writeDurably(probe, Buffer.of(1));
-    } finally {
-      await rm(probe, { force: true }).catch(fileFailure);
-    }
-  }
-
   async function sweep(): Promise<number> {
     let swept = 0;
     for (const name of await readdir(uploads).catch(fileFailure)) {
@@ -110,7 +105,7 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
     return swept;
   }
 
-  return { put, get, open: openBlob, delete: remove, list, check, sweep, close: () => {} };
+  return { put, get, open: openBlob, delete: remove, list, sweep, close: () => {} };
 }
 
 function shardOf(folder: string, key: string): string {
@@ -132,7 +127,7 @@ async function writeDurably(path: string, content: BlobContent): Promise<StoredB
   }
 }
 
-/** Makes a name in the folder outlive a power cut. */
+/** Syncs a folder, so that a new name in it survives a power cut. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {

@@ -1,5 +1,5 @@
 /**
- * The blob store of the configuration: a bucket where SLUICE_BLOBS names one, else a folder of the data folder.
+ * Opens the blob store that the configuration names: the bucket of SLUICE_BLOBS, or a folder in the data folder.
  */
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
@@ -22,8 +22,9 @@ export type BlobsConfig = BucketConfig & Pick<Config, 'SLUICE_BLOBS'>;
 const SCHEME = 's3://';
 
 /**
- * Throws a `ConfigError` for half a pair of credentials or a data folder that cannot be made; a bucket is asked by nothing
- * before the first call.
+ * Opens the configured store. A bucket is not contacted before the first call.
+ *
+ * @throws ConfigError when one of the two credentials is missing, or the data folder cannot be made
  */
 export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<BlobStore> {
   const { SLUICE_DATA_DIR: data, SLUICE_BLOBS: place } = config;
@@ -34,14 +35,19 @@ export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<Blob
   return openFileBlobs(folder, clock);
 }
 
+/** Returns whether a place of blobs or models is a bucket and not a folder. */
 export function isBucket(place: string): boolean {
   return place.startsWith(SCHEME);
 }
 
-/** `place` is s3://bucket/prefix. */
+/**
+ * Opens a bucket. `place` is s3://bucket/prefix, with or without a prefix.
+ *
+ * @throws ConfigError when one of the two credentials is missing
+ */
 export async function openBucket(place: string, config: BucketConfig, clock: Clock): Promise<BlobStore> {
   const credentials = credentialsOf(config);
-  // The SDK takes 20 MB and 150 ms that most processes do without.
+  // The SDK takes 20 MB and 150 ms, which most processes save.
   const { openS3Blobs } = await import('./s3.js');
   return openS3Blobs({
     ...parsePlace(place),
@@ -53,7 +59,7 @@ export async function openBucket(place: string, config: BucketConfig, clock: Clo
   });
 }
 
-/** "s3://bucket/a/b" -> bucket, "a/b/" */
+/** Parses s3://bucket/a/b into `bucket` and `a/b/`. */
 function parsePlace(place: string): { bucket: string; prefix: string } {
   const [bucket = '', ...parts] = place.slice(SCHEME.length).split('/');
   return { bucket, prefix: parts.map((part) => `${part}/`).join('') };

@@ -1,12 +1,14 @@
 /**
- * Trying again what may work a moment later.
+ * Retries a call that may work a moment later.
+ *
+ * This stays ours beside `p-retry` and `cockatiel`: both set timers of their own, and tests of the store advance an injected clock.
  */
 import { type Clock, sleep } from '../base/clock.js';
 
-/** Pauses before the second and the third attempt; up to half as much is added by chance. */
-export const RETRY_DELAYS_MS = [100, 400];
+/** Delays before the second and the third attempt. Up to half as much is added at random. */
+const RETRY_DELAYS_MS = [100, 400];
 
-/** Runs `attempt` up to three times, while `isTransient` says so of its error; the last error is thrown. */
+/** Runs `attempt` up to three times, as long as `isTransient` accepts its error. Throws the last error. */
 export async function withRetries<T>(
   clock: Clock,
   isTransient: (error: unknown) => boolean,

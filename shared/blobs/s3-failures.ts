@@ -1,17 +1,17 @@
 /**
- * What an S3 server answers, as errors of ours.
+ * Translates errors of an S3 server into those of the blob store.
  */
 import type { SluiceError } from '../contract/errors.js';
 import { storeFailure, storeFull } from './blobs.js';
 
-/** Full, in the words of MinIO, Ceph and others; 507 besides. */
+/** The error names of MinIO, Ceph and others for a full store; status 507 means the same. */
 const FULL = /StorageFull|QuotaExceeded|InsufficientStorage/;
-/** The SDK found none in any of its places. */
+/** The SDK's error name when it finds no credentials anywhere. */
 const NO_CREDENTIALS = 'CredentialsProviderError';
-/** Besides every 5xx: too slow, too many. */
+/** Timeout and too many requests; every 5xx is transient too. */
 const TRANSIENT_STATUS: ReadonlySet<number> = new Set([408, 429]);
 
-/** Undefined where no answer came. */
+/** Undefined when no response came. */
 function statusOf(error: unknown): number | undefined {
   return (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 }
@@ -24,18 +24,19 @@ function isFull(error: unknown): boolean {
   return statusOf(error) === 507 || FULL.test(nameOf(error));
 }
 
-/** A missing key; a missing bucket is a failure. */
+/** Returns whether the key is missing; a missing bucket is a failure instead. */
 export function isMissing(error: unknown): boolean {
   return nameOf(error) === 'NoSuchKey';
 }
 
-/** Whether the same request may work a moment later: no answer at all, or one that says so. */
+/** Returns whether the same request may work a moment later: no response came, or its status says so. */
 export function isTransient(error: unknown): boolean {
   if (isFull(error) || nameOf(error) === NO_CREDENTIALS) return false;
   const status = statusOf(error);
   return status === undefined || status >= 500 || TRANSIENT_STATUS.has(status);
 }
 
+/** @throws SluiceError `unavailable`, always; its text names the kind of failure, but no host, bucket or key */
 export function bucketFailure(error: unknown): never {
   throw failureOf(error);
 }

@@ -1,9 +1,9 @@
 /**
- * Blobs in a bucket of S3 or of any server that speaks its protocol (path-style addresses).
+ * The blob store in a bucket of S3 or of any server that speaks its protocol (path-style addresses).
  *
- * Each put is one PutObject, atomic by S3's own promise, its body signed by its SHA-256: bytes changed on the way are
- * refused. Largest blob: 5 GiB. The SDK tries nothing twice; `withRetries` does, uploads of streams included. Where the
- * credentials may not list the bucket S3 answers 403 for a missing key, so ListBucket is required, as `check` shows.
+ * Each put is one PutObject, which S3 makes atomic. The signature covers the SHA-256 of the body, so bytes that changed on the way
+ * are refused. The largest blob has 5 GiB. The SDK retries nothing; `withRetries` does, uploads of streams included. The
+ * credentials need ListBucket, because S3 otherwise responds 403 for a missing key.
  */
 import { webcrypto } from 'node:crypto';
 import type { Readable } from 'node:stream';
@@ -11,7 +11,6 @@ import { buffer } from 'node:stream/consumers';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
-  HeadBucketCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
@@ -31,27 +30,25 @@ import { withRetries } from './retry.js';
 import { bucketFailure, isMissing, isTransient } from './s3-failures.js';
 import { spool } from './spool.js';
 
-export const CONNECT_TIMEOUT_MS = 3000;
-/** Longest silence on a connection while an answer is awaited. */
-export const SILENCE_TIMEOUT_MS = 30_000;
-/** A probe asks every few seconds and waits for no longer. */
-export const CHECK_TIMEOUT_MS = 2000;
-/** Connections at the same time; a download holds one until it ends. */
+const CONNECT_TIMEOUT_MS = 3000;
+/** The longest silence on a connection while a response is awaited. */
+const SILENCE_TIMEOUT_MS = 30_000;
+/** Connections at once; a download holds one until it ends. */
 const MAX_SOCKETS = 200;
 
-/** What fails is told by errors; with no logger at all the SDK writes to the console. */
+/** Without a logger the SDK writes to the console, and errors already tell what fails. */
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 export interface S3Options {
   bucket: string;
-  /** In front of every key, with its closing slash; empty: none. */
+  /** Stands before every key and ends with a slash; empty for none. */
   prefix: string;
   region: string;
-  /** Unset: that of AWS for the region. */
+  /** AWS' own endpoint of the region when unset. */
   endpoint: string | undefined;
-  /** Unset: wherever the AWS SDK finds some (AWS_* variables, its files, the role of the machine or container). */
+  /** When unset, the AWS SDK looks for them (AWS_* variables, its files, the role of the machine or container). */
   credentials: { accessKeyId: string; secretAccessKey: string } | undefined;
-  /** Folder for streams under way. */
+  /** The folder for streams under way. */
   spoolFolder: string;
   clock: Clock;
   silenceTimeoutMs?: number;
@@ -61,6 +58,7 @@ interface Body extends StoredBlob {
   read(): Uint8Array | Readable;
 }
 
+/** Opens the store without a request; the first call meets what is wrong with the bucket or the credentials. */
 export function openS3Blobs(options: S3Options): BlobStore {
   const { bucket: Bucket, prefix, spoolFolder, clock } = options;
   const client = createClient(options);
@@ -108,7 +106,7 @@ export function openS3Blobs(options: S3Options): BlobStore {
   async function find(key: string): Promise<OpenedBlob | null> {
     try {
       const { Body, ContentLength } = await client.send(new GetObjectCommand(place(key)));
-      if (ContentLength === undefined) throw new Error('The S3 server told no length.');
+      if (ContentLength === undefined) throw new Error('The S3 server sent no length.');
       return { sizeBytes: ContentLength, stream: Body as Readable };
     } catch (error) {
       if (isMissing(error)) return null;
@@ -150,26 +148,13 @@ export function openS3Blobs(options: S3Options): BlobStore {
     } while (after);
   }
 
-  async function check(): Promise<void> {
-    const bound = new AbortController();
-    const cancel = clock.after(CHECK_TIMEOUT_MS, () => bound.abort());
-    try {
-      await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: bound.signal });
-    } catch (error) {
-      bucketFailure(error);
-    } finally {
-      cancel();
-    }
-  }
-
   return {
     put,
     get,
     open,
     delete: remove,
     list,
-    check,
-    // A put that was killed leaves nothing here.
+    // A put that was killed leaves nothing in a bucket.
     sweep: async () => 0,
     close: () => client.destroy(),
   };
@@ -207,7 +192,7 @@ function signPayload(command: PutObjectCommand, sha256: string): void {
   );
 }
 
-/** On a thread of its own: a large buffer holds nobody up. */
+/** Hashes on another thread, so that a large buffer does not block the event loop. */
 async function sha256Of(bytes: Uint8Array): Promise<string> {
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)).toString(
     'hex',

@@ -1,25 +1,31 @@
 /**
- * A stream on its way to S3, first kept in a file: a put there needs size and hash before the first byte, and a failed
- * one has to begin again from the start.
+ * Spools a stream to a file before it goes to S3, because a put needs size and hash before the first byte, and a failed put must
+ * begin again from the start.
  *
- * The file has no name from the moment it is open, so that nothing is left of it, however this process ends.
+ * The name of the file is removed as soon as the file is open, so nothing is left of it however this process ends.
  */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { BlobContent, StoredBlob } from './blobs.js';
-import { fileFailure } from './failures.js';
-import { keepError, writeHashed } from './writing.js';
+import { fileFailure } from './file-failures.js';
+import { keepError, writeHashed } from './hashed-write.js';
 
 const CHUNK_BYTES = 256 * 1024;
 
 export interface Spooled extends StoredBlob {
-  /** From the first byte, as often as asked. */
+  /** Returns a new stream from the first byte; call it once for each attempt. */
   read(): Readable;
+  /** Frees the disk space. */
   close(): Promise<void>;
 }
 
+/**
+ * Writes `content` to a file in `folder`, which is made if it is missing.
+ *
+ * @throws SluiceError `unavailable` when the disk fails or is full; an error of the source passes through as it is
+ */
 export async function spool(folder: string, content: BlobContent): Promise<Spooled> {
   keepError(content);
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch(fileFailure);
@@ -39,7 +45,7 @@ export async function spool(folder: string, content: BlobContent): Promise<Spool
   }
 }
 
-/** By position, so that it can begin again; a ReadStream would close the file when it is destroyed. */
+/** Reads by position, so that it can begin again. A ReadStream would close the file when it is destroyed. */
 async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
   for (let position = 0; ; ) {
     const { bytesRead, buffer } = await file.read({ buffer: Buffer.allocUnsafe(CHUNK_BYTES), position });

@@ -11,7 +11,7 @@ import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
-import { CHECK_TIMEOUT_MS, openS3Blobs } from '../../shared/blobs/s3.js';
+import { openS3Blobs } from '../../shared/blobs/s3.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
 
 const BYTES = Buffer.alloc(3_000_000, 7);
@@ -89,7 +89,7 @@ describe('credentials', () => {
 
   it('are valid for the region that is configured', async () => {
     const far = await openBucket({ SLUICE_BLOBS_REGION: 'eu-central-1' });
-    await far.store.check();
+    await far.store.get('there');
     expect(far.server.requests[0]?.headers.authorization).toContain('/eu-central-1/s3/aws4_request');
     await far.close();
   });
@@ -98,7 +98,7 @@ describe('credentials', () => {
     vi.stubEnv('AWS_ACCESS_KEY_ID', opened.server.credentials.accessKeyId);
     vi.stubEnv('AWS_SECRET_ACCESS_KEY', opened.server.credentials.secretAccessKey);
     const found = await openBucket(unset);
-    await found.store.check();
+    await found.store.get('there');
     await found.close();
   });
 
@@ -135,7 +135,6 @@ describe('a server in trouble', () => {
     await opened.server.close();
     await expect(call(opened.store)).rejects.toEqual(unavailable(/cannot be reached/));
     expect(opened.pausesMs).toHaveLength(2);
-    await expect(opened.store.check()).rejects.toEqual(unavailable(/cannot be reached/));
   });
 
   it.each(CALLS.slice(0, 2))('%s begins again when cut off in the middle', async (_, put) => {
@@ -165,47 +164,21 @@ describe('a server in trouble', () => {
     await expect(store.get('there')).rejects.toEqual(unavailable(/cannot be reached/));
     store.close();
   });
-
-  it('asks whether it is ready within a shorter one', async () => {
-    let expire = () => {};
-    const clock: Clock = {
-      ...systemClock,
-      after(delayMs, act) {
-        expect(delayMs).toBe(CHECK_TIMEOUT_MS);
-        expire = act;
-        return () => {};
-      },
-    };
-    const store = openDirectly({ clock });
-    opened.server.fail('silent');
-    const check = store.check();
-    const refused = expect(check).rejects.toEqual(unavailable(/cannot be reached/));
-    await vi.waitFor(() => expect(opened.server.requests).toHaveLength(1));
-    expire();
-    await refused;
-    store.close();
-  });
 });
 
 describe('a server that says no', () => {
-  it.each([...CALLS, ['check', (store: BlobStore) => store.check()] as (typeof CALLS)[number]])(
-    '%s with wrong credentials fails at once',
-    async (_, call) => {
-      const wrong = await openBucket({ SLUICE_BLOBS_SECRET_KEY: 'wrong' });
-      await expect(call(wrong.store)).rejects.toEqual(unavailable(/refuses our credentials/));
-      expect(wrong.server.requests).toHaveLength(1);
-      await wrong.close();
-    },
-  );
+  it.each(CALLS)('%s with wrong credentials fails at once', async (_, call) => {
+    const wrong = await openBucket({ SLUICE_BLOBS_SECRET_KEY: 'wrong' });
+    await expect(call(wrong.store)).rejects.toEqual(unavailable(/refuses our credentials/));
+    expect(wrong.server.requests).toHaveLength(1);
+    await wrong.close();
+  });
 
-  it.each([...CALLS, ['check', (store: BlobStore) => store.check()] as (typeof CALLS)[number]])(
-    '%s without a bucket is a failure, not a missing blob',
-    async (_, call) => {
-      const lost = await openBucket({ SLUICE_BLOBS: 's3://no-such-bucket' });
-      await expect(call(lost.store)).rejects.toEqual(unavailable(/no such bucket/));
-      await lost.close();
-    },
-  );
+  it.each(CALLS)('%s without a bucket is a failure, not a missing blob', async (_, call) => {
+    const lost = await openBucket({ SLUICE_BLOBS: 's3://no-such-bucket' });
+    await expect(call(lost.store)).rejects.toEqual(unavailable(/no such bucket/));
+    await lost.close();
+  });
 
   it.each([
     { status: 507, code: 'XMinioStorageFull' },

@@ -1,6 +1,6 @@
 /**
- * A server that speaks the part of S3 which Sluice uses, path-style: objects by PUT, GET and DELETE, ListObjectsV2 with
- * pages, HeadBucket. Strict where S3 is: signatures and the hashes of bodies are checked, an object appears whole or not
+ * A server that speaks the part of S3 which Sluice uses, path-style: objects by PUT, GET and DELETE, and ListObjectsV2 with
+ * pages. Strict where S3 is: signatures and the hashes of bodies are checked, an object appears whole or not
  * at all. Kept in memory. A test tells it to misbehave on the requests that come next.
  */
 import { createHash } from 'node:crypto';
@@ -74,7 +74,6 @@ export async function openS3Server(): Promise<S3Server> {
   }
 
   function serveBucket(method: string, query: URLSearchParams, response: ServerResponse): void {
-    if (method === 'HEAD') return void response.writeHead(200).end();
     if (method !== 'GET' || query.get('list-type') !== '2')
       return void answerError(response, 405, 'MethodNotAllowed', method);
     const token = query.get('continuation-token');

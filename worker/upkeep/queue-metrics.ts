@@ -1,5 +1,5 @@
 /**
- * What operators see of the queues: how many jobs wait, and for how long. All processes see the same.
+ * The metrics of the queues: how many jobs wait, and for how long. Every process reports the same values.
  */
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
@@ -14,6 +14,7 @@ export interface WatchQueuesDeps {
   registry: Registry;
 }
 
+/** Registers gauges that read Redis when Prometheus scrapes them. */
 export function watchQueues({ models, backlog, clock, registry }: WatchQueuesDeps): void {
   const labelNames = ['model', 'version'] as const;
   const registers = [registry];
@@ -29,7 +30,7 @@ export function watchQueues({ models, backlog, clock, registry }: WatchQueuesDep
           name,
           versions.map(({ manifest }) => manifest.version),
         );
-        // Versions that are gone for good would be more and more.
+        // Retired versions without jobs are left out, because their number only grows.
         return queues
           .filter(({ version, queued }) => queued > 0 || !retired.has(version))
           .map((queue) => ({ labels: { model: name, version: queue.version }, value: toValue(queue) }));

@@ -1,6 +1,7 @@
 /**
- * Upkeep: tends the agenda (see shared/core/jobs/due-index.ts), forgets expired files and ended batches and judges canaries every
- * `PERIOD_MS`, without pause while much is due, and removes blobs without an owner every `SWEEP_MS`.
+ * The upkeep role: expires jobs that are due (see shared/core/jobs/due-index.ts), deletes expired files and ended batches, and
+ * checks canaries, all every `PERIOD_MS` and without a pause while much is due. It also deletes blobs without an owner every
+ * `SWEEP_MS`.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
@@ -21,12 +22,13 @@ export interface UpkeepDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-/** So often is a deadline looked for: a job expires at most this long after it. */
+/** The period of a round. A job expires at most this long after its deadline. */
 const PERIOD_MS = 500;
 const SWEEP_MS = 3_600_000;
-/** As many at once are taken as a sign that more are due. */
+/** A round that deals with this many is followed by the next without a pause, because more are due. */
 const BUSY = 100;
 
+/** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   const { agenda, files, batches, canaries, clock, log, expired, onError } = deps;
   const stop = new AbortController();
@@ -56,7 +58,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
     return rolledBack.length;
   }
 
-  /** How many were dealt with; none after an error. */
+  /** Returns how many were dealt with; 0 after an error. */
   async function attempt(kind: string, act: () => Promise<number>): Promise<number> {
     try {
       return await act();

@@ -1,16 +1,20 @@
 /**
- * Writing a stream to a file while counting and hashing it.
+ * Writes a stream to a file, and counts and hashes it on the way.
  */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { BlobContent, StoredBlob } from './blobs.js';
-import { fileFailure } from './failures.js';
+import { fileFailure } from './file-failures.js';
 
-/** So much is hashed in one go: about a millisecond in which nothing else runs. */
+/** Bytes that are hashed at once: about a millisecond in which nothing else runs. */
 const SLICE_BYTES = 1024 * 1024;
 
-/** Errors of the source pass through as they are; those of the file are told as `unavailable`. */
+/**
+ * Returns the size and the SHA-256 of what was written. Errors of the source pass through as they are.
+ *
+ * @throws SluiceError `unavailable` when the file cannot be written
+ */
 export async function writeHashed(file: FileHandle, content: BlobContent): Promise<StoredBlob> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
@@ -27,7 +31,7 @@ function* slices(bytes: Uint8Array): Iterable<Uint8Array> {
     yield bytes.subarray(start, start + SLICE_BYTES);
 }
 
-/** A stream that fails before it is read keeps its error until it is; heard by nobody, it would end the process. */
+/** Keeps the error of a stream that fails before it is read. Without a listener, that error would end the process. */
 export function keepError(content: BlobContent): void {
   if (content instanceof Readable) content.on('error', () => {});
 }

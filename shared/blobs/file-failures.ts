@@ -1,20 +1,21 @@
 /**
- * What a file system says, as errors of ours.
+ * Translates errors of the file system into those of the blob store.
  */
 import { storeFailure, storeFull } from './blobs.js';
 
-/** No space, no quota, no file that large. */
+/** No space, no quota, or the file may not grow so large. */
 const FULL: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | null)?.code;
 }
 
+/** @throws SluiceError `unavailable`, always; its text says whether the disk is full */
 export function fileFailure(error: unknown): never {
   throw FULL.has(codeOf(error)) ? storeFull(error) : storeFailure(error, 'The blob store failed.');
 }
 
-/** For a file that need not be there. */
+/** Returns null when the file is missing, and throws like `fileFailure` otherwise. */
 export function nullIfMissing(error: unknown): null {
   return codeOf(error) === 'ENOENT' ? null : fileFailure(error);
 }
