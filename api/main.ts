@@ -135,7 +135,8 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     streams.close();
     server.closeIdleConnections();
   });
-  const metrics = await serveMetrics(registry, config.SLUICE_METRICS_PORT ?? METRICS_PORT, log);
+  const port = config.SLUICE_METRICS_PORT ?? METRICS_PORT;
+  const metrics = await serveMetrics(registry, { port, setting: 'SLUICE_METRICS_PORT' }, log);
   defer('metrics', () => metrics?.close());
   log.info({ host: config.HOST, port: (server.address() as AddressInfo).port }, 'api serves');
 });

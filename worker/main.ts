@@ -159,7 +159,7 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   }
   const metrics = await serveMetrics(
     registry,
-    config.SLUICE_METRICS_PORT ?? 0,
+    { port: config.SLUICE_METRICS_PORT ?? 0, setting: 'SLUICE_METRICS_PORT' },
     log,
     createReadiness({ redis, clock, draining, fault: () => inference?.fault() ?? null }),
   );

@@ -8,14 +8,14 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/base/clock.js';
 import { ConfigError } from '../../shared/base/config.js';
-import { makeDataFolder } from '../../shared/base/disk.js';
+import { makeOwnFolder } from '../../shared/base/disk.js';
 import { endRemembered, remember, remembered } from './process.js';
 
 const GRACE_MS = 3000;
 
 /** Takes the folder for this process; the returned function gives it back. */
 export function takeFolder(dataDir: string, runDir: string): () => void {
-  makeDataFolder(dataDir, runDir);
+  makeOwnFolder(runDir, `SLUICE_DATA_DIR=${dataDir}`);
   const file = join(runDir, 'launcher.pid');
   try {
     remember(file, process.pid, true);

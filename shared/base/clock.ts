@@ -32,7 +32,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs`, or at once when `signal` aborts. */
+/** Resolves after `delayMs` milliseconds, or at once when `signal` aborts; it never rejects. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -46,16 +46,17 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
-/** RFC 3339 in UTC with milliseconds, the one way a time is written on the wire. */
+/** Returns RFC 3339 in UTC with milliseconds, the one way in which a time is written on the wire. */
 export function toTimestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();
 }
 
-/** NaN when `text` is no RFC 3339 time with its zone. */
+/** Returns milliseconds since the Unix epoch, or NaN when `text` is not an RFC 3339 time with a zone. */
 export function parseTimestamp(text: string): number {
   return /^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/i.test(text) ? Date.parse(text) : Number.NaN;
 }
 
+/** Returns null for null, else the same as `toTimestamp`. */
 export function toTimestampOrNull(epochMs: number | null): string | null {
   return epochMs === null ? null : toTimestamp(epochMs);
 }

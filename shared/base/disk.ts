@@ -1,5 +1,5 @@
 /**
- * Files of a folder, and what is in them.
+ * Folders and files on disk: their hashes, their paths, and folders that a process makes when it starts.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
@@ -11,14 +11,14 @@ import { messageOf } from './errors.js';
 
 const PRIVATE_MODE = 0o700;
 
-/** SHA-256 in hex. */
+/** Returns the SHA-256 of a file in hex. The file is read as a stream, so its size does not matter. */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
   return hash.digest('hex');
 }
 
-/** Whatever lies in a folder, at any depth, and is no folder itself: paths inside it, sorted. Links are not followed. */
+/** Returns the sorted relative paths of all entries below a folder that are not folders. Links are listed, never followed. */
 export async function pathsIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
@@ -27,6 +27,7 @@ export async function pathsIn(folder: string): Promise<string[]> {
     .sort();
 }
 
+/** True when the path leads to something; a path that may not be read counts as missing. */
 export function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
@@ -34,27 +35,31 @@ export function exists(path: string): Promise<boolean> {
   );
 }
 
-/** What a file system says that will not be another way by itself; that it is full, say, may be. */
+/** Error codes that do not go away by themselves. A full disk is not one of them. */
 const IMPOSSIBLE: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'EACCES', 'EPERM', 'EROFS']);
 
-/** A folder inside the data folder, with its parents, for a process that starts: it must not run where that cannot be. */
-export function makeDataFolder(dataDir: string, folder: string): void {
+/**
+ * Makes a folder and its parents, readable by its owner alone, for a process that starts.
+ * @param setting names the variable that led here and its value, for the text of the error.
+ * @throws ConfigError when the folder can never be made, because the process must not run without it.
+ */
+export function makeOwnFolder(folder: string, setting: string): void {
   try {
     makeFolder(folder);
   } catch (error) {
     if (!IMPOSSIBLE.has((error as NodeJS.ErrnoException).code)) throw error;
-    throw new ConfigError(`The folder SLUICE_DATA_DIR=${dataDir} cannot be made: ${messageOf(error)}`);
+    throw new ConfigError(`The folder ${setting} cannot be made: ${messageOf(error)}`);
   }
 }
 
-/** Node's own, with `recursive`, never ends where a file system takes no folders and calls that ENOENT, as /proc does. */
+/** Node's `recursive` option never returns on a file system that answers ENOENT to every mkdir, as /proc does. */
 function makeFolder(path: string): void {
   const parent = dirname(path);
   if (!existsSync(parent)) makeFolder(parent);
   try {
     mkdirSync(path, { mode: PRIVATE_MODE });
   } catch (error) {
-    // It was there, or another process was faster.
+    // The folder existed, or another process made it first.
     if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw error;
   }
 }

@@ -1,9 +1,13 @@
 /**
- * Calls that arrive in one turn of the event loop, made as one.
+ * Gathers the calls of one turn of the event loop into one call, so that they cost one round trip.
  */
 import type { Clock } from './clock.js';
 
-/** `act` gets at most `most` inputs in the order of their calls and must answer each in its place; if it rejects, all do. */
+/**
+ * Returns a function whose calls of one turn are made as one call of `act`.
+ * @param most is how many inputs `act` gets at once, in the order of their calls.
+ * @param act returns one output per input, in the same order; when it rejects, all of its calls reject.
+ */
 export function gather<I, O>(
   clock: Clock,
   most: number,

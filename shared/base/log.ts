@@ -1,8 +1,8 @@
 /**
- * What operators read: structured logs (pino), redacted.
+ * Structured logs (pino) for operators.
  *
- * Promises: a credential never reaches a log line, nor what a caller has sent; an error that repeats is logged at most once a second per kind,
- * with the number of lines held back.
+ * Promises: no credential and nothing that a caller has sent reaches a log line. An error that repeats is logged at most once
+ * a second for each kind, with the number of lines held back.
  */
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 import type { Clock } from './clock.js';
@@ -21,7 +21,7 @@ const REDACTED = [
   'predictions',
 ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
-/** Lines of JSON; to stdout unless told. */
+/** Returns a logger that writes lines of JSON to `to`, or to stdout without it. */
 export function createLogger(name: string, level: string, to?: DestinationStream): Logger {
   const options = {
     name,
@@ -33,8 +33,8 @@ export function createLogger(name: string, level: string, to?: DestinationStream
 }
 
 /**
- * What an operator needs of an error and no more: libraries hang what they were doing on theirs, such as a Redis command
- * with a caller's data in its arguments.
+ * Keeps only the fields of an error that an operator needs. Libraries attach what they were doing, such as a database command
+ * with a caller's data in its arguments, and that must not be logged.
  */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return messageOf(error);
@@ -49,7 +49,7 @@ function describeError(error: unknown): unknown {
   };
 }
 
-/** A logger of errors that tells each kind at most once a second. */
+/** Returns a function that logs errors, each kind at most once a second. */
 export function createErrorLog(log: Logger, clock: Clock): (kind: string, error: unknown) => void {
   const kinds = new Map<string, { lastMs: number; held: number }>();
   return (kind, error) => {
@@ -65,7 +65,7 @@ export function createErrorLog(log: Logger, clock: Clock): (kind: string, error:
   };
 }
 
-/** What the system says of a connection or a file needs no place in the code. */
+/** A fault of a connection or a file needs no stack: its text says everything. */
 function told(error: unknown): { err: unknown } | { why: string } {
   return isSystemError(error) ? { why: messageOf(error) } : { err: error };
 }

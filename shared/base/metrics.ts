@@ -1,4 +1,6 @@
-/** What operators measure: metrics (Prometheus) on a private port. */
+/**
+ * Metrics for operators, in Prometheus' text format, on a private port.
+ */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Gauge, type GaugeConfiguration, Registry } from 'prom-client';
@@ -6,6 +8,7 @@ import { type Clock, sleep } from './clock.js';
 import { messageOf } from './errors.js';
 import type { Logger } from './log.js';
 
+/** Returns a registry that already holds the default metrics of the process. */
 export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -17,12 +20,12 @@ export interface Reading<Label extends string> {
   value: number;
 }
 
-/** Well within the ten seconds that Prometheus waits for all metrics of a process. */
+/** Prometheus waits ten seconds for all metrics of a process; one gauge takes at most a tenth of that. */
 const READ_WITHIN_MS = 1000;
 
 /**
- * A gauge whose values are read elsewhere whenever somebody looks. What cannot be read in time is left out, and so is a value
- * of labels that are not read any more: all other metrics of the process are worth most while its store is away.
+ * Registers a gauge whose values `read` fetches at each scrape. A value that does not arrive within `READ_WITHIN_MS` is left
+ * out, and so are labels that `read` no longer returns, because operators need the other metrics most while a store is away.
  */
 export function createReadGauge<Label extends string>(
   clock: Clock,
@@ -50,20 +53,28 @@ async function inTime<T>(clock: Clock, read: () => Promise<T[]>): Promise<T[]> {
   try {
     return await Promise.race([read(), late]);
   } catch {
-    // Whoever owns the store tells of its faults.
+    // The owner of the store reports its faults.
     return [];
   } finally {
     stop.abort();
   }
 }
 
+export interface MetricsPort {
+  port: number;
+  /** The variable that sets the port, for the text of a warning. */
+  setting: string;
+}
+
 /**
- * Serves `GET /metrics` on loopback, and `GET /readyz` (200, or 503 with the reason) for a process that has no other
- * port; a port in use is a warning, never a reason not to run.
+ * Serves `GET /metrics` on loopback, and with `demandReady` also `GET /readyz`: 200, or 503 with the reason.
+ * A port in use is a warning and never a reason not to run.
+ * @param demandReady rejects with the reason while the process should get no work.
+ * @returns the server, or null when the port is in use.
  */
 export async function serveMetrics(
   registry: Registry,
-  port: number,
+  { port, setting }: MetricsPort,
   log: Logger,
   demandReady?: () => Promise<void>,
 ): Promise<Server | null> {
@@ -85,10 +96,7 @@ export async function serveMetrics(
   });
   return new Promise((resolve) => {
     server.once('error', (error) => {
-      log.warn(
-        { port, why: messageOf(error) },
-        'metrics are not served: SLUICE_METRICS_PORT names another port',
-      );
+      log.warn({ port, why: messageOf(error) }, `metrics are not served: ${setting} names another port`);
       resolve(null);
     });
     server.listen(port, '127.0.0.1', () => {

@@ -2,10 +2,9 @@
  * The life of a process: open, serve, wait for a signal, close in reverse order, exit within a bound.
  *
  * States: running -> draining (first SIGTERM or SIGINT, or `stop`) -> ended. A second signal, or `SHUTDOWN_BOUND_MS`
- * after the first, ends the process at once with code 1: closing may hang for ever when Redis is gone, exiting may not.
- * Who knows before that it will hang says so with `abandon`.
+ * after the first, ends the process at once with code 1: closing may hang for ever when a store is gone, exiting may not.
+ * A process that knows earlier that it will hang calls `abandon`.
  */
-
 import { type Clock, systemClock } from './clock.js';
 import { ConfigError } from './config.js';
 import { messageOf } from './errors.js';
@@ -13,7 +12,7 @@ import { createLogger, type Logger } from './log.js';
 
 export const SHUTDOWN_BOUND_MS = 25_000;
 
-/** What `run` itself reads of a process' configuration. */
+/** The part of a process' configuration that `run` itself reads. */
 export interface LogConfig {
   LOG_LEVEL: string;
 }
@@ -25,7 +24,7 @@ export interface Runner<Config extends LogConfig> {
   defer(name: string, close: () => unknown): void;
   /** Aborts when draining begins. */
   readonly draining: AbortSignal;
-  /** Ends a draining process at once: what its closers still wait for will not come. */
+  /** Ends a draining process at once, because its closers wait for something that will not come. */
   abandon(reason: string): void;
   /** Begins draining as a signal would. */
   stop(reason: string): void;
@@ -100,7 +99,7 @@ export async function run<Config extends LogConfig>(
   process.exit(exitCode);
 }
 
-/** Before there is a log, a person reads what is wrong. */
+/** Writes the fault as plain text, because there is no log yet. */
 function configOrExit<Config>(loadConfig: () => Config): Config {
   try {
     return loadConfig();

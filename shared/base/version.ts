@@ -1,2 +1,2 @@
-/** Of the product; equal to the one in package.json, which a test checks. */
+/** The version of the product. A test checks that package.json says the same. */
 export const VERSION = '0.1.0';

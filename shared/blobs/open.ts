@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { ConfigError } from '../base/config.js';
-import { makeDataFolder } from '../base/disk.js';
+import { makeOwnFolder } from '../base/disk.js';
 import type { Config } from '../contract/config.js';
 import type { BlobStore } from './blobs.js';
 import { openFileBlobs } from './filesystem.js';
@@ -31,7 +31,7 @@ export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<Blob
   if (place) return openBucket(place, config, clock);
   credentialsOf(config);
   const folder = join(data, 'blobs');
-  makeDataFolder(data, folder);
+  makeOwnFolder(folder, `SLUICE_DATA_DIR=${data}`);
   return openFileBlobs(folder, clock);
 }
 

@@ -1,16 +1,20 @@
 /**
- * Encoded images as they arrive: what a file says of itself, and how one is opened.
+ * Reads and opens encoded images. Their bytes come from strangers.
  *
- * The bytes are a stranger's. Promises: a header is read without decoding a pixel; only the JPEG, PNG and WebP readers
- * of libvips exist in a process that opens an image (its others, for SVG, PDF, TIFF and more, are blocked); one image
- * is decoded by one thread, and nothing of it is cached. libvips is loaded with the first image: it takes a
- * fifth of a second. Where it does not load the fault is ours: a `SluiceError`, whatever the bytes are.
+ * Promises: a header is read without decoding a pixel. Only libvips' readers for JPEG, PNG and WebP exist in a process that
+ * opens an image; its readers for SVG, PDF, TIFF and others are blocked. One thread decodes one image, and nothing is cached.
+ * The first image loads libvips, which takes a fifth of a second. When libvips does not load, the fault is ours: a
+ * `SluiceError`, whatever the bytes are.
  */
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { SluiceError } from '../contract/errors.js';
 import { IMAGE_FORMATS, type ImageHeader } from '../contract/tensors/image-input.js';
 
-/** Reads the header alone; rejects with a message for the caller when the bytes are no image of these formats. */
+/**
+ * Reads the header alone.
+ * @throws Error whose message is for the caller, when the bytes are not an image of `IMAGE_FORMATS`.
+ * @throws SluiceError `internal` when libvips does not load.
+ */
 export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
   const metadata = bytes.length > 0 ? await readMetadata(bytes) : null;
   const format = IMAGE_FORMATS.find((known) => known === metadata?.format);
@@ -20,14 +24,17 @@ export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
 }
 
 /**
- * A decoder of `bytes`, rotated upright; decoding rejects when the file is damaged or has more than `maxPixels` pixels
- * (unset: libvips' own limit of 268 million).
+ * Returns a decoder of `bytes` that rotates the image upright. Decoding rejects when the file is damaged or has more than
+ * `maxPixels` pixels; without `maxPixels` libvips' own limit of 268 million holds.
  */
 export function openImage(bytes: Uint8Array, maxPixels?: number): Promise<Sharp> {
   return openSharp(bytes, { failOn: 'error', limitInputPixels: maxPixels ?? true, autoOrient: true });
 }
 
-/** Of encoded bytes, or of pixels where `options.raw` says so. */
+/**
+ * Returns sharp's pipeline over encoded bytes, or over pixels where `options.raw` says so.
+ * @throws SluiceError `internal` when libvips does not load.
+ */
 export async function openSharp(
   bytes: Uint8Array | Uint8ClampedArray,
   options: SharpOptions,

@@ -1,8 +1,8 @@
 /**
  * A version sent as one archive: a tar file, gzipped or not, whose entries are the files of the version's folder.
  *
- * The bytes are a stranger's. Nothing is unpacked by the library itself: each entry goes to `take` under the path that it
- * claims, which is the taker's to judge; links and devices are refused, and so is more than `maxBytes` in all.
+ * The bytes are a stranger's, so the library itself unpacks nothing. Each entry goes to `take` under the path that it claims,
+ * and `take` judges the path. Links and devices are refused, and so are more than `maxBytes` in all.
  */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -13,7 +13,10 @@ import { escapePointer } from '../contract/schema.js';
 
 type Take = (path: string, content: AsyncIterable<Uint8Array>) => Promise<void>;
 
-/** Rejects with the first error of `take`, or with what is wrong with the archive. */
+/**
+ * Reads an archive to its end.
+ * @throws the first error of `take`, or a `SluiceError` that says what is wrong with the archive.
+ */
 export async function unpack(
   content: AsyncIterable<Uint8Array>,
   maxBytes: number,
@@ -44,7 +47,7 @@ export async function unpack(
     } catch (error) {
       failure ??= error;
     } finally {
-      // The next entry comes when this one has been read.
+      // The parser waits for each entry: one that `take` left unread is discarded here.
       entry.resume();
     }
   }

@@ -1,8 +1,8 @@
 /**
- * The manifest of a version's folder: its model.yaml, and what that leaves out as far as the other files tell it.
+ * The manifest of a version's folder: its model.yaml, completed from the folder's other files.
  *
- * Name and version are those of the place; the files are those of the folder; the format is that of the entry file; a
- * SavedModel tells its signature itself. What is said twice must fit.
+ * The place of the folder gives name and version, its content gives the list of files, the entry file gives the format, and a
+ * SavedModel gives its own signature. A statement that is made twice must agree.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,14 +14,14 @@ import { checkManifest, type Manifest, type Signature, type TensorSpec } from '.
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {
-  /** Of a version that says no other; whether it may is the caller's business. */
+  /** Name and version for a model.yaml that states none; the caller decides whether it may state others. */
   name: string;
   version: number;
-  /** Path -> sha256, where they are known already. */
+  /** SHA-256 in hex by path, for files whose hash is known already. */
   files?: Record<string, string>;
 }
 
-/** What model.yaml says is wrong: paths are JSON Pointers into it. */
+/** The faults of a model.yaml; their paths are JSON Pointers into it. */
 export class ManifestFault extends Error {
   constructor(readonly faults: readonly Fault[]) {
     super(faults.map(({ path, message }) => `${path || '/'} ${message}`).join('; '));
@@ -30,16 +30,19 @@ export class ManifestFault extends Error {
 
 export const MANIFEST_FILE = 'model.yaml';
 export const MODEL_FILE = 'model.json';
-/** A text that somebody wrote; it is read whole. */
+/** A person wrote this file, so it is small, and it is read whole. */
 const MAX_MANIFEST_BYTES = 1024 * 1024;
-/** Of a version that says nothing else. */
+/** Batching of a version that states none. */
 const BATCHING = { maxBatchSize: 32, maxDelayMs: 5 };
 const FORMATS: Readonly<Record<string, Manifest['format']>> = {
   'layers-model': 'layers',
   'graph-model': 'graph',
 };
 
-/** Throws what is wrong with it. */
+/**
+ * Reads and checks the manifest of the version in the folder `path`.
+ * @throws ManifestFault when model.yaml is wrong, Error when another file of the folder is.
+ */
 export async function readManifest(path: string, given: Given): Promise<Manifest> {
   const paths = await pathsIn(path);
   const said = paths.includes(MANIFEST_FILE) ? await readSaid(join(path, MANIFEST_FILE)) : {};
@@ -79,7 +82,7 @@ function parseYaml(text: string): unknown {
 async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
   if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
   if (!paths.includes(MODEL_FILE)) throw new Error(`there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
-  // What tfjs writes names its format near the start; the topology behind it may be large.
+  // tfjs writes the format near the start of the file; the topology after it may be large.
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
   const format = FORMATS[named];
   if (!format)
@@ -94,8 +97,8 @@ async function hashesOf(path: string, paths: readonly string[]): Promise<Record<
 }
 
 /**
- * A SavedModel says itself what it takes and computes. A manifest may say more: labels, that height, width and
- * channels are a picture, which size an input has that may have any; and nothing else than the model.
+ * Joins the signature of a SavedModel with its manifest. The manifest may add labels, say that height, width and channels are
+ * an image, or fix a size that the model leaves open. It must not contradict the model.
  */
 async function signatureOf(path: string, said: Partial<Signature> = {}): Promise<Signature> {
   const { signature: read } = await readSavedModel(path);
@@ -126,7 +129,7 @@ function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): bo
   );
 }
 
-/** Bytes have no room for what is scaled. */
+/** A scaled pixel is a fraction, which an integer input cannot hold. */
 function holdsPixels({ scale = 1, preprocess }: TensorSpec, { dtype }: TensorSpec): boolean {
   if (dtype === 'uint8') return scale === 1 && !preprocess?.mean && !preprocess?.std;
   return dtype === 'float32';

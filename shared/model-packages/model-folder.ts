@@ -12,11 +12,14 @@ export interface BundledVersion {
   manifest: Manifest;
   /** Folder of the version. */
   path: string;
-  /** Of all files together. */
+  /** Bytes of all its files. */
   sizeBytes: number;
 }
 
-/** Every version found, by name and number; throws a `ConfigError`: there is no such folder, or every fault of every manifest. */
+/**
+ * Returns every version of the folder, sorted by name and number.
+ * @throws ConfigError when there is no such folder, or with every fault of every manifest.
+ */
 export async function readModelFolder(folder: string): Promise<BundledVersion[]> {
   const found: BundledVersion[] = [];
   const faults: string[] = [];

@@ -1,9 +1,9 @@
 /**
- * Weights of a tfjs model, float32 -> float16 or uint8, as tfjs keeps them in files and takes them when it loads: what is
- * computed is float32 again, only the files shrink.
+ * Quantises the weights of a tfjs model from float32 to float16 or uint8, in tfjs' own file format. tfjs widens them to float32
+ * when it loads, so only the files shrink.
  *
- * float16 keeps 11 bits; uint8 is affine for each weight, value = q × scale + min, with min moved so that 0 stays 0 (as
- * tensorflowjs_converter does: padding and pruned weights are zeros). A few MB at a time are in memory, however large the file is.
+ * float16 keeps 11 bits. uint8 is affine for each weight, value = q × scale + min. As in tensorflowjs_converter, `min` moves so
+ * that 0 stays 0, because padding and pruned weights are zeros. A few MB at a time are in memory, whatever the file's size.
  */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ interface Range {
 export const QUANTIZED_WEIGHTS = 'quantized.bin';
 const CHUNK_ELEMENTS = 1024 * 1024;
 
-/** Writes `QUANTIZED_WEIGHTS` into the folder; answers the model.json that names it, and the files that it replaces. */
+/** Writes `QUANTIZED_WEIGHTS` into the folder. Returns the model.json that names it, and the files that it replaces. */
 export async function quantizeWeights(
   folder: string,
   modelFile: string,
@@ -52,7 +52,7 @@ export async function quantizeWeights(
 type Shards = Awaited<ReturnType<typeof openShards>>;
 type Place = { offset: number; count: number; width: number };
 
-/** What is not float32, or quantised already, stays as it is. */
+/** Weights that are not float32, or are quantised already, stay as they are. */
 async function copyWeight(
   source: Shards,
   place: Place,
@@ -83,13 +83,13 @@ async function rangeOf(source: Shards, place: Place, name: string): Promise<Rang
       if (value > high) high = value;
     }
   const scale = (high - low) / 255 || 1;
-  // A whole number of steps below 0.
+  // `min` is a whole number of steps below 0, so that 0 is exact.
   return { scale, min: -Math.round(-low / scale) * scale };
 }
 
 function toUint8(values: Float32Array, { min, scale }: Range): Uint8Array {
   const quantized = new Uint8ClampedArray(values.length);
-  // A clamped array rounds by itself.
+  // Uint8ClampedArray rounds and clamps on assignment.
   for (let i = 0; i < values.length; i++) quantized[i] = ((values[i] as number) - min) / scale;
   return bytesOf(quantized.buffer);
 }
@@ -99,7 +99,7 @@ async function* chunksOf(source: Shards, { offset, count, width }: Place): Async
     yield await source.read(offset + done * width, Math.min(CHUNK_ELEMENTS, count - done) * width);
 }
 
-/** Files that are one after the other. */
+/** Reads several files as if they were one. */
 async function openShards(paths: readonly string[]) {
   const files = await Promise.all(paths.map(async (path) => ({ handle: await open(path), size: 0 })));
   for (const file of files) file.size = (await file.handle.stat()).size;

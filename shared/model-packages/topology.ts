@@ -1,7 +1,7 @@
 /**
- * What a tfjs model is made of, read from its model.json before tfjs sees it: the layers of a layers model, wrapped and nested
- * ones too; the operations of a graph model, of its functions and of what initialises it. Only those on a list are let through: none runs code of
- * the model's maker (`Lambda`, custom layers and operations) or looks for files.
+ * Checks the parts of a tfjs model in its model.json before tfjs reads it: the layers of a layers model, wrapped and nested
+ * ones too; the operations of a graph model, of its functions and of its initialiser. Only parts on a list pass, so that
+ * nothing runs code of the model's maker (`Lambda`, custom layers and operations) or looks for files.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,10 +18,10 @@ const LAYERS: ReadonlySet<string> = new Set(
   RepeatVector Rescaling Reshape Resizing RNN SeparableConv2D Sequential SimpleRNN SimpleRNNCell Softmax SpatialDropout1D
   StackedRNNCells ThresholdedReLU TimeDistributed UpSampling2D ZeroPadding2D`.split(/\s+/),
 );
-/** Where the configuration of a layer holds others. */
+/** The fields of a layer's configuration that may hold other layers. */
 const PARTS = ['layers', 'layer', 'backward_layer', 'cell', 'cells'];
 
-/** Throws, naming what is not allowed. */
+/** Throws an Error that names the first layer or operation that is not allowed. */
 export async function checkTopology(folder: string, format: Manifest['format']): Promise<void> {
   if (format === 'saved_model') return;
   const { modelTopology, modelInitializer } = JSON.parse(
@@ -49,7 +49,7 @@ function layersOf(model: unknown): Set<string> {
     const name = field(layer, 'class_name');
     names.add(typeof name === 'string' ? name : '(one without a name)');
     const config = field(layer, 'config');
-    // A sequential model of old is a list of its layers.
+    // Old versions of Keras write a sequential model as a bare list of layers.
     left.push(...(Array.isArray(config) ? config : PARTS.flatMap((part) => field(config, part) ?? [])));
   }
   return names;

@@ -1,7 +1,7 @@
 /**
- * The weights that a model.json of tfjs names, and how many bytes they take in its files.
+ * The weights that a tfjs model.json names, and the bytes that they take in its files.
  *
- * What is missing or cut short is found here by name; tfjs would find it while it loads, and say neither which nor why.
+ * These checks find a missing or truncated file by its name. tfjs would fail while it loads, without saying which file or why.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export interface Weight {
   quantization?: { dtype: string; scale?: number; min?: number; original_dtype?: string };
 }
 
-/** The part of a model.json that is about weights. */
+/** The part of a model.json that describes weights. */
 export interface ModelFile {
   weightsManifest: { paths: string[]; weights: Weight[] }[];
 }
@@ -31,16 +31,21 @@ const BYTES: Readonly<Record<string, number>> = {
   float16: 2,
 };
 
+/** Returns the number of elements of a weight. */
 export function elementsOf({ shape }: Weight): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Bytes of an element as the file has it; undefined for texts, whose lengths vary, and for what tfjs does not know. */
+/** Returns the bytes of one element in the file. Undefined for texts, whose lengths vary, and for types that tfjs does not know. */
 export function widthOf({ dtype, quantization }: Weight): number | undefined {
   return BYTES[quantization?.dtype ?? dtype];
 }
 
-/** `sizes`: of the files that are there, by path. A model.json that is none is found by who reads it for what it is. */
+/**
+ * Returns a fault for a malformed list of weights, and for every weights file that is missing or has another size than stated.
+ * @param model is the parsed model.json; the topology check reports its other faults.
+ * @param sizes holds the bytes of each file that exists, by path.
+ */
 export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>): Fault[] {
   const groups = (model as Partial<ModelFile> | null)?.weightsManifest ?? [];
   if (!Array.isArray(groups) || !groups.every(isGroup))
@@ -57,7 +62,10 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
   });
 }
 
-/** What a version takes once it is loaded, in bytes: about its files, and 4 for each weight, as tfjs keeps small ones, too. */
+/**
+ * Returns about how many bytes a loaded version takes: the size of its files or 4 bytes for each element, whichever is more,
+ * because tfjs keeps small types as 4 bytes too.
+ */
 export async function loadedBytes(folder: string, { manifest, sizeBytes }: VersionFiles): Promise<number> {
   if (manifest.format === 'saved_model') return sizeBytes;
   const model: unknown = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8'));

@@ -1,8 +1,8 @@
 /**
- * TensorFlow's C library and tfjs-node-gpu's binding to it, in the cache: where they lie, whether they are whole, how
- * they are loaded.
+ * The TensorFlow C library and tfjs-node-gpu's binding to it, in the cache: where they lie, whether they are complete, and how
+ * a process loads them.
  *
- * `deploy/native` fills the folder, a worker's child loads from it. The layout is that of a Python environment, because
+ * `deploy/native` fills the folder, and a worker's child loads from it. The layout is that of a Python environment, because
  * the libraries look for each other relative to themselves (`$ORIGIN/../nvidia/cublas/lib`):
  *
  *   <cache>/tensorflow-<flavour>-<version>/tensorflow/   libtensorflow_cc.so.2, libtensorflow_framework.so.2,
@@ -10,8 +10,8 @@
  *                                         /nvidia/       CUDA's libraries (`cuda` only)
  *                                         /installed.json  written last: what must be there
  *
- * Nothing here writes, neither to the cache nor to node_modules: loading works from a read-only disk and in any number
- * of processes at once.
+ * This module writes nothing, neither to the cache nor to node_modules, so loading works from a read-only disk and in any
+ * number of processes at once.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import Module, { createRequire } from 'node:module';
@@ -37,23 +37,26 @@ export interface NativeHome {
   manifest: string;
 }
 
-/** What an install says of itself; an install that says something else, or lacks a file, does not count. */
+/** The record that an install writes last. An install whose record differs or whose files are missing does not count. */
 export interface NativeManifest {
   tensorflow: string;
-  /** Version of tfjs-node-gpu whose binding was built: its JavaScript and its binding must be of one version. */
+  /** The version of tfjs-node-gpu whose binding was built. Its JavaScript and its binding must have the same version. */
   binding: string;
   /** Size by path relative to the root. */
   files: Record<string, number>;
 }
 
+/** Returns the name of a flavour's folder in the cache. */
 export function homeName(flavour: Flavour): string {
   return `tensorflow-${flavour}-${TENSORFLOW_VERSION}`;
 }
 
+/** Returns the paths of a flavour's install in the cache, whether it exists or not. */
 export function nativeHome(cacheDir: string, flavour: Flavour): NativeHome {
   return homeAt(join(cacheDir, homeName(flavour)));
 }
 
+/** Returns the paths of the install whose folder is `root`. */
 export function homeAt(root: string): NativeHome {
   const libraries = join(root, 'tensorflow');
   return {
@@ -65,7 +68,7 @@ export function homeAt(root: string): NativeHome {
   };
 }
 
-/** Why this flavour cannot be loaded from the cache; null when it can. Reads sizes, not contents: milliseconds. */
+/** Returns why this flavour cannot be loaded from the cache, or null when it can. It compares sizes, not contents, which takes milliseconds. */
 export function faultOfInstall(cacheDir: string, flavour: Flavour): string | null {
   const home = nativeHome(cacheDir, flavour);
   if (!existsSync(home.manifest)) return 'it is not installed';
@@ -82,11 +85,12 @@ export function faultOfInstall(cacheDir: string, flavour: Flavour): string | nul
   }
 }
 
+/** True when `faultOfInstall` finds no fault. */
 export function isInstalled(cacheDir: string, flavour: Flavour): boolean {
   return faultOfInstall(cacheDir, flavour) === null;
 }
 
-/** Version of the tfjs-node-gpu that this process would load. */
+/** Returns the version of the tfjs-node-gpu that this process would load. */
 export function bindingVersion(): string {
   const about = createRequire(import.meta.url)('@tensorflow/tfjs-node-gpu/package.json') as {
     version: string;
@@ -95,8 +99,8 @@ export function bindingVersion(): string {
 }
 
 /**
- * What the environment of a process must hold *before it starts*, so for the parent that forks it: the dynamic linker
- * reads LD_LIBRARY_PATH once. Values that the operator has set are kept (and kept behind ours in LD_LIBRARY_PATH).
+ * Returns the variables that a process needs *before it starts*: the dynamic linker reads LD_LIBRARY_PATH once, so the parent
+ * that forks the process must set them. Values that the operator has set are kept; in LD_LIBRARY_PATH they follow ours.
  */
 export function nativeEnvironment(cacheDir: string, flavour: Flavour): Record<string, string> {
   const given = inheritedEnvironment({});
@@ -122,8 +126,10 @@ function cudaFolders(root: string): string[] {
 let loaded: { root: string; tensorflow: Tensorflow } | undefined;
 
 /**
- * Loads tfjs-node-gpu on the library of the cache. A process can hold one: asking again for the same answers the same,
- * asking for the other flavour throws.
+ * Loads tfjs-node-gpu on the library of the cache. A process can hold one library: a second call for the same flavour returns
+ * the same module.
+ * @throws Error for the other flavour.
+ * @throws ConfigError when the install has a fault.
  */
 export function loadTensorflow(cacheDir: string, flavour: Flavour): Tensorflow {
   const home = nativeHome(cacheDir, flavour);
@@ -140,7 +146,7 @@ export function loadTensorflow(cacheDir: string, flavour: Flavour): Tensorflow {
 
 /**
  * tfjs-node-gpu asks `@mapbox/node-pre-gyp` one question, where its binding lies, and would only look inside its own
- * package, which `npm ci` empties. So that one module is ours while it is being required.
+ * package, which `npm ci` empties. Our module therefore stands in for it while tfjs-node-gpu is being required.
  */
 function requireWith(binding: string): Tensorflow {
   const require = createRequire(import.meta.url);
@@ -164,7 +170,7 @@ function requireWith(binding: string): Tensorflow {
   }
 }
 
-/** The lines in which TensorFlow says why it uses no GPU, from what a process with TF_CPP_MIN_LOG_LEVEL=0 wrote to stderr. */
+/** Returns the lines of `stderr` in which TensorFlow says why it uses no GPU. The process must have run with TF_CPP_MIN_LOG_LEVEL=0. */
 export function gpuComplaints(stderr: string): string[] {
   const told = stderr
     .split('\n')

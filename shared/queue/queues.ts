@@ -1,5 +1,5 @@
 /**
- * BullMQ behind the two things that we ask of it: carry an id, and forget it.
+ * The two things that we ask of BullMQ: carry an id, and forget it.
  */
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -14,11 +14,12 @@ import {
 export interface InferenceQueues {
   /** Does nothing when the queue already holds this ticket. */
   add(model: string, version: number, ticket: string): Promise<void>;
-  /** Tickets that nobody has taken, or whose taker has not finished. */
+  /** Counts the wake tickets that no worker has taken or finished. */
   count(model: string, version: number): Promise<number>;
   close(): Promise<void>;
 }
 
+/** Opens one queue of the catalogue for adding messages; `onError` hears every fault of its connection. */
 export function openQueue(
   redis: Redis,
   prefix: string,
@@ -35,6 +36,7 @@ export function openQueue(
   return queue;
 }
 
+/** Opens the queues of all versions, each when it is first used. */
 export function openInferenceQueues(
   redis: Redis,
   prefix: string,
@@ -67,6 +69,7 @@ export interface BatchQueue {
   close(): Promise<void>;
 }
 
+/** Opens the queue of file batches. */
 export function openBatchQueue(redis: Redis, prefix: string, onError: (error: Error) => void): BatchQueue {
   const queue = openQueue(redis, prefix, BATCHES_QUEUE, onError);
   return {

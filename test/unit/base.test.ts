@@ -146,14 +146,14 @@ describe('metrics', () => {
   it('are left out, and told which variable says otherwise, where their port is taken', async () => {
     const lines: string[] = [];
     const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
-    const first = await serveMetrics(new Registry(), 0, log);
+    const first = await serveMetrics(new Registry(), { port: 0, setting: 'METRICS_PORT' }, log);
     if (!first) throw new Error('no port is free');
     const { port } = first.address() as AddressInfo;
-    expect(await serveMetrics(new Registry(), port, log)).toBeNull();
+    expect(await serveMetrics(new Registry(), { port, setting: 'METRICS_PORT' }, log)).toBeNull();
     first.close();
     const told = JSON.parse(lines.at(-1) ?? '');
     expect(told).toMatchObject({ level: 40, port, why: expect.stringContaining('EADDRINUSE') });
-    expect(told.msg).toContain('SLUICE_METRICS_PORT');
+    expect(told.msg).toContain('METRICS_PORT names another port');
     expect(told.err).toBeUndefined();
   });
 });

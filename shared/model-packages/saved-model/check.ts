@@ -1,19 +1,19 @@
 /**
- * What the program of a SavedModel may be made of.
+ * Checks that the program of a SavedModel holds allowed operations only.
  *
- * Its operations could read and write files, call Python, open connections. So whatever it holds must be on a list: what
- * TensorFlow is not asked to run, too, since it computes constants when it takes a graph in, and may call one function in the
- * place of another. Shorter lists are for what is run: the serving signature, and the loading.
+ * Operations of TensorFlow can read and write files, call Python and open connections, so every operation must be on a list.
+ * That includes operations that nobody runs, because TensorFlow folds constants when it imports a graph, and may call one
+ * function in place of another. Shorter lists hold for the parts that run: the serving signature and the loading.
  *
- * Files are read and written by the saver alone. What restores reads at the place that TensorFlow hands it, which is the
- * folder's, what saves is never run; neither can be had in another way.
+ * Only the saver touches files. Its restoring part reads where TensorFlow tells it, which is the version's folder; its saving
+ * part never runs. The check refuses every other way to reach these operations.
  */
 import { ASSIGNING_OPS, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS } from './operations.js';
 import type { GraphFunction, GraphNode, Program } from './program.js';
 
 const CALLS: ReadonlySet<string> = new Set(['PartitionedCall', 'StatefulPartitionedCall']);
 
-/** Throws, naming what is not allowed where it is. */
+/** Throws an Error that names the operation that is not allowed, and its place. */
 export function checkProgram(program: Program): void {
   const nodes = byName(program.nodes);
   const functions = byName(program.functions);
@@ -41,13 +41,13 @@ function byName<T extends { name: string }>(list: readonly T[]): Map<string, T> 
   return map;
 }
 
-/** Of all nodes that some tensors are computed from, control inputs and bodies of functions included. */
+/** Returns the operations of all nodes that some tensors depend on, through control inputs and bodies of functions too. */
 function operationsFrom(
   nodes: ReadonlyMap<string, GraphNode>,
   functions: ReadonlyMap<string, GraphFunction>,
   tensors: readonly string[],
 ): Set<string> {
-  // These sets grow while they are gone through.
+  // The loops add to the sets that they iterate over.
   const reached = new Set(tensors.flatMap((tensor) => nodes.get(nodeOf(tensor)) ?? []));
   for (const { inputs } of reached)
     for (const input of inputs) {
@@ -67,12 +67,12 @@ function operationsFrom(
   return new Set([...reached, ...bodies].map(({ op }) => op));
 }
 
-/** `^name` only comes before, `name:1` is an output of the node. */
+/** An input `^name` only orders execution; `name:1` is an output of the node `name`. */
 function nodeOf(input: string): string {
   return input.replace(/^\^/, '').replace(/:.*$/, '');
 }
 
-/** What uses files stands in the graph, or in a function that only the graph calls; what reads, reads in the folder. */
+/** Operations on files stand only in the graph or in functions that only the graph calls, and they read only in the folder. */
 function demandFilesOfSaver({ nodes, functions, saver }: Program): void {
   const calledWithin = new Set(functions.flatMap((each) => each.nodes.flatMap(({ names }) => [...names])));
   const restoring = new Set<string>();
@@ -98,7 +98,7 @@ function usesFiles(node: GraphNode): boolean {
   return isRestore(node) || SAVING_OPS.has(node.op);
 }
 
-/** Of one function, whose first argument is the place to read at. */
+/** Checks one function, whose first argument is the place to read at. */
 function demandCall(node: GraphNode, filename: string): void {
   if (!CALLS.has(node.op) || node.names.size !== 2) throw elsewhere();
   demandPlace(node, filename);

@@ -1,7 +1,7 @@
 /**
- * Operations of TensorFlow that a SavedModel, or a graph model of TensorFlow.js, may use. Neither touches files, networks, other processes, Python or the
- * terminal; each is an ordinary part of models that Keras and TensorFlow export. Adding one is a decision: look at what it
- * does with its arguments first.
+ * The TensorFlow operations that a SavedModel or a graph model of TensorFlow.js may use. None touches files, networks, other
+ * processes, Python or the terminal, and each is an ordinary part of models that Keras and TensorFlow export. Adding one is a
+ * decision: first look at what the operation does with its arguments.
  */
 const ARRAYS = `BatchToSpaceND BroadcastArgs BroadcastTo Cast Concat ConcatV2 Const DepthToSpace Diag DiagPart ExpandDims Fill
   Gather GatherNd GatherV2 Identity IdentityN InvertPermutation LinSpace MatrixBandPart MatrixDiag MatrixDiagV3 MirrorPad OneHot
@@ -20,7 +20,7 @@ const NETWORKS = `AvgPool AvgPool3D Conv2D Conv2DBackpropInput Conv3D Conv3DBack
   _FusedMatMul LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NonMaxSuppressionV3 NonMaxSuppressionV4
   NonMaxSuppressionV5 CombinedNonMaxSuppression Relu Relu6 ResizeBilinear ResizeNearestNeighbor Selu Softmax Softplus Softsign
   AdjustContrastv2 HSVToRGB RGBToHSV`;
-/** `If` and `While` run functions whose operations are looked at too. */
+/** `If` and `While` call functions; the check covers the operations of those functions too. */
 const FLOW = `Assert If NoOp PartitionedCall StatefulPartitionedCall StatelessIf StatelessWhile While TensorListConcatV2
   TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem TensorListStack EmptyTensorList
   TensorListPushBack TensorListPopBack`;
@@ -28,11 +28,11 @@ const VARIABLES = 'DisableCopyOnRead ReadVariableOp VarHandleOp VarIsInitialized
 
 export const COMPUTING_OPS = setOf(ARRAYS, MATHS, NETWORKS, FLOW, VARIABLES);
 export const ASSIGNING_OPS = setOf('AssignVariableOp');
-/** RestoreV2 reads a checkpoint: at its place in the folder, which TensorFlow hands it. */
+/** RestoreV2 reads a checkpoint at the place in the version's folder that TensorFlow gives it. */
 export const RESTORING_OPS = setOf('AssignVariableOp RestoreV2');
-/** Every export holds what saves it again. These are never run. */
+/** Every export holds operations that save it again. They never run. */
 export const SAVING_OPS = setOf('MergeV2Checkpoints SaveV2 ShardedFilename StaticRegexFullMatch StringJoin');
-/** What exports of Keras 2 hold of training and never run: chance and gradients. They touch nothing outside either. */
+/** Exports of Keras 2 hold operations of training: random numbers and gradients. They never run, and they touch nothing outside. */
 export const TRAINING_OPS =
   setOf(`AssignAddVariableOp AssignSubVariableOp AvgPoolGrad BiasAddGrad Bitcast BroadcastGradientArgs ConcatOffset
   Conv2DBackpropFilter Conv3DBackpropFilterV2 CudnnRNNBackpropV3 DepthwiseConv2dNativeBackpropFilter
@@ -44,7 +44,7 @@ export const TRAINING_OPS =
   StatelessRandomUniformFullIntV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormalV2
   StridedSliceGrad TanhGrad TensorListElementShape TruncatedNormal`);
 
-/** What tfjs knows beside. Its control flow cannot run synchronously, what reads decision forests from a path is not here. */
+/** Operations that only tfjs has. Its control flow is missing because it cannot run synchronously, and decision forests because they read a path. */
 const OF_TFJS = `Conv1D DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT
   ImageProjectiveTransformV3 IRFFT LowerBound NoOp Ones Prelu RFFT Reverse UpperBound Zeros`;
 export const GRAPH_OPS = setOf(ARRAYS, MATHS, NETWORKS, OF_TFJS);

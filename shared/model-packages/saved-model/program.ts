@@ -1,6 +1,6 @@
 /**
- * The program of a SavedModel, as its saved_model.pb holds it: its one graph with its functions, and what TensorFlow runs of it
- * when it loads it. Numbers of fields are those of TensorFlow's meta_graph.proto and of the files that it names.
+ * The program of a SavedModel as its saved_model.pb holds it: its one graph with its functions, and the parts that TensorFlow
+ * runs when it loads the model. Field numbers are those of TensorFlow's meta_graph.proto and of the files that it imports.
  */
 import {
   intIn,
@@ -16,9 +16,9 @@ import {
 export interface GraphNode {
   name: string;
   op: string;
-  /** Tensors, in a graph `node` or `node:1`, and behind them the nodes that only come before, `^node`. */
+  /** Tensors (`node` or `node:1` in a graph), then the nodes that only order execution (`^node`). */
   inputs: string[];
-  /** Functions that it may call: those that its attributes name, at any depth, and what its operation would be the name of. */
+  /** Functions that the node may call: those that its attributes name at any depth, and its operation if a function has that name. */
   names: ReadonlySet<string>;
 }
 
@@ -26,45 +26,45 @@ export interface GraphFunction {
   name: string;
   firstArgument: string | undefined;
   nodes: GraphNode[];
-  /** TensorFlow may call it in the place of another function with the same attribute. */
+  /** TensorFlow may call this function in place of another one with the same attribute. */
   replaces: boolean;
 }
 
 export interface Port {
   name: string;
   dtype: number;
-  /** Null where the rank is not known; -1 is a size that is not known. */
+  /** Null when the rank is unknown; -1 is an unknown size. */
   shape: number[] | null;
 }
 
 export interface Program {
   nodes: GraphNode[];
   functions: GraphFunction[];
-  /** The one that is served: its tensors by name. */
+  /** The served signature: its tensors by name. */
   signature: { inputs: ReadonlyMap<string, Port>; outputs: ReadonlyMap<string, Port> };
-  /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`; empty where there is none. */
+  /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`. Both are empty without variables. */
   saver: { filename: string; restore: string };
-  /** Whatever it may run after that. */
+  /** Nodes that TensorFlow may run after restoring. */
   initializers: string[];
 }
 
 const TAG = 'serve';
 const SIGNATURE = 'serving_default';
 const INITIALIZE = '__saved_model_init_op';
-/** Where exports of old name what is run, and files of their own. */
+/** Collections in which old exports name nodes to run and files to read. */
 const INITIALIZE_OF_OLD = ['saved_model_main_op', 'legacy_init_op'];
 const ASSETS_OF_OLD = 'saved_model_assets';
 const REPLACES = 'api_implements';
 
-/** Of the graph and its functions together; a large model has a tenth of it. A few bytes may be a node. */
+/** The most nodes of the graph and its functions together. A large model has a tenth of that; a hostile file fits a node in a few bytes. */
 const MAX_NODES = 2 ** 18;
 
-/** Throws what is wrong with it. */
+/** Parses a saved_model.pb; throws an Error that says what is wrong with it. */
 export function parseProgram(bytes: Uint8Array): Program {
   const graphs = messagesIn(parseMessage(bytes), 2);
   const tags = graphs.map((each) => textsIn(messageIn(each, 1), 4).join(' '));
   const [graph] = graphs;
-  // TensorFlow takes the first whose set of tags is the one that it is asked for: so there must be no other.
+  // TensorFlow picks the first graph with the wanted tags, so there must be exactly one graph.
   if (graphs.length !== 1 || tags[0] !== TAG || !graph)
     throw new Error(
       `the SavedModel must hold one graph, with the one tag "${TAG}"; it holds ${graphs.length}, tagged ${JSON.stringify(tags)}`,
@@ -81,7 +81,7 @@ export function parseProgram(bytes: Uint8Array): Program {
   };
 }
 
-/** TensorFlow looks into the collections where there is no signature for it only: looking at all of them is simpler, and safe. */
+/** TensorFlow reads collections only where a signature is missing. This check reads all of them, which is simpler and safe. */
 function initializersOf(signature: Message | undefined, collections: ReadonlyMap<string, Message>): string[] {
   const outputs = signature ? [...mapIn(signature, 2).values()] : [];
   const lists = INITIALIZE_OF_OLD.flatMap((key) => collections.get(key) ?? []);
@@ -91,13 +91,13 @@ function initializersOf(signature: Message | undefined, collections: ReadonlyMap
   ];
 }
 
-/** TensorFlow puts their paths into tensors that the model names, and these paths may lead anywhere. */
+/** TensorFlow would put the paths of assets into tensors that the model names, and such paths may lead anywhere. */
 function demandNoAssets(graph: Message): void {
   if (graph.has(6) || mapIn(graph, 4).has(ASSETS_OF_OLD))
     throw new Error('the SavedModel has assets, files of its own that it reads, which is not allowed');
 }
 
-/** What the library and attributes in text say of gradients is not read: it is for Python, and for operations that are on no list. */
+/** Gradient definitions of the library are not read: they serve Python and operations that are on no list. */
 function graphOf(graph: Message): Pick<Program, 'nodes' | 'functions'> {
   let count = 0;
   const nodesIn = (message: Message, field: number): GraphNode[] => {
@@ -124,7 +124,7 @@ function nodeOf(node: Message): GraphNode {
   };
 }
 
-/** An attribute may name a function, or several, each with attributes for what it calls in turn. */
+/** An attribute may name one function or several, and each of those has attributes that name functions in turn. */
 function functionsIn(attributes: readonly Message[]): string[] {
   const names: string[] = [];
   const left = [...attributes];
@@ -141,7 +141,7 @@ function functionsIn(attributes: readonly Message[]): string[] {
 function declarationOf(definition: Message): Omit<GraphFunction, 'nodes'> {
   const declared = messageIn(definition, 1);
   const name = textIn(declared, 1);
-  // Their defaults could name functions; no export has them.
+  // Default attributes could name functions. No export has any, so they are refused.
   if (declared.has(4))
     throw new Error(`the function ${name} of the SavedModel has parameters besides tensors`);
   const [first] = messagesIn(declared, 2);
@@ -157,7 +157,7 @@ function portsOf(signature: Message, field: number): Map<string, Port> {
 }
 
 function portOf(info: Message): Port {
-  // Of several tensors, as a sparse one: readers do not agree on what its name is then.
+  // Readers disagree about the name of a tensor that consists of several, such as a sparse one.
   if (info.has(4) || info.has(5))
     throw new Error('the SavedModel has a signature with a tensor that is not dense');
   const shape = messageIn(info, 3);

@@ -1,33 +1,34 @@
 /**
- * Messages of Protocol Buffers, read field by field, for a check of what another program will read.
+ * Reads messages of Protocol Buffers field by field, for a check of bytes that another program will read later.
+ * Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding/
  *
- * Two readers may see different messages in the same bytes. A field that should be there once and comes twice: one joins the
- * two, one takes the last. A field of another wire type than it should have: one skips it, one reads on in the middle. So this
- * one promises: what it returns, every reader sees. Whatever is not plain is refused.
+ * Two readers may see different messages in the same bytes. When a single field comes twice, one reader merges the two and one
+ * takes the last. When a field has an unexpected wire type, one skips it and one reads on in the middle. This reader promises
+ * that every other reader sees what it returns. It refuses everything ambiguous.
  */
 
 interface Field {
   wire: number;
-  /** Without the tag, and without its own size. */
+  /** The content, without tag and length. */
   bytes: Uint8Array;
 }
-/** Fields by number, each as often as it is there. Messages within are parsed when they are asked for. */
+/** All fields by number, in order. Nested messages are parsed when a caller asks for them. */
 export type Message = ReadonlyMap<number, readonly Field[]>;
 
 const VARINT = 0;
 const SIZED = 2;
-/** Bytes of the wire types that have as many: 64 and 32 bits. Groups, which nothing writes any more, are refused. */
+/** Bytes of the wire types of fixed length: 64 and 32 bits. Groups are refused, because nothing writes them any more. */
 const FIXED: Readonly<Record<number, number>> = { 1: 8, 5: 4 };
-/** Bytes of the longest varint, and of the longest of 32 bits, as a tag or a size. */
+/** Bytes of the longest varint of 64 bits, and of 32 bits, which tags and lengths have. */
 const MAX_VARINT = 10;
 const MAX_VARINT32 = 5;
-/** Of one message: two bytes may be a field, and one takes a hundred in memory. */
+/** The most fields of one message. Two bytes can be a field, and a field takes about a hundred bytes in memory. */
 const MAX_FIELDS = 2 ** 18;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const EMPTY: Message = new Map();
 
-/** Throws when the bytes are no message. */
+/** Parses one message; throws an Error when the bytes are not one, or are ambiguous. */
 export function parseMessage(bytes: Uint8Array): Message {
   const fields = new Map<number, Field[]>();
   let at = 0;
@@ -45,12 +46,12 @@ export function parseMessage(bytes: Uint8Array): Message {
     return size;
   }
 
-  /** A tag or a size. */
+  /** Reads a tag or a length. */
   function takeNumber(): number {
     const end = at + sizeOfVarint(MAX_VARINT32);
     let number = 0;
     for (let scale = 1; at < end; scale *= 0x80) number += ((bytes[at++] ?? 0) & 0x7f) * scale;
-    // Some readers drop what is above 32 bits.
+    // Some readers drop the bits above 32, so larger values are refused.
     if (number >= 2 ** 32) throw new Error('a message has a number that is too large');
     return number;
   }
@@ -74,31 +75,34 @@ export function parseMessage(bytes: Uint8Array): Message {
   return fields;
 }
 
+/** Returns the nested messages of a repeated field. */
 export function messagesIn(message: Message, field: number): Message[] {
   return valuesIn(message, field, SIZED).map(parseMessage);
 }
 
+/** Returns the texts of a repeated field; throws when one is not UTF-8. */
 export function textsIn(message: Message, field: number): string[] {
   return valuesIn(message, field, SIZED).map((bytes) => utf8.decode(bytes));
 }
 
-/** Empty where there is none, as every reader takes it; so are texts, and numbers are 0. */
+/** Returns the nested message of a single field. A missing field is an empty message; likewise a missing text is empty and a missing number 0. */
 export function messageIn(message: Message, field: number): Message {
   return only(messagesIn(message, field), field) ?? EMPTY;
 }
 
+/** Returns the text of a single field, empty when the field is missing. */
 export function textIn(message: Message, field: number): string {
   return only(textsIn(message, field), field) ?? '';
 }
 
-/** A signed integer of up to 64 bits, or 1 for true. */
+/** Returns the integer of a single field: signed, up to 64 bits; true is 1. */
 export function intIn(message: Message, field: number): number {
   const bytes = only(valuesIn(message, field, VARINT), field) ?? [];
   const bits = [...bytes].reduce((sum, byte, i) => sum | (BigInt(byte & 0x7f) << BigInt(7 * i)), 0n);
   return Number(BigInt.asIntN(64, bits));
 }
 
-/** A map from texts to messages. */
+/** Returns a map field from texts to messages. */
 export function mapIn(message: Message, field: number): Map<string, Message> {
   const entries = messagesIn(message, field).map((entry) => [textIn(entry, 1), messageIn(entry, 2)] as const);
   const map = new Map(entries);

@@ -1,6 +1,6 @@
 /**
- * A SavedModel as its saved_model.pb describes it: what goes in and out, and that it may be run. Read without TensorFlow, so
- * that a process which cannot run it knows what it takes.
+ * Reads from a saved_model.pb which tensors go in and out, and checks that the model may run. It needs no TensorFlow, so a
+ * process that cannot run the model still knows its signature.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,15 +11,15 @@ import { checkProgram } from './check.js';
 import { type Port, parseProgram } from './program.js';
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
-/** Other forms of the same file, which TensorFlow reads where it finds no saved_model.pb. */
+/** Other names of the same file, which TensorFlow reads when there is no saved_model.pb. */
 const OTHER_FILES = ['saved_model.cpb', 'saved_model.pbtxt'];
-/** Of the program alone, its variables are elsewhere: it is read whole, in one turn of the event loop. */
+/** The largest program, without its variables. It is read whole, in one turn of the event loop. */
 const MAX_GRAPH_BYTES = 32 * 1024 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
-/** An operation, and which of its outputs. */
+/** The name of a tensor: an operation, and the index of its output. */
 const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
 
-/** DataType of TensorFlow's types.proto: those that have a form on the wire. */
+/** The numbers of DataType in TensorFlow's types.proto that have a form on the wire. */
 export const TF_TYPES = {
   float32: 1,
   float64: 2,
@@ -43,7 +43,7 @@ const OTHER_TYPES: Readonly<Record<number, string>> = {
   23: 'uint64',
 };
 
-/** As what they travel. */
+/** The dtype under which each type travels. */
 const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
   float32: 'float32',
   float64: 'float32',
@@ -59,14 +59,17 @@ const DTYPE_BY_TYPE = new Map<number, Dtype>(
 );
 
 export interface SavedModel {
-  /** `serving_default`, without the batch dimension. */
+  /** The signature `serving_default`, without the batch dimension. */
   signature: Signature;
-  /** Where its tensors are in the graph, and of which type, by name. */
+  /** Place in the graph and type of each tensor, by name. */
   inputs: ReadonlyMap<string, Port>;
   outputs: ReadonlyMap<string, Port>;
 }
 
-/** Throws when the program may not be run here. */
+/**
+ * Reads the SavedModel in `folder`.
+ * @throws Error that says why the program may not run here.
+ */
 export async function readSavedModel(folder: string): Promise<SavedModel> {
   for (const other of OTHER_FILES)
     if (await exists(join(folder, other)))
