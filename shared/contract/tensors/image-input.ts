@@ -1,5 +1,8 @@
 /**
- * An image input as a caller sends it -> the encoded bytes and the shape they will have once decoded.
+ * Encoding an image input: the encoded file that a caller sends, and the shape that it will have once decoded.
+ *
+ * Only the header is read here. The pixels are decoded in the worker's child, because a picture that breaks the decoder
+ * may then take down nothing else.
  */
 import { SluiceError } from '../errors.js';
 import type { TensorSpec } from '../model.js';
@@ -10,15 +13,19 @@ export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 export interface ImageHeader {
   format: ImageFormat;
-  /** Pixels, as the image is meant to be seen: after the rotation its EXIF data asks for. */
+  /** Size in pixels after the rotation that the EXIF data asks for. */
   width: number;
   height: number;
 }
 
-/** Reads the header alone; rejects with a message for the caller when the bytes are no image of these formats. */
+/** Reads the header alone. Rejects, with a message for the caller, bytes that are no image of `IMAGE_FORMATS`. */
 export type ReadImageHeader = (bytes: Uint8Array) => Promise<ImageHeader>;
 
-/** An encoder of one image input. */
+/**
+ * Returns the encoder of one image input. The shape of its values is [height, width, channels].
+ *
+ * @param readImageHeader is handed in, because it loads a native library that the contract must not need.
+ */
 export function createImageEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
   const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
   return async (value, path, findFile) => {

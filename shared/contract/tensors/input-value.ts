@@ -1,35 +1,47 @@
 /**
- * What the encoders of all kinds of inputs share: how a fault is told, and how bytes are read from a body or from a file.
+ * The parts that the encoders of all kinds of inputs share: telling a fault, and reading bytes from a body or a file.
  */
 import type { Fault } from '../errors.js';
 import { kindOf } from '../schema.js';
 import type { Value } from './tensor.js';
 
-/** What an instance may read of a file. */
+/** A file that an instance names. */
 export interface InputFile {
   bytes: number;
-  /** Null when it is gone. */
+  /** Resolves to null when the file is gone. */
   read(): Promise<Uint8Array | null>;
 }
 
-/** A text says why there is none to be had. */
+/** Finds a file by its id. A text in its place tells the caller why the file cannot be had. */
 export type FindFile = (id: string) => Promise<InputFile | string>;
 
-/** Encodes one input of one instance; `path` is its place in the body. Throws an `InputFault`. */
+/**
+ * Encodes one input of one instance; `path` is its place in the body, a JSON Pointer (RFC 6901).
+ *
+ * @throws {InputFault} for a value that the signature does not admit
+ */
 export type EncodeValue = (value: unknown, path: string, findFile: FindFile) => Value | Promise<Value>;
 
 export const NO_SUCH_FILE = 'there is no such file';
 
+/** One bad value of one instance; the encoder of a version collects them into `invalid_input`. */
 export class InputFault extends Error {
   constructor(readonly fault: Fault) {
     super(fault.message);
   }
 }
 
+/** @throws {InputFault} always: `message` about the value at `path`, a JSON Pointer */
 export function fail(path: string, message: string): never {
   throw new InputFault({ path, message });
 }
 
+/**
+ * Returns the bytes of the file that the body names by its id.
+ *
+ * @param checkBytes sees the file's length before anything is read, so that a wrong file costs nothing
+ * @throws {InputFault} when `id` is no id, or the file cannot be had
+ */
 export async function readFile(
   id: unknown,
   path: string,
@@ -43,6 +55,12 @@ export async function readFile(
   return (await file.read()) ?? fail(path, NO_SUCH_FILE);
 }
 
+/**
+ * Returns `value` as an object.
+ *
+ * @param expected tells the caller which value would be right
+ * @throws {InputFault} when it is anything else, an array or null included
+ */
 export function asObject(
   value: unknown,
   path: string,
@@ -53,6 +71,11 @@ export function asObject(
   return value as Record<string, unknown>;
 }
 
+/**
+ * Returns the bytes of a base64 text (RFC 4648, section 4, padded). Node alone would skip characters that are not base64.
+ *
+ * @throws {InputFault} for anything else
+ */
 export function decodeBase64(text: unknown, path: string): Buffer {
   if (typeof text !== 'string') fail(path, `must be a base64 string; got ${kindOf(text)}`);
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))

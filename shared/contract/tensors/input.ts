@@ -1,9 +1,9 @@
 /**
- * Instances as a caller sends them -> instances as Sluice stores them, or every reason why not.
+ * Encoding a job's input: the instances that a caller sends become the instances that Sluice stores.
  *
- * One encoder per model version, its schemas compiled when it is made. tfjs would take `null` for 0, "5" for 5, a ragged
- * array for a full one, and NaN for a number; none of them passes here. A fault names the place of the bad value as a
- * JSON Pointer into the body. Nothing is allocated from a size that a caller states.
+ * Each version has one encoder, and its schemas are compiled when it is made. tfjs would take `null` for 0, "5" for 5, a
+ * ragged array for a full one, and NaN for a number; none of them passes here. A fault names the place of the bad value
+ * as a JSON Pointer (RFC 6901) into the body. No size that a caller states decides how much memory is allocated.
  */
 
 import { type Fault, invalid } from '../errors.js';
@@ -16,8 +16,11 @@ import { createTensorEncoder } from './tensor-input.js';
 
 export interface InputEncoder {
   /**
-   * Throws `invalid_input` with a fault for each bad instance (at most `MAX_FAULTS`). `base` is where `instances` stands.
-   * Without `findFile` no instance may name a file.
+   * Encodes all instances or none.
+   *
+   * @param base JSON Pointer of `instances` in the body
+   * @param findFile without it, no instance may name a file
+   * @throws {SluiceError} `invalid_input` with one fault for each bad instance, at most `MAX_FAULTS`
    */
   encode(instances: readonly unknown[], base?: string, findFile?: FindFile): Promise<Instance[]>;
 }
@@ -26,7 +29,11 @@ const NO_FILES: FindFile = async () => 'no file can be named here';
 
 const MAX_FAULTS = 20;
 
-/** The encoder of one version; `readImageHeader` is handed in, because it loads a native library. */
+/**
+ * Returns the encoder of one version.
+ *
+ * @param readImageHeader is handed in, because it loads a native library that the contract must not need.
+ */
 export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImageHeader): InputEncoder {
   const inputs = sentInputs(manifest.signature).map((spec) => ({
     name: spec.name,

@@ -1,16 +1,17 @@
 /**
- * Predictions as callers see them: one element per instance.
+ * Presenting predictions to callers: one element for each instance of the job.
  *
- * A job's output is packed as its instances were. A row that failed under `allowPartial` is stored as an instance
- * without values and shown as null.
+ * A job's output is packed like its input. A row that failed under `allowPartial` is stored as an instance without values
+ * and shown as null.
  */
 import { type Instance, toNested, unpackInstances } from './tensor.js';
 
+/** Returns the predictions of a packed output, in the order of the job's instances. */
 export function presentPredictions(output: Buffer): unknown[] {
   return unpackInstances(output).map(presentPrediction);
 }
 
-/** One output: the value itself; several: an object by output name. */
+/** A model with one output shows the value itself; with several, an object of them by name. */
 function presentPrediction(outputs: Instance): unknown {
   const named = Object.entries(outputs).map(([name, value]) => [name, toNested(value)] as const);
   const [first] = named;

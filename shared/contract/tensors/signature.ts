@@ -1,5 +1,5 @@
 /**
- * JSON Schemas made from a version's signature: of one instance, of one prediction, of one nested tensor.
+ * JSON Schemas made from a version's signature: for an instance, a prediction and a nested tensor.
  */
 
 import { type Manifest, type Signature, sentInputs, type TensorSpec } from '../model.js';
@@ -9,13 +9,13 @@ import { type Dtype, RANGE } from './tensor.js';
 const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
 const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
 
-/** Sizes of the dimensions of one nesting that a tensor may be sent in; null = up to `maximum`. */
+/** One nesting of arrays in which a tensor may be sent, outermost dimension first. A size of null allows up to its maximum. */
 export interface Nesting {
   sizes: readonly (number | null)[];
   maxima: readonly (number | undefined)[];
 }
 
-/** The nestings in which a caller may send the values: the spec's own shape first, then what it `accepts`. */
+/** Returns the nestings in which a caller may send the values: the spec's own shape, then the shapes that it `accepts`. */
 export function nestingsOf(spec: TensorSpec): Nesting[] {
   const own: Nesting = {
     sizes: spec.shape,
@@ -24,6 +24,7 @@ export function nestingsOf(spec: TensorSpec): Nesting[] {
   return [own, ...(spec.accepts ?? []).map((shape) => ({ sizes: shape, maxima: shape }))];
 }
 
+/** Returns the JSON Schema of one nesting of `dtype` numbers. It does not catch ragged rows of a dimension without a size. */
 export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
   const [minimum, maximum] = RANGE[dtype];
   const scalar: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
@@ -33,7 +34,7 @@ export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
   }, scalar);
 }
 
-/** Schemas as `GET /v1/models/{name}/versions/{version}/schema` publishes them. */
+/** Returns the schemas that `GET /v1/models/{name}/versions/{version}/schema` publishes (JSON Schema 2020-12). */
 export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; prediction: JsonSchema } {
   const { signature } = manifest;
   return {
@@ -64,7 +65,7 @@ function inputSchema(spec: TensorSpec): JsonSchema {
   return { ...description, anyOf: [...nested, ...raw] };
 }
 
-/** Raw bytes, in the body or in a file. */
+/** The schema of raw bytes, in the body or in a file. The shape is stated only where the signature leaves it open. */
 function rawSchema(
   spec: TensorSpec,
   dtype: Dtype,
@@ -89,7 +90,7 @@ function outputSchema(spec: TensorSpec): JsonSchema {
   return nestedSchema(spec.dtype, nestingsOf(spec)[0] as Nesting);
 }
 
-/** The best first. */
+/** The schema of the `count` best labels, best first. */
 function rankingSchema(labels: readonly string[], count: number): JsonSchema {
   return {
     type: 'array',
@@ -113,7 +114,7 @@ const imageSchema: JsonSchema = {
   },
 };
 
-/** An uploaded picture. */
+/** The schema of a file uploaded before, by its id. */
 const fileSchema: JsonSchema = {
   type: 'object',
   additionalProperties: false,

@@ -1,5 +1,5 @@
 /**
- * A numeric input as a caller sends it -> raw little-endian bytes: nested arrays, base64, or a file of raw bytes.
+ * Encoding a numeric input: nested arrays, base64 or a file become raw little-endian bytes.
  */
 import type { TensorSpec } from '../model.js';
 import { type Checker, compileSchema, escapePointer, kindOf } from '../schema.js';
@@ -15,7 +15,7 @@ import {
   type Value,
 } from './tensor.js';
 
-/** An encoder of one input of `dtype`; its schemas are compiled here. */
+/** Returns the encoder of one numeric input. Its schemas, one for each admitted rank, are compiled here once. */
 export function createTensorEncoder(spec: TensorSpec, dtype: Dtype): EncodeValue {
   const checkers = new Map<number, Checker>();
   for (const nesting of nestingsOf(spec))
@@ -62,7 +62,7 @@ async function readRaw(
   findFile: FindFile,
 ): Promise<Value> {
   const shape = rawShape(spec, fixed, raw, 'file', path);
-  // Its length is known before it is read.
+  // The length is checked first, so that a file of another size is never read.
   const bytes = await readFile(raw.file, `${path}/file`, findFile, (length) =>
     checkLength(length, dtype, shape, `${path}/file`),
   );
@@ -130,7 +130,11 @@ function newArray(dtype: Dtype, length: number): TypedArray {
   return dtype === 'int32' ? new Int32Array(length) : new Uint8Array(length);
 }
 
-/** Writes the numbers of `value` from `offset` on; `shape`, if given, is what every level must measure (no ragged rows). */
+/**
+ * Writes the numbers of `value` from `offset` on and returns the offset behind them.
+ *
+ * @param shape is given where the schema leaves sizes open; every level must then measure it, so ragged rows are refused
+ */
 function flatten(
   value: unknown,
   into: TypedArray,

@@ -1,8 +1,8 @@
 /**
- * Tensors as they travel: raw little-endian bytes beside a dtype and a shape, never JSON.
+ * Tensors in transit: raw little-endian bytes beside a dtype and a shape, never JSON.
  *
- * A `Value` is one named input or output of one instance. A job's instances are packed into one binary string
- * (`packInstances`), which is what a record holds: a row of 784 float32 takes 3.1 kB, as JSON it would take 15 kB.
+ * A `Value` is one named input or output of one instance. `packInstances` packs a job's instances into the binary string
+ * that its record holds: a row of 784 float32 takes 3.1 kB there, and 15 kB as JSON.
  *
  *   packed := u32le headerLength, header (JSON), then every value's bytes, instance after instance
  *   header := { count, rows: [[name, dtype, shape, byteLength][]] }   one row spec for all instances, or one for each
@@ -14,7 +14,7 @@ export type TypedArray = Float32Array | Int32Array | Uint8Array;
 
 export const BYTES_PER_ELEMENT: Readonly<Record<Dtype, number>> = { float32: 4, int32: 4, uint8: 1 };
 
-/** Inclusive bounds of what a dtype holds; float32 by IEEE 754, finite. */
+/** Least and greatest number of each dtype, both included; for float32 the finite ones of IEEE 754. */
 export const RANGE: Readonly<Record<Dtype, readonly [number, number]>> = {
   float32: [-3.4028234663852886e38, 3.4028234663852886e38],
   int32: [-2147483648, 2147483647],
@@ -22,8 +22,10 @@ export const RANGE: Readonly<Record<Dtype, readonly [number, number]>> = {
 };
 
 /**
- * `image`: `data` is an encoded file (JPEG, PNG) and `shape` what it decodes to, [height, width, channels].
- * `ranking`: `data` is the float32 scores, then their labels as JSON; `shape` is [how many].
+ * One named input or output of one instance.
+ *
+ * For `image`, `data` is an encoded file (JPEG, PNG, WebP) and `shape` the one it decodes to, [height, width, channels].
+ * For `ranking`, `data` holds float32 scores and then their labels as JSON; `shape` is [number of labels].
  */
 export interface Value {
   dtype: Dtype | 'image' | 'ranking';
@@ -31,26 +33,29 @@ export interface Value {
   data: Uint8Array;
 }
 
-/** One example of a job: its values by input (or output) name. */
+/** One example of a job: its values by the name of the input or output. */
 export type Instance = Readonly<Record<string, Value>>;
 
-/** A value that is numbers in a shape, as the model sees it. */
+/** A value of numbers, which a model can take as it is. */
 export type Tensor = Value & { dtype: Dtype };
 
+/** Tells whether a value holds plain numbers: neither an encoded image nor a ranking. */
 export function isTensor(value: Value): value is Tensor {
   return value.dtype !== 'image' && value.dtype !== 'ranking';
 }
 
+/** One label of a ranking with its score. */
 export interface Ranked {
   label: string;
   score: number;
 }
 
+/** Returns how many elements a shape holds; 1 for a scalar, whose shape is empty. */
 export function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
-/** A typed view of little-endian bytes; copies only when they are not aligned. */
+/** Returns a typed view of little-endian bytes. The bytes are copied only where they are not aligned to four. */
 export function toTypedArray(dtype: Dtype, bytes: Uint8Array): TypedArray {
   if (dtype === 'uint8') return bytes;
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
@@ -58,6 +63,7 @@ export function toTypedArray(dtype: Dtype, bytes: Uint8Array): TypedArray {
   return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / 4);
 }
 
+/** Returns the bytes of a typed array without copying them. */
 export function toBytes(values: TypedArray): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
@@ -68,6 +74,7 @@ interface Header {
   rows: ValueSpec[][];
 }
 
+/** Returns a job's instances as one binary string, in the format at the head of this file. */
 export function packInstances(instances: readonly Instance[]): Buffer {
   const rows = instances.map(specsOf);
   const header: Header = { count: instances.length, rows: isUniform(rows) ? rows.slice(0, 1) : rows };
@@ -78,7 +85,7 @@ export function packInstances(instances: readonly Instance[]): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The inverse of `packInstances`; the values' bytes are views into `packed`. */
+/** Returns the instances that `packInstances` packed. Their bytes are views into `packed`, not copies. */
 export function unpackInstances(packed: Buffer): Instance[] {
   const headLength = packed.readUInt32LE(0);
   const header = JSON.parse(packed.toString('utf8', 4, 4 + headLength)) as Header;
@@ -95,6 +102,7 @@ export function unpackInstances(packed: Buffer): Instance[] {
   return instances;
 }
 
+/** Returns a ranking as one value; `ranked` is best first and stays in that order. */
 export function packRanking(ranked: readonly Ranked[]): Value {
   const scores = toBytes(Float32Array.from(ranked, ({ score }) => score));
   const labels = Buffer.from(JSON.stringify(ranked.map(({ label }) => label)));
@@ -108,7 +116,7 @@ function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
   return labels.map((label, i) => ({ label, score: scores[i] ?? 0 }));
 }
 
-/** Nested arrays in the tensor's shape, as JSON shows it; a ranking as its labels and scores. */
+/** Returns a value for JSON: arrays nested in its shape, a ranking as labels and scores, an image in base64. */
 export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
