@@ -7,17 +7,17 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Clock } from '../shared/base/clock.js';
 import type { Logger } from '../shared/base/log.js';
 import type { Config } from '../shared/contract/config.js';
-import type { Access } from '../shared/core/access/api-keys.js';
+import type { ApiKeys } from '../shared/core/access/api-keys.js';
 import type { Batches } from '../shared/core/batches/batches.js';
 import type { Files } from '../shared/core/files/files.js';
-import type { Results } from '../shared/core/jobs/job-results.js';
+import type { JobResults } from '../shared/core/jobs/job-results.js';
 import type { Jobs } from '../shared/core/jobs/jobs.js';
 import { createSubmission } from '../shared/core/jobs/submission.js';
-import { countSubmitted } from '../shared/core/jobs/submitted-counter.js';
+import { createSubmittedCounter } from '../shared/core/jobs/submitted-counter.js';
 import type { Models } from '../shared/core/models/models.js';
 import type { Shadows } from '../shared/core/models/shadows.js';
-import type { Repository } from '../shared/core/models/version-repository.js';
-import type { Backlog } from '../shared/core/queues/queue-status.js';
+import type { VersionRepository } from '../shared/core/models/version-repository.js';
+import type { QueueStatus } from '../shared/core/queues/queue-status.js';
 import type { Deliveries } from '../shared/core/webhooks/deliveries.js';
 import { createDeliveryLog } from '../shared/core/webhooks/delivery-log.js';
 import type { Endpoints } from '../shared/core/webhooks/endpoints.js';
@@ -53,14 +53,14 @@ export interface AppDeps {
   config: Config;
   redis: Redis;
   keys: Keys;
-  access: Access;
+  apiKeys: ApiKeys;
   jobs: Jobs;
-  backlog: Backlog;
+  queueStatus: QueueStatus;
   files: Files;
   batches: Batches;
-  results: Results;
+  results: JobResults;
   models: Models;
-  repository: Repository;
+  repository: VersionRepository;
   shadows: Shadows;
   endpoints: Endpoints;
   deliveries: Deliveries;
@@ -80,7 +80,7 @@ export function createApp(deps: AppDeps): Koa {
     config,
     redis,
     jobs,
-    backlog,
+    queueStatus,
     files,
     results,
     models,
@@ -93,7 +93,7 @@ export function createApp(deps: AppDeps): Koa {
   const { deliveries, clock, log, registry, draining } = deps;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
-  const auth = createAuth(deps.access, createQueryCheck(document.paths));
+  const auth = createAuth(deps.apiKeys, createQueryCheck(document.paths));
   const audit = createAudit(log);
   const cached = new Counter({
     name: 'sluice_jobs_cached_total',
@@ -127,7 +127,7 @@ export function createApp(deps: AppDeps): Koa {
     maxInstances: config.SLUICE_MAX_INSTANCES,
     maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
     checkWebhookUrl: (url) => endpoints.checkUrl(url, '/webhook/url'),
-    onSubmitted: countSubmitted(registry),
+    onSubmitted: createSubmittedCounter(registry),
     onCached: (model) => cached.inc({ model }),
   });
   const deliveryLog = createDeliveryLog({ redis, keys: deps.keys, deliveries });
@@ -137,7 +137,7 @@ export function createApp(deps: AppDeps): Koa {
     jobRoutes({
       jobs,
       submission,
-      backlog,
+      queueStatus,
       results,
       waits,
       watermark,
@@ -148,10 +148,10 @@ export function createApp(deps: AppDeps): Koa {
       maxWaitSeconds,
     }),
     eventRoutes({ feeds, streams, auth }),
-    bulkRoutes({ submission, backlog, watermark, auth, bodyLimits, log }),
+    bulkRoutes({ submission, queueStatus, watermark, auth, bodyLimits, log }),
     batchRoutes({ batches: deps.batches, files, submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
-    queueRoutes({ backlog, models, auth, audit }),
+    queueRoutes({ queueStatus, models, auth, audit }),
     modelRoutes({
       models,
       repository: deps.repository,

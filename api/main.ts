@@ -11,14 +11,14 @@ import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig } from '../shared/contract/config.js';
 import { createAddressRules } from '../shared/contract/webhooks/address.js';
-import { createAccess } from '../shared/core/access/api-keys.js';
+import { createApiKeys } from '../shared/core/access/api-keys.js';
 import { createBatches } from '../shared/core/batches/batches.js';
 import { createCore } from '../shared/core/compose.js';
 import { jobLimitsOf } from '../shared/core/jobs/job-limits.js';
-import { listenForNotices } from '../shared/core/jobs/job-notices.js';
-import { readBundled } from '../shared/core/models/bundled-versions.js';
+import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
+import { readBundledVersions } from '../shared/core/models/bundled-versions.js';
 import { createModels } from '../shared/core/models/models.js';
-import { createRepository } from '../shared/core/models/version-repository.js';
+import { createVersionRepository } from '../shared/core/models/version-repository.js';
 import { createDeliveries } from '../shared/core/webhooks/deliveries.js';
 import { createEndpoints } from '../shared/core/webhooks/endpoints.js';
 import { createFanOut } from '../shared/core/webhooks/fan-out.js';
@@ -59,19 +59,19 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { jobs, backlog, files, results } = core;
+  const { jobs, queueStatus, files, results } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
   const models = createModels({ redis, keys, clock });
-  const repository = createRepository({ blobs, models, clock, config });
+  const repository = createVersionRepository({ blobs, models, clock, config });
   await repository.sweep();
-  const access = createAccess({ redis, keys, clock });
+  const apiKeys = createApiKeys({ redis, keys, clock });
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
   const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
   const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
   const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
-  const notices = await listenForNotices({ redis: listener, channels: keys });
+  const notices = await listenForJobNotices({ redis: listener, channels: keys });
   const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
   const feeds = createFeeds({ jobs, results, notices, clock, onError });
   const streams = createStreams({ feeds, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
@@ -79,16 +79,16 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
   defer('watermark', () => watermark.close());
 
-  if (config.SLUICE_BOOTSTRAP_KEY) await access.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  for (const version of await readBundled(config, clock)) await models.register(version);
+  if (config.SLUICE_BOOTSTRAP_KEY) await apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
+  for (const version of await readBundledVersions(config, clock)) await models.register(version);
 
   const app = createApp({
     config,
     redis,
     keys,
-    access,
+    apiKeys,
     jobs,
-    backlog,
+    queueStatus,
     files,
     batches,
     results,

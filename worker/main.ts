@@ -14,8 +14,8 @@ import { createCore } from '../shared/core/compose.js';
 import { jobLimitsOf } from '../shared/core/jobs/job-limits.js';
 import { createCanaries } from '../shared/core/models/canaries.js';
 import { createModels } from '../shared/core/models/models.js';
-import { countOutcomes } from '../shared/core/models/version-outcomes.js';
-import { createRepository } from '../shared/core/models/version-repository.js';
+import { startOutcomeCounter } from '../shared/core/models/version-outcomes.js';
+import { createVersionRepository } from '../shared/core/models/version-repository.js';
 import { createWorkers } from '../shared/core/workers/workers.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import {
@@ -54,7 +54,17 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   defer('blobs', () => blobs.close());
   const limits = jobLimitsOf(config);
   const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { agenda, answers, shadows, backlog, executions, files, jobs, payloads, poisons } = core;
+  const {
+    dueIndex,
+    predictionCache,
+    shadows,
+    queueStatus,
+    executions,
+    files,
+    jobs,
+    payloads,
+    crashBlocklist,
+  } = core;
   const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   defer('batch queue', () => queue.close());
   const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
@@ -70,9 +80,9 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
       const { startUpkeep } = await import('./upkeep/role.js');
       const { createExpiredCounter } = await import('../shared/core/jobs/expired-counter.js');
       const { watchQueues } = await import('./upkeep/queue-metrics.js');
-      watchQueues({ models, backlog, clock, registry });
+      watchQueues({ models, queueStatus, clock, registry });
       return startUpkeep({
-        agenda,
+        dueIndex,
         files,
         batches,
         canaries: createCanaries({ redis, keys, clock }),
@@ -86,8 +96,8 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
       const { createBatchResults } = await import('./batches/batch-results.js');
       const { startBatches } = await import('./batches/role.js');
       const { createSubmission } = await import('../shared/core/jobs/submission.js');
-      const { countSubmitted } = await import('../shared/core/jobs/submitted-counter.js');
-      const { listenForNotices } = await import('../shared/core/jobs/job-notices.js');
+      const { createSubmittedCounter } = await import('../shared/core/jobs/submitted-counter.js');
+      const { listenForJobNotices } = await import('../shared/core/jobs/job-notices.js');
       const { watchMemory } = await import('../shared/redis/memory-watermark.js');
       const listener = await open('listen');
       defer('batch listener', () => listener.disconnect());
@@ -106,12 +116,12 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
           maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
           // The lines of a batch have no webhooks.
           checkWebhookUrl: () => undefined,
-          onSubmitted: countSubmitted(registry),
+          onSubmitted: createSubmittedCounter(registry),
           // Nor do they ask for the predictions of another.
           onCached: () => undefined,
         }),
         results: createBatchResults({ jobs, files, blobs }),
-        notices: await listenForNotices({ redis: listener, channels: keys }),
+        notices: await listenForJobNotices({ redis: listener, channels: keys }),
         watermark,
         fileRetentionSeconds: limits.fileRetentionSeconds,
         limits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
@@ -129,20 +139,20 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
       defer('listener', () => listener.disconnect());
       const stops = await listenForStops(listener, keys.stopped);
       const child = new URL('./inference/child/main.js', import.meta.url);
-      const repository = createRepository({ blobs, models, clock, config });
+      const repository = createVersionRepository({ blobs, models, clock, config });
       inference = await startInference({
         config,
         child,
         redis: queueRedis,
         executions,
         payloads,
-        answers,
+        predictionCache,
         shadows,
-        poisons,
-        backlog,
+        crashBlocklist,
+        queueStatus,
         stops,
         models,
-        outcomes: countOutcomes({ redis, keys }, clock, onError),
+        outcomes: startOutcomeCounter({ redis, keys }, clock, onError),
         repository,
         clock,
         log,

@@ -4,14 +4,17 @@
 import type { Context, Middleware } from 'koa';
 import { mayUse, type Principal, type Scope } from '../../shared/contract/access.js';
 import { SluiceError } from '../../shared/contract/errors.js';
-import type { Access } from '../../shared/core/access/api-keys.js';
+import type { ApiKeys } from '../../shared/core/access/api-keys.js';
 import type { RequestContext, RequestState } from '../http/request-context.js';
 
-export function createAuth(access: Access, checkQuery: (ctx: Context) => void): (scope: Scope) => Middleware {
+export function createAuth(
+  apiKeys: ApiKeys,
+  checkQuery: (ctx: Context) => void,
+): (scope: Scope) => Middleware {
   return (scope) =>
     async function authenticated(ctx, next) {
       const [, key] = /^Bearer ([\x21-\x7e]+)$/i.exec(ctx.get('authorization')) ?? [];
-      const principal = key ? await access.authenticate(key) : null;
+      const principal = key ? await apiKeys.authenticate(key) : null;
       if (!principal) throw new SluiceError('unauthenticated');
       if (!mayUse(principal, scope))
         throw new SluiceError('insufficient_scope', `This call needs the scope ${scope}.`);

@@ -2,7 +2,7 @@
  * Held requests: a caller that waits for a job's end costs a map entry, not a poll.
  */
 import type { Clock } from '../../shared/base/clock.js';
-import type { Notices } from '../../shared/core/jobs/job-notices.js';
+import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
 import { createPlaces } from './slots.js';
 
 export interface Wait {
@@ -23,7 +23,7 @@ export interface Waits {
 }
 
 export interface WaitsDeps {
-  notices: Notices;
+  notices: JobNotices;
   clock: Clock;
   maxPerTenant: number;
 }

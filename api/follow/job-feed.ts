@@ -6,8 +6,8 @@
  */
 import type { Clock } from '../../shared/base/clock.js';
 import { type JobRecord, type Predictions, presentJob } from '../../shared/contract/job.js';
-import type { Notices } from '../../shared/core/jobs/job-notices.js';
-import type { Results } from '../../shared/core/jobs/job-results.js';
+import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
+import type { JobResults } from '../../shared/core/jobs/job-results.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';
 import { formatEvent, type JobEvent } from './job-events.js';
 
@@ -29,8 +29,8 @@ export interface Feeds {
 
 export interface FeedsDeps {
   jobs: Pick<Jobs, 'getWithOutput'>;
-  results: Pick<Results, 'present'>;
-  notices: Notices;
+  results: Pick<JobResults, 'present'>;
+  notices: JobNotices;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }

@@ -9,7 +9,7 @@ import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import { NO_TIME } from '../../shared/contract/schema.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/webhooks/delivery.js';
 import { EVENTS } from '../../shared/contract/webhooks/events.js';
-import type { ListFilter } from '../../shared/core/jobs/job-list.js';
+import type { JobFilter } from '../../shared/core/jobs/job-list.js';
 import type { QuantizeRequest } from '../../shared/core/models/version-repository.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
 
@@ -27,7 +27,7 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
   return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
 }
 
-export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): ListFilter {
+export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): JobFilter {
   const faults: Fault[] = [];
   const status = oneOf(JOB_STATUSES, one(ctx.query.status) ?? defaultStatus, '?status', faults);
   const page = pageOf(ctx, 'job', faults);

@@ -10,7 +10,7 @@ import { MAX_BULK_JOBS, presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { Idempotency, Submitted } from '../../shared/core/jobs/jobs.js';
 import type { Submission, Submitting } from '../../shared/core/jobs/submission.js';
-import type { Backlog } from '../../shared/core/queues/queue-status.js';
+import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf } from '../http/idempotency.js';
@@ -20,7 +20,7 @@ import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
   submission: Submission;
-  backlog: Backlog;
+  queueStatus: QueueStatus;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
   bodyLimits: BodyLimits;
@@ -47,7 +47,7 @@ type Outcome = Submitted | SluiceError;
 
 export function bulkRoutes({
   submission,
-  backlog,
+  queueStatus,
   watermark,
   auth,
   bodyLimits,
@@ -106,7 +106,7 @@ export function bulkRoutes({
   }
 
   async function present(outcomes: readonly Outcome[]) {
-    const places = await backlog.placesOf(outcomes.filter(isSubmitted).map(({ record }) => record));
+    const places = await queueStatus.placesOf(outcomes.filter(isSubmitted).map(({ record }) => record));
     return outcomes.map((outcome) =>
       isSubmitted(outcome)
         ? { status: 202, job: presentJob(outcome.record, null, places.get(outcome.record.spec.id) ?? null) }

@@ -8,10 +8,10 @@ import type { Clock } from '../../shared/base/clock.js';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isId, newId } from '../../shared/contract/ids.js';
 import { isTerminal, type JobRecord, type JobView, presentJob } from '../../shared/contract/job.js';
-import type { Results } from '../../shared/core/jobs/job-results.js';
+import type { JobResults } from '../../shared/core/jobs/job-results.js';
 import type { Idempotency, Jobs, Submitted } from '../../shared/core/jobs/jobs.js';
 import type { Submission } from '../../shared/core/jobs/submission.js';
-import type { Backlog } from '../../shared/core/queues/queue-status.js';
+import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
@@ -24,8 +24,8 @@ import { toSluiceError } from '../http/problem.js';
 export interface JobRoutesDeps {
   jobs: Jobs;
   submission: Submission;
-  backlog: Backlog;
-  results: Results;
+  queueStatus: QueueStatus;
+  results: JobResults;
   waits: Waits;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
@@ -39,7 +39,7 @@ export interface JobRoutesDeps {
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { jobs, submission, backlog, results, waits, watermark, auth, audit, clock } = deps;
+  const { jobs, submission, queueStatus, results, waits, watermark, auth, audit, clock } = deps;
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
@@ -104,7 +104,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   async function viewOf(record: JobRecord, output: Buffer | null = null): Promise<JobView> {
     const [predictions, place] = await Promise.all([
       results.present(record, output),
-      backlog.placeOf(record),
+      queueStatus.placeOf(record),
     ]);
     return presentJob(record, predictions, place);
   }

@@ -11,7 +11,7 @@ import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import type { Model, Models, Version } from '../../shared/core/models/models.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
-import { MAX_FILES, type Repository } from '../../shared/core/models/version-repository.js';
+import { MAX_FILES, type VersionRepository } from '../../shared/core/models/version-repository.js';
 import type { Workers } from '../../shared/core/workers/workers.js';
 import { unpack } from '../../shared/model-packages/archive.js';
 import type { Audit } from '../auth/audit.js';
@@ -24,7 +24,7 @@ export interface ModelRoutesDeps {
   models: Models;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
-  repository: Repository;
+  repository: VersionRepository;
   shadows: Shadows;
   workers: Pick<Workers, 'servers'>;
   clock: Clock;

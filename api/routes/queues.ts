@@ -6,19 +6,19 @@ import type { Context } from 'koa';
 import { toTimestamp } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import type { Model, Models } from '../../shared/core/models/models.js';
-import type { Backlog, QueueState } from '../../shared/core/queues/queue-status.js';
+import type { QueueState, QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Audit } from '../auth/audit.js';
 import type { createAuth } from '../auth/bearer.js';
 
 export interface QueueRoutesDeps {
-  backlog: Backlog;
+  queueStatus: QueueStatus;
   models: Models;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
 }
 
-export function queueRoutes({ backlog, models, auth, audit }: QueueRoutesDeps): Router {
-  const stateOf = (model: Model) => backlog.stateOf(model.name, versionsOf(model));
+export function queueRoutes({ queueStatus, models, auth, audit }: QueueRoutesDeps): Router {
+  const stateOf = (model: Model) => queueStatus.stateOf(model.name, versionsOf(model));
 
   async function find(ctx: Context & { params: { model?: string } }): Promise<Model> {
     const model = await models.find(ctx.params.model ?? '');
@@ -33,13 +33,13 @@ export function queueRoutes({ backlog, models, auth, audit }: QueueRoutesDeps): 
     })
     .post('/v1/queues/:model/pause', auth('admin'), async (ctx) => {
       const model = await find(ctx);
-      await backlog.pause(model.name);
+      await queueStatus.pause(model.name);
       audit(ctx, 'queue.pause', { model: model.name });
       ctx.body = presentQueue(await stateOf(model));
     })
     .post('/v1/queues/:model/resume', auth('admin'), async (ctx) => {
       const model = await find(ctx);
-      await backlog.resume(model.name, versionsOf(model));
+      await queueStatus.resume(model.name, versionsOf(model));
       audit(ctx, 'queue.resume', { model: model.name });
       ctx.body = presentQueue(await stateOf(model));
     });

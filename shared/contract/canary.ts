@@ -55,7 +55,7 @@ export interface Canary {
 }
 
 /** Jobs of a version that ended. */
-export interface Outcomes {
+export interface VersionOutcomes {
   succeeded: number;
   failed: number;
   times: Times;
@@ -88,7 +88,7 @@ export function sizeClassOf(instances: number): number {
 }
 
 /** Why the canary has to go; null while nothing speaks against it, or too little is known. */
-export function faultOf(canary: Canary, own: Outcomes, stable: Outcomes): string | null {
+export function faultOf(canary: Canary, own: VersionOutcomes, stable: VersionOutcomes): string | null {
   const { minJobs, maxErrorPercent, maxSlowdown } = canary;
   const jobs = own.succeeded + own.failed;
   if (jobs < minJobs) return null;
@@ -120,7 +120,7 @@ function weighed(times: ReadonlyMap<number, number>, of: (bucket: number) => num
   return [...times].map(([bucket, jobs]) => [of(bucket), jobs]);
 }
 
-function failedPercent({ succeeded, failed }: Outcomes): number {
+function failedPercent({ succeeded, failed }: VersionOutcomes): number {
   return failed === 0 ? 0 : (100 * failed) / (succeeded + failed);
 }
 

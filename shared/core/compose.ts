@@ -6,18 +6,18 @@ import type { BlobStore } from '../blobs/blobs.js';
 import type { Redis } from '../redis/connect.js';
 import type { Keys } from '../redis/keys.js';
 import { createFiles } from './files/files.js';
-import { createAgenda } from './jobs/due-index.js';
+import { createDueIndex } from './jobs/due-index.js';
 import { createExecutions } from './jobs/executions.js';
 import type { JobLimits } from './jobs/job-limits.js';
-import { createResults } from './jobs/job-results.js';
+import { createJobResults } from './jobs/job-results.js';
 import { createJobs } from './jobs/jobs.js';
 import { createPayloads } from './jobs/payloads.js';
-import { createAnswers } from './jobs/prediction-cache.js';
-import { createEndings } from './jobs/settle.js';
-import { createPoisons } from './models/crash-blocklist.js';
+import { createPredictionCache } from './jobs/prediction-cache.js';
+import { createSettle } from './jobs/settle.js';
+import { createCrashBlocklist } from './models/crash-blocklist.js';
 import { createShadows } from './models/shadows.js';
-import { createBacklog } from './queues/queue-status.js';
-import { createTickets, type Transport } from './queues/wake-tickets.js';
+import { createQueueStatus } from './queues/queue-status.js';
+import { createWakeTickets, type Transport } from './queues/wake-tickets.js';
 
 export interface CoreDeps {
   clock: Clock;
@@ -32,24 +32,24 @@ export interface CoreDeps {
 export type Core = ReturnType<typeof createCore>;
 
 export function createCore({ clock, redis, keys, transport, blobs, limits, onError }: CoreDeps) {
-  const tickets = createTickets({ redis, keys, transport, onError });
-  const endings = createEndings({ redis, keys });
+  const wakeTickets = createWakeTickets({ redis, keys, transport, onError });
+  const settleJobs = createSettle({ redis, keys });
   const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
-  const results = createResults(files);
+  const results = createJobResults(files);
   const payloads = createPayloads(blobs, results);
-  const answers = createAnswers({ redis, keys });
-  const jobs = createJobs({ redis, keys, tickets, endings, payloads, answers, limits });
+  const predictionCache = createPredictionCache({ redis, keys });
+  const jobs = createJobs({ redis, keys, wakeTickets, settleJobs, payloads, predictionCache, limits });
   return {
-    tickets,
+    wakeTickets,
     jobs,
-    executions: createExecutions({ redis, keys, tickets, endings, limits }),
+    executions: createExecutions({ redis, keys, wakeTickets, settleJobs, limits }),
     files,
     results,
     shadows: createShadows({ redis, keys, jobs, clock }),
     payloads,
-    answers,
-    poisons: createPoisons({ redis, keys, clock }),
-    backlog: createBacklog({ redis, keys, tickets }),
-    agenda: createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }),
+    predictionCache,
+    crashBlocklist: createCrashBlocklist({ redis, keys, clock }),
+    queueStatus: createQueueStatus({ redis, keys, wakeTickets }),
+    dueIndex: createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, limits }),
   };
 }

@@ -21,9 +21,9 @@ export function createKeys(prefix: string) {
     taken: (model: string, version: number, ticket: string) =>
       `${prefix}:taken:${model}:${version}:${ticket}`,
     /** Sorted set: hashes of inputs that bring a version's backend down, by the second until which they are refused. */
-    poisons: (model: string, version: number) => `${prefix}:poisons:${model}:${version}`,
+    crashBlocklist: (model: string, version: number) => `${prefix}:poisons:${model}:${version}`,
     /** Sorted set: every record by the time at which upkeep must look at it next. */
-    agenda: `${prefix}:agenda`,
+    dueIndex: `${prefix}:agenda`,
     /** Sorted set, all scores 0: a tenant's jobs; ids sort by time. */
     tenantJobs: (tenant: string) => `${prefix}:tenant:${tenant}:jobs`,
     /** Hash: `tenant:<tenant>`, `model:<model>` -> number of queued jobs; `tenant-bytes:…`, `model-bytes:…` -> of their input. */
@@ -84,9 +84,9 @@ export function createKeys(prefix: string) {
     /** Set: aliases with a canary that runs, as <model>@<alias>. */
     canaries: `${prefix}:canaries`,
     /** Hash {succeeded, failed, ms:<bucket>}: jobs of a version that ended since a canary began beside it. */
-    outcomes: (model: string, version: number) => `${prefix}:outcomes:${model}:${version}`,
+    versionOutcomes: (model: string, version: number) => `${prefix}:outcomes:${model}:${version}`,
     /** String: packed predictions, kept for equal jobs of the tenant. */
-    answer: (tenant: string, model: string, version: number, hash: string) =>
+    cachedPredictions: (tenant: string, model: string, version: number, hash: string) =>
       `${prefix}:answer:${tenant}:${model}:${version}:${hash}`,
     /** Set: ids of workers. */
     workers: `${prefix}:workers`,

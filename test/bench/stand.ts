@@ -13,7 +13,7 @@ import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances } from '../../shared/contract/tensors/tensor.js';
 import { type Core, createCore } from '../../shared/core/compose.js';
 import { jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
-import { listenForNotices, type Notices } from '../../shared/core/jobs/job-notices.js';
+import { type JobNotices, listenForJobNotices } from '../../shared/core/jobs/job-notices.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
 import { openInferenceQueues } from '../../shared/queue/queues.js';
 import { openRedis } from '../../shared/redis/connect.js';
@@ -68,7 +68,7 @@ export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
     listener.disconnect();
   });
   const keys = createKeys(prefix);
-  const notices = await listenForNotices({ redis: listener, channels: keys });
+  const notices = await listenForJobNotices({ redis: listener, channels: keys });
   const core = createCore({
     clock,
     redis,
@@ -100,7 +100,7 @@ interface Parts {
   instances: number;
   children: number;
   core: Core;
-  notices: Notices;
+  notices: JobNotices;
   worker: BenchWorker;
 }
 
@@ -128,7 +128,7 @@ function createStand({ manifest, instance, instances, children, core, notices, w
 
   async function drain(rows: number): Promise<Drained> {
     const jobs = Math.ceil(rows / instances);
-    await core.backlog.pause(manifest.name);
+    await core.queueStatus.pause(manifest.name);
     const ends: Promise<void>[] = [];
     while (ends.length < jobs) {
       const length = Math.min(jobs - ends.length, FILLING);
@@ -137,7 +137,7 @@ function createStand({ manifest, instance, instances, children, core, notices, w
     }
     const before = await read(worker);
     const startedMs = clock.monotonic();
-    await core.backlog.resume(manifest.name, [VERSION]);
+    await core.queueStatus.resume(manifest.name, [VERSION]);
     // Nothing is asked meanwhile: every look would cost the machine what is measured.
     await Promise.all(ends);
     const seconds = (clock.monotonic() - startedMs) / 1000;

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import { deliverySchema, endpointSchema, wholeDeliverySchema } from '../../api/openapi/webhooks.js';
 import { systemClock } from '../../shared/base/clock.js';
 import type { Principal } from '../../shared/contract/access.js';
-import { createAccess } from '../../shared/core/access/api-keys.js';
+import { createApiKeys } from '../../shared/core/access/api-keys.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { openReceiver, type Receiver } from '../support/receiver.js';
 import { type Answer, type Stack, startStack } from '../support/stack.js';
@@ -30,7 +30,7 @@ beforeAll(async () => {
   receiver = await openReceiver((response) => void response.writeHead(status).end('thanks'));
   await stack.ready();
   const redis = new Redis(inject('redisUrl'));
-  const access = createAccess({ redis, keys: createKeys(stack.prefix), clock: systemClock });
+  const apiKeys = createApiKeys({ redis, keys: createKeys(stack.prefix), clock: systemClock });
   const people: Record<string, [string, Principal['scopes']]> = {
     other: ['other', ['*']],
     reader: ['default', ['webhooks:read']],
@@ -38,7 +38,7 @@ beforeAll(async () => {
   };
   for (const [name, [tenant, scopes]] of Object.entries(people)) {
     keys[name] = `slk_${randomBytes(16).toString('hex')}`;
-    await access.addKey(keys[name], tenant, scopes);
+    await apiKeys.addKey(keys[name], tenant, scopes);
   }
   redis.disconnect();
 });

@@ -182,7 +182,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   it('a submit that is answered at once tells that it was', async () => {
     const job = newJob();
     const spec: JobSpec = { ...job.spec, cache: { hash: 'h', seconds: 60 } };
-    await core.answers.keep(spec, Buffer.from('kept'));
+    await core.predictionCache.keep(spec, Buffer.from('kept'));
     const { replayed, record } = await lose(':idempotency:', () => core.jobs.submit({ ...job, spec }, KEY));
     expect([replayed, record.status, record.end?.cached]).toEqual([false, 'succeeded', true]);
   });
@@ -195,10 +195,10 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   });
 
   it('a look for jobs that wait hands their ticket over', async () => {
-    await core.backlog.pause('m');
+    await core.queueStatus.pause('m');
     await core.jobs.submit(newJob());
     expect(called).toEqual([]);
-    await lose(':waiting:', () => core.backlog.resume('m', [1]));
+    await lose(':waiting:', () => core.queueStatus.resume('m', [1]));
     expect(called).toEqual(['t1']);
   });
 
@@ -293,8 +293,8 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     for (const version of [1, 2])
       await models.add({ manifest: { name: 'm', version, files: {} } as Manifest, sizeBytes: 1 });
     await models.moveAlias('m', 'live', { version: 1, canary: { version: 2, percent: 5, minJobs: 1 } });
-    await redis.hset(keys.outcomes('m', 1), { succeeded: 9, failed: 0 });
-    await redis.hset(keys.outcomes('m', 2), { succeeded: 0, failed: 9 });
+    await redis.hset(keys.versionOutcomes('m', 1), { succeeded: 9, failed: 0 });
+    await redis.hset(keys.versionOutcomes('m', 2), { succeeded: 0, failed: 9 });
     const canaries = createCanaries({ redis, keys, clock: systemClock });
     expect(await lose('rolled_back', () => canaries.tend())).toMatchObject([{ model: 'm', alias: 'live' }]);
   });

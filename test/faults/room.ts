@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { systemClock } from '../../shared/base/clock.js';
 import type { JobView } from '../../shared/contract/job.js';
 import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
-import { createAccess } from '../../shared/core/access/api-keys.js';
+import { createApiKeys } from '../../shared/core/access/api-keys.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { openProxy, type TcpProxy } from '../support/proxy.js';
@@ -206,7 +206,7 @@ function openRecords(url: string): Redis {
 }
 
 async function addTenants(redis: Redis, prefix: string): Promise<Record<string, string>> {
-  const access = createAccess({ redis, keys: createKeys(prefix), clock: systemClock });
+  const access = createApiKeys({ redis, keys: createKeys(prefix), clock: systemClock });
   const apiKeys: Record<string, string> = {};
   for (const tenant of TENANTS) {
     apiKeys[tenant] = `slk_${randomBytes(16).toString('hex')}`;

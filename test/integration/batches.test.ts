@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
 import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
 import { newId } from '../../shared/contract/ids.js';
-import { type Batches, createBatches, partKey, type Taken } from '../../shared/core/batches/batches.js';
+import { type Batches, createBatches, partKey, type TakenBatch } from '../../shared/core/batches/batches.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
@@ -64,7 +64,7 @@ describe('the record of a batch', () => {
     errorFile: 'file_err',
   });
   const make = async (of = batches) => (await of.create(spec(), 3600)).record.spec.id;
-  const take = async (id: string): Promise<Taken> => {
+  const take = async (id: string): Promise<TakenBatch> => {
     const taken = await batches.take(id);
     if (!taken) throw new Error('It has ended.');
     return taken;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { readBundled } from '../../shared/core/models/bundled-versions.js';
+import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
 import { ROOT } from '../support/stack.js';
 
@@ -24,7 +24,7 @@ const read = () => {
     SLUICE_MODELS_DIR: `s3://${bucket.server.bucket}/some/prefix`,
     SLUICE_CACHE_DIR: bucket.folder,
   };
-  return readBundled(config, systemClock);
+  return readBundledVersions(config, systemClock);
 };
 
 it('are those of the place, and lie in the cache', async () => {
@@ -49,7 +49,7 @@ it('are fetched again only when the bucket has changed', async () => {
 
 it('are an empty list where the place is empty, and `unavailable` where there is no bucket', async () => {
   const config = { ...bucket.config, SLUICE_CACHE_DIR: bucket.folder };
-  const at = (place: string) => readBundled({ ...config, SLUICE_MODELS_DIR: place }, systemClock);
+  const at = (place: string) => readBundledVersions({ ...config, SLUICE_MODELS_DIR: place }, systemClock);
   expect(await at(`s3://${bucket.server.bucket}/elsewhere`)).toEqual([]);
   await expect(at('s3://no-such-bucket/x')).rejects.toMatchObject({ code: 'unavailable' });
 });

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
-import { createPoisons } from '../../shared/core/models/crash-blocklist.js';
+import { createCrashBlocklist } from '../../shared/core/models/crash-blocklist.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { createManualClock } from '../support/clock.js';
 
@@ -16,9 +16,12 @@ afterEach(() => redis.quit());
 
 it('are refused by another process a second later at most, for an hour, and forgotten then', async () => {
   const keys = createKeys(`{t-${randomBytes(6).toString('hex')}}`);
-  const key = keys.poisons('m', 1);
+  const key = keys.crashBlocklist('m', 1);
   const clock = createManualClock();
-  const [one, other] = [createPoisons({ redis, keys, clock }), createPoisons({ redis, keys, clock })];
+  const [one, other] = [
+    createCrashBlocklist({ redis, keys, clock }),
+    createCrashBlocklist({ redis, keys, clock }),
+  ];
   expect(await other.of('m', 1)).toEqual(new Set());
   await one.add('m', 1, ['a', 'b']);
   expect(await one.of('m', 1)).toEqual(new Set(['a', 'b']));

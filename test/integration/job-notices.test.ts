@@ -3,7 +3,7 @@
  */
 import { afterEach, expect, inject, it } from 'vitest';
 import { newId } from '../../shared/contract/ids.js';
-import { listenForNotices } from '../../shared/core/jobs/job-notices.js';
+import { listenForJobNotices } from '../../shared/core/jobs/job-notices.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 
 const connections: Redis[] = [];
@@ -22,7 +22,7 @@ async function bench() {
   const channels = { ended: `{${name}}:ended`, changed: `{${name}}:changed` };
   const [redis, listener] = [await connect('work'), await connect('listen')];
   const connection = String(await listener.client('ID'));
-  const notices = await listenForNotices({ redis: listener, channels });
+  const notices = await listenForJobNotices({ redis: listener, channels });
   const heard: string[] = [];
   const watch = (id: string) => [
     notices.onEnd(id, () => heard.push(`${id} ended`)),

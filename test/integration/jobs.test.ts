@@ -148,11 +148,11 @@ describe('a ticket', () => {
     const [first] = await submitMany(2);
     expect(errors).toHaveLength(1);
     transportFails = false;
-    await core.tickets.recall('m', 1);
+    await core.wakeTickets.recall('m', 1);
     // Not yet taken for lost: the same one more time.
     expect(tickets).toEqual(['t1']);
     await ageTicket();
-    await core.tickets.recall('m', 1);
+    await core.wakeTickets.recall('m', 1);
     expect(tickets).toEqual(['t1', 't2']);
     await ageTicket();
     await submit();
@@ -167,10 +167,10 @@ describe('a ticket', () => {
     const id = await submit();
     transportFails = false;
     await ageTicket();
-    await redis.zadd(keys.agenda, 0, id);
-    expect(await core.agenda.tend()).toMatchObject({ looked: 1 });
+    await redis.zadd(keys.dueIndex, 0, id);
+    expect(await core.dueIndex.tend()).toMatchObject({ looked: 1 });
     expect(tickets).toEqual(['t2']);
-    expect(Number(await redis.zscore(keys.agenda, id))).toBeGreaterThan(nowMs - 1e12);
+    expect(Number(await redis.zscore(keys.dueIndex, id))).toBeGreaterThan(nowMs - 1e12);
   });
 
   test('that turns up twice finds nothing the second time', async () => {
@@ -239,7 +239,7 @@ describe('a start', () => {
     const overdue = async (traits: Partial<JobSpec> = {}) => {
       const id = await submit(traits);
       await redis.hset(keys.job(id), 'expiresAt', 1);
-      await redis.zadd(keys.agenda, 0, id);
+      await redis.zadd(keys.dueIndex, 0, id);
       return id;
     };
     const copy = { tenant: SHADOW_TENANT, shadowOf: { id: 'job_1', tenant: 'acme' } };
@@ -256,7 +256,7 @@ describe('a start', () => {
     // Upkeep counts what it ends itself, however many tend.
     await overdue();
     await overdue(copy);
-    const tended = await Promise.all([core.agenda.tend(), core.agenda.tend()]);
+    const tended = await Promise.all([core.dueIndex.tend(), core.dueIndex.tend()]);
     expect(tended.reduce((sum, { expired }) => sum + expired, 0)).toBe(1);
   });
 
@@ -283,13 +283,13 @@ describe('a start', () => {
     });
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('1');
     expect(await start('t1')).toEqual([]); // pauses
-    await redis.zadd(keys.agenda, 0, id);
-    await core.agenda.tend();
+    await redis.zadd(keys.dueIndex, 0, id);
+    await core.dueIndex.tend();
     const [second] = await start('t2');
     expect(second).toMatchObject({ attempt: 2, spec: { id } });
     expect(await fail(second as Started)).toEqual(['retried']);
-    await redis.zadd(keys.agenda, 0, id);
-    await core.agenda.tend();
+    await redis.zadd(keys.dueIndex, 0, id);
+    await core.dueIndex.tend();
     const [third] = await start('t3');
     expect(await fail(third as Started)).toEqual(['failed']);
     expect(await jobs.get('acme', id)).toMatchObject({
@@ -311,14 +311,17 @@ describe('a start', () => {
 
   test('is not made while the model is paused; a resume gives out a ticket', async () => {
     const [first] = await submitMany(2);
-    await core.backlog.pause('m');
+    await core.queueStatus.pause('m');
     expect(await start('t1')).toEqual([]);
     const urgent = await submit({ priority: 'interactive' });
     expect(tickets).toEqual(['t1']);
-    expect(await core.backlog.stateOf('m', [1])).toMatchObject({ paused: true, versions: [{ queued: 3 }] });
+    expect(await core.queueStatus.stateOf('m', [1])).toMatchObject({
+      paused: true,
+      versions: [{ queued: 3 }],
+    });
     const record = await jobs.get('acme', first as string);
-    expect(record && (await core.backlog.placeOf(record))).toEqual({ position: 1, startsAt: null });
-    await core.backlog.resume('m', [1]);
+    expect(record && (await core.queueStatus.placeOf(record))).toEqual({ position: 1, startsAt: null });
+    await core.queueStatus.resume('m', [1]);
     expect(tickets).toEqual(['t1', 't2']);
     expect(idsOf(await start('t2'))[0]).toBe(urgent);
   });
@@ -373,8 +376,8 @@ describe('fairness', () => {
     const bulk = await submit({ priority: 'bulk', tenant: 'patient' });
     await submitMany(20, { priority: 'interactive' });
     await redis.hset(keys.job(bulk), 'createdAt', 1);
-    await redis.zadd(keys.agenda, 0, bulk);
-    await core.agenda.tend();
+    await redis.zadd(keys.dueIndex, 0, bulk);
+    await core.dueIndex.tend();
     expect(idsOf(await start('t1'))).toContain(bulk);
   });
 });
@@ -595,8 +598,8 @@ describe('a large payload', () => {
     const id = await submit({ input: LARGE });
     await jobs.cancel('acme', id);
     await redis.hset(keys.job(id), 'deletedAfter', 1);
-    await redis.zadd(keys.agenda, 0, id);
-    expect(await core.agenda.tend()).toMatchObject({ forgotten: 1 });
+    await redis.zadd(keys.dueIndex, 0, id);
+    expect(await core.dueIndex.tend()).toMatchObject({ forgotten: 1 });
     expect(await blobKeys()).toEqual([]);
   });
 
@@ -611,7 +614,7 @@ describe('a large payload', () => {
   test('without a job is swept when it is old', async () => {
     const id = await submit({ input: LARGE });
     await blobs.put('jobs/job_lost/input', LARGE);
-    expect(await core.agenda.sweep()).toBe(0); // young
+    expect(await core.dueIndex.sweep()).toBe(0); // young
     const isKept = async (job: string) => (await redis.exists(keys.job(job))) === 1;
     expect(await core.payloads.sweep(0, systemClock.now() + 10_000, isKept)).toBe(1);
     expect(await blobKeys()).toEqual([`jobs/${id}/input`]);

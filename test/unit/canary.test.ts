@@ -1,11 +1,22 @@
 /** When a canary has to go: by what ended, beside what ended of the other version. */
 import { describe, expect, it } from 'vitest';
-import { beginCanary, bucketOf, faultOf, type Outcomes, sizeClassOf } from '../../shared/contract/canary.js';
+import {
+  beginCanary,
+  bucketOf,
+  faultOf,
+  sizeClassOf,
+  type VersionOutcomes,
+} from '../../shared/contract/canary.js';
 
 const canary = beginCanary({ version: 2, percent: 5 }, '2026-01-01T00:00:00.000Z');
 
 /** `ms` of each job in turn, in batches of `size`. */
-function outcomes(succeeded: number, failed: number, ms: readonly number[] = [10], size = 1): Outcomes {
+function outcomes(
+  succeeded: number,
+  failed: number,
+  ms: readonly number[] = [10],
+  size = 1,
+): VersionOutcomes {
   const times = new Map<number, number>();
   for (let i = 0; i < succeeded + failed; i++) {
     const bucket = bucketOf(ms[i % ms.length] ?? 0);
@@ -15,7 +26,7 @@ function outcomes(succeeded: number, failed: number, ms: readonly number[] = [10
 }
 
 /** Of 200 jobs, `cost(size)` ms each batch, as many of each size. */
-function outcomesOf(sizes: readonly number[], cost: (size: number) => number): Outcomes {
+function outcomesOf(sizes: readonly number[], cost: (size: number) => number): VersionOutcomes {
   const times = sizes.map((size) => [sizeClassOf(size), new Map([[bucketOf(cost(size)), 200]])] as const);
   return { succeeded: 200 * sizes.length, failed: 0, times: new Map(times) };
 }
@@ -24,7 +35,7 @@ const cost = (size: number) => 5 + size;
 const threeTimes = (size: number) => 3 * cost(size);
 
 describe('a canary', () => {
-  it.each<[string, Outcomes, Outcomes, RegExp | null]>([
+  it.each<[string, VersionOutcomes, VersionOutcomes, RegExp | null]>([
     ['too few jobs to judge', outcomes(0, 49), outcomes(1000, 0), null],
     [
       'all of enough jobs failed',

@@ -9,7 +9,7 @@ import type { BatchRecord, BatchSpec } from '../../shared/contract/batch.js';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
 import type { TerminalStatus } from '../../shared/contract/job.js';
 import { presentPredictions } from '../../shared/contract/tensors/prediction.js';
-import { type Part, partKey, type ResultKind } from '../../shared/core/batches/batches.js';
+import { type BatchPart, partKey, type ResultKind } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';
 import { readJsonLines } from './json-lines.js';
@@ -50,7 +50,7 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
     index: number,
     token: string,
     lineResults: LineResult[],
-  ): Promise<Part> {
+  ): Promise<BatchPart> {
     const succeeded = lineResults.filter(({ status }) => status === 'succeeded');
     const output =
       succeeded.length > 0 && (await writeOutput(partKey(spec.id, index, token, 'output'), spec, succeeded));
@@ -96,7 +96,7 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
    */
   async function publish(
     spec: BatchSpec,
-    parts: readonly Part[],
+    parts: readonly BatchPart[],
     expiresAt: number,
   ): Promise<BatchRecord['files']> {
     const keep = async (kind: ResultKind, id: string) => {
@@ -109,7 +109,11 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
     return { output: await keep('output', spec.outputFile), errors: await keep('errors', spec.errorFile) };
   }
 
-  async function* joined(spec: BatchSpec, parts: readonly Part[], kind: ResultKind): AsyncGenerator<Buffer> {
+  async function* joined(
+    spec: BatchSpec,
+    parts: readonly BatchPart[],
+    kind: ResultKind,
+  ): AsyncGenerator<Buffer> {
     for (const [index, part] of parts.entries()) {
       if (!part[kind]) continue;
       const blob = await blobs.open(partKey(spec.id, index, part.token, kind));
@@ -120,7 +124,7 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
   }
 
   /** Yields the ids of the jobs whose results a part holds. */
-  async function* jobsOf(spec: BatchSpec, index: number, part: Part): AsyncGenerator<string> {
+  async function* jobsOf(spec: BatchSpec, index: number, part: BatchPart): AsyncGenerator<string> {
     for (const kind of ['output', 'errors'] as const) {
       const blob = part[kind] && (await blobs.open(partKey(spec.id, index, part.token, kind)));
       if (!blob) continue;
@@ -132,7 +136,7 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
   }
 
   /** Deletes the blobs of a part. The sweep deletes a blob that cannot be deleted now. */
-  async function dropPart(spec: BatchSpec, index: number, { token }: Part): Promise<void> {
+  async function dropPart(spec: BatchSpec, index: number, { token }: BatchPart): Promise<void> {
     for (const kind of ['output', 'errors'] as const)
       await blobs.delete(partKey(spec.id, index, token, kind)).catch(() => undefined);
   }

@@ -5,7 +5,7 @@
  * jobs are erased, so a driver that dies in between loses nothing.
  */
 import { type LineCounts, NO_LINES } from '../../shared/contract/batch.js';
-import type { Batches, Part, Taken } from '../../shared/core/batches/batches.js';
+import type { Batches, BatchPart, TakenBatch } from '../../shared/core/batches/batches.js';
 import type { BatchResults, LineResult } from './batch-results.js';
 import type { JsonLine } from './json-lines.js';
 import { createLineJobs, type LineJobsDeps } from './line-jobs.js';
@@ -19,7 +19,7 @@ export interface BatchRunDeps extends LineJobsDeps {
 
 export interface BatchRun {
   /** The parts that are stored. */
-  parts: Part[];
+  parts: BatchPart[];
   /** The reason why no further line becomes a job; null while lines do. */
   readonly halted: 'canceled' | 'expired' | null;
   /** Aborts when the process closes or another driver has taken the batch. */
@@ -54,7 +54,7 @@ const WINDOW = 25;
  * Every function rejects with the reason of `stop` once that has aborted; the reason is a `LostBatch` when another driver has
  * taken the batch.
  */
-export function createBatchRun(deps: BatchRunDeps, taken: Taken, closing: AbortSignal): BatchRun {
+export function createBatchRun(deps: BatchRunDeps, taken: TakenBatch, closing: AbortSignal): BatchRun {
   const { batches, results, clock, onError } = deps;
   const { record } = taken;
   const ahead = taken.now - clock.now();

@@ -8,7 +8,7 @@
 import { type BatchEnd, type BatchSpec, MAX_LINES } from '../../shared/contract/batch.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { type JobError, jobError } from '../../shared/contract/job.js';
-import type { Taken } from '../../shared/core/batches/batches.js';
+import type { TakenBatch } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
 import { type BatchRun, type BatchRunDeps, createBatchRun, LostBatch } from './batch-run.js';
 import { chunkLines, type JsonLine, readJsonLines } from './json-lines.js';
@@ -44,7 +44,7 @@ export function createDriver(deps: DriverDeps): Drive {
   };
 
   /** An error that may pass is thrown for the next driver to try again; any other error ends the batch as `failed`. */
-  async function workOff({ record, parts }: Taken, run: BatchRun): Promise<Conclusion> {
+  async function workOff({ record, parts }: TakenBatch, run: BatchRun): Promise<Conclusion> {
     const { spec } = record;
     try {
       await run.start(record.total ?? (await countLines(spec, run)));
@@ -74,7 +74,7 @@ export function createDriver(deps: DriverDeps): Drive {
     return count;
   }
 
-  async function conclude(taken: Taken, run: BatchRun, conclusion: Conclusion): Promise<void> {
+  async function conclude(taken: TakenBatch, run: BatchRun, conclusion: Conclusion): Promise<void> {
     const { spec } = taken.record;
     const { published, status, error } = await publish(spec, run, conclusion);
     run.stop.throwIfAborted();

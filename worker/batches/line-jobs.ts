@@ -9,7 +9,7 @@ import { type ErrorCode, presentError, SluiceError } from '../../shared/contract
 import { isTerminal, MAX_RETENTION_SECONDS } from '../../shared/contract/job.js';
 import { parseJson } from '../../shared/contract/json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
-import type { Notices } from '../../shared/core/jobs/job-notices.js';
+import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
 import type { Jobs, NewJob } from '../../shared/core/jobs/jobs.js';
 import type { Submission } from '../../shared/core/jobs/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
@@ -24,7 +24,7 @@ export interface LineLimits {
 export interface LineJobsDeps {
   jobs: Jobs;
   submission: Submission;
-  notices: Notices;
+  notices: JobNotices;
   watermark: Pick<Watermark, 'check'>;
   clock: Clock;
   limits: LineLimits;

@@ -10,14 +10,14 @@ import type { Manifest } from '../../shared/contract/model.js';
 import type { Executions } from '../../shared/core/jobs/executions.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
 import type { Payloads } from '../../shared/core/jobs/payloads.js';
-import type { Answers } from '../../shared/core/jobs/prediction-cache.js';
-import { readBundled } from '../../shared/core/models/bundled-versions.js';
-import type { Poisons } from '../../shared/core/models/crash-blocklist.js';
+import type { PredictionCache } from '../../shared/core/jobs/prediction-cache.js';
+import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
+import type { CrashBlocklist } from '../../shared/core/models/crash-blocklist.js';
 import type { Models } from '../../shared/core/models/models.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
-import type { OutcomeCounts } from '../../shared/core/models/version-outcomes.js';
-import type { Repository } from '../../shared/core/models/version-repository.js';
-import type { Backlog } from '../../shared/core/queues/queue-status.js';
+import type { OutcomeCounter } from '../../shared/core/models/version-outcomes.js';
+import type { VersionRepository } from '../../shared/core/models/version-repository.js';
+import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import { findGpus } from '../devices/gpus.js';
@@ -42,14 +42,14 @@ export interface InferenceDeps {
   redis: Redis;
   executions: Executions;
   payloads: Payloads;
-  answers: Answers;
+  predictionCache: PredictionCache;
   shadows: Shadows;
-  poisons: Poisons;
-  backlog: Backlog;
+  crashBlocklist: CrashBlocklist;
+  queueStatus: QueueStatus;
   stops: Stops;
   models: Models;
-  outcomes: OutcomeCounts;
-  repository: Repository;
+  outcomes: OutcomeCounter;
+  repository: VersionRepository;
   clock: Clock;
   log: Logger;
   registry: Registry;
@@ -122,7 +122,9 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   const names = list(config.SLUICE_MODELS);
   const isWanted = (model: string) => names.length === 0 || names.includes(model);
-  const bundled = (await readBundled(config, clock)).filter(({ manifest }) => isWanted(manifest.name));
+  const bundled = (await readBundledVersions(config, clock)).filter(({ manifest }) =>
+    isWanted(manifest.name),
+  );
   for (const version of bundled) {
     await models.register(version);
     await served.add(version.path, version);

@@ -5,17 +5,17 @@ import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { createReadGauge } from '../../shared/base/metrics.js';
 import type { Models } from '../../shared/core/models/models.js';
-import type { Backlog, VersionQueue } from '../../shared/core/queues/queue-status.js';
+import type { QueueStatus, VersionQueue } from '../../shared/core/queues/queue-status.js';
 
 export interface WatchQueuesDeps {
   models: Pick<Models, 'list'>;
-  backlog: Pick<Backlog, 'stateOf'>;
+  queueStatus: Pick<QueueStatus, 'stateOf'>;
   clock: Clock;
   registry: Registry;
 }
 
 /** Registers gauges that read Redis when Prometheus scrapes them. */
-export function watchQueues({ models, backlog, clock, registry }: WatchQueuesDeps): void {
+export function watchQueues({ models, queueStatus, clock, registry }: WatchQueuesDeps): void {
   const labelNames = ['model', 'version'] as const;
   const registers = [registry];
 
@@ -26,7 +26,7 @@ export function watchQueues({ models, backlog, clock, registry }: WatchQueuesDep
         const retired = new Set(
           versions.filter(({ state }) => state === 'retired').map(({ manifest }) => manifest.version),
         );
-        const { versions: queues } = await backlog.stateOf(
+        const { versions: queues } = await queueStatus.stateOf(
           name,
           versions.map(({ manifest }) => manifest.version),
         );

@@ -8,11 +8,11 @@ import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Batches } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
-import type { createAgenda } from '../../shared/core/jobs/due-index.js';
+import type { createDueIndex } from '../../shared/core/jobs/due-index.js';
 import type { Canaries } from '../../shared/core/models/canaries.js';
 
 export interface UpkeepDeps {
-  agenda: ReturnType<typeof createAgenda>;
+  dueIndex: ReturnType<typeof createDueIndex>;
   files: Files;
   batches: Batches;
   canaries: Canaries;
@@ -30,7 +30,7 @@ const BUSY = 100;
 
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
-  const { agenda, files, batches, canaries, clock, log, expired, onError } = deps;
+  const { dueIndex, files, batches, canaries, clock, log, expired, onError } = deps;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
@@ -46,7 +46,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   }
 
   async function tend(): Promise<number> {
-    const tended = await agenda.tend();
+    const tended = await dueIndex.tend();
     expired.inc(tended.expired);
     return tended.looked;
   }
@@ -69,7 +69,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   }
 
   const stopSweeping = clock.every(SWEEP_MS, () => {
-    void attempt('sweep', agenda.sweep);
+    void attempt('sweep', dueIndex.sweep);
     void attempt('sweep', files.sweep);
     void attempt('sweep', batches.sweep);
   });

@@ -12,9 +12,9 @@ import type { Keys } from '../../redis/keys.js';
 const CACHE_MS = 5000;
 const CACHE_SIZE = 10_000;
 
-export type Access = ReturnType<typeof createAccess>;
+export type ApiKeys = ReturnType<typeof createApiKeys>;
 
-export function createAccess({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+export function createApiKeys({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
   const cache = new LRUCache<string, Principal>({ max: CACHE_SIZE, ttl: CACHE_MS });
 
   return {

@@ -48,7 +48,7 @@ export interface BatchesDeps {
 }
 
 /** The results of some lines that follow each other: two blobs, each only if it holds something. */
-export interface Part {
+export interface BatchPart {
   /** Of the driver that wrote it: part of the blobs' names, so that none overwrites another's. */
   token: string;
   /** Number of the last line that it is about. */
@@ -60,17 +60,17 @@ export interface Part {
 export type ResultKind = 'output' | 'errors';
 
 /** What a driver finds when it takes a batch. */
-export interface Taken {
+export interface TakenBatch {
   record: BatchRecord;
   token: string;
   /** Redis' clock, milliseconds since the Unix epoch. */
   now: number;
-  parts: Part[];
+  parts: BatchPart[];
   /** Of the lines in those parts. */
   counts: LineCounts;
 }
 
-export type Verdict = 'go' | 'cancel' | 'expire' | 'lost';
+export type DriverOrder = 'go' | 'cancel' | 'expire' | 'lost';
 export type Batches = ReturnType<typeof createBatches>;
 
 const FOLDER = 'batches/';
@@ -97,7 +97,7 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
   const createScript = defineScript<string[]>(redis, 'sluiceCreateBatch', CREATE_BATCH);
   const cancelScript = defineScript<string>(redis, 'sluiceCancelBatch', CANCEL_BATCH);
   const takeScript = defineScript<string[]>(redis, 'sluiceTakeBatch', TAKE_BATCH);
-  const reportScript = defineScript<Verdict>(redis, 'sluiceReportBatch', REPORT_BATCH);
+  const reportScript = defineScript<DriverOrder>(redis, 'sluiceReportBatch', REPORT_BATCH);
   const addPartScript = defineScript<string>(redis, 'sluiceAddPart', ADD_PART);
   const finishScript = defineScript<string>(redis, 'sluiceFinishBatch', FINISH_BATCH);
 
@@ -171,7 +171,7 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
   }
 
   /** Null when it has ended. */
-  async function take(id: string): Promise<Taken | null> {
+  async function take(id: string): Promise<TakenBatch | null> {
     const [token, now] = await takeScript([keys.batch(id)], []);
     if (!token) return null;
     const fields = await redis.hgetall(keys.batch(id));
@@ -179,21 +179,21 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
     if (!record) return null;
     const parts = Array.from(
       { length: Number(fields.parts) },
-      (_, index) => JSON.parse(fields[`part:${index}`] ?? '') as Part,
+      (_, index) => JSON.parse(fields[`part:${index}`] ?? '') as BatchPart,
     );
     return { record, token, now: Number(now), parts, counts: countsOf(fields.doneCounts) };
   }
 
   /** Tells how far a driver is, and is told whether to go on. */
-  function report({ record, token }: Taken, total: number, counts: LineCounts): Promise<Verdict> {
+  function report({ record, token }: TakenBatch, total: number, counts: LineCounts): Promise<DriverOrder> {
     return reportScript([keys.batch(record.spec.id)], [token, total, JSON.stringify(counts)]);
   }
 
   /** False when another driver has taken the batch. `counts` include those of this part. */
   async function addPart(
-    { record, token }: Taken,
+    { record, token }: TakenBatch,
     index: number,
-    part: Part,
+    part: BatchPart,
     counts: LineCounts,
   ): Promise<boolean> {
     const outcome = await addPartScript(
@@ -205,7 +205,7 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
 
   /** False when another driver has taken the batch. A batch that is being canceled ends canceled, whatever `status` says. */
   async function finish(
-    { record: { spec }, token }: Taken,
+    { record: { spec }, token }: TakenBatch,
     status: BatchEnd,
     files: BatchRecord['files'],
     error: JobError | null,

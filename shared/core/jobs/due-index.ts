@@ -12,18 +12,18 @@
 import { isTerminal, type JobRecord, type JobSpec, PRIORITIES } from '../../contract/job.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import type { Tickets, Transport } from '../queues/wake-tickets.js';
+import type { Transport, WakeTickets } from '../queues/wake-tickets.js';
 import type { JobLimits } from './job-limits.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
 import { CHECK_MS, ENQUEUE } from './job-scripts.js';
 import type { Jobs } from './jobs.js';
 import type { Payloads } from './payloads.js';
 
-export interface AgendaDeps {
+export interface DueIndexDeps {
   redis: Redis;
   keys: Keys;
   jobs: Jobs;
-  tickets: Tickets;
+  wakeTickets: WakeTickets;
   transport: Transport;
   payloads: Payloads;
   limits: JobLimits;
@@ -49,18 +49,26 @@ const PAGE = 200;
 /** A blob without a job is one that was written just before its record, or has lost it. */
 const ORPHAN_AGE_MS = 3_600_000;
 
-export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, limits }: AgendaDeps) {
+export function createDueIndex({
+  redis,
+  keys,
+  jobs,
+  wakeTickets,
+  transport,
+  payloads,
+  limits,
+}: DueIndexDeps) {
   const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
 
   /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
   async function tend(): Promise<Tended> {
     const [seconds, micros] = await redis.time();
     const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-    const ids = await redis.zrangebyscore(keys.agenda, '-inf', now, 'LIMIT', 0, PAGE);
+    const ids = await redis.zrangebyscore(keys.dueIndex, '-inf', now, 'LIMIT', 0, PAGE);
     const looks = await Promise.all(ids.map((id) => look(id, now)));
     await recallTickets(looks.flatMap(({ queued }) => queued ?? []));
     await Promise.all(
-      looks.map(({ again }, i) => again && redis.zadd(keys.agenda, 'XX', again, ids[i] as string)),
+      looks.map(({ again }, i) => again && redis.zadd(keys.dueIndex, 'XX', again, ids[i] as string)),
     );
     return {
       looked: ids.length,
@@ -72,7 +80,7 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, 
   async function look(id: string, now: number): Promise<Look> {
     const record = decodeRecord(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
     if (!record) {
-      await redis.zrem(keys.agenda, id);
+      await redis.zrem(keys.dueIndex, id);
       return { end: 'forgotten' };
     }
     if (isTerminal(record.status)) return forgetOrKeep(record, now);
@@ -110,7 +118,7 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, 
     await Promise.all([
       redis.zrem(keys.tenantJobs(spec.tenant), spec.id),
       redis.del(keys.job(spec.id)),
-      redis.zrem(keys.agenda, spec.id),
+      redis.zrem(keys.dueIndex, spec.id),
     ]);
     return { end: 'forgotten' };
   }
@@ -118,7 +126,7 @@ export function createAgenda({ redis, keys, jobs, tickets, transport, payloads, 
   /** Once for each queue, however many of its jobs wait. */
   async function recallTickets(queued: readonly JobSpec[]): Promise<void> {
     const queues = new Map(queued.map(({ model, version }) => [`${model}@${version}`, { model, version }]));
-    await Promise.all([...queues.values()].map(({ model, version }) => tickets.recall(model, version)));
+    await Promise.all([...queues.values()].map(({ model, version }) => wakeTickets.recall(model, version)));
   }
 
   /** Removes blobs that no job names; answers how many. */

@@ -13,11 +13,11 @@ import type { ErrorCode } from '../../contract/errors.js';
 import { type JobEnd, type JobSpec, jobError, type Progress } from '../../contract/job.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import type { Tickets } from '../queues/wake-tickets.js';
+import type { WakeTickets } from '../queues/wake-tickets.js';
 import type { JobLimits } from './job-limits.js';
 import { REPORT, START } from './job-scripts.js';
 import type { Stored } from './payloads.js';
-import { type Ending, type Endings, EXPIRED, endingKeys, endText } from './settle.js';
+import { type Ending, EXPIRED, endingKeys, endText, type SettleJobs } from './settle.js';
 
 /** A job that was started so often without an end kills its workers. */
 const MAX_STARTS = 10;
@@ -31,8 +31,8 @@ const MAX_PAUSE_MS = 60_000;
 export interface ExecutionsDeps {
   redis: Redis;
   keys: Keys;
-  tickets: Tickets;
-  endings: Endings;
+  wakeTickets: WakeTickets;
+  settleJobs: SettleJobs;
   limits: JobLimits;
 }
 
@@ -74,7 +74,7 @@ export const SETTLED = ['succeeded', 'failed', 'retried', 'void'] as const;
 
 export type Executions = ReturnType<typeof createExecutions>;
 
-export function createExecutions({ redis, keys, tickets, endings, limits }: ExecutionsDeps) {
+export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits }: ExecutionsDeps) {
   const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
   const reportScript = defineScript<number>(redis, 'sluiceReport', REPORT);
 
@@ -106,7 +106,7 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
       ],
     );
     onUnstarted({ expired: Number(expired), lost: Number(lost) });
-    await tickets.handOver(model, version, next?.toString());
+    await wakeTickets.handOver(model, version, next?.toString());
     const started: Started[] = [];
     for (let i = 0; i < taken.length; i += 5) {
       const [, token, attempt, spec, input] = taken.slice(i, i + 5) as [
@@ -130,7 +130,7 @@ export function createExecutions({ redis, keys, tickets, endings, limits }: Exec
 
   /** What became of each; all of one version. */
   async function settle(model: string, version: number, finished: readonly Finished[]): Promise<Settled[]> {
-    const outcomes = await endings.end(model, version, finished.map(endingOf));
+    const outcomes = await settleJobs(model, version, finished.map(endingOf));
     return outcomes.map((outcome, i) => {
       if (outcome === 'retried') return 'retried';
       if (outcome !== 'settled') return 'void';

@@ -6,13 +6,13 @@ import type { JobRecord, JobStatus } from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
-export interface ListingDeps {
+export interface JobListDeps {
   redis: Redis;
   keys: Keys;
   get: (tenant: string, id: string) => Promise<JobRecord | null>;
 }
 
-export interface ListFilter {
+export interface JobFilter {
   status?: JobStatus | undefined;
   model?: string | undefined;
   /** Inclusive, milliseconds since the Unix epoch. */
@@ -30,9 +30,9 @@ export interface JobPage {
 const SCAN_PAGE = 100;
 const SCAN_LIMIT = 2000;
 
-export function createListing({ redis, keys, get }: ListingDeps) {
+export function createJobList({ redis, keys, get }: JobListDeps) {
   /** Newest first. Looks at `SCAN_LIMIT` jobs at most, so a page may be short although there are more. */
-  return async function list(tenant: string, filter: ListFilter): Promise<JobPage> {
+  return async function list(tenant: string, filter: JobFilter): Promise<JobPage> {
     const index = keys.tenantJobs(tenant);
     const records: JobRecord[] = [];
     let last = filter.cursor;
@@ -59,7 +59,7 @@ export function createListing({ redis, keys, get }: ListingDeps) {
   };
 }
 
-function matches(record: JobRecord, filter: ListFilter): boolean {
+function matches(record: JobRecord, filter: JobFilter): boolean {
   return (
     (filter.status === undefined || record.status === filter.status) &&
     (filter.model === undefined || record.spec.model === filter.model) &&

@@ -6,14 +6,14 @@
  */
 import type { Redis } from '../../redis/connect.js';
 
-export interface Notices {
+export interface JobNotices {
   /** Calls `notify` when the job may have ended, until the returned function is called. */
   onEnd(id: string, notify: () => void): () => void;
   /** The same when it may have changed in any way, its end included. */
   onChange(id: string, notify: () => void): () => void;
 }
 
-export interface NoticesDeps {
+export interface JobNoticesDeps {
   /** A connection of its own: it will only listen. */
   redis: Redis;
   channels: { ended: string; changed: string };
@@ -21,7 +21,7 @@ export interface NoticesDeps {
 
 type Watchers = Map<string, Set<() => void>>;
 
-export async function listenForNotices({ redis, channels }: NoticesDeps): Promise<Notices> {
+export async function listenForJobNotices({ redis, channels }: JobNoticesDeps): Promise<JobNotices> {
   const ends: Watchers = new Map();
   const changes: Watchers = new Map();
   const subscribe = () => redis.subscribe(channels.ended, channels.changed);

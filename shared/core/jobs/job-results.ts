@@ -11,9 +11,9 @@ export const MAX_INLINE_RESULT_BYTES = 256 * 1024;
 /** Numbers grow to at most so many times their size when they are written as JSON. */
 const GROWTH = 7;
 
-export type Results = ReturnType<typeof createResults>;
+export type JobResults = ReturnType<typeof createJobResults>;
 
-export function createResults(files: Files) {
+export function createJobResults(files: Files) {
   /** `output` as it was packed; null while there is none. */
   async function present(
     { spec, deletedAfter }: JobRecord,

@@ -24,15 +24,15 @@ import { JOB_EVENTS } from '../../contract/webhooks/events.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { ratePerSecond } from '../queues/queue-status.js';
-import type { Tickets } from '../queues/wake-tickets.js';
+import type { WakeTickets } from '../queues/wake-tickets.js';
 import type { JobLimits } from './job-limits.js';
-import { createListing } from './job-list.js';
+import { createJobList } from './job-list.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
 import { ERASE, SUBMIT } from './job-scripts.js';
 import type { Payloads } from './payloads.js';
-import type { Answers } from './prediction-cache.js';
+import type { PredictionCache } from './prediction-cache.js';
 import { TOLD_TO_NOBODY } from './script-parts.js';
-import { type Endings, EXPIRED, endText } from './settle.js';
+import { EXPIRED, endText, type SettleJobs } from './settle.js';
 
 /** How long an Idempotency-Key is remembered. */
 const IDEMPOTENCY_SECONDS = 24 * 3600;
@@ -47,10 +47,10 @@ const UNKNOWN_RETRY_SECONDS = 5;
 export interface JobsDeps {
   redis: Redis;
   keys: Keys;
-  tickets: Tickets;
-  endings: Endings;
+  wakeTickets: WakeTickets;
+  settleJobs: SettleJobs;
   payloads: Payloads;
-  answers: Answers;
+  predictionCache: PredictionCache;
   limits: JobLimits;
 }
 
@@ -81,7 +81,15 @@ export interface Submitted {
 
 export type Jobs = ReturnType<typeof createJobs>;
 
-export function createJobs({ redis, keys, tickets, endings, payloads, answers, limits }: JobsDeps) {
+export function createJobs({
+  redis,
+  keys,
+  wakeTickets,
+  settleJobs,
+  payloads,
+  predictionCache,
+  limits,
+}: JobsDeps) {
   const refusals = new LRUCache<string, SluiceError>({ max: 1000, ttl: REMEMBER_FULL_MS });
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
   const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
@@ -110,12 +118,12 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
     { ttlSeconds, retentionSeconds, input, maxEnqueued = Number.POSITIVE_INFINITY }: NewJob,
     idempotency?: Idempotency,
   ): Promise<Submitted> {
-    const kept = await answers.find(spec);
+    const kept = await predictionCache.find(spec);
     const submitting = submitScript(
       [
         keys.job(spec.id),
         keys.waiting(spec.model, spec.version),
-        keys.agenda,
+        keys.dueIndex,
         keys.tenantJobs(spec.tenant),
         keys.queued,
         keys.queue(spec.model, spec.version),
@@ -149,7 +157,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
     switch (outcome) {
       case 'created': {
         const [createdAt, ticket] = details;
-        await tickets.handOver(spec.model, spec.version, ticket);
+        await wakeTickets.handOver(spec.model, spec.version, ticket);
         const answered = isAnswered ? await get(spec.tenant, spec.id) : null;
         if (answered) return { replayed: false, record: answered };
         return { replayed: false, record: queuedRecord(spec, Number(createdAt), ttlSeconds) };
@@ -228,7 +236,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
   async function answer({ id, model, version }: JobSpec, output: Buffer | null): Promise<boolean> {
     if (!output) return false;
     const ending = { id, status: 'succeeded', from: ',queued,', end: ANSWERED, output } as const;
-    const [outcome] = await endings.end(model, version, [ending]);
+    const [outcome] = await settleJobs(model, version, [ending]);
     return outcome === 'settled' || outcome === 'succeeded';
   }
 
@@ -251,7 +259,7 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
     from: string,
     text: string,
   ): Promise<boolean> {
-    const [outcome] = await endings.end(spec.model, spec.version, [{ id: spec.id, status, from, end: text }]);
+    const [outcome] = await settleJobs(spec.model, spec.version, [{ id: spec.id, status, from, end: text }]);
     return outcome === 'settled';
   }
 
@@ -269,14 +277,14 @@ export function createJobs({ redis, keys, tickets, endings, payloads, answers, l
   async function erase(tenant: string, id: string): Promise<void> {
     const record = await existing(tenant, id);
     if (record.status === 'queued') await end(record, 'canceled', ',queued,', CANCELED);
-    const outcome = await eraseScript([keys.job(id), keys.tenantJobs(tenant), keys.agenda], [id]);
+    const outcome = await eraseScript([keys.job(id), keys.tenantJobs(tenant), keys.dueIndex], [id]);
     // It was there just now: most likely we have erased it ourselves, and did not hear of it.
     if (outcome !== 'erased' && outcome !== 'gone')
       throw new SluiceError('job_not_finished', 'The job is running; cancel it first.');
     await payloads.drop(record.spec, record.end);
   }
 
-  const list = createListing({ redis, keys, get });
+  const list = createJobList({ redis, keys, get });
   return { submit, demandRoom, get, getWithOutput, list, cancel, expire, endedInput, erase };
 }
 

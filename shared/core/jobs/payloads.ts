@@ -8,7 +8,7 @@
  */
 import type { BlobStore } from '../../blobs/blobs.js';
 import type { JobEnd, JobSpec } from '../../contract/job.js';
-import type { Results } from './job-results.js';
+import type { JobResults } from './job-results.js';
 
 /** Beyond this many bytes a payload is a blob. */
 export const MAX_INLINE_BYTES = 32 * 1024;
@@ -22,7 +22,7 @@ export interface Stored {
 
 export type Payloads = ReturnType<typeof createPayloads>;
 
-export function createPayloads(blobs: BlobStore, results: Results) {
+export function createPayloads(blobs: BlobStore, results: JobResults) {
   async function store(key: string, bytes: Buffer): Promise<Stored> {
     if (bytes.length <= MAX_INLINE_BYTES) return { inline: bytes, blob: null };
     await blobs.put(key, bytes);

@@ -11,21 +11,21 @@ import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { MAX_INLINE_BYTES } from './payloads.js';
 
-export type Answers = ReturnType<typeof createAnswers>;
+export type PredictionCache = ReturnType<typeof createPredictionCache>;
 
-export function createAnswers({ redis, keys }: { redis: Redis; keys: Keys }) {
-  const keyOf = ({ tenant, model, version }: JobSpec, hash: string) =>
-    keys.answer(tenant, model, version, hash);
+export function createPredictionCache({ redis, keys }: { redis: Redis; keys: Keys }) {
+  const cacheKey = ({ tenant, model, version }: JobSpec, hash: string) =>
+    keys.cachedPredictions(tenant, model, version, hash);
 
   return {
     /** Packed predictions, null when none are kept or none are asked for. */
     async find(spec: JobSpec): Promise<Buffer | null> {
-      return spec.cache ? redis.getBuffer(keyOf(spec, spec.cache.hash)) : null;
+      return spec.cache ? redis.getBuffer(cacheKey(spec, spec.cache.hash)) : null;
     },
 
     async keep(spec: JobSpec, output: Buffer): Promise<void> {
       if (!spec.cache || output.length > MAX_INLINE_BYTES) return;
-      await redis.set(keyOf(spec, spec.cache.hash), output, 'EX', spec.cache.seconds);
+      await redis.set(cacheKey(spec, spec.cache.hash), output, 'EX', spec.cache.seconds);
     },
   };
 }

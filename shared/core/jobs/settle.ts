@@ -26,14 +26,15 @@ export interface Ending {
   attempt?: string;
 }
 
-export type Endings = ReturnType<typeof createEndings>;
+/**
+ * Ends jobs of one version. Returns for each `settled`, `retried`, or the status that it found ("gone" without a record).
+ */
+export type SettleJobs = (model: string, version: number, endings: readonly Ending[]) => Promise<string[]>;
 
-export function createEndings({ redis, keys }: { redis: Redis; keys: Keys }) {
+export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): SettleJobs {
   const settleScript = defineScript<string[]>(redis, 'sluiceSettle', SETTLE);
-
-  /** For each: `settled`, `retried`, or the status that it found ("gone" without a record). All of one version. */
-  function end(model: string, version: number, endings: readonly Ending[]): Promise<string[]> {
-    return settleScript(endingKeys(keys, model, version), [
+  return (model, version, endings) =>
+    settleScript(endingKeys(keys, model, version), [
       keys.job(''),
       model,
       keys.ended,
@@ -52,14 +53,11 @@ export function createEndings({ redis, keys }: { redis: Redis; keys: Keys }) {
         ending.attempt ?? '',
       ]),
     ]);
-  }
-
-  return { end };
 }
 
 /** Keys that ending a job takes, in the order that the scripts expect. */
 export function endingKeys(keys: Keys, model: string, version: number): string[] {
-  return [keys.waiting(model, version), keys.agenda, keys.queued, keys.outbox, keys.subscribed];
+  return [keys.waiting(model, version), keys.dueIndex, keys.queued, keys.outbox, keys.subscribed];
 }
 
 /** The end of a job that no execution ended. */

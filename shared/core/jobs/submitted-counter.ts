@@ -4,7 +4,7 @@
 import { Counter, type Registry } from 'prom-client';
 
 /** What `createSubmission` tells, counted. */
-export function countSubmitted(registry: Registry): (model: string) => void {
+export function createSubmittedCounter(registry: Registry): (model: string) => void {
   const submitted = new Counter({
     name: 'sluice_jobs_submitted_total',
     help: 'Jobs accepted, lines of batches among them; not those that an Idempotency-Key found.',

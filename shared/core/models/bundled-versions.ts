@@ -19,7 +19,7 @@ import { type BundledVersion, readModelFolder } from '../../model-packages/model
 type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
 
 /** Throws an error that lists every fault of every manifest; `unavailable` when the bucket cannot be read. */
-export async function readBundled(config: BundledConfig, clock: Clock): Promise<BundledVersion[]> {
+export async function readBundledVersions(config: BundledConfig, clock: Clock): Promise<BundledVersion[]> {
   const place = config.SLUICE_MODELS_DIR;
   if (!isBucket(place)) return readModelFolder(place);
   const bucket = await openBucket(place, config, clock);

@@ -7,7 +7,7 @@ import { type Clock, toTimestamp } from '../../base/clock.js';
 import { type Canary, faultOf } from '../../contract/canary.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { readOutcomes } from './version-outcomes.js';
+import { readVersionOutcomes } from './version-outcomes.js';
 
 export interface RolledBack extends Canary {
   model: string;
@@ -47,8 +47,8 @@ export function createCanaries({ redis, keys, clock }: { redis: Redis; keys: Key
     if (!text) return null;
     const canary = JSON.parse(text) as Canary;
     const [own, other] = await Promise.all([
-      readOutcomes({ redis, keys }, model, canary.version),
-      readOutcomes({ redis, keys }, model, Number(stable)),
+      readVersionOutcomes({ redis, keys }, model, canary.version),
+      readVersionOutcomes({ redis, keys }, model, Number(stable)),
     ]);
     const reason = faultOf(canary, own, other);
     if (reason === null) return null;

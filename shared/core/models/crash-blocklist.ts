@@ -6,7 +6,7 @@ import type { Clock } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
-export interface Poisons {
+export interface CrashBlocklist {
   /** SHA-256 of packed instances, in hex. */
   of(model: string, version: number): Promise<ReadonlySet<string>>;
   add(model: string, version: number, hashes: readonly string[]): Promise<void>;
@@ -16,7 +16,15 @@ const KEPT_SECONDS = 3600;
 /** For how long a process goes on with what it last read: jobs share one look. */
 const FRESH_MS = 1000;
 
-export function createPoisons({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }): Poisons {
+export function createCrashBlocklist({
+  redis,
+  keys,
+  clock,
+}: {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+}): CrashBlocklist {
   const seen = new Map<string, { hashes: Promise<Set<string>>; readMs: number }>();
 
   async function read(key: string): Promise<Set<string>> {
@@ -26,7 +34,7 @@ export function createPoisons({ redis, keys, clock }: { redis: Redis; keys: Keys
 
   return {
     of(model, version) {
-      const key = keys.poisons(model, version);
+      const key = keys.crashBlocklist(model, version);
       const known = seen.get(key);
       if (known && clock.monotonic() - known.readMs < FRESH_MS) return known.hashes;
       const hashes = read(key);
@@ -36,7 +44,7 @@ export function createPoisons({ redis, keys, clock }: { redis: Redis; keys: Keys
       return hashes;
     },
     async add(model, version, hashes) {
-      const key = keys.poisons(model, version);
+      const key = keys.crashBlocklist(model, version);
       const [seconds] = await redis.time();
       const until = Number(seconds) + KEPT_SECONDS;
       await redis

@@ -220,8 +220,8 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
       [
         keys.model(name),
         keys.canaries,
-        keys.outcomes(name, version),
-        keys.outcomes(name, canary?.version ?? version),
+        keys.versionOutcomes(name, version),
+        keys.versionOutcomes(name, canary?.version ?? version),
         keys.agreement(name, shadow?.version ?? version),
       ],
       [

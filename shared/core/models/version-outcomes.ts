@@ -5,11 +5,11 @@
  * that a killed worker loses is no matter.
  */
 import type { Clock } from '../../base/clock.js';
-import { bucketOf, type Outcomes, sizeClassOf } from '../../contract/canary.js';
+import { bucketOf, sizeClassOf, type VersionOutcomes } from '../../contract/canary.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
-export interface OutcomeCounts {
+export interface OutcomeCounter {
   /** `batch`: null when it was in none. */
   count(model: string, version: number, status: 'succeeded' | 'failed', batch: JobBatch | null): void;
   /** Writes what was counted. */
@@ -25,16 +25,16 @@ export interface JobBatch {
 
 const WRITE_MS = 500;
 
-export interface OutcomesDeps {
+export interface OutcomeStore {
   redis: Redis;
   keys: Keys;
 }
 
-export function countOutcomes(
-  { redis, keys }: OutcomesDeps,
+export function startOutcomeCounter(
+  { redis, keys }: OutcomeStore,
   clock: Clock,
   onError: (kind: string, error: unknown) => void,
-): OutcomeCounts {
+): OutcomeCounter {
   let counted = new Map<string, Map<string, number>>();
 
   async function write(): Promise<void> {
@@ -54,7 +54,7 @@ export function countOutcomes(
 
   return {
     count(model, version, status, batch) {
-      const key = keys.outcomes(model, version);
+      const key = keys.versionOutcomes(model, version);
       const fields = counted.get(key) ?? new Map<string, number>();
       counted.set(key, fields);
       const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${bucketOf(batch.computeMs)}`] : [];
@@ -67,12 +67,16 @@ export function countOutcomes(
   };
 }
 
-export async function readOutcomes(
-  { redis, keys }: OutcomesDeps,
+export async function readVersionOutcomes(
+  { redis, keys }: OutcomeStore,
   model: string,
   version: number,
-): Promise<Outcomes> {
-  const { succeeded = '0', failed = '0', ...rest } = await redis.hgetall(keys.outcomes(model, version));
+): Promise<VersionOutcomes> {
+  const {
+    succeeded = '0',
+    failed = '0',
+    ...rest
+  } = await redis.hgetall(keys.versionOutcomes(model, version));
   const times = new Map<number, Map<number, number>>();
   for (const [field, jobs] of Object.entries(rest)) {
     const [, size, bucket] = field.split(':').map(Number) as [number, number, number];

@@ -29,7 +29,7 @@ import { checkTopology } from '../../model-packages/topology.js';
 import { weightFaults } from '../../model-packages/weights.js';
 import { filesHash, type Models } from './models.js';
 
-export interface RepositoryDeps {
+export interface VersionRepositoryDeps {
   blobs: BlobStore;
   models: Models;
   clock: Clock;
@@ -48,7 +48,7 @@ export interface Upload {
 
 export type QuantizeRequest = Pick<Quantization, 'dtype' | 'tolerance'>;
 
-export type Repository = ReturnType<typeof createRepository>;
+export type VersionRepository = ReturnType<typeof createVersionRepository>;
 
 /** Of one version, however they come. */
 export const MAX_FILES = 1000;
@@ -58,7 +58,7 @@ const MAX_MODEL_FILE_BYTES = 32 * 1024 * 1024;
 const MAX_TRIES = 20;
 const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR']);
 
-export function createRepository({ blobs, models, clock, config }: RepositoryDeps) {
+export function createVersionRepository({ blobs, models, clock, config }: VersionRepositoryDeps) {
   const uploadsFolder = join(config.SLUICE_DATA_DIR, 'uploads');
   const fetchedFolder = join(config.SLUICE_CACHE_DIR, 'models');
 
@@ -119,7 +119,7 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
   async function store(folder: string, { files }: Manifest, written: ReadonlyMap<string, StoredBlob>) {
     for (const path of Object.keys(files)) {
       const sha256 = written.get(path)?.sha256 ?? '';
-      const stored = await blobs.put(keyOf(sha256), createReadStream(join(folder, path)));
+      const stored = await blobs.put(blobKey(sha256), createReadStream(join(folder, path)));
       if (stored.sha256 !== sha256)
         throw storeFailure(new Error(`${path} has changed since it was received`));
     }
@@ -132,7 +132,7 @@ export function createRepository({ blobs, models, clock, config }: RepositoryDep
     const draft = join(fetchedFolder, `.${randomUUID()}`);
     try {
       for (const [path, sha256] of Object.entries(files)) {
-        const blob = await blobs.open(keyOf(sha256));
+        const blob = await blobs.open(blobKey(sha256));
         if (!blob) throw new Error(`${path} is gone from the blob store`);
         await mkdir(dirname(join(draft, path)), { recursive: true });
         await pipeline(blob.stream, createWriteStream(join(draft, path)));
@@ -175,7 +175,7 @@ async function isWhole(folder: string, files: Manifest['files']): Promise<boolea
   return true;
 }
 
-function keyOf(sha256: string): string {
+function blobKey(sha256: string): string {
   return `models/${sha256}`;
 }
 

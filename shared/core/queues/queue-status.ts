@@ -8,7 +8,7 @@
 import type { JobRecord, Place } from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import type { Tickets } from './wake-tickets.js';
+import type { WakeTickets } from './wake-tickets.js';
 
 export interface QueueState {
   model: string;
@@ -27,9 +27,17 @@ export interface VersionQueue {
   startsPerSecond: number | null;
 }
 
-export type Backlog = ReturnType<typeof createBacklog>;
+export type QueueStatus = ReturnType<typeof createQueueStatus>;
 
-export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Keys; tickets: Tickets }) {
+export function createQueueStatus({
+  redis,
+  keys,
+  wakeTickets,
+}: {
+  redis: Redis;
+  keys: Keys;
+  wakeTickets: WakeTickets;
+}) {
   /** Jobs that start before this one, and when it starts; null once it no longer waits. */
   async function placeOf({ status, spec }: JobRecord): Promise<Place | null> {
     if (status !== 'queued') return null;
@@ -66,7 +74,7 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
   async function isDrained(model: string, version: number): Promise<boolean> {
     const [waiting, underWay] = await Promise.all([
       redis.zcard(keys.waiting(model, version)),
-      tickets.count(model, version),
+      wakeTickets.count(model, version),
     ]);
     return waiting === 0 && underWay === 0;
   }
@@ -78,7 +86,7 @@ export function createBacklog({ redis, keys, tickets }: { redis: Redis; keys: Ke
 
   async function resume(model: string, versions: readonly number[]): Promise<void> {
     await redis.hdel(keys.paused, model);
-    await Promise.all(versions.map((version) => tickets.recall(model, version)));
+    await Promise.all(versions.map((version) => wakeTickets.recall(model, version)));
   }
 
   async function stateOf(model: string, versions: readonly number[]): Promise<QueueState> {

@@ -1,5 +1,5 @@
 /**
- * Tickets: what calls a worker to a queue in which jobs wait.
+ * Wake tickets: what calls a worker to a queue in which jobs wait.
  *
  * While jobs wait in a queue, one ticket is out: who takes it gives out the next if it leaves jobs waiting. One that is
  * lost between the script that gave it out and the transport is replaced by the next submit or start, or by upkeep.
@@ -16,7 +16,7 @@ export interface Transport {
   count(model: string, version: number): Promise<number>;
 }
 
-export interface TicketsDeps {
+export interface WakeTicketsDeps {
   redis: Redis;
   keys: Keys;
   transport: Transport;
@@ -24,9 +24,9 @@ export interface TicketsDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-export type Tickets = ReturnType<typeof createTickets>;
+export type WakeTickets = ReturnType<typeof createWakeTickets>;
 
-export function createTickets({ redis, keys, transport, onError }: TicketsDeps) {
+export function createWakeTickets({ redis, keys, transport, onError }: WakeTicketsDeps) {
   const recallScript = defineScript<string>(redis, 'sluiceRecall', RECALL);
 
   /** `ticket` as a script gave it out, '' or undefined for none. Never rejects: the records stand already. */

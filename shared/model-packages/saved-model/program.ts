@@ -30,7 +30,7 @@ export interface GraphFunction {
   replaces: boolean;
 }
 
-export interface Port {
+export interface TensorInfo {
   name: string;
   dtype: number;
   /** Null when the rank is unknown; -1 is an unknown size. */
@@ -41,7 +41,7 @@ export interface Program {
   nodes: GraphNode[];
   functions: GraphFunction[];
   /** The served signature: its tensors by name. */
-  signature: { inputs: ReadonlyMap<string, Port>; outputs: ReadonlyMap<string, Port> };
+  signature: { inputs: ReadonlyMap<string, TensorInfo>; outputs: ReadonlyMap<string, TensorInfo> };
   /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`. Both are empty without variables. */
   saver: { filename: string; restore: string };
   /** Nodes that TensorFlow may run after restoring. */
@@ -75,7 +75,7 @@ export function parseProgram(bytes: Uint8Array): Program {
   if (!signature) throw new Error(`the SavedModel has no signature ${SIGNATURE}`);
   return {
     ...graphOf(messageIn(graph, 2)),
-    signature: { inputs: portsOf(signature, 1), outputs: portsOf(signature, 2) },
+    signature: { inputs: tensorsOf(signature, 1), outputs: tensorsOf(signature, 2) },
     saver: { filename: textIn(saver, 1), restore: textIn(saver, 3) },
     initializers: initializersOf(signatures.get(INITIALIZE), mapIn(graph, 4)),
   };
@@ -152,11 +152,11 @@ function declarationOf(definition: Message): Omit<GraphFunction, 'nodes'> {
   };
 }
 
-function portsOf(signature: Message, field: number): Map<string, Port> {
-  return new Map([...mapIn(signature, field)].map(([name, info]) => [name, portOf(info)]));
+function tensorsOf(signature: Message, field: number): Map<string, TensorInfo> {
+  return new Map([...mapIn(signature, field)].map(([name, info]) => [name, tensorOf(info)]));
 }
 
-function portOf(info: Message): Port {
+function tensorOf(info: Message): TensorInfo {
   // Readers disagree about the name of a tensor that consists of several, such as a sparse one.
   if (info.has(4) || info.has(5))
     throw new Error('the SavedModel has a signature with a tensor that is not dense');

@@ -8,7 +8,7 @@ import { exists } from '../../base/disk.js';
 import type { Signature, TensorSpec } from '../../contract/model.js';
 import type { Dtype } from '../../contract/tensors/tensor.js';
 import { checkProgram } from './check.js';
-import { type Port, parseProgram } from './program.js';
+import { parseProgram, type TensorInfo } from './program.js';
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
 /** Other names of the same file, which TensorFlow reads when there is no saved_model.pb. */
@@ -62,8 +62,8 @@ export interface SavedModel {
   /** The signature `serving_default`, without the batch dimension. */
   signature: Signature;
   /** Place in the graph and type of each tensor, by name. */
-  inputs: ReadonlyMap<string, Port>;
-  outputs: ReadonlyMap<string, Port>;
+  inputs: ReadonlyMap<string, TensorInfo>;
+  outputs: ReadonlyMap<string, TensorInfo>;
 }
 
 /**
@@ -84,11 +84,11 @@ export async function readSavedModel(folder: string): Promise<SavedModel> {
   return { signature, inputs, outputs };
 }
 
-function specsOf(ports: ReadonlyMap<string, Port>): TensorSpec[] {
+function specsOf(ports: ReadonlyMap<string, TensorInfo>): TensorSpec[] {
   return [...ports].map(([name, port]) => specOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function specOf(name: string, { name: place, dtype: type, shape }: Port): TensorSpec {
+function specOf(name: string, { name: place, dtype: type, shape }: TensorInfo): TensorSpec {
   if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name for a tensor`);
   if (!PLACE.test(place)) throw new Error(`${name} is at no place of the graph: ${JSON.stringify(place)}`);
   const dtype = DTYPE_BY_TYPE.get(type);

@@ -29,8 +29,8 @@ import type {
   Unstarted,
 } from '../../../shared/core/jobs/executions.js';
 import type { Payloads, Stored } from '../../../shared/core/jobs/payloads.js';
-import type { Answers } from '../../../shared/core/jobs/prediction-cache.js';
-import type { Poisons } from '../../../shared/core/models/crash-blocklist.js';
+import type { PredictionCache } from '../../../shared/core/jobs/prediction-cache.js';
+import type { CrashBlocklist } from '../../../shared/core/models/crash-blocklist.js';
 import type { Shadows } from '../../../shared/core/models/shadows.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../../shared/queue/catalog.js';
@@ -59,9 +59,9 @@ export interface ConsumerDeps {
   manifest: Manifest;
   executions: Executions;
   payloads: Payloads;
-  answers: Answers;
+  predictionCache: PredictionCache;
   shadows: Shadows;
-  poisons: Poisons;
+  crashBlocklist: CrashBlocklist;
   stops: Stops;
   serving: Serving;
   redis: Redis;
@@ -96,7 +96,8 @@ const LEAST_LIMIT_MS = 1000;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, payloads, answers, poisons, stops, serving, clock, log } = deps;
+  const { manifest, executions, payloads, predictionCache, crashBlocklist, stops, serving, clock, log } =
+    deps;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
@@ -171,13 +172,13 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   /** For equal jobs; without it they are computed. */
   function keep(spec: JobSpec, output: Buffer): void {
-    answers.keep(spec, output).catch((error: unknown) => deps.onError('answer', error as Error));
+    predictionCache.keep(spec, output).catch((error: unknown) => deps.onError('answer', error as Error));
   }
 
   async function execute(job: Finished['job'], input: Buffer): Promise<Outcome> {
     const { spec } = job;
     const instances = unpackInstances(input);
-    const known = await poisons.of(model, version);
+    const known = await crashBlocklist.of(model, version);
     const isPoison = (index: number) => known.size > 0 && known.has(hashOf(instances[index] as Instance));
     const slices = sliceInstances(instances, manifest.signature, tuning.policy, isPoison);
     const progress = slices.length > 1 ? progressOf(job) : NO_PROGRESS;
@@ -204,7 +205,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const met = slices.flatMap(({ refused, instances }, index) =>
       refused ? [] : instances.filter((_, row) => isCrash(results[index]?.results[row])),
     );
-    if (met.length > 0) await poisons.add(model, version, met.map(hashOf));
+    if (met.length > 0) await crashBlocklist.add(model, version, met.map(hashOf));
   }
 
   function progressOf(job: Finished['job']): ProgressMeter {

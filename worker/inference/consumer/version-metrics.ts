@@ -4,14 +4,14 @@
 import type { Counter } from 'prom-client';
 import type { Manifest } from '../../../shared/contract/model.js';
 import { SETTLED } from '../../../shared/core/jobs/executions.js';
-import type { OutcomeCounts } from '../../../shared/core/models/version-outcomes.js';
+import type { OutcomeCounter } from '../../../shared/core/models/version-outcomes.js';
 import type { InferenceMetrics } from '../metrics.js';
 import type { ConsumerDeps } from './ticket-consumer.js';
 
 export interface CountingDeps {
   metrics: InferenceMetrics;
   expired: Counter;
-  outcomes: OutcomeCounts;
+  outcomes: OutcomeCounter;
 }
 
 export interface Counting {

@@ -4,15 +4,15 @@
  */
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Models, Version } from '../../../shared/core/models/models.js';
-import type { Repository } from '../../../shared/core/models/version-repository.js';
-import type { Backlog } from '../../../shared/core/queues/queue-status.js';
+import type { VersionRepository } from '../../../shared/core/models/version-repository.js';
+import type { QueueStatus } from '../../../shared/core/queues/queue-status.js';
 import type { BundledVersion } from '../../../shared/model-packages/model-folder.js';
 import type { ServedVersions } from './served-versions.js';
 
 export interface WatchDeps {
   models: Models;
-  repository: Repository;
-  backlog: Backlog;
+  repository: VersionRepository;
+  queueStatus: QueueStatus;
   served: ServedVersions;
   bundled: readonly BundledVersion[];
   /** Whether a model of this name is for this worker. */
@@ -30,7 +30,7 @@ const LOOK_MS = 1000;
 const LOOKS_A_ROUND = 5;
 
 export function watchModels(deps: WatchDeps): Watch {
-  const { models, repository, backlog, served, bundled, isWanted, clock, onError } = deps;
+  const { models, repository, queueStatus, served, bundled, isWanted, clock, onError } = deps;
   const folders = new Map(bundled.map(({ manifest, path }) => [keyOf(manifest), path]));
   let revision: string | null = null;
   let looks = 0;
@@ -69,7 +69,7 @@ export function watchModels(deps: WatchDeps): Watch {
     const { name, version: number } = manifest;
     const isServed = served.has(name, number);
     if (state === 'retired') {
-      const isDrained = await backlog.isDrained(name, number);
+      const isDrained = await queueStatus.isDrained(name, number);
       if (isDrained && isServed) await served.remove(name, number);
       if (isDrained) return false;
     }
