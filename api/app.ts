@@ -7,26 +7,10 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Clock } from '../shared/base/clock.js';
 import type { Logger } from '../shared/base/log.js';
 import type { Config } from '../shared/contract/config.js';
-import type { ApiKeys } from '../shared/core/access/api-keys.js';
-import type { Batches } from '../shared/core/batches/batches.js';
-import type { Files } from '../shared/core/files/files.js';
-import type { JobResults } from '../shared/core/jobs/job-results.js';
-import type { Jobs } from '../shared/core/jobs/jobs.js';
+import type { Core } from '../shared/core/compose.js';
 import { createSubmission } from '../shared/core/jobs/submission.js';
 import { createSubmittedCounter } from '../shared/core/jobs/submitted-counter.js';
-import type { Models } from '../shared/core/models/models.js';
-import type { Shadows } from '../shared/core/models/shadows.js';
-import type { VersionRepository } from '../shared/core/models/version-repository.js';
-import type { QueueStatus } from '../shared/core/queues/queue-status.js';
-import type { Deliveries } from '../shared/core/webhooks/deliveries.js';
-import { createDeliveryLog } from '../shared/core/webhooks/delivery-log.js';
-import type { Endpoints } from '../shared/core/webhooks/endpoints.js';
-import type { FanOut } from '../shared/core/webhooks/fan-out.js';
-import { createWorkers } from '../shared/core/workers/workers.js';
-import type { Redis } from '../shared/redis/connect.js';
-import type { Keys } from '../shared/redis/keys.js';
 import type { Watermark } from '../shared/redis/memory-watermark.js';
-import { createReadiness } from '../shared/redis/readiness.js';
 import { createAudit } from './auth/audit.js';
 import { createAuth } from './auth/bearer.js';
 import type { Waits } from './follow/held-requests.js';
@@ -51,24 +35,12 @@ import { workerRoutes } from './routes/workers.js';
 
 export interface AppDeps {
   config: Config;
-  redis: Redis;
-  keys: Keys;
-  apiKeys: ApiKeys;
-  jobs: Jobs;
-  queueStatus: QueueStatus;
-  files: Files;
-  batches: Batches;
-  results: JobResults;
-  models: Models;
-  repository: VersionRepository;
-  shadows: Shadows;
-  endpoints: Endpoints;
-  deliveries: Deliveries;
-  fanOut: FanOut;
-  waits: Waits;
-  feeds: Feeds;
-  streams: Streams;
+  core: Core;
+  /** What waits for jobs to end or to change, on behalf of callers. */
+  follow: { waits: Waits; feeds: Feeds; streams: Streams };
   watermark: Watermark;
+  /** Rejects with the reason while this process should get no requests. */
+  demandReady: () => Promise<void>;
   clock: Clock;
   log: Logger;
   registry: Registry;
@@ -76,24 +48,12 @@ export interface AppDeps {
 }
 
 export function createApp(deps: AppDeps): Koa {
-  const {
-    config,
-    redis,
-    jobs,
-    queueStatus,
-    files,
-    results,
-    models,
-    endpoints,
-    waits,
-    feeds,
-    streams,
-    watermark,
-  } = deps;
-  const { deliveries, clock, log, registry, draining } = deps;
+  const { config, core, watermark, clock, log, registry, draining } = deps;
+  const { jobs, files, batches, results, models, queueStatus, workers, endpoints, deliveries } = core;
+  const { waits, feeds, streams } = deps.follow;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
-  const auth = createAuth(deps.apiKeys, createQueryCheck(document.paths));
+  const auth = createAuth(core.apiKeys, createQueryCheck(document.paths));
   const audit = createAudit(log);
   const cached = new Counter({
     name: 'sluice_jobs_cached_total',
@@ -118,7 +78,6 @@ export function createApp(deps: AppDeps): Koa {
     },
   });
 
-  const workers = createWorkers({ redis, keys: deps.keys, clock });
   const submission = createSubmission({
     jobs,
     models,
@@ -130,7 +89,6 @@ export function createApp(deps: AppDeps): Koa {
     onSubmitted: createSubmittedCounter(registry),
     onCached: (model) => cached.inc({ model }),
   });
-  const deliveryLog = createDeliveryLog({ redis, keys: deps.keys, deliveries });
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
@@ -149,13 +107,13 @@ export function createApp(deps: AppDeps): Koa {
     }),
     eventRoutes({ feeds, streams, auth }),
     bulkRoutes({ submission, queueStatus, watermark, auth, bodyLimits, log }),
-    batchRoutes({ batches: deps.batches, files, submission, watermark, auth, clock, bodyLimits }),
+    batchRoutes({ batches, files, submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ queueStatus, models, auth, audit }),
     modelRoutes({
       models,
-      repository: deps.repository,
-      shadows: deps.shadows,
+      repository: core.repository,
+      shadows: core.shadows,
       workers,
       auth,
       audit,
@@ -166,16 +124,16 @@ export function createApp(deps: AppDeps): Koa {
     webhookRoutes({
       endpoints,
       deliveries,
-      log: deliveryLog,
-      fanOut: deps.fanOut,
+      log: core.deliveryLog,
+      fanOut: core.fanOut,
       auth,
       audit,
       clock,
       bodyLimits,
     }),
-    deliveryRoutes({ endpoints, deliveries, log: deliveryLog, auth, audit, bodyLimits }),
+    deliveryRoutes({ endpoints, deliveries, log: core.deliveryLog, auth, audit, bodyLimits }),
     workerRoutes({ workers, auth }),
-    healthRoutes(createReadiness({ redis, clock, draining })),
+    healthRoutes(deps.demandReady),
     docRoutes(document),
   ];
 

@@ -4,28 +4,19 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Clock, systemClock } from '../shared/base/clock.js';
-import { ConfigError, list } from '../shared/base/config.js';
+import { ConfigError } from '../shared/base/config.js';
 import { createErrorLog } from '../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig } from '../shared/contract/config.js';
-import { createAddressRules } from '../shared/contract/webhooks/address.js';
-import { createApiKeys } from '../shared/core/access/api-keys.js';
-import { createBatches } from '../shared/core/batches/batches.js';
-import { createCore } from '../shared/core/compose.js';
-import { jobLimitsOf } from '../shared/core/jobs/job-limits.js';
+import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
 import { readBundledVersions } from '../shared/core/models/bundled-versions.js';
-import { createModels } from '../shared/core/models/models.js';
-import { createVersionRepository } from '../shared/core/models/version-repository.js';
-import { createDeliveries } from '../shared/core/webhooks/deliveries.js';
-import { createEndpoints } from '../shared/core/webhooks/endpoints.js';
-import { createFanOut } from '../shared/core/webhooks/fan-out.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
-import { createKeys } from '../shared/redis/keys.js';
 import { watchMemory } from '../shared/redis/memory-watermark.js';
+import { createReadiness } from '../shared/redis/readiness.js';
 import { createApp } from './app.js';
 import { createWaits } from './follow/held-requests.js';
 import { createFeeds } from './follow/job-feed.js';
@@ -50,58 +41,32 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const listener = await open('listen');
   defer('listener', () => listener.disconnect());
 
-  const keys = createKeys(config.SLUICE_KEY_PREFIX);
   // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
   const queueRedis = await open('request');
   defer('queue redis', () => queueRedis.disconnect());
   const transport = openInferenceQueues(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
   const blobs = await openBlobs(config, clock);
   defer('blobs', () => blobs.close());
-  const limits = jobLimitsOf(config);
-  const core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const { jobs, queueStatus, files, results } = core;
-  const queue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
-  const batches = createBatches({ redis, keys, blobs, queue, limits, onError });
-  const models = createModels({ redis, keys, clock });
-  const repository = createVersionRepository({ blobs, models, clock, config });
-  await repository.sweep();
-  const apiKeys = createApiKeys({ redis, keys, clock });
-  const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
-  const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
-  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
-  const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
-  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
-  const notices = await listenForJobNotices({ redis: listener, channels: keys });
+  const batchQueue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
+  const core = composeCore(config, { redis, transport, batchQueue, blobs, clock, onError });
+  const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
   const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
-  const feeds = createFeeds({ jobs, results, notices, clock, onError });
+  const feeds = createFeeds({ jobs: core.jobs, results: core.results, notices, clock, onError });
   const streams = createStreams({ feeds, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
 
   const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
   defer('watermark', () => watermark.close());
 
-  if (config.SLUICE_BOOTSTRAP_KEY) await apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  for (const version of await readBundledVersions(config, clock)) await models.register(version);
+  await core.repository.sweep();
+  if (config.SLUICE_BOOTSTRAP_KEY) await core.apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
+  for (const version of await readBundledVersions(config, clock)) await core.models.register(version);
 
   const app = createApp({
     config,
-    redis,
-    keys,
-    apiKeys,
-    jobs,
-    queueStatus,
-    files,
-    batches,
-    results,
-    models,
-    repository,
-    shadows: core.shadows,
-    endpoints,
-    deliveries,
-    fanOut,
-    waits,
-    feeds,
-    streams,
+    core,
+    follow: { waits, feeds, streams },
     watermark,
+    demandReady: createReadiness({ redis, clock, draining }),
     clock,
     log,
     registry,

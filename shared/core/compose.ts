@@ -1,55 +1,121 @@
 /**
- * The nouns around a job, put together from what is handed in. Opens nothing.
+ * The core, put together: every noun by its name, made from the configuration and from connections that are open already.
+ *
+ * It opens nothing, starts nothing and closes nothing; each process, test and bench makes its core here.
  */
 import type { Clock } from '../base/clock.js';
+import { list } from '../base/config.js';
 import type { BlobStore } from '../blobs/blobs.js';
+import type { Config } from '../contract/config.js';
+import { createAddressRules } from '../contract/webhooks/address.js';
 import type { Redis } from '../redis/connect.js';
-import type { Keys } from '../redis/keys.js';
+import { createKeys } from '../redis/keys.js';
+import { createApiKeys } from './access/api-keys.js';
+import { createBatches } from './batches/batches.js';
 import { createFiles } from './files/files.js';
 import { createDueIndex } from './jobs/due-index.js';
 import { createExecutions } from './jobs/executions.js';
-import type { JobLimits } from './jobs/job-limits.js';
+import { jobLimitsOf } from './jobs/job-limits.js';
 import { createJobResults } from './jobs/job-results.js';
 import { createJobs } from './jobs/jobs.js';
 import { createPayloads } from './jobs/payloads.js';
 import { createPredictionCache } from './jobs/prediction-cache.js';
 import { createSettle } from './jobs/settle.js';
+import { createCanaries } from './models/canaries.js';
 import { createCrashBlocklist } from './models/crash-blocklist.js';
+import { createModels } from './models/models.js';
 import { createShadows } from './models/shadows.js';
+import { createVersionOutcomes } from './models/version-outcomes.js';
+import { createVersionRepository } from './models/version-repository.js';
 import { createQueueStatus } from './queues/queue-status.js';
 import { createWakeTickets, type Transport } from './queues/wake-tickets.js';
+import { createDeliveries } from './webhooks/deliveries.js';
+import { createDeliveryLog } from './webhooks/delivery-log.js';
+import { createEndpoints } from './webhooks/endpoints.js';
+import { createFanOut } from './webhooks/fan-out.js';
+import { createWorkers } from './workers/workers.js';
 
-export interface CoreDeps {
-  clock: Clock;
+export interface CoreConnections {
+  /** Carries the core's own commands, and none of BullMQ's. */
   redis: Redis;
-  keys: Keys;
+  /** Carries wake tickets to the workers of a version. */
   transport: Transport;
+  /** Calls a driver to a batch; does nothing when the batch is queued already. */
+  batchQueue: { add(id: string): Promise<void> };
   blobs: BlobStore;
-  limits: JobLimits;
+  clock: Clock;
+  /** Hears of a fault that the core repairs by itself later. */
   onError: (kind: string, error: unknown) => void;
 }
 
-export type Core = ReturnType<typeof createCore>;
+export type Core = ReturnType<typeof composeCore>;
 
-export function createCore({ clock, redis, keys, transport, blobs, limits, onError }: CoreDeps) {
+/**
+ * Returns the nouns of the core.
+ * @throws ConfigError when SLUICE_WEBHOOK_ALLOW_PRIVATE, SLUICE_TENANT_WEIGHTS or SLUICE_TENANT_RETENTION_SECONDS has a wrong form.
+ */
+export function composeCore(config: Config, connections: CoreConnections) {
+  const { redis, transport, batchQueue, blobs, clock, onError } = connections;
+  const keys = createKeys(config.SLUICE_KEY_PREFIX);
+  const limits = jobLimitsOf(config);
+
+  const apiKeys = createApiKeys({ redis, keys, clock });
+  const workers = createWorkers({ redis, keys, clock });
+  const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
+
+  const models = createModels({ redis, keys, clock });
+  const repository = createVersionRepository({ blobs, models, clock, config });
+  const versionOutcomes = createVersionOutcomes({ redis, keys, clock });
+  const canaries = createCanaries({ redis, keys, clock, outcomes: versionOutcomes });
+  const crashBlocklist = createCrashBlocklist({ redis, keys, clock });
+
   const wakeTickets = createWakeTickets({ redis, keys, transport, onError });
   const settleJobs = createSettle({ redis, keys });
-  const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
   const results = createJobResults(files);
   const payloads = createPayloads(blobs, results);
   const predictionCache = createPredictionCache({ redis, keys });
   const jobs = createJobs({ redis, keys, wakeTickets, settleJobs, payloads, predictionCache, limits });
+  const executions = createExecutions({ redis, keys, wakeTickets, settleJobs, limits });
+  const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, limits });
+  const queueStatus = createQueueStatus({ redis, keys, wakeTickets });
+  const shadows = createShadows({ redis, keys, jobs, clock });
+
+  const batches = createBatches({ redis, keys, blobs, queue: batchQueue, limits, onError });
+
+  const endpoints = createEndpoints({
+    redis,
+    keys,
+    clock,
+    rules: createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE)),
+    maxPerTenant: config.SLUICE_MAX_ENDPOINTS_PER_TENANT,
+  });
+  const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
+  const deliveryLog = createDeliveryLog({ redis, keys, deliveries });
+  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
+
   return {
-    wakeTickets,
-    jobs,
-    executions: createExecutions({ redis, keys, wakeTickets, settleJobs, limits }),
+    keys,
+    apiKeys,
+    workers,
     files,
+    models,
+    repository,
+    versionOutcomes,
+    canaries,
+    crashBlocklist,
+    wakeTickets,
     results,
-    shadows: createShadows({ redis, keys, jobs, clock }),
     payloads,
     predictionCache,
-    crashBlocklist: createCrashBlocklist({ redis, keys, clock }),
-    queueStatus: createQueueStatus({ redis, keys, wakeTickets }),
-    dueIndex: createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, limits }),
+    jobs,
+    executions,
+    dueIndex,
+    queueStatus,
+    shadows,
+    batches,
+    endpoints,
+    deliveries,
+    deliveryLog,
+    fanOut,
   };
 }

@@ -13,10 +13,9 @@ import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import { PRIORITIES } from '../../shared/contract/job.js';
-import { type Core, createCore } from '../../shared/core/compose.js';
-import { jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
-import { createKeys } from '../../shared/redis/keys.js';
+import { idleConnections } from '../support/connections.js';
 import { machineFacts } from './machine.js';
 import { median, quantile, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
@@ -74,20 +73,15 @@ async function openLevel(site: Site, queued: number): Promise<Level> {
   const server = await openRedisFor(site, `queued-${queued}`);
   const redis = await openRedis(server.url, 'work', (error) => tell(String(error)));
   site.defer(async () => redis.disconnect());
-  const limits = {
-    ...jobLimitsOf(loadConfig({})),
-    maxQueuedPerTenant: Number.MAX_SAFE_INTEGER,
-    maxQueuedPerModel: Number.MAX_SAFE_INTEGER,
+  const config = {
+    ...loadConfig({}),
+    SLUICE_KEY_PREFIX: '{growth}',
+    SLUICE_MAX_QUEUED_PER_TENANT: Number.MAX_SAFE_INTEGER,
+    SLUICE_MAX_QUEUED_PER_MODEL: Number.MAX_SAFE_INTEGER,
   };
-  const core = createCore({
-    clock,
-    redis,
-    keys: createKeys('{growth}'),
-    transport: { add: async () => undefined, count: async () => 0 },
-    blobs: await openFileBlobs(join(site.folder, 'blobs'), clock),
-    limits,
-    onError: (_, error) => tell(String(error)),
-  });
+  const blobs = await openFileBlobs(join(site.folder, 'blobs'), clock);
+  const onError = (_: string, error: unknown) => tell(String(error));
+  const core = composeCore(config, idleConnections(redis, blobs, { onError }));
   const level: Level = { queued, redis, core, bytesPerJob: 0, samples: [] };
   tell(`Queueing ${queued} jobs …`);
   const before = await usedMemory(redis);

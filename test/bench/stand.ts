@@ -11,15 +11,14 @@ import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import type { Manifest } from '../../shared/contract/model.js';
 import { type Instance, packInstances } from '../../shared/contract/tensors/tensor.js';
-import { type Core, createCore } from '../../shared/core/compose.js';
-import { jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
 import { type JobNotices, listenForJobNotices } from '../../shared/core/jobs/job-notices.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
 import { openInferenceQueues } from '../../shared/queue/queues.js';
 import { openRedis } from '../../shared/redis/connect.js';
-import { createKeys } from '../../shared/redis/keys.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import { readGolden } from '../../worker/inference/child/golden.js';
+import { idleConnections } from '../support/connections.js';
 import { type Site, tell } from './site.js';
 import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
 
@@ -67,21 +66,17 @@ export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
     redis.disconnect();
     listener.disconnect();
   });
-  const keys = createKeys(prefix);
-  const notices = await listenForJobNotices({ redis: listener, channels: keys });
-  const core = createCore({
-    clock,
-    redis,
-    keys,
-    transport: openInferenceQueues(redis, prefix, report),
-    blobs: await openFileBlobs(join(dataDir, 'blobs'), clock),
-    limits: {
-      ...jobLimitsOf(loadConfig({})),
-      maxQueuedPerTenant: Number.MAX_SAFE_INTEGER,
-      retentionSeconds: 5,
-    },
-    onError: (_, error) => report(error),
-  });
+  const config = {
+    ...loadConfig({}),
+    SLUICE_KEY_PREFIX: prefix,
+    SLUICE_MAX_QUEUED_PER_TENANT: Number.MAX_SAFE_INTEGER,
+    SLUICE_RETENTION_SECONDS: 5,
+  };
+  const transport = openInferenceQueues(redis, prefix, report);
+  const blobs = await openFileBlobs(join(dataDir, 'blobs'), clock);
+  const onError = (_: string, error: unknown) => report(error);
+  const core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
+  const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
   const worker = await startWorker(site, name, {
     REDIS_URL: server.url,
     SLUICE_DATA_DIR: dataDir,

@@ -1,18 +1,18 @@
 /**
  * An outage of an hour, scaled: the delivery role on a schedule of which an hour takes half a minute.
  */
+import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
-import { createLogger } from '../../shared/base/log.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
-import { createAddressRules } from '../../shared/contract/webhooks/address.js';
-import { createDeliveries, type Deliveries } from '../../shared/core/webhooks/deliveries.js';
-import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
+import { composeCore } from '../../shared/core/compose.js';
+import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
 import { openRedis, type Purpose } from '../../shared/redis/connect.js';
-import { createKeys } from '../../shared/redis/keys.js';
 import { RETRY_DELAYS_MS, RETRY_SCHEDULE } from '../../worker/delivery/retry-schedule.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
+import { idleConnections } from '../support/connections.js';
 import type { Site } from './site.js';
 import { openRedisFor } from './systems.js';
 import { ALLOWED, openReceiver, until } from './webhook-receivers.js';
@@ -29,30 +29,24 @@ const LEAST_PAUSE_MS = 1000;
 /** Events through a whole outage, each at its own time, on a schedule of which an hour takes half a minute. */
 export async function outage(site: Site): Promise<Line[]> {
   const redisServer = await openRedisFor(site, 'outage');
-  const prefix = '{outage}';
   const open = (purpose: Purpose) => openRedis(redisServer.url, purpose, () => undefined);
   const redis = await open('work');
   site.defer(async () => redis.disconnect());
-  const keys = createKeys(prefix);
-  const rules = createAddressRules([ALLOWED]);
-  const { SLUICE_MAX_ENDPOINTS_PER_TENANT: maxPerTenant, SLUICE_MAX_DELIVERIES_KEPT: maxKept } = loadConfig(
-    {},
-  );
-  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
-  const deliveries = createDeliveries({ redis, keys, clock, maxKept });
+  const config = {
+    ...loadConfig({}),
+    SLUICE_KEY_PREFIX: '{outage}',
+    SLUICE_WEBHOOK_ALLOW_PRIVATE: ALLOWED,
+  };
+  const blobs = await openFileBlobs(join(site.folder, 'outage-blobs'), clock);
+  const connections = idleConnections(redis, blobs);
+  const { endpoints, deliveries } = composeCore(config, connections);
   const delaysMs = RETRY_DELAYS_MS.map((ms) => ms * SCALE);
   const role = await createDeliveryRole({
-    config: {
-      SLUICE_KEY_PREFIX: prefix,
-      SLUICE_WEBHOOK_ALLOW_PRIVATE: ALLOWED,
-      SLUICE_MAX_ENDPOINTS_PER_TENANT: maxPerTenant,
-      SLUICE_MAX_DELIVERIES_KEPT: maxKept,
-    },
+    config,
+    connections,
     version: 'bench',
     open,
-    log: createLogger('bench', 'silent'),
     registry: new Registry(),
-    clock,
     schedule: {
       ...RETRY_SCHEDULE,
       delaysMs,

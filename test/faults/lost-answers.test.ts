@@ -6,26 +6,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
-import { systemClock } from '../../shared/base/clock.js';
 import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import { type JobSpec, jobError } from '../../shared/contract/job.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import { createAddressRules } from '../../shared/contract/webhooks/address.js';
-import { type Batches, createBatches } from '../../shared/core/batches/batches.js';
-import { type Core, createCore } from '../../shared/core/compose.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started } from '../../shared/core/jobs/executions.js';
-import { jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
 import { CHECK_QUEUED_AFTER_MS } from '../../shared/core/jobs/job-scripts.js';
 import type { Idempotency } from '../../shared/core/jobs/jobs.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
-import { createCanaries } from '../../shared/core/models/canaries.js';
-import { createModels, type Models } from '../../shared/core/models/models.js';
-import { createEndpoints, type Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
-import { createKeys, type Keys } from '../../shared/redis/keys.js';
+import type { Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
+import { idleConnections } from '../support/connections.js';
 import { openProxy, type TcpProxy } from '../support/proxy.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
@@ -52,9 +46,6 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   let keys: Keys;
   let opened: OpenedStore;
   let core: Core;
-  let models: Models;
-  let endpoints: Endpoints;
-  let batches: Batches;
   /** Tickets and batches as the transport got them. */
   let called: string[];
 
@@ -64,29 +55,21 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     url.hostname = '127.0.0.1';
     url.port = String(way.port);
     redis = await openRedis(url.href, 'work', () => undefined);
-    keys = createKeys(`{lost-${newId('req', 0).slice(-10)}}`);
     opened = await openFolder();
     called = [];
-    const limits = jobLimitsOf(loadConfig({}));
+    const config = {
+      ...loadConfig({}),
+      SLUICE_KEY_PREFIX: `{lost-${newId('req', 0).slice(-10)}}`,
+      SLUICE_MAX_BATCHES_PER_TENANT: 1,
+      SLUICE_MAX_ENDPOINTS_PER_TENANT: 1,
+    };
     const transport = {
       add: async (_: string, __: number, ticket: string) => void called.push(ticket),
       count: async () => called.length,
     };
-    const onError = () => undefined;
-    const clock = systemClock;
-    const blobs = opened.store;
-    core = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-    models = createModels({ redis, keys, clock, random: () => 0 });
-    endpoints = createEndpoints({ redis, keys, clock, rules: createAddressRules([]), maxPerTenant: 1 });
-    const queue = { add: async (id: string) => void called.push(id) };
-    batches = createBatches({
-      redis,
-      keys,
-      blobs,
-      queue,
-      limits: { ...limits, maxBatchesPerTenant: 1 },
-      onError,
-    });
+    const batchQueue = { add: async (id: string) => void called.push(id) };
+    core = composeCore(config, idleConnections(redis, opened.store, { transport, batchQueue }));
+    keys = core.keys;
   });
   afterEach(async () => {
     const left = await redis.keys(`${keys.outbox.replace(/:outbox$/, '')}*`);
@@ -239,22 +222,22 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   it('who creates a batch creates one, and calls a driver', async () => {
     const spec = newBatch();
     const key = { key: 'order-42', fingerprint: 'body' };
-    const { replayed } = await lose(':idempotency:', () => batches.create(spec, 60, key));
+    const { replayed } = await lose(':idempotency:', () => core.batches.create(spec, 60, key));
     expect(replayed).toBe(false);
     expect(called).toEqual([spec.id]);
-    const again = await batches.create(newBatch(), 60, key);
+    const again = await core.batches.create(newBatch(), 60, key);
     expect([again.replayed, again.record.spec.id]).toEqual([true, spec.id]);
   });
 
   it('who drives a batch keeps it, and the results of its lines', async () => {
     const spec = newBatch();
-    await batches.create(spec, 60);
-    const taken = await lose(':batch:', () => batches.take(spec.id));
+    await core.batches.create(spec, 60);
+    const taken = await lose(':batch:', () => core.batches.take(spec.id));
     if (!taken) throw new Error('The batch has ended.');
     const part = { token: taken.token, lastLine: 5, output: true, errors: false };
-    expect(await lose(':batch:', () => batches.addPart(taken, 0, part, NO_LINES))).toBe(true);
+    expect(await lose(':batch:', () => core.batches.addPart(taken, 0, part, NO_LINES))).toBe(true);
     const files = { output: true, errors: false };
-    expect(await lose(':batch:', () => batches.finish(taken, 'completed', files, null))).toBe(true);
+    expect(await lose(':batch:', () => core.batches.finish(taken, 'completed', files, null))).toBe(true);
     expect(await redis.hgetall(keys.openBatches)).toEqual({});
   });
 
@@ -271,32 +254,33 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('who registers an endpoint registers one, and rotates its secret once', async () => {
     const body = { url: 'https://example.com/' };
-    const create = () => endpoints.create('acme', body, { ...KEY, route: 'webhook-endpoints' });
+    const create = () => core.endpoints.create('acme', body, { ...KEY, route: 'webhook-endpoints' });
     const { replayed, endpoint } = await lose(':idempotency:', create);
     expect(replayed).toBe(false);
-    const rotated = await lose('"untilMs":null', () => endpoints.rotate('acme', endpoint.id));
+    const rotated = await lose('"untilMs":null', () => core.endpoints.rotate('acme', endpoint.id));
     expect(rotated.secrets.map(({ secret }) => secret).slice(1)).toEqual([endpoint.secrets[0]?.secret]);
-    const [first] = await endpoints.tenantSecrets('acme');
-    const own = await lose('"untilMs":null', () => endpoints.rotateTenant('acme'));
+    const [first] = await core.endpoints.tenantSecrets('acme');
+    const own = await lose('"untilMs":null', () => core.endpoints.rotateTenant('acme'));
     expect(own.slice(1)).toEqual([first]);
   });
 
   it('who registers a version has its number, and nobody else', async () => {
     const manifest = { name: 'm', version: 1, files: {} } as Manifest;
-    const add = () => models.add({ manifest, sizeBytes: 1 });
+    const add = () => core.models.add({ manifest, sizeBytes: 1 });
     expect(await lose(':models-revision', add)).toBe(true);
     expect(await add()).toBe(false);
-    expect(await models.revision()).toBe('1');
+    expect(await core.models.revision()).toBe('1');
   });
 
   it('who rolls a canary back tells of it', async () => {
     for (const version of [1, 2])
-      await models.add({ manifest: { name: 'm', version, files: {} } as Manifest, sizeBytes: 1 });
-    await models.moveAlias('m', 'live', { version: 1, canary: { version: 2, percent: 5, minJobs: 1 } });
+      await core.models.add({ manifest: { name: 'm', version, files: {} } as Manifest, sizeBytes: 1 });
+    await core.models.moveAlias('m', 'live', { version: 1, canary: { version: 2, percent: 5, minJobs: 1 } });
     await redis.hset(keys.versionOutcomes('m', 1), { succeeded: 9, failed: 0 });
     await redis.hset(keys.versionOutcomes('m', 2), { succeeded: 0, failed: 9 });
-    const canaries = createCanaries({ redis, keys, clock: systemClock });
-    expect(await lose('rolled_back', () => canaries.tend())).toMatchObject([{ model: 'm', alias: 'live' }]);
+    expect(await lose('rolled_back', () => core.canaries.tend())).toMatchObject([
+      { model: 'm', alias: 'live' },
+    ]);
   });
 });
 

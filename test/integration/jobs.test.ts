@@ -5,26 +5,27 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
-import { loadConfig } from '../../shared/contract/config.js';
+import { type Config, loadConfig } from '../../shared/contract/config.js';
 import type { SluiceError } from '../../shared/contract/errors.js';
 import { newId } from '../../shared/contract/ids.js';
 import { type JobSpec, jobError, type Priority, SHADOW_TENANT } from '../../shared/contract/job.js';
-import { type Core, createCore } from '../../shared/core/compose.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started, Unstarted } from '../../shared/core/jobs/executions.js';
-import { type JobLimits, jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
 import { TICKET_LOST_MS } from '../../shared/core/jobs/script-parts.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
-import { createKeys, type Keys } from '../../shared/redis/keys.js';
+import type { Keys } from '../../shared/redis/keys.js';
+import { idleConnections } from '../support/connections.js';
 import { IS_LONG } from '../support/long.js';
 import { temporaryFolder } from '../support/redis.js';
 
-const LIMITS: JobLimits = { ...jobLimitsOf(loadConfig({})), weights: new Map([['heavy', 3]]) };
+const CONFIG: Config = { ...loadConfig({}), SLUICE_TENANT_WEIGHTS: 'heavy=3' };
 const SHARE = { maxInstances: 4, maxBytes: 1000 };
 const END = { error: null, usageMs: 1, timings: null };
 const OUTPUT = { inline: Buffer.from('out'), blob: null };
 
 let redis: Redis;
+let prefix: string;
 let keys: Keys;
 let core: Core;
 let jobs: Core['jobs'];
@@ -38,16 +39,17 @@ let nowMs = 1_800_000_000_000;
 
 beforeEach(async () => {
   redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
-  keys = createKeys(`{jobs-${newId('req', 0).slice(-10)}}`);
+  prefix = `{jobs-${newId('req', 0).slice(-10)}}`;
   folder = temporaryFolder();
   blobs = await openFileBlobs(folder.path, systemClock);
   tickets = [];
   errors = [];
   transportFails = false;
-  openCore(LIMITS);
+  openCore();
 });
 
-function openCore(limits: JobLimits): void {
+/** Opens the core anew on the same records; `changes` are to its configuration. */
+function openCore(changes: Partial<Config> = {}): void {
   const transport = {
     add: async (_: string, __: number, ticket: string) => {
       if (transportFails) throw new Error('cut');
@@ -56,7 +58,9 @@ function openCore(limits: JobLimits): void {
     count: async () => tickets.length,
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
-  core = createCore({ clock: systemClock, redis, keys, transport, blobs, limits, onError });
+  const config = { ...CONFIG, SLUICE_KEY_PREFIX: prefix, ...changes };
+  core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
+  keys = core.keys;
   jobs = core.jobs;
 }
 
@@ -339,7 +343,7 @@ describe('fairness', () => {
 
   const many = IS_LONG ? 100_000 : 10_000;
   test(`a tenant with one job does not wait for another with ${many}`, async () => {
-    openCore({ ...LIMITS, maxQueuedPerTenant: 1e6, maxQueuedPerModel: 1e6 });
+    openCore({ SLUICE_MAX_QUEUED_PER_TENANT: 1e6, SLUICE_MAX_QUEUED_PER_MODEL: 1e6 });
     for (let queued = 0; queued < many; queued += 2000) await submitMany(2000, { tenant: 'big' });
     expect(tenantsOf(await start('t1'))).toEqual(['big', 'big', 'big', 'big']);
     await submit({ tenant: 'small' });
@@ -390,7 +394,11 @@ describe('a full queue', () => {
     );
 
   test('refuses by count and by bytes, a tenant with 429 and a model with 503', async () => {
-    const small = { ...LIMITS, maxQueuedPerTenant: 2, maxQueuedPerModel: 3, maxQueuedBytesPerTenant: 100 };
+    const small = {
+      SLUICE_MAX_QUEUED_PER_TENANT: 2,
+      SLUICE_MAX_QUEUED_PER_MODEL: 3,
+      SLUICE_MAX_QUEUED_BYTES_PER_TENANT: 100,
+    };
     openCore(small);
     expect(await refusal(submit({ input: Buffer.alloc(101) }))).toMatchObject({
       code: 'queue_full_for_tenant',
@@ -402,7 +410,7 @@ describe('a full queue', () => {
   });
 
   test('says when to come back from the measured rate of starting', async () => {
-    const small = { ...LIMITS, maxQueuedPerTenant: 1000 };
+    const small = { SLUICE_MAX_QUEUED_PER_TENANT: 1000 };
     openCore(small);
     await submitMany(1000);
     await start('t1');
@@ -551,7 +559,7 @@ describe('what is published', () => {
 });
 
 test('a job is kept as long as it asks, or its tenant, or all', async () => {
-  openCore({ ...LIMITS, retentions: new Map([['brief', 100]]) });
+  openCore({ SLUICE_TENANT_RETENTION_SECONDS: 'brief=100' });
   const keptFor = async (traits: Parameters<typeof submit>[0]) => {
     const id = await submit(traits);
     const record = await jobs.cancel(traits?.tenant ?? 'acme', id);
@@ -559,7 +567,7 @@ test('a job is kept as long as it asks, or its tenant, or all', async () => {
   };
   expect(await keptFor({ tenant: 'brief', retentionSeconds: 7 })).toBe(7000);
   expect(await keptFor({ tenant: 'brief' })).toBe(100_000);
-  expect(await keptFor({})).toBe(LIMITS.retentionSeconds * 1000);
+  expect(await keptFor({})).toBe(CONFIG.SLUICE_RETENTION_SECONDS * 1000);
 });
 
 describe('a large payload', () => {
@@ -604,7 +612,7 @@ describe('a large payload', () => {
   });
 
   test('of a submit that was refused does not stay', async () => {
-    const small = { ...LIMITS, maxQueuedPerTenant: 1 };
+    const small = { SLUICE_MAX_QUEUED_PER_TENANT: 1 };
     openCore(small);
     await submit();
     await expect(submit({ input: LARGE })).rejects.toMatchObject({ code: 'queue_full_for_tenant' });

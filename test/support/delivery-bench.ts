@@ -5,7 +5,6 @@
 import { Registry } from 'prom-client';
 import { vi } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
-import { createLogger } from '../../shared/base/log.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { derivedId, newId } from '../../shared/contract/ids.js';
@@ -13,18 +12,11 @@ import type { JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensors/tensor.js';
 import { createAddressRules } from '../../shared/contract/webhooks/address.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
-import { createCore } from '../../shared/core/compose.js';
-import { jobLimitsOf } from '../../shared/core/jobs/job-limits.js';
-import { createModels } from '../../shared/core/models/models.js';
-import { createDeliveries } from '../../shared/core/webhooks/deliveries.js';
-import { createDeliveryLog } from '../../shared/core/webhooks/delivery-log.js';
-import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
-import { createFanOut } from '../../shared/core/webhooks/fan-out.js';
+import { composeCore } from '../../shared/core/compose.js';
 import { decodeEvent, type OutboxEvent } from '../../shared/core/webhooks/outbox.js';
 import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/redis/connect.js';
-import { createKeys } from '../../shared/redis/keys.js';
 import { createAttempts } from '../../worker/delivery/attempts.js';
 import { createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
 import { startDeliveryConsumer } from '../../worker/delivery/delivery-consumer.js';
@@ -36,6 +28,7 @@ import { startRequeue } from '../../worker/delivery/requeue.js';
 import type { RetrySchedule } from '../../worker/delivery/retry-schedule.js';
 import { createDeliveryRole } from '../../worker/delivery/role.js';
 import { createSender } from '../../worker/delivery/send.js';
+import { idleConnections } from './connections.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
 import { temporaryFolder } from './redis.js';
 
@@ -56,7 +49,6 @@ export const SOON: RetrySchedule = {
   random: () => 0.5,
 };
 const MAX_KEPT = 1000;
-const MAX_ENDPOINTS = 20;
 const SLOTS_PER_RECEIVER = 10;
 const ROW = { y: { dtype: 'float32', shape: [2], data: toBytes(new Float32Array([0.5, 1])) } } as const;
 /** The second row failed. */
@@ -66,7 +58,6 @@ const TRAITS = { alias: null, priority: 'standard', timeoutSeconds: 60, allowPar
 export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
   const clock = systemClock;
   const prefix = `{t-${newId('req', clock.now()).slice(-12)}}`;
-  const keys = createKeys(prefix);
   const rules = createAddressRules([ALLOWED]);
   const closers: (() => unknown)[] = [];
   const errors: unknown[] = [];
@@ -84,17 +75,17 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     for await (const page of redis.scanStream({ match: `${prefix}:*`, count: 1000 }))
       if (page.length > 0) await redis.unlink(page);
   });
-  const transport = { add: async () => {}, count: async () => 0 };
-  const limits = jobLimitsOf(loadConfig({}));
   const folder = temporaryFolder();
   closers.push(() => folder.remove());
-  const blobs = await openFileBlobs(folder.path, clock);
-  const { jobs, executions } = createCore({ clock, redis, keys, transport, blobs, limits, onError });
-  const models = createModels({ redis, keys, clock });
-  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant: MAX_ENDPOINTS });
-  const deliveries = createDeliveries({ redis, keys, clock, maxKept });
-  const log = createDeliveryLog({ redis, keys, deliveries });
-  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
+  const config = {
+    ...loadConfig({}),
+    SLUICE_KEY_PREFIX: prefix,
+    SLUICE_WEBHOOK_ALLOW_PRIVATE: ALLOWED,
+    SLUICE_MAX_DELIVERIES_KEPT: maxKept,
+  };
+  const connections = idleConnections(redis, await openFileBlobs(folder.path, clock), { onError });
+  const core = composeCore(config, connections);
+  const { keys, jobs, executions, models, endpoints, deliveries, fanOut } = core;
   const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
   closers.push(() => queue.close());
 
@@ -122,7 +113,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     models,
     endpoints,
     deliveries,
-    log,
+    log: core.deliveryLog,
     fanOut,
     queue,
     enqueue,
@@ -157,15 +148,14 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     /** The whole role. */
     async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Delivering> {
       const registry = new Registry();
-      const config = {
-        SLUICE_KEY_PREFIX: prefix,
-        SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed,
-        SLUICE_MAX_ENDPOINTS_PER_TENANT: MAX_ENDPOINTS,
-        SLUICE_MAX_DELIVERIES_KEPT: maxKept,
-      };
-      const log = createLogger('test', 'silent');
-      const deps = { config, version: '0', open, log, registry, clock, schedule };
-      const role = await createDeliveryRole(deps);
+      const role = await createDeliveryRole({
+        config: { ...config, SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed },
+        connections,
+        version: '0',
+        open,
+        registry,
+        schedule,
+      });
       let closing: Promise<void> | undefined;
       const close = () => (closing ??= role.close());
       closers.push(close);

@@ -5,13 +5,12 @@
  * jobs are erased, so a driver that dies in between loses nothing.
  */
 import { type LineCounts, NO_LINES } from '../../shared/contract/batch.js';
-import type { Batches, BatchPart, TakenBatch } from '../../shared/core/batches/batches.js';
+import type { BatchPart, TakenBatch } from '../../shared/core/batches/batches.js';
 import type { BatchResults, LineResult } from './batch-results.js';
 import type { JsonLine } from './json-lines.js';
 import { createLineJobs, type LineJobsDeps } from './line-jobs.js';
 
 export interface BatchRunDeps extends LineJobsDeps {
-  batches: Batches;
   results: BatchResults;
   /** Called once for each chunk, with the counts of its lines. */
   onLines: (counts: LineCounts) => void;
@@ -55,7 +54,8 @@ const WINDOW = 25;
  * taken the batch.
  */
 export function createBatchRun(deps: BatchRunDeps, taken: TakenBatch, closing: AbortSignal): BatchRun {
-  const { batches, results, clock, onError } = deps;
+  const { results, clock, onError } = deps;
+  const { batches } = deps.core;
   const { record } = taken;
   const ahead = taken.now - clock.now();
   const now = () => clock.now() + ahead;

@@ -9,12 +9,10 @@ import { type BatchEnd, type BatchSpec, MAX_LINES } from '../../shared/contract/
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { type JobError, jobError } from '../../shared/contract/job.js';
 import type { TakenBatch } from '../../shared/core/batches/batches.js';
-import type { Files } from '../../shared/core/files/files.js';
 import { type BatchRun, type BatchRunDeps, createBatchRun, LostBatch } from './batch-run.js';
 import { chunkLines, type JsonLine, readJsonLines } from './json-lines.js';
 
 export interface DriverDeps extends BatchRunDeps {
-  files: Files;
   fileRetentionSeconds: number;
 }
 
@@ -28,7 +26,8 @@ interface Conclusion {
 
 /** Returns the function that drives one batch, named by its id. It rejects with an error that may pass, and can be called again. */
 export function createDriver(deps: DriverDeps): Drive {
-  const { batches, files, results, limits } = deps;
+  const { results, limits } = deps;
+  const { batches, files } = deps.core;
 
   return async function drive(id, closing) {
     const taken = await batches.take(id);

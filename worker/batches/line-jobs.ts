@@ -9,8 +9,9 @@ import { type ErrorCode, presentError, SluiceError } from '../../shared/contract
 import { isTerminal, MAX_RETENTION_SECONDS } from '../../shared/contract/job.js';
 import { parseJson } from '../../shared/contract/json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
+import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
-import type { Jobs, NewJob } from '../../shared/core/jobs/jobs.js';
+import type { NewJob } from '../../shared/core/jobs/jobs.js';
 import type { Submission } from '../../shared/core/jobs/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { LineResult } from './batch-results.js';
@@ -22,7 +23,7 @@ export interface LineLimits {
 }
 
 export interface LineJobsDeps {
-  jobs: Jobs;
+  core: Core;
   submission: Submission;
   notices: JobNotices;
   watermark: Pick<Watermark, 'check'>;
@@ -78,7 +79,8 @@ const GONE: JobResult = {
 
 /** Returns the jobs of one batch's lines; `submit`, `cancelAll` and `erase` reject with what Redis reports. */
 export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }: LineJobsContext): LineJobs {
-  const { jobs, submission, notices, watermark, clock, limits, onError } = deps;
+  const { submission, notices, watermark, clock, limits, onError } = deps;
+  const { jobs } = deps.core;
   const { id: batchId, tenant, model, version } = batch.spec;
   const woken = AbortSignal.any([halt, stop]);
   /** Jobs that have not ended, and the function that reports the end of each. */

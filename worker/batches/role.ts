@@ -5,15 +5,31 @@
  */
 import { type Job as Message, WaitingError, Worker } from 'bullmq';
 import { Counter, type Registry } from 'prom-client';
+import type { Clock } from '../../shared/base/clock.js';
+import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { NO_LINES } from '../../shared/contract/batch.js';
+import type { Config } from '../../shared/contract/config.js';
+import type { Core } from '../../shared/core/compose.js';
+import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
+import { createSubmission } from '../../shared/core/jobs/submission.js';
+import { createSubmittedCounter } from '../../shared/core/jobs/submitted-counter.js';
 import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Redis } from '../../shared/redis/connect.js';
-import { createDriver, type DriverDeps } from './driver.js';
+import type { Watermark } from '../../shared/redis/memory-watermark.js';
+import { createBatchResults } from './batch-results.js';
+import { createDriver } from './driver.js';
 
-export interface BatchesRoleDeps extends Omit<DriverDeps, 'onLines'> {
-  redis: Redis;
-  prefix: string;
+export interface BatchesRoleDeps {
+  config: Config;
+  core: Core;
+  blobs: BlobStore;
+  /** The connection of BullMQ. */
+  queueRedis: Redis;
+  notices: JobNotices;
+  watermark: Watermark;
   registry: Registry;
+  clock: Clock;
+  onError: (kind: string, error: unknown) => void;
 }
 
 /** The number of batches that are driven at once; a driver mostly waits for jobs. */
@@ -21,7 +37,7 @@ const CONCURRENCY = 4;
 
 /** Starts the role; `close` resolves when no batch is driven here any more. */
 export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } {
-  const { redis, prefix, registry, onError } = deps;
+  const { config, core, blobs, queueRedis, notices, watermark, registry, clock, onError } = deps;
   const lines = new Counter({
     name: 'sluice_batches_lines_total',
     help: 'Lines of batches that have ended, by what became of their jobs.',
@@ -30,7 +46,25 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
   });
   for (const status of Object.keys(NO_LINES)) lines.inc({ status }, 0);
   const drive = createDriver({
-    ...deps,
+    core,
+    submission: createSubmission({
+      ...core,
+      clock,
+      maxInstances: config.SLUICE_MAX_INSTANCES,
+      maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
+      // The lines of a batch have no webhooks.
+      checkWebhookUrl: () => undefined,
+      onSubmitted: createSubmittedCounter(registry),
+      // Nor do they ask for the predictions of another.
+      onCached: () => undefined,
+    }),
+    results: createBatchResults({ jobs: core.jobs, files: core.files, blobs }),
+    notices,
+    watermark,
+    fileRetentionSeconds: config.SLUICE_FILE_RETENTION_SECONDS,
+    limits: { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH },
+    clock,
+    onError,
     onLines: (counts) => {
       for (const [status, count] of Object.entries(counts)) lines.inc({ status }, count);
     },
@@ -50,8 +84,8 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
 
   const worker = new Worker(BATCHES_QUEUE, process, {
     ...WORKER_OPTIONS,
-    connection: redis,
-    prefix,
+    connection: queueRedis,
+    prefix: config.SLUICE_KEY_PREFIX,
     concurrency: CONCURRENCY,
   });
   worker.on('error', (error) => onError('batches queue', error));

@@ -2,19 +2,13 @@
  * The delivery role: opens its connections, wires the parts, and closes them in reverse.
  */
 import type { Registry } from 'prom-client';
-import type { Clock } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
-import { createErrorLog, type Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
 import { createAddressRules } from '../../shared/contract/webhooks/address.js';
-import { createModels } from '../../shared/core/models/models.js';
-import { createDeliveries } from '../../shared/core/webhooks/deliveries.js';
-import { createEndpoints } from '../../shared/core/webhooks/endpoints.js';
-import { createFanOut } from '../../shared/core/webhooks/fan-out.js';
+import { type CoreConnections, composeCore } from '../../shared/core/compose.js';
 import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { openQueue } from '../../shared/queue/queues.js';
 import type { Purpose, Redis } from '../../shared/redis/connect.js';
-import { createKeys } from '../../shared/redis/keys.js';
 import { createAttempts } from './attempts.js';
 import { createCircuitBreaker } from './circuit-breaker.js';
 import { startDeliveryConsumer } from './delivery-consumer.js';
@@ -30,19 +24,13 @@ import { createSender } from './send.js';
 const SLOTS_PER_RECEIVER = 50;
 
 export interface DeliveryRoleDeps {
-  config: Pick<
-    Config,
-    | 'SLUICE_KEY_PREFIX'
-    | 'SLUICE_WEBHOOK_ALLOW_PRIVATE'
-    | 'SLUICE_MAX_ENDPOINTS_PER_TENANT'
-    | 'SLUICE_MAX_DELIVERIES_KEPT'
-  >;
+  config: Config;
+  /** The connections of the worker; the role opens its own to Redis, so that webhooks do not delay jobs. */
+  connections: Omit<CoreConnections, 'redis'>;
   /** Sluice's version, for the User-Agent header. */
   version: string;
   open: (purpose: Purpose) => Promise<Redis>;
-  log: Logger;
   registry: Registry;
-  clock: Clock;
   schedule?: RetrySchedule;
 }
 
@@ -52,20 +40,15 @@ export interface DeliveryRoleDeps {
  * @throws ConfigError when SLUICE_WEBHOOK_ALLOW_PRIVATE lists something that is not a CIDR
  */
 export async function createDeliveryRole(deps: DeliveryRoleDeps): Promise<{ close(): Promise<void> }> {
-  const { config, version, open, log, registry, clock } = deps;
+  const { config, connections, version, open, registry } = deps;
+  const { clock, onError } = connections;
   const schedule = deps.schedule ?? RETRY_SCHEDULE;
   const prefix = config.SLUICE_KEY_PREFIX;
-  const keys = createKeys(prefix);
   const rules = createAddressRules(list(config.SLUICE_WEBHOOK_ALLOW_PRIVATE));
-  const onError = createErrorLog(log, clock);
 
   // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
   const [redis, queueRedis, listen] = await Promise.all([open('work'), open('work'), open('listen')]);
-  const maxPerTenant = config.SLUICE_MAX_ENDPOINTS_PER_TENANT;
-  const endpoints = createEndpoints({ redis, keys, clock, rules, maxPerTenant });
-  const deliveries = createDeliveries({ redis, keys, clock, maxKept: config.SLUICE_MAX_DELIVERIES_KEPT });
-  const models = createModels({ redis, keys, clock });
-  const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
+  const { keys, endpoints, deliveries, fanOut } = composeCore(config, { ...connections, redis });
   const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
   const { longestRestMs } = schedule;

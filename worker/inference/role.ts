@@ -7,17 +7,9 @@ import { list } from '../../shared/base/config.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/model.js';
-import type { Executions } from '../../shared/core/jobs/executions.js';
+import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
-import type { Payloads } from '../../shared/core/jobs/payloads.js';
-import type { PredictionCache } from '../../shared/core/jobs/prediction-cache.js';
 import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
-import type { CrashBlocklist } from '../../shared/core/models/crash-blocklist.js';
-import type { Models } from '../../shared/core/models/models.js';
-import type { Shadows } from '../../shared/core/models/shadows.js';
-import type { OutcomeCounter } from '../../shared/core/models/version-outcomes.js';
-import type { VersionRepository } from '../../shared/core/models/version-repository.js';
-import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import { findGpus } from '../devices/gpus.js';
@@ -38,18 +30,10 @@ export interface InferenceDeps {
   config: Config;
   /** Entry point of the child. */
   child: URL;
-  /** For BullMQ. */
-  redis: Redis;
-  executions: Executions;
-  payloads: Payloads;
-  predictionCache: PredictionCache;
-  shadows: Shadows;
-  crashBlocklist: CrashBlocklist;
-  queueStatus: QueueStatus;
+  core: Core;
+  /** The connection of BullMQ. */
+  queueRedis: Redis;
   stops: Stops;
-  models: Models;
-  outcomes: OutcomeCounter;
-  repository: VersionRepository;
   clock: Clock;
   log: Logger;
   registry: Registry;
@@ -64,7 +48,9 @@ export interface InferenceRole {
 }
 
 export async function startInference(deps: InferenceDeps): Promise<InferenceRole> {
-  const { config, child, clock, log, models, outcomes } = deps;
+  const { config, child, core, clock, log, onError } = deps;
+  const { models } = core;
+  const outcomes = core.versionOutcomes.startCounting(onError);
   const metrics = createInferenceMetrics(deps.registry);
   const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
   const wear = {
@@ -94,7 +80,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const { name, device, refused } = lanes.first.backend;
   log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
 
-  const onChoicesError = (error: unknown) => deps.onError('backend choices', error);
+  const onChoicesError = (error: unknown) => onError('backend choices', error);
   const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children, gpus });
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
@@ -109,13 +95,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     log,
     startConsumer(manifest, serving) {
       const { hears, end } = count(manifest);
-      const consumer = startConsumer({
-        ...deps,
-        ...hears,
-        manifest,
-        serving,
-        prefix: config.SLUICE_KEY_PREFIX,
-      });
+      const consumer = startConsumer({ ...deps, prefix: config.SLUICE_KEY_PREFIX, manifest, serving, hears });
       return { ...consumer, close: () => consumer.close().finally(end) };
     },
   });
@@ -129,8 +109,8 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     await models.register(version);
     await served.add(version.path, version);
   }
-  served.settle().catch((error: unknown) => deps.onError('placing', error));
-  const watch = watchModels({ ...deps, served, bundled, isWanted });
+  served.settle().catch((error: unknown) => onError('placing', error));
+  const watch = watchModels({ ...core, served, bundled, isWanted, clock, onError });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))
     log.warn({ model: name }, 'SLUICE_MODELS names a model of which there is no version yet');

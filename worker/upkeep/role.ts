@@ -6,16 +6,10 @@
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Logger } from '../../shared/base/log.js';
-import type { Batches } from '../../shared/core/batches/batches.js';
-import type { Files } from '../../shared/core/files/files.js';
-import type { createDueIndex } from '../../shared/core/jobs/due-index.js';
-import type { Canaries } from '../../shared/core/models/canaries.js';
+import type { Core } from '../../shared/core/compose.js';
 
 export interface UpkeepDeps {
-  dueIndex: ReturnType<typeof createDueIndex>;
-  files: Files;
-  batches: Batches;
-  canaries: Canaries;
+  core: Pick<Core, 'dueIndex' | 'files' | 'batches' | 'canaries'>;
   clock: Clock;
   log: Logger;
   expired: Counter;
@@ -30,7 +24,8 @@ const BUSY = 100;
 
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
-  const { dueIndex, files, batches, canaries, clock, log, expired, onError } = deps;
+  const { clock, log, expired, onError } = deps;
+  const { dueIndex, files, batches, canaries } = deps.core;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {

@@ -7,7 +7,7 @@ import { type Clock, toTimestamp } from '../../base/clock.js';
 import { type Canary, faultOf } from '../../contract/canary.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { readVersionOutcomes } from './version-outcomes.js';
+import type { VersionOutcomesStore } from './version-outcomes.js';
 
 export interface RolledBack extends Canary {
   model: string;
@@ -31,7 +31,14 @@ return 1
 
 export type Canaries = ReturnType<typeof createCanaries>;
 
-export function createCanaries({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+export interface CanariesDeps {
+  redis: Redis;
+  keys: Keys;
+  clock: Clock;
+  outcomes: Pick<VersionOutcomesStore, 'read'>;
+}
+
+export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
   const rollBackScript = defineScript<number>(redis, 'sluiceRollBack', ROLL_BACK);
 
   /** Answers those that were rolled back. */
@@ -47,8 +54,8 @@ export function createCanaries({ redis, keys, clock }: { redis: Redis; keys: Key
     if (!text) return null;
     const canary = JSON.parse(text) as Canary;
     const [own, other] = await Promise.all([
-      readVersionOutcomes({ redis, keys }, model, canary.version),
-      readVersionOutcomes({ redis, keys }, model, Number(stable)),
+      outcomes.read(model, canary.version),
+      outcomes.read(model, Number(stable)),
     ]);
     const reason = faultOf(canary, own, other);
     if (reason === null) return null;

@@ -25,63 +25,57 @@ export interface JobBatch {
 
 const WRITE_MS = 500;
 
-export interface OutcomeStore {
-  redis: Redis;
-  keys: Keys;
-}
+export type VersionOutcomesStore = ReturnType<typeof createVersionOutcomes>;
 
-export function startOutcomeCounter(
-  { redis, keys }: OutcomeStore,
-  clock: Clock,
-  onError: (kind: string, error: unknown) => void,
-): OutcomeCounter {
-  let counted = new Map<string, Map<string, number>>();
+export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  /** Counts what this process settles, from now on. */
+  function startCounting(onError: (kind: string, error: unknown) => void): OutcomeCounter {
+    let counted = new Map<string, Map<string, number>>();
 
-  async function write(): Promise<void> {
-    const all = counted;
-    counted = new Map();
-    await Promise.all(
-      [...all].flatMap(([key, fields]) =>
-        [...fields].map(([field, count]) => redis.hincrby(key, field, count)),
-      ),
+    async function write(): Promise<void> {
+      const all = counted;
+      counted = new Map();
+      await Promise.all(
+        [...all].flatMap(([key, fields]) =>
+          [...fields].map(([field, count]) => redis.hincrby(key, field, count)),
+        ),
+      );
+    }
+
+    const stop = clock.every(
+      WRITE_MS,
+      () => void write().catch((error: unknown) => onError('outcomes', error)),
     );
+
+    return {
+      count(model, version, status, batch) {
+        const key = keys.versionOutcomes(model, version);
+        const fields = counted.get(key) ?? new Map<string, number>();
+        counted.set(key, fields);
+        const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${bucketOf(batch.computeMs)}`] : [];
+        for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
+      },
+      async close() {
+        stop();
+        await write();
+      },
+    };
   }
 
-  const stop = clock.every(
-    WRITE_MS,
-    () => void write().catch((error: unknown) => onError('outcomes', error)),
-  );
-
-  return {
-    count(model, version, status, batch) {
-      const key = keys.versionOutcomes(model, version);
-      const fields = counted.get(key) ?? new Map<string, number>();
-      counted.set(key, fields);
-      const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${bucketOf(batch.computeMs)}`] : [];
-      for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
-    },
-    async close() {
-      stop();
-      await write();
-    },
-  };
-}
-
-export async function readVersionOutcomes(
-  { redis, keys }: OutcomeStore,
-  model: string,
-  version: number,
-): Promise<VersionOutcomes> {
-  const {
-    succeeded = '0',
-    failed = '0',
-    ...rest
-  } = await redis.hgetall(keys.versionOutcomes(model, version));
-  const times = new Map<number, Map<number, number>>();
-  for (const [field, jobs] of Object.entries(rest)) {
-    const [, size, bucket] = field.split(':').map(Number) as [number, number, number];
-    const ofSize = times.get(size) ?? new Map<number, number>();
-    times.set(size, ofSize.set(bucket, Number(jobs)));
+  async function read(model: string, version: number): Promise<VersionOutcomes> {
+    const {
+      succeeded = '0',
+      failed = '0',
+      ...rest
+    } = await redis.hgetall(keys.versionOutcomes(model, version));
+    const times = new Map<number, Map<number, number>>();
+    for (const [field, jobs] of Object.entries(rest)) {
+      const [, size, bucket] = field.split(':').map(Number) as [number, number, number];
+      const ofSize = times.get(size) ?? new Map<number, number>();
+      times.set(size, ofSize.set(bucket, Number(jobs)));
+    }
+    return { succeeded: Number(succeeded), failed: Number(failed), times };
   }
-  return { succeeded: Number(succeeded), failed: Number(failed), times };
+
+  return { startCounting, read };
 }

@@ -21,17 +21,9 @@ import {
 } from '../../../shared/contract/job.js';
 import type { Manifest } from '../../../shared/contract/model.js';
 import { type Instance, packInstances, unpackInstances } from '../../../shared/contract/tensors/tensor.js';
-import type {
-  Executions,
-  Finished,
-  Settled,
-  Started,
-  Unstarted,
-} from '../../../shared/core/jobs/executions.js';
-import type { Payloads, Stored } from '../../../shared/core/jobs/payloads.js';
-import type { PredictionCache } from '../../../shared/core/jobs/prediction-cache.js';
-import type { CrashBlocklist } from '../../../shared/core/models/crash-blocklist.js';
-import type { Shadows } from '../../../shared/core/models/shadows.js';
+import type { Core } from '../../../shared/core/compose.js';
+import type { Finished, Settled, Started, Unstarted } from '../../../shared/core/jobs/executions.js';
+import type { Stored } from '../../../shared/core/jobs/payloads.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
 import { inferenceQueue, WORKER_OPTIONS } from '../../../shared/queue/catalog.js';
 import type { Redis } from '../../../shared/redis/connect.js';
@@ -57,26 +49,27 @@ import {
 
 export interface ConsumerDeps {
   manifest: Manifest;
-  executions: Executions;
-  payloads: Payloads;
-  predictionCache: PredictionCache;
-  shadows: Shadows;
-  crashBlocklist: CrashBlocklist;
+  core: Core;
   stops: Stops;
   serving: Serving;
-  redis: Redis;
+  /** The connection of BullMQ. */
+  queueRedis: Redis;
   prefix: string;
+  hears: ConsumerListener;
   clock: Clock;
   log: Logger;
   onError: (kind: string, error: Error) => void;
+}
+
+export interface ConsumerListener {
   /** How its batches are made from now on. */
-  onPolicy: (policy: BatchPolicy) => void;
+  onPolicy(policy: BatchPolicy): void;
   /** Elements of an instance, and those of padding that come to them. */
-  onPadding: (elements: { real: number; padding: number }) => void;
+  onPadding(elements: { real: number; padding: number }): void;
   /** Of a caller's job; `batch`: null when it was in none. */
-  onSettled: (status: Settled, batch: JobBatch | null) => void;
+  onSettled(status: Settled, batch: JobBatch | null): void;
   /** Callers' jobs that were to be started and ended instead. */
-  onUnstarted: (unstarted: Unstarted) => void;
+  onUnstarted(unstarted: Unstarted): void;
 }
 
 export interface Consumer {
@@ -96,15 +89,15 @@ const LEAST_LIMIT_MS = 1000;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, executions, payloads, predictionCache, crashBlocklist, stops, serving, clock, log } =
-    deps;
+  const { manifest, stops, serving, hears, clock, log } = deps;
+  const { executions, payloads, predictionCache, crashBlocklist, shadows } = deps.core;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
     executions.settle(model, version, finished),
   );
   const inHand = createInHand();
   const maxInFlight = depthOf(manifest.signature);
-  const tuning = createTuning({ ...batching, maxInFlight }, deps.onPolicy);
+  const tuning = createTuning({ ...batching, maxInFlight }, hears.onPolicy);
 
   async function process(message: Message, lock?: string): Promise<void> {
     // Fetched just before.
@@ -117,7 +110,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         maxInstances: tuning.policy.maxBatchSize,
         maxBytes: MAX_TICKET_BYTES,
       },
-      deps.onUnstarted,
+      hears.onUnstarted,
     );
     const outcomes = await Promise.allSettled(started.map(complete));
     const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
@@ -143,7 +136,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     if (status === 'void') await payloads.discard(output?.blob ?? null);
     if (status === 'void') log.debug({ job: id, execution }, 'void');
     else log.debug({ job: id, execution, status }, 'settled');
-    if (!job.spec.shadowOf) deps.onSettled(status, end.timings && batchOf(job.spec, end.timings));
+    if (!job.spec.shadowOf) hears.onSettled(status, end.timings && batchOf(job.spec, end.timings));
   }
 
   /** A payload that cannot be read or written now is a failure that may go away. */
@@ -165,7 +158,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   /** Of a copy: how its predictions compare. */
   function count(spec: JobSpec, output: Buffer | null): void {
-    deps.shadows
+    shadows
       .count(spec, manifest.signature, output)
       .catch((error: unknown) => deps.onError('shadow', error as Error));
   }
@@ -261,7 +254,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     const added = filledSize(batching, batchSize) / batchSize - 1;
     for (const instance of instances) {
       const { real, padding } = paddingOf(manifest.signature, instance);
-      deps.onPadding({ real, padding: padding + added * (real + padding) });
+      hears.onPadding({ real, padding: padding + added * (real + padding) });
     }
   }
 
@@ -270,7 +263,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
 
   const worker = new Worker(inferenceQueue(model, version), process, {
     ...WORKER_OPTIONS,
-    connection: deps.redis,
+    connection: deps.queueRedis,
     prefix: deps.prefix,
     concurrency: tickets(),
   });

@@ -6,7 +6,7 @@ import type { Manifest } from '../../../shared/contract/model.js';
 import { SETTLED } from '../../../shared/core/jobs/executions.js';
 import type { OutcomeCounter } from '../../../shared/core/models/version-outcomes.js';
 import type { InferenceMetrics } from '../metrics.js';
-import type { ConsumerDeps } from './ticket-consumer.js';
+import type { ConsumerListener } from './ticket-consumer.js';
 
 export interface CountingDeps {
   metrics: InferenceMetrics;
@@ -15,7 +15,7 @@ export interface CountingDeps {
 }
 
 export interface Counting {
-  hears: Pick<ConsumerDeps, 'onPolicy' | 'onPadding' | 'onSettled' | 'onUnstarted'>;
+  hears: ConsumerListener;
   /** The version is served no more. */
   end(): void;
 }
