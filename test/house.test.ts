@@ -45,8 +45,8 @@ const MAY_IMPORT: Record<string, string[]> = {
     'api/openapi',
     'api/routes',
   ],
-  // deploy/native fills the folder that shared/native describes.
-  deploy: [...GROUND, 'shared/native'],
+  // deploy/native fills the folder that shared/native describes, and writes the numbers that model-packages reads by.
+  deploy: [...GROUND, 'shared/native', 'shared/model-packages'],
 };
 
 const files = ['api', 'worker', 'shared', 'deploy'].flatMap((folder) =>

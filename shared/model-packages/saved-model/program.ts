@@ -1,7 +1,8 @@
 /**
  * The program of a SavedModel as its saved_model.pb holds it: its one graph with its functions, and the parts that TensorFlow
- * runs when it loads the model. Field numbers are those of TensorFlow's meta_graph.proto and of the files that it imports.
+ * runs when it loads the model. Source: TensorFlow's saved_model.proto and the files that it imports.
  */
+import { FIELDS } from './fields.js';
 import {
   intIn,
   type Message,
@@ -30,7 +31,7 @@ export interface GraphFunction {
   replaces: boolean;
 }
 
-export interface TensorInfo {
+export interface SignatureTensor {
   name: string;
   dtype: number;
   /** Null when the rank is unknown; -1 is an unknown size. */
@@ -41,12 +42,34 @@ export interface Program {
   nodes: GraphNode[];
   functions: GraphFunction[];
   /** The served signature: its tensors by name. */
-  signature: { inputs: ReadonlyMap<string, TensorInfo>; outputs: ReadonlyMap<string, TensorInfo> };
+  signature: { inputs: ReadonlyMap<string, SignatureTensor>; outputs: ReadonlyMap<string, SignatureTensor> };
   /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`. Both are empty without variables. */
   saver: { filename: string; restore: string };
   /** Nodes that TensorFlow may run after restoring. */
   initializers: string[];
 }
+
+const {
+  SavedModel,
+  MetaGraphDef,
+  SaverDef,
+  CollectionDef,
+  SignatureDef,
+  TensorInfo,
+  TensorShapeProto,
+  GraphDef,
+  NodeDef,
+  FunctionDefLibrary,
+  FunctionDef,
+  OpDef,
+  AttrValue,
+  NameAttrList,
+} = FIELDS;
+const MetaInfoDef = FIELDS['MetaGraphDef.MetaInfoDef'];
+const NodeList = FIELDS['CollectionDef.NodeList'];
+const Dim = FIELDS['TensorShapeProto.Dim'];
+const ArgDef = FIELDS['OpDef.ArgDef'];
+const ListValue = FIELDS['AttrValue.ListValue'];
 
 const TAG = 'serve';
 const SIGNATURE = 'serving_default';
@@ -61,8 +84,10 @@ const MAX_NODES = 2 ** 18;
 
 /** Parses a saved_model.pb; throws an Error that says what is wrong with it. */
 export function parseProgram(bytes: Uint8Array): Program {
-  const graphs = messagesIn(parseMessage(bytes), 2);
-  const tags = graphs.map((each) => textsIn(messageIn(each, 1), 4).join(' '));
+  const graphs = messagesIn(parseMessage(bytes), SavedModel.meta_graphs);
+  const tags = graphs.map((each) =>
+    textsIn(messageIn(each, MetaGraphDef.meta_info_def), MetaInfoDef.tags).join(' '),
+  );
   const [graph] = graphs;
   // TensorFlow picks the first graph with the wanted tags, so there must be exactly one graph.
   if (graphs.length !== 1 || tags[0] !== TAG || !graph)
@@ -70,30 +95,37 @@ export function parseProgram(bytes: Uint8Array): Program {
       `the SavedModel must hold one graph, with the one tag "${TAG}"; it holds ${graphs.length}, tagged ${JSON.stringify(tags)}`,
     );
   demandNoAssets(graph);
-  const [saver, signatures] = [messageIn(graph, 3), mapIn(graph, 5)];
+  const saver = messageIn(graph, MetaGraphDef.saver_def);
+  const signatures = mapIn(graph, MetaGraphDef.signature_def);
   const signature = signatures.get(SIGNATURE);
   if (!signature) throw new Error(`the SavedModel has no signature ${SIGNATURE}`);
   return {
-    ...graphOf(messageIn(graph, 2)),
-    signature: { inputs: tensorsOf(signature, 1), outputs: tensorsOf(signature, 2) },
-    saver: { filename: textIn(saver, 1), restore: textIn(saver, 3) },
-    initializers: initializersOf(signatures.get(INITIALIZE), mapIn(graph, 4)),
+    ...graphOf(messageIn(graph, MetaGraphDef.graph_def)),
+    signature: {
+      inputs: tensorsOf(signature, SignatureDef.inputs),
+      outputs: tensorsOf(signature, SignatureDef.outputs),
+    },
+    saver: {
+      filename: textIn(saver, SaverDef.filename_tensor_name),
+      restore: textIn(saver, SaverDef.restore_op_name),
+    },
+    initializers: initializersOf(signatures.get(INITIALIZE), mapIn(graph, MetaGraphDef.collection_def)),
   };
 }
 
 /** TensorFlow reads collections only where a signature is missing. This check reads all of them, which is simpler and safe. */
 function initializersOf(signature: Message | undefined, collections: ReadonlyMap<string, Message>): string[] {
-  const outputs = signature ? [...mapIn(signature, 2).values()] : [];
+  const outputs = signature ? [...mapIn(signature, SignatureDef.outputs).values()] : [];
   const lists = INITIALIZE_OF_OLD.flatMap((key) => collections.get(key) ?? []);
   return [
-    ...outputs.map((info) => textIn(info, 1)),
-    ...lists.flatMap((collection) => textsIn(messageIn(collection, 1), 1)),
+    ...outputs.map((info) => textIn(info, TensorInfo.name)),
+    ...lists.flatMap((collection) => textsIn(messageIn(collection, CollectionDef.node_list), NodeList.value)),
   ];
 }
 
 /** TensorFlow would put the paths of assets into tensors that the model names, and such paths may lead anywhere. */
 function demandNoAssets(graph: Message): void {
-  if (graph.has(6) || mapIn(graph, 4).has(ASSETS_OF_OLD))
+  if (graph.has(MetaGraphDef.asset_file_def) || mapIn(graph, MetaGraphDef.collection_def).has(ASSETS_OF_OLD))
     throw new Error('the SavedModel has assets, files of its own that it reads, which is not allowed');
 }
 
@@ -106,21 +138,24 @@ function graphOf(graph: Message): Pick<Program, 'nodes' | 'functions'> {
     if (count > MAX_NODES) throw new Error(`the SavedModel is made of more than ${MAX_NODES} operations`);
     return nodes.map(nodeOf);
   };
-  const nodes = nodesIn(graph, 1);
-  const functions = messagesIn(messageIn(graph, 2), 1);
+  const nodes = nodesIn(graph, GraphDef.node);
+  const functions = messagesIn(messageIn(graph, GraphDef.library), FunctionDefLibrary.function);
   return {
     nodes,
-    functions: functions.map((each) => ({ ...declarationOf(each), nodes: nodesIn(each, 3) })),
+    functions: functions.map((each) => ({
+      ...declarationOf(each),
+      nodes: nodesIn(each, FunctionDef.node_def),
+    })),
   };
 }
 
 function nodeOf(node: Message): GraphNode {
-  const op = textIn(node, 2);
+  const op = textIn(node, NodeDef.op);
   return {
-    name: textIn(node, 1),
+    name: textIn(node, NodeDef.name),
     op,
-    inputs: textsIn(node, 3),
-    names: new Set([op, ...functionsIn([...mapIn(node, 5).values()])]),
+    inputs: textsIn(node, NodeDef.input),
+    names: new Set([op, ...functionsIn([...mapIn(node, NodeDef.attr).values()])]),
   };
 }
 
@@ -129,41 +164,42 @@ function functionsIn(attributes: readonly Message[]): string[] {
   const names: string[] = [];
   const left = [...attributes];
   for (let value = left.pop(); value; value = left.pop()) {
-    const listed = messagesIn(value, 1).flatMap((list) => messagesIn(list, 9));
-    for (const named of [...messagesIn(value, 10), ...listed]) {
-      names.push(textIn(named, 1));
-      left.push(...mapIn(named, 2).values());
+    const listed = messagesIn(value, AttrValue.list).flatMap((list) => messagesIn(list, ListValue.func));
+    for (const named of [...messagesIn(value, AttrValue.func), ...listed]) {
+      names.push(textIn(named, NameAttrList.name));
+      left.push(...mapIn(named, NameAttrList.attr).values());
     }
   }
   return names;
 }
 
 function declarationOf(definition: Message): Omit<GraphFunction, 'nodes'> {
-  const declared = messageIn(definition, 1);
-  const name = textIn(declared, 1);
+  const declared = messageIn(definition, FunctionDef.signature);
+  const name = textIn(declared, OpDef.name);
   // Default attributes could name functions. No export has any, so they are refused.
-  if (declared.has(4))
+  if (declared.has(OpDef.attr))
     throw new Error(`the function ${name} of the SavedModel has parameters besides tensors`);
-  const [first] = messagesIn(declared, 2);
+  const [first] = messagesIn(declared, OpDef.input_arg);
   return {
     name,
-    firstArgument: first && textIn(first, 1),
-    replaces: mapIn(definition, 5).has(REPLACES),
+    firstArgument: first && textIn(first, ArgDef.name),
+    replaces: mapIn(definition, FunctionDef.attr).has(REPLACES),
   };
 }
 
-function tensorsOf(signature: Message, field: number): Map<string, TensorInfo> {
+function tensorsOf(signature: Message, field: number): Map<string, SignatureTensor> {
   return new Map([...mapIn(signature, field)].map(([name, info]) => [name, tensorOf(info)]));
 }
 
-function tensorOf(info: Message): TensorInfo {
+function tensorOf(info: Message): SignatureTensor {
   // Readers disagree about the name of a tensor that consists of several, such as a sparse one.
-  if (info.has(4) || info.has(5))
+  if (info.has(TensorInfo.coo_sparse) || info.has(TensorInfo.composite_tensor))
     throw new Error('the SavedModel has a signature with a tensor that is not dense');
-  const shape = messageIn(info, 3);
+  const shape = messageIn(info, TensorInfo.tensor_shape);
+  const isUnknown = !info.has(TensorInfo.tensor_shape) || intIn(shape, TensorShapeProto.unknown_rank) !== 0;
   return {
-    name: textIn(info, 1),
-    dtype: intIn(info, 2),
-    shape: !info.has(3) || intIn(shape, 3) ? null : messagesIn(shape, 2).map((dim) => intIn(dim, 1)),
+    name: textIn(info, TensorInfo.name),
+    dtype: intIn(info, TensorInfo.dtype),
+    shape: isUnknown ? null : messagesIn(shape, TensorShapeProto.dim).map((dim) => intIn(dim, Dim.size)),
   };
 }

@@ -8,7 +8,8 @@ import { exists } from '../../base/disk.js';
 import type { Signature, TensorSpec } from '../../contract/model.js';
 import type { Dtype } from '../../contract/tensors/tensor.js';
 import { checkProgram } from './check.js';
-import { parseProgram, type TensorInfo } from './program.js';
+import { DATA_TYPES } from './fields.js';
+import { parseProgram, type SignatureTensor } from './program.js';
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
 /** Other names of the same file, which TensorFlow reads when there is no saved_model.pb. */
@@ -19,29 +20,17 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 /** The name of a tensor: an operation, and the index of its output. */
 const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
 
-/** The numbers of DataType in TensorFlow's types.proto that have a form on the wire. */
+/** TensorFlow's numbers of the types that Sluice has a form for. */
 export const TF_TYPES = {
-  float32: 1,
-  float64: 2,
-  int32: 3,
-  uint8: 4,
-  int64: 9,
-  bool: 10,
-  bfloat16: 14,
-  float16: 19,
+  float32: DATA_TYPES.DT_FLOAT,
+  float64: DATA_TYPES.DT_DOUBLE,
+  int32: DATA_TYPES.DT_INT32,
+  uint8: DATA_TYPES.DT_UINT8,
+  int64: DATA_TYPES.DT_INT64,
+  bool: DATA_TYPES.DT_BOOL,
+  bfloat16: DATA_TYPES.DT_BFLOAT16,
+  float16: DATA_TYPES.DT_HALF,
 } as const;
-
-const OTHER_TYPES: Readonly<Record<number, string>> = {
-  5: 'int16',
-  6: 'int8',
-  7: 'string',
-  8: 'complex64',
-  17: 'uint16',
-  18: 'complex128',
-  20: 'resource',
-  22: 'uint32',
-  23: 'uint64',
-};
 
 /** The dtype under which each type travels. */
 const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
@@ -62,8 +51,8 @@ export interface SavedModel {
   /** The signature `serving_default`, without the batch dimension. */
   signature: Signature;
   /** Place in the graph and type of each tensor, by name. */
-  inputs: ReadonlyMap<string, TensorInfo>;
-  outputs: ReadonlyMap<string, TensorInfo>;
+  inputs: ReadonlyMap<string, SignatureTensor>;
+  outputs: ReadonlyMap<string, SignatureTensor>;
 }
 
 /**
@@ -84,20 +73,26 @@ export async function readSavedModel(folder: string): Promise<SavedModel> {
   return { signature, inputs, outputs };
 }
 
-function specsOf(ports: ReadonlyMap<string, TensorInfo>): TensorSpec[] {
+function specsOf(ports: ReadonlyMap<string, SignatureTensor>): TensorSpec[] {
   return [...ports].map(([name, port]) => specOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-function specOf(name: string, { name: place, dtype: type, shape }: TensorInfo): TensorSpec {
+function specOf(name: string, { name: place, dtype: type, shape }: SignatureTensor): TensorSpec {
   if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name for a tensor`);
   if (!PLACE.test(place)) throw new Error(`${name} is at no place of the graph: ${JSON.stringify(place)}`);
   const dtype = DTYPE_BY_TYPE.get(type);
   if (!dtype)
     throw new Error(
-      `${name} is ${OTHER_TYPES[type] ?? `of type ${type}`}; a SavedModel may take and give ${Object.keys(TF_TYPES).join(', ')}`,
+      `${name} is ${typeName(type)}; a SavedModel may take and give ${Object.keys(TF_TYPES).join(', ')}`,
     );
   if (!shape) throw new Error(`${name} has no known rank`);
   const [batch, ...sizes] = shape;
   if (batch !== -1) throw new Error(`${name} does not leave its first dimension to the batch`);
   return { name, dtype, shape: sizes.map((size) => (size < 0 ? null : size)) };
+}
+
+/** The name of a type that Sluice has no form for, such as `string`. */
+function typeName(type: number): string {
+  const [name] = Object.entries(DATA_TYPES).find(([, number]) => number === type) ?? [];
+  return name ? name.replace('DT_', '').toLowerCase() : `of type ${type}`;
 }
