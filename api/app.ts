@@ -3,13 +3,11 @@
  */
 import type { RouterInstance } from '@koa/router';
 import Koa from 'koa';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import type { Clock } from '../shared/base/clock.js';
 import type { Logger } from '../shared/base/log.js';
 import type { Config } from '../shared/contract/config.js';
 import type { Core } from '../shared/core/compose.js';
-import { createSubmission } from '../shared/core/jobs/submission.js';
-import { createSubmittedCounter } from '../shared/core/jobs/submitted-counter.js';
 import type { Watermark } from '../shared/redis/memory-watermark.js';
 import { createAudit } from './auth/audit.js';
 import { createAuth } from './auth/bearer.js';
@@ -49,18 +47,12 @@ export interface AppDeps {
 
 export function createApp(deps: AppDeps): Koa {
   const { config, core, watermark, clock, log, registry, draining } = deps;
-  const { jobs, files, batches, results, models, queueStatus, workers, endpoints, deliveries } = core;
+  const { files, batches, models, queueStatus, workers, endpoints, deliveries } = core;
   const { waits, feeds, streams } = deps.follow;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
   const auth = createAuth(core.apiKeys, createQueryCheck(document.paths));
   const audit = createAudit(log);
-  const cached = new Counter({
-    name: 'sluice_jobs_cached_total',
-    help: 'Jobs ended when they were submitted, by the predictions of an equal one.',
-    labelNames: ['model'],
-    registers,
-  });
   new Gauge({
     name: 'sluice_held_requests',
     help: 'Requests held for the end of a job.',
@@ -78,36 +70,13 @@ export function createApp(deps: AppDeps): Koa {
     },
   });
 
-  const submission = createSubmission({
-    jobs,
-    models,
-    files,
-    clock,
-    maxInstances: config.SLUICE_MAX_INSTANCES,
-    maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
-    checkWebhookUrl: (url) => endpoints.checkUrl(url, '/webhook/url'),
-    onSubmitted: createSubmittedCounter(registry),
-    onCached: (model) => cached.inc({ model }),
-  });
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
-    jobRoutes({
-      jobs,
-      submission,
-      queueStatus,
-      results,
-      waits,
-      watermark,
-      auth,
-      audit,
-      clock,
-      bodyLimits,
-      maxWaitSeconds,
-    }),
+    jobRoutes({ core, waits, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
     eventRoutes({ feeds, streams, auth }),
-    bulkRoutes({ submission, queueStatus, watermark, auth, bodyLimits, log }),
-    batchRoutes({ batches, files, submission, watermark, auth, clock, bodyLimits }),
+    bulkRoutes({ core, watermark, auth, bodyLimits, log }),
+    batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ queueStatus, models, auth, audit }),
     modelRoutes({

@@ -12,6 +12,7 @@ import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
+import { createCachedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
 import { readBundledVersions } from '../shared/core/models/bundled-versions.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { checkDurable, openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
@@ -48,7 +49,15 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const blobs = await openBlobs(config, clock);
   defer('blobs', () => blobs.close());
   const batchQueue = openBatchQueue(queueRedis, config.SLUICE_KEY_PREFIX, onRedisError);
-  const core = composeCore(config, { redis, transport, batchQueue, blobs, clock, onError });
+  const core = composeCore(config, {
+    redis,
+    transport,
+    batchQueue,
+    blobs,
+    clock,
+    onError,
+    onSubmitted: createCachedCounter(registry),
+  });
   const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
   const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
   const feeds = createFeeds({ jobs: core.jobs, results: core.results, notices, clock, onError });

@@ -10,6 +10,7 @@ import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
+import { createSubmittedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import {
   checkDurable,
@@ -45,7 +46,17 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   defer('batch queue', () => batchQueue.close());
   const blobs = await openBlobs(config, clock);
   defer('blobs', () => blobs.close());
-  const connections = { redis, transport, batchQueue, blobs, clock, onError };
+  const roleNames = list(config.SLUICE_ROLES);
+  const onSubmitted = roleNames.includes('batches') ? createSubmittedCounter(registry) : undefined;
+  const connections = {
+    redis,
+    transport,
+    batchQueue,
+    blobs,
+    clock,
+    onError,
+    ...(onSubmitted && { onSubmitted }),
+  };
   const core = composeCore(config, connections);
 
   let inference: InferenceRole | null = null;
@@ -94,7 +105,7 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
     },
   };
 
-  for (const role of list(config.SLUICE_ROLES)) {
+  for (const role of roleNames) {
     const { close } = (await roles[role]?.()) ?? {};
     if (close) defer(role, close);
   }
@@ -107,11 +118,11 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   defer('metrics', () => metrics?.close());
   const announcing = startAnnouncing({
     workers: core.workers,
-    roles: list(config.SLUICE_ROLES),
+    roles: roleNames,
     computing: () => inference?.describe() ?? { devices: [], models: [] },
     clock,
     onError,
   });
   defer('announcement', announcing.close);
-  log.info({ roles: list(config.SLUICE_ROLES) }, 'worker serves');
+  log.info({ roles: roleNames }, 'worker serves');
 });

@@ -15,7 +15,7 @@ import { newId } from '../../shared/contract/ids.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import type { Batches } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
-import type { Submission } from '../../shared/core/jobs/submission.js';
+import type { Submission } from '../../shared/core/jobs/submission/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf } from '../http/idempotency.js';

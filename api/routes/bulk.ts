@@ -8,9 +8,9 @@ import type { Logger } from '../../shared/base/log.js';
 import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
 import { MAX_BULK_JOBS, presentJob } from '../../shared/contract/job.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
-import type { Idempotency, Submitted } from '../../shared/core/jobs/jobs.js';
-import type { Submission, Submitting } from '../../shared/core/jobs/submission.js';
-import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
+import type { FindFile } from '../../shared/contract/tensors/input-value.js';
+import type { Core } from '../../shared/core/compose.js';
+import type { Idempotency, Submitted } from '../../shared/core/jobs/submission/job-writer.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf } from '../http/idempotency.js';
@@ -19,8 +19,7 @@ import { toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
-  submission: Submission;
-  queueStatus: QueueStatus;
+  core: Pick<Core, 'submission' | 'queueStatus'>;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
   bodyLimits: BodyLimits;
@@ -43,24 +42,24 @@ const guardBulk = compileGuard(bulkSchema);
 
 /** Answers the item or throws what is wrong with it. */
 type Item = () => unknown;
-type Outcome = Submitted | SluiceError;
+type ItemResult = Submitted | SluiceError;
+/** What all items of a request have in common. */
+interface SharedByItems {
+  tenant: string;
+  findFile: FindFile;
+}
 
-export function bulkRoutes({
-  submission,
-  queueStatus,
-  watermark,
-  auth,
-  bodyLimits,
-  log,
-}: BulkRoutesDeps): Router {
+export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoutesDeps): Router {
+  const { submission, queueStatus } = core;
+
   async function submitMany(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
     const key = idempotencyKeyOf(ctx);
     const items = await readItems(ctx);
-    const who = { tenant, findFile: submission.filesOf(tenant), mayExist: key !== '' };
-    const make = (item: Item, index: number) => submit(item, who, keyOf(key, index));
-    const outcomes: Outcome[] = [];
+    const shared = { tenant, findFile: submission.filesOf(tenant) };
+    const make = (item: Item, index: number) => submit(item, shared, itemKey(key, index));
+    const outcomes: ItemResult[] = [];
     for (let start = 0; start < items.length; start += WINDOW) {
       const window = items.slice(start, start + WINDOW);
       outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
@@ -85,17 +84,17 @@ export function bulkRoutes({
     return jobs.map((job) => () => job);
   }
 
-  async function submit(item: Item, who: Submitting, scope: ItemScope | null): Promise<Outcome> {
+  async function submit(item: Item, shared: SharedByItems, keyOf: ItemKey | null): Promise<ItemResult> {
     try {
-      const value = item();
-      return await submission.submit(await submission.toJob(value, who), scope?.(value));
+      const body = item();
+      return await submission.submit({ ...shared, body, idempotency: keyOf?.(body) });
     } catch (error) {
       return toSluiceError(error);
     }
   }
 
   /** What an operator has to hear of, each code once a request. */
-  function report(ctx: Context, outcomes: readonly Outcome[]): void {
+  function report(ctx: Context, outcomes: readonly ItemResult[]): void {
     const { requestId } = ctx.state as RequestState;
     const told = new Set<string>();
     for (const [item, error] of outcomes.entries()) {
@@ -105,7 +104,7 @@ export function bulkRoutes({
     }
   }
 
-  async function present(outcomes: readonly Outcome[]) {
+  async function present(outcomes: readonly ItemResult[]) {
     const places = await queueStatus.placesOf(outcomes.filter(isSubmitted).map(({ record }) => record));
     return outcomes.map((outcome) =>
       isSubmitted(outcome)
@@ -117,19 +116,19 @@ export function bulkRoutes({
   return new Router().post('/v1/jobs/bulk', auth('jobs:write'), submitMany);
 }
 
-type ItemScope = (value: unknown) => Idempotency;
+type ItemKey = (body: unknown) => Idempotency;
 
 /** Each item has a key of its own: a call that is made again finds the job of every place, also after half a success. */
-function keyOf(key: string, index: number): ItemScope | null {
+function itemKey(key: string, index: number): ItemKey | null {
   if (key === '') return null;
-  return (value) => ({
+  return (body) => ({
     route: 'bulk',
     key: `${index}:${key}`,
-    fingerprint: createHash('sha256').update(JSON.stringify(value)).digest('hex'),
+    fingerprint: createHash('sha256').update(JSON.stringify(body)).digest('hex'),
   });
 }
 
-function isSubmitted(outcome: Outcome): outcome is Submitted {
+function isSubmitted(outcome: ItemResult): outcome is Submitted {
   return 'record' in outcome;
 }
 

@@ -4,14 +4,10 @@
 import { createHash } from 'node:crypto';
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import type { Clock } from '../../shared/base/clock.js';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
-import { isId, newId } from '../../shared/contract/ids.js';
+import { isId } from '../../shared/contract/ids.js';
 import { isTerminal, type JobRecord, type JobView, presentJob } from '../../shared/contract/job.js';
-import type { JobResults } from '../../shared/core/jobs/job-results.js';
-import type { Idempotency, Jobs, Submitted } from '../../shared/core/jobs/jobs.js';
-import type { Submission } from '../../shared/core/jobs/submission.js';
-import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
+import type { Core } from '../../shared/core/compose.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
@@ -22,15 +18,11 @@ import { parseListQuery, waitMsOf } from '../http/limits.js';
 import { toSluiceError } from '../http/problem.js';
 
 export interface JobRoutesDeps {
-  jobs: Jobs;
-  submission: Submission;
-  queueStatus: QueueStatus;
-  results: JobResults;
+  core: Pick<Core, 'jobs' | 'submission' | 'queueStatus' | 'results'>;
   waits: Waits;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
-  clock: Clock;
   bodyLimits: BodyLimits;
   maxWaitSeconds: number;
 }
@@ -39,23 +31,25 @@ export interface JobRoutesDeps {
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { jobs, submission, queueStatus, results, waits, watermark, auth, audit, clock } = deps;
+  const { waits, watermark, auth, audit } = deps;
+  const { jobs, submission, queueStatus, results } = deps.core;
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
-    const idempotency = idempotencyOf(ctx, 'jobs', body.fingerprint);
-    const job = await submission.toJob(body.value, {
-      tenant,
-      findFile: submission.filesOf(tenant),
-      mayExist: idempotency !== undefined,
-    });
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
-    // Watched before it is submitted, so that its end cannot be missed.
-    const wait = waitMs > 0 ? holdFor(ctx, tenant, job.spec.id, waitMs) : null;
+    let wait = null as Wait | null;
     try {
-      const { record, replayed } = await submission.submit(job, idempotency);
+      const { record, replayed } = await submission.submit({
+        tenant,
+        body: body.value,
+        idempotency: idempotencyOf(ctx, 'jobs', body.fingerprint),
+        // The wait begins before the job exists, so that its end cannot be missed.
+        onChecked(id) {
+          if (waitMs > 0) wait = holdFor(ctx, tenant, id, waitMs);
+        },
+      });
       if (replayed) ctx.set('Idempotent-Replayed', 'true');
       ctx.set('Location', `/v1/jobs/${record.spec.id}`);
       const view = wait
@@ -142,28 +136,13 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.body = presentJob(await jobs.cancel(principalOf(ctx).tenant, id));
   }
 
-  /** A new job of the same version, with what the old one was given. */
-  async function again(tenant: string, id: string, idempotency?: Idempotency): Promise<Submitted> {
-    watermark.check();
-    const { record, input } = await jobs.endedInput(tenant, id);
-    const { model, version } = record.spec;
-    await submission.resolve(`${model}@${version}`);
-    const spec = { ...record.spec, id: newId('job', clock.now()), retryOf: id };
-    const ttlSeconds = Math.round((record.expiresAt - record.createdAt) / 1000);
-    const { finishedAt, deletedAfter } = record;
-    const retentionSeconds = Math.round((Number(deletedAfter) - Number(finishedAt)) / 1000);
-    return submission.submit({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
-  }
-
   async function retry(ctx: Context & { params: { id: string } }): Promise<void> {
     const { tenant } = principalOf(ctx);
     const { id } = ctx.params;
     if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
-    const { record, replayed } = await again(
-      tenant,
-      id,
-      idempotencyOf(ctx, 'retry', () => id),
-    );
+    watermark.check();
+    const idempotency = idempotencyOf(ctx, 'retry', () => id);
+    const { record, replayed } = await submission.retry(tenant, id, idempotency);
     if (replayed) ctx.set('Idempotent-Replayed', 'true');
     else audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
     ctx.set('Location', `/v1/jobs/${record.spec.id}`);
@@ -177,7 +156,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     for (const { spec, status } of records) {
       if (!isTerminal(status)) continue;
       try {
-        const { record } = await again(tenant, spec.id);
+        watermark.check();
+        const { record } = await submission.retry(tenant, spec.id);
         audit(ctx, 'job.retry', { job: spec.id, newJob: record.spec.id });
         results.push({ id: spec.id, status: 202, job: presentJob(record) });
       } catch (error) {

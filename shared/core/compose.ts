@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.js';
 import { list } from '../base/config.js';
 import type { BlobStore } from '../blobs/blobs.js';
 import type { Config } from '../contract/config.js';
+import type { JobRecord } from '../contract/job.js';
 import { createAddressRules } from '../contract/webhooks/address.js';
 import type { Redis } from '../redis/connect.js';
 import { createKeys } from '../redis/keys.js';
@@ -21,6 +22,8 @@ import { createJobs } from './jobs/jobs.js';
 import { createPayloads } from './jobs/payloads.js';
 import { createPredictionCache } from './jobs/prediction-cache.js';
 import { createSettle } from './jobs/settle.js';
+import { createJobWriter } from './jobs/submission/job-writer.js';
+import { createSubmission } from './jobs/submission/submission.js';
 import { createCanaries } from './models/canaries.js';
 import { createCrashBlocklist } from './models/crash-blocklist.js';
 import { createModels } from './models/models.js';
@@ -46,6 +49,8 @@ export interface CoreConnections {
   clock: Clock;
   /** Hears of a fault that the core repairs by itself later. */
   onError: (kind: string, error: unknown) => void;
+  /** Hears of each job that is made. */
+  onSubmitted?: (record: JobRecord) => void;
 }
 
 export type Core = ReturnType<typeof composeCore>;
@@ -55,7 +60,7 @@ export type Core = ReturnType<typeof composeCore>;
  * @throws ConfigError when SLUICE_WEBHOOK_ALLOW_PRIVATE, SLUICE_TENANT_WEIGHTS or SLUICE_TENANT_RETENTION_SECONDS has a wrong form.
  */
 export function composeCore(config: Config, connections: CoreConnections) {
-  const { redis, transport, batchQueue, blobs, clock, onError } = connections;
+  const { redis, transport, batchQueue, blobs, clock, onError, onSubmitted = () => undefined } = connections;
   const keys = createKeys(config.SLUICE_KEY_PREFIX);
   const limits = jobLimitsOf(config);
 
@@ -74,7 +79,17 @@ export function composeCore(config: Config, connections: CoreConnections) {
   const results = createJobResults(files);
   const payloads = createPayloads(blobs, results);
   const predictionCache = createPredictionCache({ redis, keys });
-  const jobs = createJobs({ redis, keys, wakeTickets, settleJobs, payloads, predictionCache, limits });
+  const jobs = createJobs({ redis, keys, settleJobs, payloads });
+  const jobWriter = createJobWriter({
+    redis,
+    keys,
+    jobs,
+    wakeTickets,
+    settleJobs,
+    payloads,
+    predictionCache,
+    limits,
+  });
   const executions = createExecutions({ redis, keys, wakeTickets, settleJobs, limits });
   const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, limits });
   const queueStatus = createQueueStatus({ redis, keys, wakeTickets });
@@ -93,6 +108,18 @@ export function composeCore(config: Config, connections: CoreConnections) {
   const deliveryLog = createDeliveryLog({ redis, keys, deliveries });
   const fanOut = createFanOut({ redis, keys, endpoints, deliveries, models });
 
+  const submission = createSubmission({
+    jobs,
+    jobWriter,
+    models,
+    files,
+    endpoints,
+    clock,
+    maxInstances: config.SLUICE_MAX_INSTANCES,
+    maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
+    onSubmitted,
+  });
+
   return {
     keys,
     apiKeys,
@@ -108,6 +135,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
     payloads,
     predictionCache,
     jobs,
+    jobWriter,
     executions,
     dueIndex,
     queueStatus,
@@ -117,5 +145,6 @@ export function composeCore(config: Config, connections: CoreConnections) {
     deliveries,
     deliveryLog,
     fanOut,
+    submission,
   };
 }

@@ -95,7 +95,7 @@ async function openLevel(site: Site, queued: number): Promise<Level> {
 
 async function submit(core: Core): Promise<void> {
   const number = submitted++;
-  await core.jobs.submit({
+  await core.jobWriter.write({
     spec: {
       id: newId('job', clock.now()),
       tenant: `tenant-${number % TENANTS}`,

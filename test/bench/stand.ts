@@ -108,7 +108,7 @@ function createStand({ manifest, instance, instances, children, core, notices, w
     const id = newId('job', clock.now());
     const ended = endOf(id);
     const input = count === 1 ? one : many;
-    await core.jobs.submit({ spec: specOf(id, manifest.name, count), ttlSeconds: 3600, input });
+    await core.jobWriter.write({ spec: specOf(id, manifest.name, count), ttlSeconds: 3600, input });
     return { ended };
   }
 

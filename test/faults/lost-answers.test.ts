@@ -14,8 +14,8 @@ import type { Manifest } from '../../shared/contract/model.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started } from '../../shared/core/jobs/executions.js';
 import { CHECK_QUEUED_AFTER_MS } from '../../shared/core/jobs/job-scripts.js';
-import type { Idempotency } from '../../shared/core/jobs/jobs.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
+import type { Idempotency } from '../../shared/core/jobs/submission/job-writer.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import type { Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
@@ -100,7 +100,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   }
 
   async function startOne(): Promise<Started> {
-    await core.jobs.submit(newJob());
+    await core.jobWriter.write(newJob());
     const [started] = await core.executions.start('m', 1, 't1', SHARE);
     if (!started) throw new Error('Nothing was started.');
     return started;
@@ -123,7 +123,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     ['a submit without one', undefined, ':waiting:'],
   ])('%s makes one job, with its input, and hands its ticket over', async (_, key, marker) => {
     const job = newJob();
-    const { replayed, record } = await lose(marker, () => core.jobs.submit(job, key));
+    const { replayed, record } = await lose(marker, () => core.jobWriter.write(job, key));
     expect(replayed).toBe(false);
     expect(record).toEqual(await core.jobs.get('acme', job.spec.id));
     expect(called).toEqual(['t1']);
@@ -134,9 +134,9 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it("a submit under another's key is told of the other's, and keeps nothing", async () => {
     const first = newJob();
-    await core.jobs.submit(first, KEY);
+    await core.jobWriter.write(first, KEY);
     const second = newJob();
-    const { replayed, record } = await lose(':idempotency:', () => core.jobs.submit(second, KEY));
+    const { replayed, record } = await lose(':idempotency:', () => core.jobWriter.write(second, KEY));
     expect([replayed, record.spec.id]).toEqual([true, first.spec.id]);
     expect(isLarge(await opened.store.get(`jobs/${first.spec.id}/input`))).toBe(true);
     expect(await opened.store.get(`jobs/${second.spec.id}/input`)).toBeNull();
@@ -144,16 +144,16 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('a submit whose job is gone when it is sent again makes no second one', async () => {
     const job = newJob();
-    await core.jobs.submit(job, KEY);
+    await core.jobWriter.write(job, KEY);
     await core.jobs.erase('acme', job.spec.id);
-    await expect(core.jobs.submit(job, KEY)).rejects.toMatchObject({ code: 'not_found' });
+    await expect(core.jobWriter.write(job, KEY)).rejects.toMatchObject({ code: 'not_found' });
     expect(await core.jobs.get('acme', job.spec.id)).toBeNull();
   });
 
   it('many submits make each job once', async () => {
     const jobs = Array.from({ length: 20 }, newJob);
     const submit = (job: ReturnType<typeof newJob>, nth: number) =>
-      core.jobs.submit(job, { ...KEY, route: 'jobs/bulk', key: `order-42 ${nth}` });
+      core.jobWriter.write(job, { ...KEY, route: 'jobs/bulk', key: `order-42 ${nth}` });
     const submitted = await lose(':idempotency:', () => Promise.all(jobs.map(submit)));
     expect(submitted.filter(({ replayed }) => replayed)).toEqual([]);
     expect(submitted.map(({ record }) => record.spec.id)).toEqual(jobs.map(({ spec }) => spec.id));
@@ -166,12 +166,14 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const job = newJob();
     const spec: JobSpec = { ...job.spec, cache: { hash: 'h', seconds: 60 } };
     await core.predictionCache.keep(spec, Buffer.from('kept'));
-    const { replayed, record } = await lose(':idempotency:', () => core.jobs.submit({ ...job, spec }, KEY));
+    const { replayed, record } = await lose(':idempotency:', () =>
+      core.jobWriter.write({ ...job, spec }, KEY),
+    );
     expect([replayed, record.status, record.end?.cached]).toEqual([false, 'succeeded', true]);
   });
 
   it('a start hands the next ticket over', async () => {
-    for (let i = 0; i < 6; i++) await core.jobs.submit(newJob());
+    for (let i = 0; i < 6; i++) await core.jobWriter.write(newJob());
     const started = await lose(':taken:', () => core.executions.start('m', 1, 't1', SHARE));
     expect(started.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
     expect(called).toEqual(['t1', 't2']);
@@ -179,7 +181,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('a look for jobs that wait hands their ticket over', async () => {
     await core.queueStatus.pause('m');
-    await core.jobs.submit(newJob());
+    await core.jobWriter.write(newJob());
     expect(called).toEqual([]);
     await lose(':waiting:', () => core.queueStatus.resume('m', [1]));
     expect(called).toEqual(['t1']);
@@ -213,7 +215,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('who erases a job has erased it', async () => {
     const { spec } = newJob();
-    await core.jobs.submit({ ...newJob(), spec });
+    await core.jobWriter.write({ ...newJob(), spec });
     await core.jobs.cancel('acme', spec.id);
     await lose(':tenant:acme:jobs', () => core.jobs.erase('acme', spec.id));
     expect(await opened.store.get(`jobs/${spec.id}/input`)).toBeNull();

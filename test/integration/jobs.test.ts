@@ -90,7 +90,7 @@ async function submit(
     retryOf: null,
     ...rest,
   };
-  await jobs.submit({ spec, ttlSeconds, retentionSeconds, input });
+  await core.jobWriter.write({ spec, ttlSeconds, retentionSeconds, input });
   return spec.id;
 }
 

@@ -101,7 +101,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     const id = newId('job', clock.now());
     const named = { id, tenant: 'acme', model: 'm', version: 1, metadata: { order: '42' } };
     const spec: JobSpec = { ...TRAITS, ...named, instances: 2, webhook, retryOf: null, ...more };
-    await jobs.submit({ spec, ttlSeconds: 60, input: OUTPUT });
+    await core.jobWriter.write({ spec, ttlSeconds: 60, input: OUTPUT });
     return spec;
   }
 

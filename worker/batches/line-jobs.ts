@@ -11,8 +11,6 @@ import { parseJson } from '../../shared/contract/json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
-import type { NewJob } from '../../shared/core/jobs/jobs.js';
-import type { Submission } from '../../shared/core/jobs/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { LineResult } from './batch-results.js';
 import type { JsonLine } from './json-lines.js';
@@ -24,7 +22,6 @@ export interface LineLimits {
 
 export interface LineJobsDeps {
   core: Core;
-  submission: Submission;
   notices: JobNotices;
   watermark: Pick<Watermark, 'check'>;
   clock: Clock;
@@ -61,6 +58,12 @@ export interface LineJobs {
 
 type JobResult = Pick<LineResult, 'status' | 'error'>;
 
+interface SubmittedJob {
+  id: string;
+  /** Resolves when the job has ended. */
+  result: Promise<JobResult>;
+}
+
 /** Errors that pass by themselves: the submission is repeated until it works. */
 const WORTH_WAITING: readonly ErrorCode[] = [
   'queue_full',
@@ -79,8 +82,8 @@ const GONE: JobResult = {
 
 /** Returns the jobs of one batch's lines; `submit`, `cancelAll` and `erase` reject with what Redis reports. */
 export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }: LineJobsContext): LineJobs {
-  const { submission, notices, watermark, clock, limits, onError } = deps;
-  const { jobs } = deps.core;
+  const { notices, watermark, clock, limits, onError } = deps;
+  const { jobs, submission } = deps.core;
   const { id: batchId, tenant, model, version } = batch.spec;
   const woken = AbortSignal.any([halt, stop]);
   /** Jobs that have not ended, and the function that reports the end of each. */
@@ -91,8 +94,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     try {
       const value = read(line);
       known.customId = value.customId ?? null;
-      const job = await patiently(() => toJob(value));
-      const { id, result } = await submitJob(job, line.number);
+      const { id, result } = await patiently(() => submitJob(value, line.number));
       known.job = id;
       return { ended: result.then((end) => ({ ...known, ...end })) };
     } catch (error) {
@@ -107,41 +109,44 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     return guardLine(parseJson(bytes, limits.maxDepth, 'The line'));
   }
 
-  async function toJob({ customId: _, ...line }: BatchLine): Promise<NewJob> {
+  async function submitJob(value: BatchLine, line: number): Promise<SubmittedJob> {
+    watermark.check();
+    let watching = null as SubmittedJob | null;
+    try {
+      const { record, replayed } = await submission.submit({
+        tenant,
+        body: bodyOf(value),
+        isLine: true,
+        idempotency: {
+          route: 'batch',
+          key: `${batchId}:${line}`,
+          fingerprint: batchId,
+          keptSeconds: Math.ceil(leftMs() / 1000) + MARGIN_SECONDS,
+        },
+        // The watch begins before the job exists, so that its end cannot be missed.
+        onChecked(id) {
+          watching = { id, result: watch(id) };
+        },
+      });
+      if (!replayed && watching) return watching;
+      if (watching) unwatch(watching.id);
+      return { id: record.spec.id, result: watchExisting(record.spec.id) };
+    } catch (error) {
+      if (watching) unwatch(watching.id);
+      throw error;
+    }
+  }
+
+  /** Returns what POST /v1/jobs takes. */
+  function bodyOf({ customId: _, ...line }: BatchLine): object {
     const ttlSeconds = Math.max(1, Math.ceil(leftMs() / 1000));
-    const value = {
+    return {
       ...line,
       model: `${model}@${version}`,
       priority: 'bulk',
       ttlSeconds,
       retentionSeconds: Math.min(ttlSeconds + MARGIN_SECONDS, MAX_RETENTION_SECONDS),
     };
-    const findFile = submission.filesOf(tenant);
-    return submission.toJob(value, { tenant, findFile, mayExist: true, isLine: true });
-  }
-
-  /** Watches the job before it is submitted, so that its end cannot be missed. */
-  async function submitJob(job: NewJob, line: number): Promise<{ id: string; result: Promise<JobResult> }> {
-    const idempotency = {
-      route: 'batch',
-      key: `${batchId}:${line}`,
-      fingerprint: batchId,
-      keptSeconds: Math.ceil(leftMs() / 1000) + MARGIN_SECONDS,
-    };
-    const { id } = job.spec;
-    const result = watch(id);
-    try {
-      const { record, replayed } = await patiently(() => {
-        watermark.check();
-        return submission.submit(job, idempotency);
-      });
-      if (!replayed) return { id, result };
-      unwatch(id);
-      return { id: record.spec.id, result: watchExisting(record.spec.id) };
-    } catch (error) {
-      unwatch(id);
-      throw error;
-    }
   }
 
   /** Repeats `act` until it works, the batch halts, or it fails for a reason that does not pass by itself. */

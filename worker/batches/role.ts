@@ -11,8 +11,6 @@ import { NO_LINES } from '../../shared/contract/batch.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
-import { createSubmission } from '../../shared/core/jobs/submission.js';
-import { createSubmittedCounter } from '../../shared/core/jobs/submitted-counter.js';
 import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
@@ -47,17 +45,6 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
   for (const status of Object.keys(NO_LINES)) lines.inc({ status }, 0);
   const drive = createDriver({
     core,
-    submission: createSubmission({
-      ...core,
-      clock,
-      maxInstances: config.SLUICE_MAX_INSTANCES,
-      maxFileBytes: config.SLUICE_MAX_BODY_BYTES,
-      // The lines of a batch have no webhooks.
-      checkWebhookUrl: () => undefined,
-      onSubmitted: createSubmittedCounter(registry),
-      // Nor do they ask for the predictions of another.
-      onCached: () => undefined,
-    }),
     results: createBatchResults({ jobs: core.jobs, files: core.files, blobs }),
     notices,
     watermark,

@@ -270,7 +270,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
   }
 
   /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; by chance the canary, and a shadow. */
-  async function resolve(text: string, mayDraw = false): Promise<Resolved> {
+  async function resolve(text: string, { mayDraw = false } = {}): Promise<Resolved> {
     const ref = parseModelRef(text);
     const model = ref && (await find(ref.name));
     const versionOf = (number: number | undefined) =>

@@ -9,7 +9,7 @@
  * proportion to the largest value where that is above 1.
  */
 import { type Clock, sleep } from '../../base/clock.js';
-import type { JobSpec } from '../../contract/job.js';
+import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
 import type { Signature, TensorSpec } from '../../contract/model.js';
 import {
   type Instance,
@@ -24,8 +24,8 @@ import type { Keys } from '../../redis/keys.js';
 import type { Jobs } from '../jobs/jobs.js';
 
 /** A copy that was not started by then is dropped: the fleet has no time for it. */
-export const SHADOW_TTL_SECONDS = 300;
-export const SHADOW_RETENTION_SECONDS = 60;
+const SHADOW_TTL_SECONDS = 300;
+const SHADOW_RETENTION_SECONDS = 60;
 const TOLERANCE = 1e-3;
 /** Looks at an original that has not ended. */
 const LOOKS = 50;
@@ -86,6 +86,26 @@ export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
   }
 
   return { count, read };
+}
+
+/** Returns the copy of a job for a shadow: the version `version` of the same model. */
+export function shadowCopy({ spec, input }: { spec: JobSpec; input: Buffer }, version: number, id: string) {
+  const copy: JobSpec = {
+    id,
+    tenant: SHADOW_TENANT,
+    model: spec.model,
+    version,
+    alias: null,
+    priority: 'bulk',
+    instances: spec.instances,
+    timeoutSeconds: spec.timeoutSeconds,
+    allowPartial: false,
+    metadata: {},
+    webhook: null,
+    retryOf: null,
+    shadowOf: { id: spec.id, tenant: spec.tenant },
+  };
+  return { spec: copy, ttlSeconds: SHADOW_TTL_SECONDS, retentionSeconds: SHADOW_RETENTION_SECONDS, input };
 }
 
 export function agrees(outputs: readonly TensorSpec[], one: Instance, other: Instance): boolean {

@@ -24,7 +24,7 @@ import {
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { numberOrNull } from '../jobs/job-record.js';
-import type { Idempotency } from '../jobs/jobs.js';
+import type { Idempotency } from '../jobs/submission/job-writer.js';
 import {
   CHANGE_ENDPOINT,
   CREATE_ENDPOINT,
