@@ -1,14 +1,46 @@
-import { defineConfig } from 'vitest/config';
+/**
+ * Four suites of tests, each a project: `npx vitest run --project unit` runs one of them.
+ *
+ * Only the suites that start programs wait for a Redis and for the programs in `.build`; they share one of each.
+ */
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/programs.ts', 'test/support/redis.ts'],
     reporters: ['default', './test/support/summary.ts'],
-    pool: 'forks',
-    maxWorkers: 3,
-    // For what hangs; what a test waits for has a bound of its own.
-    testTimeout: 120_000,
-    hookTimeout: 60_000,
+    coverage: {
+      provider: 'v8',
+      include: ['{api,worker,shared,deploy}/**/*.ts'],
+      reporter: ['text-summary', 'html'],
+      reportsDirectory: '.build/coverage',
+    },
+    projects: [
+      // A file runs in the process of the file before it, because loading the product costs more than the tests do.
+      suite('unit', ['test/house.test.ts'], { isolate: false }),
+      suite('integration'),
+      suite('e2e'),
+      suite('faults'),
+    ],
   },
 });
+
+function suite(
+  name: string,
+  more: readonly string[] = [],
+  options: TestProjectInlineConfiguration['test'] = {
+    globalSetup: 'test/support/global-setup.ts',
+  },
+): TestProjectInlineConfiguration {
+  return {
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`, ...more],
+      pool: 'forks',
+      maxWorkers: 3,
+      // These end a test that hangs. Whatever a test waits for has a shorter bound of its own.
+      testTimeout: 120_000,
+      hookTimeout: 60_000,
+      ...options,
+    },
+  };
+}
