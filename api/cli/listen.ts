@@ -1,64 +1,73 @@
 /**
- * `sluice listen`: tells of the webhooks that a receiver on this machine would get.
+ * `sluice listen`: shows the webhooks that a receiver on this machine would get.
  *
- * Registers an endpoint for a receiver of its own, prints what verifies, and deletes the endpoint when it is stopped.
+ * The command registers an endpoint for a receiver of its own, prints the events that verify, and deletes the endpoint when
+ * it is stopped.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { type Command, InvalidArgumentError } from 'commander';
 import { systemClock, toTimestamp } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
 import type { WebhookEvent } from '../../shared/client/webhooks.js';
 import { type Config, loadConfig } from '../../shared/contract/config.js';
 import { EVENTS } from '../../shared/contract/webhooks/events.js';
-import { type Api, type Command, callApi, EXIT, Failure, type Terminal } from './command.js';
+import { type Api, callApi } from './call-api.js';
+import { EXIT, Failure, type Terminal } from './terminal.js';
 import { type Arrival, type Inbox, openInbox } from './webhook-inbox.js';
 
 const PATH = '/v1/webhook-endpoints';
-const DEFAULT_URL = 'http://127.0.0.1:8080';
 const KEY_FILE = 'api-key';
+
+interface Options {
+  /** Missing for the events that an endpoint gets unless it names some. */
+  events?: string[];
+  includePredictions?: true;
+  forward?: string;
+  json?: true;
+  port: number;
+  url: string;
+  key?: string;
+}
 
 interface Endpoint {
   id: string;
   secret: string;
 }
 
-export const listen: Command = {
-  summary: 'receives webhooks on this machine and prints those that verify',
-  usage: `sluice listen [options]
+/** Adds the command `listen` to `program`; it runs until `terminal.stopped` aborts. */
+export function addListenCommand(program: Command, terminal: Terminal): void {
+  program
+    .command('listen')
+    .summary('receives webhooks on this machine and prints those that verify')
+    .description(
+      `Registers a webhook endpoint for this machine, prints a line for each event that verifies, and deletes the endpoint again at Ctrl-C. Sluice must run on this machine, too, and be allowed to call it, as it is under \`npm start\`.`,
+    )
+    .option(
+      '--events <types>',
+      'such as job.succeeded,job.failed; else those that an endpoint gets unasked',
+      events,
+    )
+    .option('--include-predictions', 'asks for the predictions, where they take at most 20 kB')
+    .option(
+      '--forward <url>',
+      'passes each request on, answers as its receiver does, and shows the secret',
+      httpUrl,
+    )
+    .option('--json', 'prints each event whole, as a line of JSON')
+    .option('--port <number>', 'port to listen on; 0 takes a free one', port, 0)
+    .option('--url <url>', 'where the API is', apiUrl, 'http://127.0.0.1:8080')
+    .option(
+      '--key <key>',
+      `key for the API (default: SLUICE_BOOTSTRAP_KEY, else the file ${KEY_FILE} in SLUICE_DATA_DIR)`,
+      apiKey,
+    )
+    .action((options: Options) => listen(options, terminal));
+}
 
-Registers a webhook endpoint for this machine, prints a line for each event that verifies, and deletes the endpoint
-again at Ctrl-C. Sluice has to run on this machine, too, and be allowed to call it, as it is under \`npm start\`.
-
-  --events <types>        as in job.succeeded,job.failed; else all that are told unless asked otherwise
-  --include-predictions   with the predictions, where they take at most 20 kB
-  --forward <url>         passes each request on as it came, and answers with the status that this gets; tells the
-                          secret that requests are signed with
-  --json                  prints each event whole, as a line of JSON
-  --port <number>         to listen on; else a free one
-  --url <url>             of the API; else ${DEFAULT_URL}
-  --key <key>             for the API; else SLUICE_BOOTSTRAP_KEY, else the file ${KEY_FILE} in SLUICE_DATA_DIR`,
-  run,
-};
-
-async function run(args: string[], terminal: Terminal): Promise<number> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      events: { type: 'string', multiple: true, default: [] },
-      'include-predictions': { type: 'boolean', default: false },
-      forward: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      port: { type: 'string', default: '0' },
-      url: { type: 'string', default: DEFAULT_URL },
-      key: { type: 'string' },
-    },
-  });
-  const forward = values.forward === undefined ? null : httpUrl('--forward', values.forward);
-  const url = baseUrl('--url', values.url);
-  const events = eventsOf(values.events);
-  const port = portOf(values.port);
-  const api: Api = { url, key: keyOf(values.key ?? storedKey(loadConfig())) };
+async function listen(options: Options, terminal: Terminal): Promise<void> {
+  const forward = options.forward ?? null;
+  const api: Api = { url: options.url, key: options.key ?? storedKey(loadConfig()) };
 
   let reveal: (secret: string) => void = () => {};
   const secret = new Promise<string>((resolve) => {
@@ -66,20 +75,20 @@ async function run(args: string[], terminal: Terminal): Promise<number> {
   });
   const inbox = await openInbox({
     clock: systemClock,
-    port,
+    port: options.port,
     secret,
     forward,
-    onArrival: (arrival) => terminal.print(values.json ? jsonOf(arrival) : lineOf(arrival)),
+    onArrival: (arrival) => terminal.print(options.json ? jsonOf(arrival) : lineOf(arrival)),
     onRefused: (reason) => terminal.tell(`!!! NOT VERIFIED, answered 401 at ${now()}: ${reason}`),
   }).catch((error: NodeJS.ErrnoException) => {
-    throw new Failure(EXIT.unavailable, `Port ${values.port} cannot be listened on: ${error.code}`);
+    throw new Failure(EXIT.unavailable, `Port ${options.port} cannot be listened on: ${error.code}`);
   });
 
   try {
     const endpoint = await register(api, inbox, {
       description: 'sluice listen',
-      ...(events.length > 0 && { events }),
-      ...(values['include-predictions'] && { includePredictions: true }),
+      ...(options.events && { events: options.events }),
+      ...(options.includePredictions && { includePredictions: true }),
     });
     reveal(endpoint.secret);
     terminal.tell(`Listening on ${inbox.url} as ${endpoint.id}; Ctrl-C ends it and deletes the endpoint.`);
@@ -88,7 +97,6 @@ async function run(args: string[], terminal: Terminal): Promise<number> {
     await aborted(terminal.stopped);
     await remove(api, endpoint);
     terminal.tell(`Stopped; ${endpoint.id} is deleted.`);
-    return EXIT.done;
   } finally {
     await inbox.close();
   }
@@ -104,7 +112,7 @@ async function register(api: Api, { url }: Inbox, settings: object): Promise<End
   });
   const { id, secret } = (answer ?? {}) as Partial<Endpoint>;
   if (typeof id === 'string' && typeof secret === 'string') return { id, secret };
-  throw new Failure(EXIT.unavailable, `What answers at ${api.url} is not the API of Sluice.`);
+  throw new Failure(EXIT.unavailable, `The server at ${api.url} is not the API of Sluice.`);
 }
 
 async function remove(api: Api, { id }: Endpoint): Promise<void> {
@@ -115,7 +123,7 @@ async function remove(api: Api, { id }: Endpoint): Promise<void> {
   });
 }
 
-/** Whom an event is about: a job or an endpoint by its id, a version of a model. */
+/** Names the subject of an event: a job or an endpoint by its id, or a version of a model. */
 function subjectOf({ data }: WebhookEvent): string {
   if (typeof data?.id === 'string') return data.id;
   return typeof data?.model === 'string' ? `${data.model}@${data.version}` : '-';
@@ -140,48 +148,53 @@ function jsonOf({ webhookId, event, isRepeated, forwarded }: Arrival): string {
 function storedKey(config: Config): string {
   if (config.SLUICE_BOOTSTRAP_KEY) return config.SLUICE_BOOTSTRAP_KEY;
   const file = join(config.SLUICE_DATA_DIR, KEY_FILE);
+  let key: string;
   try {
-    return readFileSync(file, 'utf8').trim();
+    key = readFileSync(file, 'utf8').trim();
   } catch {
     throw new Failure(
       EXIT.usage,
       `There is no API key in ${file}, where \`npm start\` keeps one; --key gives it.`,
     );
   }
+  if (isKey(key)) return key;
+  throw new Failure(EXIT.usage, `${file} holds no API key; --key gives one.`);
 }
 
-/** What could not be sent in a header is not shown either. */
-function keyOf(text: string): string {
-  if (/^[\x21-\x7e]+$/.test(text)) return text;
-  throw new Failure(EXIT.usage, 'The API key is no word of letters, digits and signs; --key gives one.');
+/** A header can carry nothing else. */
+function isKey(text: string): boolean {
+  return /^[\x21-\x7e]+$/.test(text);
 }
 
-function eventsOf(texts: string[]): string[] {
-  const events = texts.flatMap(list);
-  const unknown = events.find((event) => !EVENTS.some((known) => known === event));
-  if (unknown !== undefined || (texts.length > 0 && events.length === 0))
-    throw new Failure(
-      EXIT.usage,
-      `--events takes some of ${EVENTS.join(', ')}${unknown ? `; ${JSON.stringify(unknown)} is none` : ''}`,
-    );
-  return [...new Set(events)];
+function apiKey(text: string): string {
+  if (isKey(text)) return text;
+  throw new InvalidArgumentError('A key is one word of ASCII letters, digits and signs.');
 }
 
-function httpUrl(option: string, text: string): string {
+function events(text: string, before: string[] = []): string[] {
+  const named = list(text);
+  const unknown = named.find((event) => !EVENTS.some((known) => known === event));
+  if (unknown === undefined && named.length > 0) return [...new Set([...before, ...named])];
+  throw new InvalidArgumentError(
+    `${unknown === undefined ? 'It names no event' : `There is no event ${JSON.stringify(unknown)}`}; there are ${EVENTS.join(', ')}.`,
+  );
+}
+
+function httpUrl(text: string): string {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
-  throw new Failure(EXIT.usage, `${option} takes a URL such as http://127.0.0.1:3000/hook`);
+  throw new InvalidArgumentError('A URL such as http://127.0.0.1:3000/hook is needed.');
 }
 
-/** One that paths are added to. */
-function baseUrl(option: string, text: string): string {
-  const { username, password, search, hash } = new URL(httpUrl(option, text));
+/** Paths are added to this URL, so nothing may follow its path. */
+function apiUrl(text: string): string {
+  const { username, password, search, hash } = new URL(httpUrl(text));
   if (`${username}${password}${search}${hash}` === '') return text;
-  throw new Failure(EXIT.usage, `${option} takes a URL without user, query and fragment`);
+  throw new InvalidArgumentError('A URL without user, query and fragment is needed.');
 }
 
-function portOf(text: string): number {
+function port(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new Failure(EXIT.usage, '--port takes a number up to 65535');
+  throw new InvalidArgumentError('A number up to 65535 is needed.');
 }
 
 function now(): string {

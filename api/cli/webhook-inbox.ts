@@ -1,9 +1,8 @@
 /**
- * A receiver of webhooks on this machine, for whoever develops one: verifies each request, tells of it, passes it on to
- * a local application if there is one, and answers.
+ * A receiver of webhooks on this machine: it verifies each request, tells of it, and passes it on to a local application.
  *
- * Answers: 204 to what verifies, or the status of the application (502 if it has none); 401 to what does not. A request
- * that comes before its secret is known waits for it.
+ * It answers a request that verifies with 204, or with the application's status (502 when the application gives none), and
+ * every other request with 401. A request that arrives before the endpoint's secret is known waits for the secret.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,18 +12,19 @@ import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { verifyWebhook, type WebhookEvent, WebhookVerificationError } from '../../shared/client/webhooks.js';
 
+/** One request that verified. */
 export interface Arrival {
   webhookId: string;
   event: WebhookEvent;
-  /** One of this id has come before. */
+  /** Whether an event with this id has come before. */
   isRepeated: boolean;
-  /** What the local application answered, or why it did not; null where there is none. */
+  /** The status of the local application, or why it gave none; null without an application. */
   forwarded: number | string | null;
 }
 
 export interface InboxDeps {
   clock: Clock;
-  /** 0 takes a free one. */
+  /** 0 takes a free port. */
   port: number;
   secret: Promise<string>;
   forward: string | null;
@@ -39,12 +39,13 @@ export interface Inbox {
 
 const HOST = '127.0.0.1';
 const MAX_BODY_BYTES = 1024 * 1024;
-/** Less than an attempt is given, so that its sender hears of it. */
+/** Shorter than the time that the sender gives an attempt, so that the sender gets our answer. */
 const FORWARD_TIMEOUT_MS = 14_000;
 const MAX_REMEMBERED = 10_000;
-/** Of the request, the headers that are passed on. */
+/** The headers of a request that are passed on. */
 const FORWARDED_HEADERS = /^(webhook-.+|content-type|user-agent)$/;
 
+/** Opens the receiver on 127.0.0.1; rejects with the system's error when the port cannot be listened on. */
 export async function openInbox(deps: InboxDeps): Promise<Inbox> {
   const { clock, secret, forward, onArrival, onRefused } = deps;
   const seen = new Set<string>();
@@ -78,7 +79,7 @@ export async function openInbox(deps: InboxDeps): Promise<Inbox> {
 
   const server = createServer((incoming, outgoing) => {
     void take(incoming)
-      // Too large, or broken off.
+      // The body was too large or broken off.
       .catch((error: { statusCode?: number }) => error.statusCode ?? 500)
       .then((status) => outgoing.writeHead(status).end());
   });
@@ -94,7 +95,7 @@ export async function openInbox(deps: InboxDeps): Promise<Inbox> {
   };
 }
 
-/** As it came: the application verifies it, too. */
+/** Passes a request on with its body unchanged, because the application verifies the signature, too. */
 async function pass(url: string, { headers }: IncomingMessage, body: Buffer): Promise<number | string> {
   const passed = Object.entries(headers).filter(([name]) => FORWARDED_HEADERS.test(name));
   try {

@@ -1,42 +1,8 @@
-/**
- * What the commands of `sluice` share: how one looks, how it ends, and how it calls the API.
- */
-import { EXIT_CONFIG } from '../../shared/base/config.js';
+/** One call of the API from a command of `sluice`. */
 import { messageOf } from '../../shared/base/errors.js';
+import { EXIT, Failure } from './terminal.js';
 
-/** As sysexits(3) has them. */
-export const EXIT = { done: 0, usage: 64, unavailable: 69, noPermission: 77, config: EXIT_CONFIG } as const;
-
-export interface Terminal {
-  /** What the command is for, to be read or piped on. */
-  print(line: string): void;
-  /** Everything else that a person should know. */
-  tell(line: string): void;
-  /** Aborts at Ctrl-C and its like, or when nobody reads what is printed. */
-  stopped: AbortSignal;
-}
-
-export interface Command {
-  summary: string;
-  usage: string;
-  /** Resolves to the exit code; a fault that its user can mend is thrown as a `Failure`. */
-  run(args: string[], terminal: Terminal): Promise<number>;
-}
-
-/** Ends the command with a sentence. */
-export class Failure extends Error {
-  override readonly name = 'Failure';
-  readonly exitCode: number;
-  /** Of the API's error. */
-  readonly code: string | null;
-
-  constructor(exitCode: number, message: string, code: string | null = null) {
-    super(message);
-    this.exitCode = exitCode;
-    this.code = code;
-  }
-}
-
+/** Where the API is, and the key for it. */
 export interface Api {
   url: string;
   key: string;
@@ -44,7 +10,12 @@ export interface Api {
 
 const CALL_TIMEOUT_MS = 10_000;
 
-/** Resolves to the answer's body, `null` if it has none. */
+/**
+ * Calls the API and resolves to the body of its answer, null when it has none.
+ *
+ * @param path from `/v1` on; `body` is sent as JSON
+ * @throws {Failure} when the API cannot be reached within 10 s, refuses the key or answers with an error
+ */
 export async function callApi(api: Api, method: string, path: string, body?: object): Promise<unknown> {
   let status: number;
   let text: string;
@@ -82,7 +53,7 @@ function failureOf(api: Api, status: number, answer: unknown): Failure {
   if (typeof said !== 'string')
     return new Failure(
       EXIT.unavailable,
-      `What answers at ${api.url} with ${status} is not the API of Sluice. --url names another.`,
+      `The server at ${api.url}, which answers ${status}, is not the API of Sluice. --url names another.`,
     );
   return new Failure(EXIT.unavailable, `The API answers ${status}: ${said}`, code);
 }
