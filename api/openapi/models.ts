@@ -1,7 +1,10 @@
 /**
  * Models in the OpenAPI document: versions, aliases, uploads.
  */
-import { manifestSchema, putAliasSchema, VERSION_STATES } from '../../shared/contract/model.js';
+
+import { putAliasSchema } from '../../shared/contract/models/alias.js';
+import { manifestSchema } from '../../shared/contract/models/manifest.js';
+import { VERSION_STATES } from '../../shared/contract/models/version-state.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
 import { ID, json, NULLABLE_TIME, operation, page, ref, TIME, WHOLE_QUERY } from './parts.js';
 

@@ -10,7 +10,8 @@ import { parse } from 'yaml';
 import { hashFile, pathsIn } from '../base/disk.js';
 import { messageOf } from '../base/errors.js';
 import type { Fault } from '../contract/errors.js';
-import { checkManifest, type Manifest, type Signature, type TensorSpec } from '../contract/model.js';
+import type { Manifest, Signature, TensorSpec } from '../contract/models/manifest.js';
+import { checkManifest } from '../contract/models/manifest-check.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {

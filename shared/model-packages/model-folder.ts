@@ -5,7 +5,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
-import type { Manifest } from '../contract/model.js';
+import type { Manifest } from '../contract/models/manifest.js';
 import { MANIFEST_FILE, readManifest } from './manifest.js';
 
 export interface BundledVersion {

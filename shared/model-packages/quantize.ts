@@ -8,7 +8,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
-import type { Quantization } from '../contract/model.js';
+import type { Quantization } from '../contract/models/manifest.js';
 import { elementsOf, type ModelFile, type Weight, widthOf } from './weights.js';
 
 interface Range {

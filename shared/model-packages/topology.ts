@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Manifest } from '../contract/model.js';
+import type { Manifest } from '../contract/models/manifest.js';
 import { MODEL_FILE } from './manifest.js';
 import { GRAPH_OPS } from './saved-model/operations.js';
 

@@ -6,7 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fault } from '../contract/errors.js';
-import type { VersionFiles } from '../contract/model.js';
+import type { VersionFiles } from '../contract/models/manifest.js';
 import { escapePointer } from '../contract/schema.js';
 import { MODEL_FILE } from './manifest.js';
 

@@ -8,7 +8,7 @@ import { type Tensor, tensor4d, tidy } from '@tensorflow/tfjs-core';
 import { stringify } from 'yaml';
 import { loadModel, toBase64, writeJson } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
-import type { Manifest, Signature } from '../../shared/contract/model.js';
+import type { Manifest, Signature } from '../../shared/contract/models/manifest.js';
 import { toNested, toTypedArray, type Value } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';

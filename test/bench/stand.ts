@@ -9,7 +9,7 @@ import { systemClock as clock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, packInstances } from '../../shared/contract/tensors/tensor.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import { type JobNotices, listenForJobNotices } from '../../shared/core/jobs/job-notices.js';

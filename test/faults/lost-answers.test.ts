@@ -10,7 +10,7 @@ import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import { type JobSpec, jobError } from '../../shared/contract/job.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started } from '../../shared/core/jobs/executions.js';
 import { CHECK_QUEUED_AFTER_MS } from '../../shared/core/jobs/job-scripts.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
 import { type Instance, toNested } from '../../shared/contract/tensors/tensor.js';
 import { openImage, openSharp, readImageHeader } from '../../shared/images/image.js';

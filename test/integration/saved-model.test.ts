@@ -8,7 +8,7 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { PIXELS, readDigits } from '../../deploy/models/mnist/idx.js';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
 import { readModelFolder } from '../../shared/model-packages/model-folder.js';
 import { readSavedModel } from '../../shared/model-packages/saved-model/signature.js';

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { newId } from '../../shared/contract/ids.js';
 import type { JobRecord, JobSpec } from '../../shared/contract/job.js';
-import type { Signature } from '../../shared/contract/model.js';
+import type { Signature } from '../../shared/contract/models/manifest.js';
 import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import { createShadows } from '../../shared/core/models/shadows.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';

@@ -7,7 +7,8 @@ import { afterAll, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { sha256 } from '../../deploy/models/artefact.js';
 import { makeMnist } from '../../deploy/models/mnist/make.js';
-import { checkManifest, type Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { checkManifest } from '../../shared/contract/models/manifest-check.js';
 
 const out = mkdtempSync(join(tmpdir(), 'sluice-train-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
-import type { Golden, Manifest, TensorSpec } from '../../shared/contract/model.js';
+import type { Golden, Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { type Instance, toBytes } from '../../shared/contract/tensors/tensor.js';
 
 export interface TinyModel {

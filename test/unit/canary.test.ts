@@ -1,12 +1,12 @@
 /** When a canary has to go: by what ended, beside what ended of the other version. */
 import { describe, expect, it } from 'vitest';
+import { beginCanary } from '../../shared/contract/models/canary.js';
 import {
-  beginCanary,
-  bucketOf,
-  faultOf,
   sizeClassOf,
+  testCanary,
+  timeBucketOf,
   type VersionOutcomes,
-} from '../../shared/contract/canary.js';
+} from '../../shared/contract/models/canary-test.js';
 
 const canary = beginCanary({ version: 2, percent: 5 }, '2026-01-01T00:00:00.000Z');
 
@@ -19,7 +19,7 @@ function outcomes(
 ): VersionOutcomes {
   const times = new Map<number, number>();
   for (let i = 0; i < succeeded + failed; i++) {
-    const bucket = bucketOf(ms[i % ms.length] ?? 0);
+    const bucket = timeBucketOf(ms[i % ms.length] ?? 0);
     times.set(bucket, (times.get(bucket) ?? 0) + 1);
   }
   return { succeeded, failed, times: new Map([[sizeClassOf(size), times]]) };
@@ -27,7 +27,7 @@ function outcomes(
 
 /** Of 200 jobs, `cost(size)` ms each batch, as many of each size. */
 function outcomesOf(sizes: readonly number[], cost: (size: number) => number): VersionOutcomes {
-  const times = sizes.map((size) => [sizeClassOf(size), new Map([[bucketOf(cost(size)), 200]])] as const);
+  const times = sizes.map((size) => [sizeClassOf(size), new Map([[timeBucketOf(cost(size)), 200]])] as const);
   return { succeeded: 200 * sizes.length, failed: 0, times: new Map(times) };
 }
 
@@ -83,14 +83,14 @@ describe('a canary', () => {
       /computed up to 2\.83 times/,
     ],
   ])('with %s', (_, own, stable, reason) => {
-    const fault = faultOf(canary, own, stable);
+    const fault = testCanary(canary, own, stable);
     if (reason === null) expect(fault).toBeNull();
     else expect(fault).toMatch(reason);
   });
 
   it('knows times to 19 %', () => {
     for (const ms of [0, 0.3, 1, 1.5, 10, 333, 90_000]) {
-      const edge = 2 ** (bucketOf(ms) / 4);
+      const edge = 2 ** (timeBucketOf(ms) / 4);
       expect(edge).toBeGreaterThanOrEqual(ms);
       expect(edge).toBeLessThanOrEqual(Math.max(1, ms * 2 ** 0.25));
     }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { SluiceError } from '../../shared/contract/errors.js';
-import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { checkManifest, type Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { checkManifest } from '../../shared/contract/models/manifest-check.js';
 
 const mnist = parse(
   readFileSync(join(import.meta.dirname, '../../deploy/models/mnist/1/model.yaml'), 'utf8'),

@@ -1,7 +1,8 @@
 /** Pictures of any size, made what a model takes. */
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
-import { checkManifest, type Manifest, type TensorSpec } from '../../shared/contract/model.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { checkManifest } from '../../shared/contract/models/manifest-check.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
 import { toNested } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';

@@ -6,7 +6,7 @@ import { io, type Tensor } from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../shared/model-packages/quantize.js';
 import { loadedBytes } from '../../shared/model-packages/weights.js';
 

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { checkManifest, type Manifest, type TensorSpec } from '../../shared/contract/model.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { checkManifest } from '../../shared/contract/models/manifest-check.js';
 import { packInstances, toBytes, toNested, unpackInstances } from '../../shared/contract/tensors/tensor.js';
 import { rank } from '../../worker/inference/child/ranking.js';
 

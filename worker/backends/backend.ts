@@ -4,7 +4,7 @@
  * A backend lives in the child process and is used by one caller at a time. It owns the tensors it makes: `run` leaves
  * none behind, also when it throws, and `dispose` frees the version's weights.
  */
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
 
 export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu';

@@ -6,7 +6,7 @@
  * an integer that int32 does not hold fails the run and is never wrapped.
  */
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
-import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { type Dtype, RANGE, type TypedArray } from '../../shared/contract/tensors/tensor.js';
 import { readSavedModel, TF_TYPES } from '../../shared/model-packages/saved-model/signature.js';
 import type { Tensorflow } from '../../shared/native/tensorflow-library.js';

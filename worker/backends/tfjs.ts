@@ -9,7 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
-import type { Manifest, TensorSpec } from '../../shared/contract/model.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
 import { checkTopology } from '../../shared/model-packages/topology.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';

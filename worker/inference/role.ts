@@ -6,7 +6,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
-import type { Manifest } from '../../shared/contract/model.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
 import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';

@@ -5,7 +5,7 @@
  * may then take down nothing else.
  */
 import { SluiceError } from '../errors.js';
-import type { TensorSpec } from '../model.js';
+import type { TensorSpec } from '../models/manifest.js';
 import { asObject, decodeBase64, type EncodeValue, fail, readFile } from './input-value.js';
 
 export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;

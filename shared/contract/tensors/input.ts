@@ -7,7 +7,7 @@
  */
 
 import { type Fault, invalid } from '../errors.js';
-import { type Manifest, sentInputs, type TensorSpec } from '../model.js';
+import { type Manifest, sentInputs, type TensorSpec } from '../models/manifest.js';
 import { escapePointer } from '../schema.js';
 import { createImageEncoder, type ReadImageHeader } from './image-input.js';
 import { asObject, type EncodeValue, type FindFile, fail, InputFault } from './input-value.js';

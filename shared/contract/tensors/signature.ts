@@ -2,7 +2,7 @@
  * JSON Schemas made from a version's signature: for an instance, a prediction and a nested tensor.
  */
 
-import { type Manifest, type Signature, sentInputs, type TensorSpec } from '../model.js';
+import { type Manifest, type Signature, sentInputs, type TensorSpec } from '../models/manifest.js';
 import type { JsonSchema } from '../schema.js';
 import { type Dtype, RANGE } from './tensor.js';
 

@@ -1,7 +1,7 @@
 /**
  * Encoding a numeric input: nested arrays, base64 or a file become raw little-endian bytes.
  */
-import type { TensorSpec } from '../model.js';
+import type { TensorSpec } from '../models/manifest.js';
 import { type Checker, compileSchema, escapePointer, kindOf } from '../schema.js';
 import { decodeBase64, type EncodeValue, type FindFile, fail, InputFault, readFile } from './input-value.js';
 import { nestedSchema, nestingsOf } from './signature.js';

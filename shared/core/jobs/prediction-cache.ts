@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { JobSpec } from '../../contract/job.js';
-import type { Manifest } from '../../contract/model.js';
+import type { Manifest } from '../../contract/models/manifest.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { MAX_INLINE_BYTES } from './payloads.js';

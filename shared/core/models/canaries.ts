@@ -4,7 +4,8 @@
  * A rollback is one compare-and-set: a canary that was moved or begun anew meanwhile is judged by its own jobs.
  */
 import { type Clock, toTimestamp } from '../../base/clock.js';
-import { type Canary, faultOf } from '../../contract/canary.js';
+import type { Canary } from '../../contract/models/canary.js';
+import { testCanary } from '../../contract/models/canary-test.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import type { VersionOutcomesStore } from './version-outcomes.js';
@@ -57,7 +58,7 @@ export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
       outcomes.read(model, canary.version),
       outcomes.read(model, Number(stable)),
     ]);
-    const reason = faultOf(canary, own, other);
+    const reason = testCanary(canary, own, other);
     if (reason === null) return null;
     const ended: Canary = { ...canary, state: 'rolled_back', reason, endedAt: toTimestamp(clock.now()) };
     const isDone = await rollBackScript(

@@ -10,17 +10,13 @@
  */
 import { type Clock, toTimestamp } from '../../base/clock.js';
 import { sha256Of } from '../../base/hash.js';
-import { beginCanary, type Canary } from '../../contract/canary.js';
 import { SluiceError } from '../../contract/errors.js';
 import { newId } from '../../contract/ids.js';
-import {
-  type AliasRequest,
-  type Manifest,
-  parseModelRef,
-  type Shadow,
-  type VersionFiles,
-  type VersionState,
-} from '../../contract/model.js';
+import type { AliasRequest, Shadow } from '../../contract/models/alias.js';
+import { beginCanary, type Canary } from '../../contract/models/canary.js';
+import type { Manifest, VersionFiles } from '../../contract/models/manifest.js';
+import { parseModelRef } from '../../contract/models/model-ref.js';
+import type { VersionState } from '../../contract/models/version-state.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { TIME } from '../jobs/script-parts.js';

@@ -10,7 +10,7 @@
  */
 import { type Clock, sleep } from '../../base/clock.js';
 import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
-import type { Signature, TensorSpec } from '../../contract/model.js';
+import type { Signature, TensorSpec } from '../../contract/models/manifest.js';
 import {
   type Instance,
   isTensor,

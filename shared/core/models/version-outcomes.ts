@@ -5,7 +5,7 @@
  * that a killed worker loses is no matter.
  */
 import type { Clock } from '../../base/clock.js';
-import { bucketOf, sizeClassOf, type VersionOutcomes } from '../../contract/canary.js';
+import { sizeClassOf, timeBucketOf, type VersionOutcomes } from '../../contract/models/canary-test.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
@@ -52,7 +52,7 @@ export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; ke
         const key = keys.versionOutcomes(model, version);
         const fields = counted.get(key) ?? new Map<string, number>();
         counted.set(key, fields);
-        const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${bucketOf(batch.computeMs)}`] : [];
+        const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${timeBucketOf(batch.computeMs)}`] : [];
         for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
       },
       async close() {

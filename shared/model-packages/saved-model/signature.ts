@@ -5,7 +5,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists } from '../../base/disk.js';
-import type { Signature, TensorSpec } from '../../contract/model.js';
+import type { Signature, TensorSpec } from '../../contract/models/manifest.js';
 import type { Dtype } from '../../contract/tensors/tensor.js';
 import { checkProgram } from './check.js';
 import { DATA_TYPES } from './fields.js';

@@ -5,7 +5,7 @@
  * has been sent. Pictures are decoded and encoded in other threads while others compute, but begun and finished between
  * two batches: the last is encoded, one computes, the next is decoded, and one has been sent.
  */
-import type { Signature } from '../../../shared/contract/model.js';
+import type { Signature } from '../../../shared/contract/models/manifest.js';
 
 const OF_TENSORS = 2;
 const OF_PICTURES = 4;

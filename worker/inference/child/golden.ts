@@ -4,7 +4,7 @@
  * They catch what a checksum cannot: a backend or a library that computes something else from the same bytes.
  */
 import { readFile } from 'node:fs/promises';
-import type { Golden, Manifest } from '../../../shared/contract/model.js';
+import type { Golden, Manifest } from '../../../shared/contract/models/manifest.js';
 import { createInputEncoder } from '../../../shared/contract/tensors/input.js';
 import { type Instance, toTypedArray } from '../../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../../shared/images/image.js';

@@ -6,7 +6,7 @@
  * dropped.
  */
 
-import type { TensorSpec } from '../../../shared/contract/model.js';
+import type { TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
 import { openImage, openSharp } from '../../../shared/images/image.js';
 

@@ -9,7 +9,7 @@
 import type { Clock } from '../../../shared/base/clock.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import { SluiceError } from '../../../shared/contract/errors.js';
-import { type Manifest, sentInputs, type TensorSpec } from '../../../shared/contract/model.js';
+import { type Manifest, sentInputs, type TensorSpec } from '../../../shared/contract/models/manifest.js';
 import {
   BYTES_PER_ELEMENT,
   type Dtype,

@@ -3,7 +3,7 @@
  * batch; a mask says which elements are real, and outputs are cut back to the length of their instance. A batch is filled up
  * in the same way, with rows, where its version prefers some sizes.
  */
-import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/model.js';
+import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
 import {
   BYTES_PER_ELEMENT,
   elementsOf,

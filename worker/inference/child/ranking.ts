@@ -1,7 +1,7 @@
 /**
  * The `postprocess` block of an output: of many scores the best, each with its label.
  */
-import type { TensorSpec } from '../../../shared/contract/model.js';
+import type { TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { packRanking, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
 
 /** The `topK` largest of `value` [labels], the largest first; of equal ones that of the lower index. */

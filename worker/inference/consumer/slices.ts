@@ -11,7 +11,7 @@ import {
   type JobSpec,
   jobError,
 } from '../../../shared/contract/job.js';
-import type { Signature, TensorSpec } from '../../../shared/contract/model.js';
+import type { Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { type Instance, packInstances } from '../../../shared/contract/tensors/tensor.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
 import type { TaskResult } from '../batching/batcher.js';

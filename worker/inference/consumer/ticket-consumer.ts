@@ -19,7 +19,7 @@ import {
   jobError,
   PRIORITIES,
 } from '../../../shared/contract/job.js';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type Instance, packInstances, unpackInstances } from '../../../shared/contract/tensors/tensor.js';
 import type { Core } from '../../../shared/core/compose.js';
 import type { Finished, Settled, Started, Unstarted } from '../../../shared/core/jobs/executions.js';

@@ -2,7 +2,7 @@
  * What is counted of a version while it is served: hears its consumer, and tells the metrics and whoever judges canaries.
  */
 import type { Counter } from 'prom-client';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { SETTLED } from '../../../shared/core/jobs/executions.js';
 import type { OutcomeCounter } from '../../../shared/core/models/version-outcomes.js';
 import type { InferenceMetrics } from '../metrics.js';

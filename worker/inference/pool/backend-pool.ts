@@ -3,7 +3,8 @@
  */
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Logger } from '../../../shared/base/log.js';
-import { type Manifest, parseModelRef } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { parseModelRef } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Device } from '../../../shared/core/workers/workers.js';
 import { nativeEnvironment } from '../../../shared/native/tensorflow-library.js';

@@ -19,7 +19,7 @@
 
 import { messageOf } from '../../../shared/base/errors.js';
 import type { ErrorCode } from '../../../shared/contract/errors.js';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { BackendName } from '../../backends/backend.js';
 import { CallFailed } from '../../process/pending-calls.js';

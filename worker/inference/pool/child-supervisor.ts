@@ -13,7 +13,7 @@
  */
 import { sleep } from '../../../shared/base/clock.js';
 import { messageOf } from '../../../shared/base/errors.js';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type ChildProcessDeps, type StartedChild, startChild } from '../../process/child-process.js';
 import { createRespawns } from '../../process/crash-loop.js';
 import { CallFailed, createCalls } from '../../process/pending-calls.js';

@@ -2,7 +2,7 @@
  * A version that serves: its tasks go to the lane on which it is placed. Moved to another, it goes on there at once; the
  * old lane is rid of it when what it had of it is done.
  */
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Task, TaskResult } from '../batching/batcher.js';
 import type { InstanceResult } from '../protocol/messages.js';

@@ -5,7 +5,7 @@
  * a `call` number, and exactly one answer bears the same number, unless the child dies first.
  */
 import type { ErrorCode } from '../../../shared/contract/errors.js';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { BackendName } from '../../backends/backend.js';
 import type { StartMessage } from '../../process/child-process.js';

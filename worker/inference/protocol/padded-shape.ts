@@ -2,7 +2,7 @@
  * The shapes and sizes to which values and batches are padded: parent and child must agree on them. The parent decides by
  * them which instances may share a batch; the child copies the values.
  */
-import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/model.js';
+import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { elementsOf, type Instance } from '../../../shared/contract/tensors/tensor.js';
 
 /** Shape that a value of the input has in a batch. */

@@ -6,7 +6,7 @@
  * passes its golden vectors is timed at all.
  */
 import { messageOf } from '../../../shared/base/errors.js';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type BackendName, canRun } from '../../backends/backend.js';
 import { CallFailed } from '../../process/pending-calls.js';
 import type { Lane } from '../pool/backend-pool.js';

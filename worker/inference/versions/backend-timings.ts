@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import type { Manifest } from '../../../shared/contract/model.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { FLAVOURS, homeName, nativeHome } from '../../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../backends/backend.js';
 import type { Speed } from '../protocol/messages.js';

@@ -10,7 +10,7 @@
 
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Logger } from '../../../shared/base/log.js';
-import type { Manifest, VersionFiles } from '../../../shared/contract/model.js';
+import type { Manifest, VersionFiles } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Models } from '../../../shared/core/models/models.js';
 import type { Computing } from '../../../shared/core/workers/workers.js';

@@ -1,15 +1,12 @@
 /**
  * A model version as its `model.yaml` declares it: signature, batching, files, golden vectors and provenance.
  *
- * The manifest is checked in full before anything of the model is read; `shape` never contains the batch dimension.
+ * A `shape` never contains the batch dimension. What must fit together is checked in manifest-check.ts.
  */
+import type { JsonSchema, TypeOf } from '../schema.js';
+import { DTYPES } from '../tensors/tensor.js';
+import { MODEL_NAME } from './model-ref.js';
 
-import { canarySchema } from './canary.js';
-import type { Fault } from './errors.js';
-import { compileThorough, type JsonSchema, type TypeOf } from './schema.js';
-import { DTYPES } from './tensors/tensor.js';
-
-const NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
 /** Plain names between single slashes: no `..`, no root, no drive, no URL. */
 const PATH = '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$';
 
@@ -75,7 +72,7 @@ export const manifestSchema = {
   additionalProperties: false,
   required: ['name', 'version', 'format', 'signature', 'batching', 'files'],
   properties: {
-    name: { type: 'string', pattern: NAME },
+    name: { type: 'string', pattern: MODEL_NAME },
     version: { type: 'integer', minimum: 1 },
     description: { type: 'string' },
     format: { enum: ['layers', 'graph', 'saved_model'] },
@@ -146,162 +143,10 @@ export type Signature = Manifest['signature'];
 
 export type Quantization = NonNullable<Manifest['quantization']>;
 
-export const VERSION_STATES = ['pending', 'loading', 'ready', 'failed', 'retired'] as const;
-export type VersionState = (typeof VERSION_STATES)[number];
-
 /** Golden vectors as the file holds them: what a caller sends beside the raw float32 that the model then computes. */
 export interface Golden {
   instances: unknown[];
   outputs: Record<string, { b64: string }>[];
-}
-
-const checkSchema = compileThorough(manifestSchema);
-
-/** Every fault; what fits together is looked at once each part is as it should be. */
-export function checkManifest(value: unknown): Fault[] {
-  const faults = checkSchema(value);
-  if (faults.length > 0) return faults;
-  const { format, files, signature, batching } = value as Manifest;
-  if (!Object.hasOwn(files, ENTRY[format]))
-    faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
-  faults.push(...batchingFaults(batching));
-  for (const kind of ['inputs', 'outputs'] as const)
-    for (const [index, spec] of signature[kind].entries()) {
-      const found = [
-        postprocessFault(spec, kind),
-        preprocessFault(spec, kind),
-        paddingFault(spec, kind, signature),
-      ];
-      for (const fault of found)
-        if (fault) faults.push({ ...fault, path: `/signature/${kind}/${index}/${fault.path}` });
-    }
-  return faults;
-}
-
-/** What callers send; the others are made of these. */
-export function sentInputs({ inputs }: Signature): TensorSpec[] {
-  return inputs.filter(({ maskOf }) => maskOf === undefined);
-}
-
-function preprocessFault(
-  { dtype, shape, maxPixels, preprocess }: TensorSpec,
-  kind: keyof Signature,
-): Fault | null {
-  if (!preprocess) return null;
-  const { resize, ...perChannel } = preprocess;
-  if (kind === 'outputs' || dtype !== 'image')
-    return { path: 'preprocess', message: 'is for images that come in' };
-  if (resize && (typeof shape[0] !== 'number' || typeof shape[1] !== 'number'))
-    return { path: 'preprocess/resize', message: 'needs a shape with height and width' };
-  if (resize && maxPixels === undefined)
-    return { path: 'preprocess/resize', message: 'needs maxPixels, the bound of what is decoded' };
-  for (const [name, values] of Object.entries(perChannel))
-    if (values.length !== shape[2])
-      return { path: `preprocess/${name}`, message: `needs ${shape[2]} numbers` };
-  return null;
-}
-
-function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signature): Fault | null {
-  const { dtype, shape, padding, maskOf, unpad } = spec;
-  const isVarying = dtype !== 'image' && shape.filter((size) => size === null).length === 1;
-  const isPadded = (name: string) => inputs.some((each) => each.name === name && each.padding);
-  const forInputs = { message: 'is for inputs' };
-  if (padding && kind === 'outputs') return { path: 'padding', ...forInputs };
-  if (maskOf !== undefined && kind === 'outputs') return { path: 'maskOf', ...forInputs };
-  if (unpad !== undefined && kind === 'inputs') return { path: 'unpad', message: 'is for outputs' };
-  if (padding && !isVarying) return { path: 'padding', message: 'needs one size that varies' };
-  if (padding && !isGrowing(padding.sizes)) return { path: 'padding/sizes', message: 'must grow' };
-  if (
-    maskOf !== undefined &&
-    (!isPadded(maskOf) || dtype === 'image' || shape.length !== 1 || shape[0] !== null)
-  )
-    return { path: 'maskOf', message: 'needs the shape [null] and the name of a padded input' };
-  if (unpad !== undefined && (!isPadded(unpad) || !isVarying))
-    return { path: 'unpad', message: 'needs one size that varies and the name of a padded input' };
-  return null;
-}
-
-function postprocessFault(
-  { dtype, shape, labels, postprocess }: TensorSpec,
-  kind: keyof Signature,
-): Fault | null {
-  if (!postprocess) return null;
-  const fault = (message: string) => ({ path: 'postprocess', message });
-  if (kind === 'inputs') return fault('is for outputs');
-  const [size] = shape;
-  if (dtype !== 'float32' || shape.length !== 1 || typeof size !== 'number')
-    return fault('needs float32 scores in one dimension');
-  if (labels?.length !== size) return fault(`needs ${size} labels`);
-  if (postprocess.topK > size) return fault(`topK must be at most ${size}`);
-  return null;
-}
-
-function batchingFaults({ maxBatchSize, preferredSizes }: Manifest['batching']): Fault[] {
-  if (!preferredSizes) return [];
-  const faults: Fault[] = [];
-  const path = '/batching/preferredSizes';
-  if (!isGrowing(preferredSizes)) faults.push({ path, message: 'must grow' });
-  if (preferredSizes.at(-1) !== maxBatchSize)
-    faults.push({ path, message: `must end with maxBatchSize, ${maxBatchSize}` });
-  return faults;
-}
-
-function isGrowing(sizes: readonly number[]): boolean {
-  return sizes.every((size, i) => size > (sizes[i - 1] ?? 0));
-}
-
-export const putAliasSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['version'],
-  properties: {
-    version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' },
-    canary: canarySchema,
-    shadow: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['version', 'percent'],
-      properties: {
-        version: { type: 'integer', minimum: 1 },
-        percent: {
-          type: 'number',
-          exclusiveMinimum: 0,
-          maximum: 100,
-          description: "Share of the alias' jobs of which the version is given copies.",
-        },
-      },
-    },
-  },
-} as const satisfies JsonSchema;
-
-export type AliasRequest = TypeOf<typeof putAliasSchema>;
-export type Shadow = NonNullable<AliasRequest['shadow']>;
-
-const PATH_RULE = new RegExp(PATH);
-const NAME_RULE = new RegExp(NAME);
-const MAX_PATH_LENGTH = 200;
-
-/** Of a file inside the folder of a version. */
-export function isContainedPath(text: string): boolean {
-  return text.length <= MAX_PATH_LENGTH && PATH_RULE.test(text);
-}
-
-export function isModelName(text: string): boolean {
-  return NAME_RULE.test(text);
-}
-
-const ALIAS = /^[a-z][a-z0-9_-]{0,62}$/;
-
-export function isAlias(text: string): boolean {
-  return ALIAS.test(text);
-}
-
-/** "mnist" | "mnist@3" | "mnist@stable" -> its parts; null when the text is none of them. */
-export function parseModelRef(text: string): { name: string; version?: number; alias?: string } | null {
-  const match = /^([a-z0-9][a-z0-9_-]{0,62})(?:@(?:([1-9][0-9]{0,8})|([a-z][a-z0-9_-]{0,62})))?$/.exec(text);
-  if (!match?.[1]) return null;
-  if (match[2]) return { name: match[1], version: Number(match[2]) };
-  return { name: match[1], alias: match[3] ?? 'latest' };
 }
 
 /** A version as its folder holds it. */
@@ -309,4 +154,17 @@ export interface VersionFiles {
   manifest: Manifest;
   /** Of all files together. */
   sizeBytes: number;
+}
+
+const PATH_RULE = new RegExp(PATH);
+const MAX_PATH_LENGTH = 200;
+
+/** What callers send; the others are made of these. */
+export function sentInputs({ inputs }: Signature): TensorSpec[] {
+  return inputs.filter(({ maskOf }) => maskOf === undefined);
+}
+
+/** Whether `text` is the path of a file inside the folder of a version. */
+export function isContainedPath(text: string): boolean {
+  return text.length <= MAX_PATH_LENGTH && PATH_RULE.test(text);
 }

@@ -1,0 +1,32 @@
+/**
+ * What an alias may mean: a version, beside it a canary that gets a share of its jobs, and a shadow that gets copies of them.
+ */
+import type { JsonSchema, TypeOf } from '../schema.js';
+import { canarySchema } from './canary.js';
+
+export const putAliasSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['version'],
+  properties: {
+    version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' },
+    canary: canarySchema,
+    shadow: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['version', 'percent'],
+      properties: {
+        version: { type: 'integer', minimum: 1 },
+        percent: {
+          type: 'number',
+          exclusiveMinimum: 0,
+          maximum: 100,
+          description: "Share of the alias' jobs of which the version is given copies.",
+        },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
+
+export type AliasRequest = TypeOf<typeof putAliasSchema>;
+export type Shadow = NonNullable<AliasRequest['shadow']>;

@@ -1,0 +1,96 @@
+/**
+ * Checks a manifest: first each part by its schema, then what must fit together.
+ */
+import type { Fault } from '../errors.js';
+import { compileThorough } from '../schema.js';
+import { ENTRY, type Manifest, manifestSchema, type Signature, type TensorSpec } from './manifest.js';
+
+const checkSchema = compileThorough(manifestSchema);
+
+/** Returns every fault of a manifest, each with a JSON Pointer into it; none when it is valid. */
+export function checkManifest(value: unknown): Fault[] {
+  const faults = checkSchema(value);
+  if (faults.length > 0) return faults;
+  const { format, files, signature, batching } = value as Manifest;
+  if (!Object.hasOwn(files, ENTRY[format]))
+    faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
+  faults.push(...batchingFaults(batching));
+  for (const kind of ['inputs', 'outputs'] as const)
+    for (const [index, spec] of signature[kind].entries()) {
+      const found = [
+        postprocessFault(spec, kind),
+        preprocessFault(spec, kind),
+        paddingFault(spec, kind, signature),
+      ];
+      for (const fault of found)
+        if (fault) faults.push({ ...fault, path: `/signature/${kind}/${index}/${fault.path}` });
+    }
+  return faults;
+}
+
+function preprocessFault(
+  { dtype, shape, maxPixels, preprocess }: TensorSpec,
+  kind: keyof Signature,
+): Fault | null {
+  if (!preprocess) return null;
+  const { resize, ...perChannel } = preprocess;
+  if (kind === 'outputs' || dtype !== 'image')
+    return { path: 'preprocess', message: 'is for images that come in' };
+  if (resize && (typeof shape[0] !== 'number' || typeof shape[1] !== 'number'))
+    return { path: 'preprocess/resize', message: 'needs a shape with height and width' };
+  if (resize && maxPixels === undefined)
+    return { path: 'preprocess/resize', message: 'needs maxPixels, the bound of what is decoded' };
+  for (const [name, values] of Object.entries(perChannel))
+    if (values.length !== shape[2])
+      return { path: `preprocess/${name}`, message: `needs ${shape[2]} numbers` };
+  return null;
+}
+
+function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signature): Fault | null {
+  const { dtype, shape, padding, maskOf, unpad } = spec;
+  const isVarying = dtype !== 'image' && shape.filter((size) => size === null).length === 1;
+  const isPadded = (name: string) => inputs.some((each) => each.name === name && each.padding);
+  const forInputs = { message: 'is for inputs' };
+  if (padding && kind === 'outputs') return { path: 'padding', ...forInputs };
+  if (maskOf !== undefined && kind === 'outputs') return { path: 'maskOf', ...forInputs };
+  if (unpad !== undefined && kind === 'inputs') return { path: 'unpad', message: 'is for outputs' };
+  if (padding && !isVarying) return { path: 'padding', message: 'needs one size that varies' };
+  if (padding && !isGrowing(padding.sizes)) return { path: 'padding/sizes', message: 'must grow' };
+  if (
+    maskOf !== undefined &&
+    (!isPadded(maskOf) || dtype === 'image' || shape.length !== 1 || shape[0] !== null)
+  )
+    return { path: 'maskOf', message: 'needs the shape [null] and the name of a padded input' };
+  if (unpad !== undefined && (!isPadded(unpad) || !isVarying))
+    return { path: 'unpad', message: 'needs one size that varies and the name of a padded input' };
+  return null;
+}
+
+function postprocessFault(
+  { dtype, shape, labels, postprocess }: TensorSpec,
+  kind: keyof Signature,
+): Fault | null {
+  if (!postprocess) return null;
+  const fault = (message: string) => ({ path: 'postprocess', message });
+  if (kind === 'inputs') return fault('is for outputs');
+  const [size] = shape;
+  if (dtype !== 'float32' || shape.length !== 1 || typeof size !== 'number')
+    return fault('needs float32 scores in one dimension');
+  if (labels?.length !== size) return fault(`needs ${size} labels`);
+  if (postprocess.topK > size) return fault(`topK must be at most ${size}`);
+  return null;
+}
+
+function batchingFaults({ maxBatchSize, preferredSizes }: Manifest['batching']): Fault[] {
+  if (!preferredSizes) return [];
+  const faults: Fault[] = [];
+  const path = '/batching/preferredSizes';
+  if (!isGrowing(preferredSizes)) faults.push({ path, message: 'must grow' });
+  if (preferredSizes.at(-1) !== maxBatchSize)
+    faults.push({ path, message: `must end with maxBatchSize, ${maxBatchSize}` });
+  return faults;
+}
+
+function isGrowing(sizes: readonly number[]): boolean {
+  return sizes.every((size, i) => size > (sizes[i - 1] ?? 0));
+}
