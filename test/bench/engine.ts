@@ -16,7 +16,7 @@ import { loadConfig } from '../../shared/contract/config.js';
 import { readModelFolder } from '../../shared/model-packages/model-folder.js';
 import { type BackendName, canRun } from '../../worker/backends/backend.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
-import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
+import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { machineFacts } from './machine.js';
 import { writePictureModels } from './pictures.js';
 import { median, table } from './report.js';
@@ -82,19 +82,19 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
     log: createLogger('bench', 'warn'),
     metrics: createInferenceMetrics(new Registry()),
   };
-  const lane = await openLane({ ...deps, children: CHILDREN }, backend).catch(
+  const pool = await openBackendPool({ ...deps, childCount: CHILDREN }, backend).catch(
     (error) => void refused.push(messageOf(error)),
   );
-  if (!lane) return [];
-  site.defer(() => lane.close());
-  const alone = CHILDREN === 1 ? lane : await openLane({ ...deps, children: 1 }, backend);
-  if (alone !== lane) site.defer(() => alone.close());
+  if (!pool) return [];
+  site.defer(() => pool.close());
+  const alone = CHILDREN === 1 ? pool : await openBackendPool({ ...deps, childCount: 1 }, backend);
+  if (alone !== pool) site.defer(() => alone.close());
   const subjects: Subject[] = [];
   for (const { manifest, path } of await modelsFor(site, backend, modelsDir)) {
-    for (const each of new Set([lane, alone])) await each.load(path, manifest);
+    for (const each of new Set([pool, alone])) await each.load(path, manifest);
     for (const batchSize of [1, manifest.batching.maxBatchSize]) {
       tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
-      const speedOn = (on: Lane) => async () =>
+      const speedOn = (on: BackendPool) => async () =>
         (await on.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond ?? Number.NaN;
       const stand = await openStand(site, {
         model: manifest.name,
@@ -109,7 +109,7 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
         backend,
         batchSize,
         stand,
-        bare: speedOn(lane),
+        bare: speedOn(pool),
         bareAlone: speedOn(alone),
         samples: [],
       });

@@ -1,4 +1,4 @@
-/** One model on a lane of two real children. */
+/** One model in a pool of two real children. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Registry } from 'prom-client';
@@ -7,15 +7,15 @@ import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
-import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
-import { NotLoaded } from '../../worker/inference/pool/batch-runner.js';
+import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
+import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
 import { temporaryFolder } from '../support/redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
 const TASKS = 200;
 
 let folder: ReturnType<typeof temporaryFolder>;
-let lane: Lane;
+let pool: BackendPool;
 let registry: Registry;
 let tiny: TinyModel;
 
@@ -26,24 +26,24 @@ beforeEach(async () => {
   const deps = {
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { cacheDir: folder.path, logLevel: 'silent' },
-    children: 2,
+    childCount: 2,
     hardwareOf: () => ({ name: 'a CPU', memoryBytes: 1e9 }),
     clock: systemClock,
     log: createLogger('test', 'silent'),
     metrics: createInferenceMetrics(registry),
   };
-  lane = await openLane(deps, 'wasm');
+  pool = await openBackendPool(deps, 'wasm');
 });
 afterEach(async () => {
-  await lane.close();
+  await pool.close();
   folder.remove();
 });
 
-const pids = () => lane.describe().map(({ pid }) => pid as number);
+const pids = () => pool.describe().map(({ pid }) => pid as number);
 
 async function submit(row: number[]): Promise<number[] | string> {
   const { name, version, batching } = tiny.manifest;
-  const { results } = await lane.submit({
+  const { results } = await pool.submit({
     kind: `${name}@${version}|x:3;`,
     policy: { ...batching, maxBatchSize: 4, maxInFlight: 2 },
     instances: [floats('x', row)],
@@ -66,23 +66,23 @@ async function submitAll(disturb: () => void = () => {}): Promise<void> {
   }
 }
 
-describe('a lane of two children', () => {
+describe('a pool of two children', () => {
   it('has the version loaded and unloaded in both, and both compute its batches', async () => {
     const { folder: path, manifest } = tiny;
-    await lane.load(path, manifest);
-    expect(lane.describe()).toMatchObject(
+    await pool.load(path, manifest);
+    expect(pool.describe()).toMatchObject(
       [1, 2].map(() => ({ backend: 'wasm', device: 'cpu', name: 'a CPU', memoryBytes: 1e9, rssBytes: null })),
     );
     expect(new Set(pids()).size).toBe(2);
     await submitAll();
-    for (const { rssBytes } of lane.describe()) expect(rssBytes, 'it has computed').toBeGreaterThan(0);
-    expect(await lane.measure(manifest, 2, 20)).toMatchObject({ batchSize: 2 });
-    await lane.unload(manifest);
+    for (const { rssBytes } of pool.describe()) expect(rssBytes, 'it has computed').toBeGreaterThan(0);
+    expect(await pool.measure(manifest, 2, 20)).toMatchObject({ batchSize: 2 });
+    await pool.unload(manifest.name, manifest.version);
     await expect(submit([1, 2, 3])).rejects.toThrow(NotLoaded);
   });
 
   it('loses nothing but a batch to the death of one, which comes back with the version', async () => {
-    await lane.load(tiny.folder, tiny.manifest);
+    await pool.load(tiny.folder, tiny.manifest);
     const [first, second] = pids() as [number, number];
     await submitAll(() => process.kill(first, 'SIGKILL'));
     await expect.poll(() => pids()[0] ?? first, { timeout: 10_000 }).not.toBe(first);
@@ -96,7 +96,7 @@ describe('a lane of two children', () => {
       'sluice_backend_info{backend="wasm",device="cpu",name="a CPU"} 1',
       'sluice_device_memory_bytes{backend="wasm",device="cpu"} 1000000000',
     ]);
-    await lane.close();
+    await pool.close();
     expect(await told()).toBeNull();
   });
 
@@ -112,7 +112,7 @@ describe('a lane of two children', () => {
   it('is refused what one of them cannot load', async () => {
     const broken = { ...tiny.manifest, files: { ...tiny.manifest.files } };
     for (const path of Object.keys(broken.files)) broken.files[path] = '0'.repeat(64);
-    await expect(lane.load(tiny.folder, broken)).rejects.toThrow();
+    await expect(pool.load(tiny.folder, broken)).rejects.toThrow();
     await expect(submit([1, 2, 3])).rejects.toThrow(NotLoaded);
   });
 });

@@ -12,9 +12,9 @@ import { nativeHome } from '../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import type { TaskResult } from '../../worker/inference/batching/batcher.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
-import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
-import { type Lanes, openLanes } from '../../worker/inference/pool/backend-pools.js';
-import { NotLoaded } from '../../worker/inference/pool/batch-runner.js';
+import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
+import { type BackendPools, openBackendPools } from '../../worker/inference/pool/backend-pools.js';
+import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
 import { createServing } from '../../worker/inference/pool/version-route.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import { createPlacing } from '../../worker/inference/versions/backend-selection.js';
@@ -24,7 +24,7 @@ import { temporaryFolder } from '../support/redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
-let lanes: Lanes;
+let pools: BackendPools;
 let tiny: TinyModel;
 let opened: string[];
 
@@ -32,15 +32,15 @@ beforeEach(async () => {
   folder = temporaryFolder();
   tiny = writeDense(folder.path);
   opened = [];
-  lanes = await open('auto');
+  pools = await open('auto');
 });
 afterEach(async () => {
-  await lanes.close();
+  await pools.close();
   folder.remove();
 });
 
 /** On a cache folder without the native library. */
-function open(configured: BackendName | 'auto'): Promise<Lanes> {
+function open(configured: BackendName | 'auto'): Promise<BackendPools> {
   const deps = {
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { cacheDir: folder.path, logLevel: 'silent' },
@@ -48,13 +48,13 @@ function open(configured: BackendName | 'auto'): Promise<Lanes> {
     log: createLogger('test', 'silent'),
     metrics: createInferenceMetrics(new Registry()),
   };
-  return openLanes(configured, (backend) => {
+  return openBackendPools(configured, (backend) => {
     opened.push(backend);
-    return openLane(deps, backend);
+    return openBackendPool(deps, backend);
   });
 }
 
-const placingOf = (of: Lanes) =>
+const placingOf = (of: BackendPools) =>
   createPlacing(
     of,
     openChoices(folder.path, (error) => {
@@ -79,9 +79,9 @@ function valuesOf({ results: [result] }: TaskResult<InstanceResult>): number[] |
 describe('the backend of a version', () => {
   it('is the first that loads, then the fastest of all, then the one remembered', async () => {
     const { folder: path, manifest } = tiny;
-    const placing = placingOf(lanes);
+    const placing = placingOf(pools);
     const placed = await placing.place(path, manifest);
-    expect(placed).toMatchObject({ lane: lanes.first, comparison: null });
+    expect(placed).toMatchObject({ pool: pools.first, comparison: null });
     expect(placing.isOpen(manifest)).toBe(true);
 
     const best = await placing.compare(path, manifest, placed);
@@ -93,12 +93,12 @@ describe('the backend of a version', () => {
     }
     const score = (speeds: unknown) =>
       (speeds as { rowsPerSecond: number }[]).reduce((product, each) => product * each.rowsPerSecond, 1);
-    expect(best.lane.backend.name).toBe(score(wasm) >= score(cpu) ? 'wasm' : 'cpu');
+    expect(best.pool.backend.name).toBe(score(wasm) >= score(cpu) ? 'wasm' : 'cpu');
 
-    placing.remember(manifest, { ...best, lane: await lanes.of('cpu') });
+    placing.remember(manifest, { ...best, pool: await pools.of('cpu') });
     expect(placing.isOpen(manifest)).toBe(false);
-    const again = await placingOf(lanes).place(path, manifest);
-    expect(again.lane.backend.name).toBe('cpu');
+    const again = await placingOf(pools).place(path, manifest);
+    expect(again.pool.backend.name).toBe('cpu');
     expect(again.comparison).toEqual(best.comparison);
     // Other weights, or another batch size, are another question.
     const changed = { ...manifest, batching: { ...manifest.batching, maxBatchSize: 2 } };
@@ -118,9 +118,9 @@ describe('the backend of a version', () => {
 
   it('is not settled when a process dies while it is compared', async () => {
     const { folder: path, manifest } = tiny;
-    const placing = placingOf(lanes);
+    const placing = placingOf(pools);
     const placed = await placing.place(path, manifest);
-    const cpu = await lanes.of('cpu');
+    const cpu = await pools.of('cpu');
     const measure = cpu.measure;
     cpu.measure = (...asked) => {
       const pid = cpu.describe()[0]?.pid ?? undefined;
@@ -132,7 +132,7 @@ describe('the backend of a version', () => {
     const compared = await placing.compare(path, manifest, placed);
     cpu.measure = measure;
     expect(compared.isFinal).toBe(false);
-    expect(compared.lane).toBe(placed.lane);
+    expect(compared.pool).toBe(placed.pool);
     expect((await placing.compare(path, manifest, placed)).isFinal).toBe(true);
   });
 
@@ -144,20 +144,20 @@ describe('the backend of a version', () => {
   });
 
   it('is not compared twice, nor opened again once refused', async () => {
-    await expect(lanes.of('cuda')).rejects.toThrow();
-    await expect(lanes.of('native')).rejects.toThrow();
-    await expect(lanes.of('native')).rejects.toThrow();
-    await Promise.all([lanes.of('cpu'), lanes.of('cpu')]);
+    await expect(pools.of('cuda')).rejects.toThrow();
+    await expect(pools.of('native')).rejects.toThrow();
+    await expect(pools.of('native')).rejects.toThrow();
+    await Promise.all([pools.of('cpu'), pools.of('cpu')]);
     expect(opened).toEqual(['auto', 'native', 'cpu']);
-    await lanes.closeUnused((lane) => lane === lanes.first);
-    const cpu = await lanes.of('cpu');
+    await pools.closeUnused((pool) => pool === pools.first);
+    const cpu = await pools.of('cpu');
     expect(cpu.backend.name).toBe('cpu');
   });
 
   it('changes while tasks come: each is answered once, and the old backend is rid of the version', async () => {
     const { folder: path, manifest } = tiny;
-    const first: Lane = lanes.first;
-    const second = await lanes.of('cpu');
+    const first: BackendPool = pools.first;
+    const second = await pools.of('cpu');
     await Promise.all([first.load(path, manifest), second.load(path, manifest)]);
     const serving = createServing(manifest, first);
     const rows = Array.from({ length: 200 }, (_, i) => [i, 1, -i]);
@@ -168,7 +168,7 @@ describe('the backend of a version', () => {
       if (i === 100) moved = serving.move(second);
       if (i % 10 === 0) await new Promise(setImmediate);
     }
-    expect(serving.lane).toBe(second);
+    expect(serving.pool).toBe(second);
     const values = (await Promise.all(answers)).map(valuesOf);
     for (const [i, row] of rows.entries()) {
       const expected = denseByHand(row);

@@ -4,16 +4,14 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensors/tensor.js';
-import {
-  type Executor,
-  NotLoaded,
-  StandsStill,
-  startExecutor,
-} from '../../worker/inference/pool/batch-runner.js';
+import { type BackendChildren, startBackendChildren } from '../../worker/inference/pool/backend-children.js';
+import { type BatchRunner, createBatchRunner } from '../../worker/inference/pool/batch-runner.js';
+import { NotLoaded, StandsStill } from '../../worker/inference/pool/run-elsewhere.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import { MAX_DEATHS } from '../../worker/process/crash-loop.js';
-import type { WearLimits } from '../../worker/process/recycle-policy.js';
+import type { RecycleLimits } from '../../worker/process/recycle-policy.js';
 
 const THROWS = -1;
 const ABORTS = -2;
@@ -28,7 +26,8 @@ const SICKENS = -10;
 /** For a timer and a process's end to be noticed on a busy machine. */
 const SLACK_MS = 2000;
 
-let executor: Executor;
+let children: BackendChildren;
+let runner: BatchRunner;
 let deaths = 0;
 let renewals = 0;
 /** Versions that could not be loaded again. */
@@ -37,9 +36,9 @@ let lost: string[] = [];
 let changes: boolean[] = [];
 
 interface Options {
-  wear?: WearLimits;
+  recycle?: RecycleLimits;
   loadTimeoutMs?: number;
-  children?: number;
+  childCount?: number;
   /** Of each child; none where left out. */
   gpus?: (string | null)[];
   heartbeat?: { periodMs: number; limitMs: number };
@@ -48,8 +47,8 @@ interface Options {
 }
 
 async function start({
-  children = 1,
-  gpus = new Array(children).fill(null),
+  childCount = 1,
+  gpus = new Array(childCount).fill(null),
   cacheDir = '',
   ...options
 }: Options = {}): Promise<void> {
@@ -58,7 +57,7 @@ async function start({
   changes = [];
   lost = [];
   for (const what of ['hangs', 'fragile', 'deadly', 'unlucky']) rmSync(noteOf(what), { force: true });
-  executor = await startExecutor({
+  children = await startBackendChildren({
     child: new URL('../../.build/test/support/fake-child.js', import.meta.url),
     options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
     environment: {},
@@ -66,20 +65,23 @@ async function start({
     log: createLogger('test', 'silent'),
     ...options,
     gpusOf: () => gpus,
-    onChange: () => changes.push(executor?.standsStill),
-    onRespawn: () => deaths++,
-    onRenew: () => renewals++,
-    onLost: ({ name }) => lost.push(name),
+    listener: {
+      onChange: () => changes.push(children?.standsStill()),
+      onDeath: () => deaths++,
+      onRecycle: () => renewals++,
+      onVersionLost: ({ name }) => lost.push(name),
+    },
   });
+  runner = createBatchRunner(children);
   await load('m');
 }
 
-const load = (name: string) => executor.load('', { name, version: 1 } as Parameters<Executor['load']>[1]);
+const load = (name: string) => children.load('', { name, version: 1 } as Manifest);
 
 /** Left by the first child of this process. */
 const noteOf = (what: string) => join(tmpdir(), `sluice-fake-child-of-${process.pid}-${what}`);
 
-const pids = () => executor.children.map(({ pid }) => pid);
+const pids = () => children.states().map(({ pid }) => pid);
 
 function instance(value: number): Instance {
   return { x: { dtype: 'float32', shape: [], data: toBytes(new Float32Array([value])) } };
@@ -94,7 +96,7 @@ function shown(results: InstanceResult[]): (number | string | undefined)[] {
 
 /** `timeoutMs`: of each, or of all. */
 async function run(values: number[], timeoutMs: number | number[] = 30_000, model = 'm') {
-  const { results } = await executor.run({
+  const { results } = await runner.run({
     model,
     version: 1,
     instances: values.map(instance),
@@ -112,16 +114,16 @@ function doubled(size: number, bad: Record<number, string>): (number | string)[]
   return Array.from({ length: size }, (_, i) => bad[i] ?? 2 * i);
 }
 
-describe('executor', () => {
+describe("a batch runner on a backend's children", () => {
   afterEach(async () => {
-    await executor.close();
+    await children.close();
     expect(new Set(pids()), 'a child is left').toEqual(new Set([null]));
   });
 
   it('tells the least size for which the memory did not suffice, and runs all the same', async () => {
     await start();
     const values = batchOf(13, { 1: NEEDS_MEMORY });
-    const ran = await executor.run({
+    const ran = await runner.run({
       model: 'm',
       version: 1,
       instances: values.map(instance),
@@ -136,7 +138,7 @@ describe('executor', () => {
   it('does not take one that is too large by itself for a limit of size', async () => {
     await start();
     const values = batchOf(8, { 3: TOO_LARGE });
-    const ran = await executor.run({
+    const ran = await runner.run({
       model: 'm',
       version: 1,
       instances: values.map(instance),
@@ -158,7 +160,7 @@ describe('executor', () => {
   });
 
   it('replaces a child that has served its time, and loses nothing that is under way', async () => {
-    await start({ wear: { maxBatches: 5, maxRssBytes: 0 } });
+    await start({ recycle: { maxBatches: 5, maxRssBytes: 0 } });
     const first = pids()[0];
     const runs = Array.from({ length: 33 }, (_, i) => run(i % 7 === 3 ? [i, IS_LATE] : [i, i + 1]));
     for (const [i, result] of (await Promise.all(runs)).entries())
@@ -172,7 +174,7 @@ describe('executor', () => {
   });
 
   it('bisects a batch that kills the child while it is to be replaced', async () => {
-    await start({ wear: { maxBatches: 1, maxRssBytes: 0 } });
+    await start({ recycle: { maxBatches: 1, maxRssBytes: 0 } });
     const bad = { 3: ABORTS };
     const [good, mixed] = await Promise.all([run([1]), run(batchOf(8, bad))]);
     expect(good).toEqual([2]);
@@ -267,13 +269,17 @@ describe('executor', () => {
     process.kill(pids()[0] as number, 'SIGKILL');
     expect(await Promise.all(waiting)).toEqual([[2 * HANGS_ONCE], [2]]);
     expect(lost).toEqual(['deadly']);
-    expect(executor.fault).toBeNull();
+    expect(children.fault()).toBeNull();
     await expect(run([1], 30_000, 'deadly')).rejects.toThrow(NotLoaded);
   });
 
   it('loads a version all the same when the child dies of something else meanwhile', async () => {
     await start();
-    const [crashed] = await Promise.all([run([ABORTS]), load('other'), executor.measure('m', 1, 4, 10)]);
+    const [crashed] = await Promise.all([
+      run([ABORTS]),
+      load('other'),
+      children.measure({ name: 'm', version: 1 } as Manifest, 4, 10),
+    ]);
     expect(crashed).toEqual(['input_crashed_backend']);
     expect(await run([1], 30_000, 'other')).toEqual([2]);
     expect(lost).toEqual([]);
@@ -281,8 +287,8 @@ describe('executor', () => {
 
   it.each([1, 2])(
     'loads a version all the same when one of %i children dies of it once',
-    async (children) => {
-      await start({ children });
+    async (childCount) => {
+      await start({ childCount });
       await load('unlucky');
       expect(await run([1], 30_000, 'unlucky')).toEqual([2]);
       expect(deaths).toBe(1);
@@ -308,13 +314,13 @@ describe('executor', () => {
 
   it('refuses runs once it is closed', async () => {
     await start();
-    await executor.close();
+    await children.close();
     await expect(run([1])).rejects.toThrow('closed');
   });
 
   it('shows each child the GPU that it is given, and no other', async () => {
     await start({ gpus: ['1', 'GPU-6ad1', null] });
-    expect(executor.children.map(({ device }) => device)).toEqual(['gpu:1', 'gpu:GPU-6ad1', 'cpu']);
+    expect(children.states().map(({ device }) => device)).toEqual(['gpu:1', 'gpu:GPU-6ad1', 'cpu']);
     const shown = pids().map((pid) =>
       readFileSync(`/proc/${pid}/environ`, 'utf8')
         .split('\0')
@@ -329,7 +335,7 @@ describe('executor', () => {
   });
 
   it('gives a batch to the child that is free', async () => {
-    await start({ children: 2 });
+    await start({ childCount: 2 });
     let hangs = true;
     const hung = run([HANGS], 2000).finally(() => {
       hangs = false;
@@ -340,7 +346,7 @@ describe('executor', () => {
   });
 
   it('runs what a child had that was killed on the other, at once', async () => {
-    await start({ children: 2 });
+    await start({ childCount: 2 });
     const before = pids();
     expect(new Set(before).size).toBe(2);
     process.kill(before[0] as number, 'SIGSTOP');
@@ -353,7 +359,7 @@ describe('executor', () => {
   });
 
   it('finds what crashes within ceil(log2 32) + 1 deaths of two children, beside others', async () => {
-    await start({ children: 2 });
+    await start({ childCount: 2 });
     const [bad, ...good] = await Promise.all([
       run(batchOf(32, { 20: ABORTS })),
       ...Array.from({ length: 20 }, (_, i) => run([i])),
@@ -364,7 +370,7 @@ describe('executor', () => {
   });
 
   it('replaces children that have served their time one at a time', async () => {
-    await start({ children: 2, wear: { maxBatches: 5, maxRssBytes: 0 } });
+    await start({ childCount: 2, recycle: { maxBatches: 5, maxRssBytes: 0 } });
     const before = pids();
     const first = () => pids().filter((pid) => before.includes(pid)).length;
     for (let left = 2, untilMs = performance.now() + 20_000; left > 0 && performance.now() < untilMs; ) {
@@ -379,15 +385,15 @@ describe('executor', () => {
   });
 
   it('starts none at once any more where they die again and again, tells so, and goes on with the other', async () => {
-    await start({ children: 2 });
+    await start({ childCount: 2 });
     let last: number | null = null;
     for (let kill = 1; kill <= MAX_DEATHS + 1; kill++) {
-      expect(executor.fault).toBeNull();
+      expect(children.fault()).toBeNull();
       await expect.poll(() => ![null, last].includes(pids()[0] ?? null), { timeout: 10_000 }).toBe(true);
       last = pids()[0] ?? null;
       process.kill(last as number, 'SIGKILL');
     }
-    await expect.poll(() => executor.fault, { timeout: 10_000 }).toContain('dies again and again (cpu)');
+    await expect.poll(() => children.fault(), { timeout: 10_000 }).toContain('dies again and again (cpu)');
     expect(pids()).toEqual([null, expect.any(Number)]);
     expect(await run([1, ABORTS, 3])).toEqual([2, 'input_crashed_backend', 6]);
     expect(pids()[0]).toBeNull();
@@ -407,10 +413,10 @@ describe('executor', () => {
     const waiting = run([1, 2]).catch((error: unknown) => error);
     for (let kill = 1; kill <= MAX_DEATHS; kill++) await killNext();
     expect(await waiting).toBeInstanceOf(StandsStill);
-    expect(executor.standsStill).toBe(true);
+    expect(children.standsStill()).toBe(true);
     expect(changes.at(-1)).toBe(true);
     await expect(run([3])).rejects.toThrow(StandsStill);
-    await expect.poll(() => executor.standsStill, { timeout: 20_000 }).toBe(false);
+    await expect.poll(() => children.standsStill(), { timeout: 20_000 }).toBe(false);
     expect(changes.at(-1)).toBe(false);
     expect(await run([4])).toEqual([8]);
   });
@@ -421,7 +427,7 @@ describe('executor', () => {
     const codes = await run(batchOf(8, bad));
     expect(new Set(codes)).toEqual(new Set(['input_crashed_backend']));
     expect(deaths).toBeGreaterThan(MAX_DEATHS);
-    expect(executor.fault).toBeNull();
+    expect(children.fault()).toBeNull();
   });
 
   it('gives up a child that is not up in time', async () => {

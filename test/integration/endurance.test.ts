@@ -9,7 +9,8 @@ import { afterAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import type { Instance } from '../../shared/contract/tensors/tensor.js';
-import { startExecutor } from '../../worker/inference/pool/batch-runner.js';
+import { startBackendChildren } from '../../worker/inference/pool/backend-children.js';
+import { createBatchRunner } from '../../worker/inference/pool/batch-runner.js';
 import { floats, writeDense } from '../support/tiny-models.js';
 
 const BATCHES = 15_000;
@@ -25,20 +26,21 @@ const unequal = [...good.slice(1), floats('x', [1])];
 
 it('holds what it held', async () => {
   const tiny = writeDense(folder);
-  const executor = await startExecutor({
+  const children = await startBackendChildren({
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { backend: 'wasm', cacheDir: folder, logLevel: 'silent' },
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),
   });
+  const runner = createBatchRunner(children);
   try {
-    await executor.load(tiny.folder, tiny.manifest);
-    const child = () => executor.children[0];
+    await children.load(tiny.folder, tiny.manifest);
+    const child = () => children.states()[0];
     const pid = child()?.pid;
     const run = async (instances: Instance[]) => {
       const timeoutsMs = instances.map(() => 30_000);
-      const { results } = await executor.run({ model: 'dense', version: 1, instances, timeoutsMs });
+      const { results } = await runner.run({ model: 'dense', version: 1, instances, timeoutsMs });
       return results.filter(({ ok }) => !ok).length;
     };
     const held: number[] = [];
@@ -58,6 +60,6 @@ it('holds what it held', async () => {
     );
     expect(late - early).toBeLessThan(MOST_GROWTH_BYTES);
   } finally {
-    await executor.close();
+    await children.close();
   }
 });

@@ -20,7 +20,7 @@ import type { Backend } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { createVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
-import { type Lane, openLane } from '../../worker/inference/pool/backend-pool.js';
+import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { editSavedModel } from '../support/saved-model-edit.js';
 import { ROOT } from '../support/stack.js';
 
@@ -183,11 +183,11 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
   });
 
   it('fail alone what they cannot give', async () => {
-    const lane = await openNative();
+    const pool = await openNative();
     try {
-      await lane.load(MODEL, manifest);
+      await pool.load(MODEL, manifest);
       const [good, bad] = instances as [Instance, Instance];
-      const { results } = await lane.submit({
+      const { results } = await pool.submit({
         kind: 'types@1|all',
         policy: { ...manifest.batching, maxInFlight: 1 },
         instances: [good, bad, good, good],
@@ -201,7 +201,7 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
         COMPUTED,
       ]);
     } finally {
-      await lane.close();
+      await pool.close();
     }
   });
 });
@@ -210,7 +210,7 @@ function nestedOf(outputs: Instance): Record<string, unknown> {
   return Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, toNested(value)]));
 }
 
-function openNative(): Promise<Lane> {
+function openNative(): Promise<BackendPool> {
   const deps = {
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
     options: { cacheDir: SLUICE_CACHE_DIR, logLevel: 'silent' },
@@ -218,5 +218,5 @@ function openNative(): Promise<Lane> {
     log: createLogger('test', 'silent'),
     metrics: createInferenceMetrics(new Registry()),
   };
-  return openLane(deps, 'native');
+  return openBackendPool(deps, 'native');
 }

@@ -1,12 +1,12 @@
 /**
- * The inference role: lanes for the backends in use, the bundled versions served, the registry followed from then on.
+ * The inference role: it opens a pool for each backend in use, serves the bundled versions, and follows the registry from then on.
  */
+import { EventEmitter } from 'node:events';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
-import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
 import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
@@ -18,13 +18,13 @@ import type { Stops } from './consumer/cancel-notices.js';
 import { startConsumer } from './consumer/ticket-consumer.js';
 import { createCounting } from './consumer/version-metrics.js';
 import { createInferenceMetrics } from './metrics.js';
-import { openLane } from './pool/backend-pool.js';
-import { openLanes } from './pool/backend-pools.js';
+import { openBackendPool, type PoolEvents } from './pool/backend-pool.js';
+import { openBackendPools } from './pool/backend-pools.js';
 import { createPlacing } from './versions/backend-selection.js';
 import { openChoices } from './versions/backend-timings.js';
 import { createMemory } from './versions/model-memory.js';
 import { watchModels } from './versions/registry-watch.js';
-import { createServedVersions, type ServedVersions } from './versions/served-versions.js';
+import { createServedVersions } from './versions/served-versions.js';
 
 export interface InferenceDeps {
   config: Config;
@@ -53,41 +53,30 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const outcomes = core.versionOutcomes.startCounting(onError);
   const metrics = createInferenceMetrics(deps.registry);
   const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
-  const wear = {
+  const recycle = {
     maxBatches: config.SLUICE_CHILD_MAX_BATCHES,
     maxRssBytes: config.SLUICE_CHILD_MAX_RSS_BYTES,
   };
-  const children = config.SLUICE_CHILDREN;
+  const childCount = config.SLUICE_CHILDREN;
   const gpus = findGpus();
   const hardwareOf = await findHardware();
-  let served: ServedVersions | null = null;
-  const onChange = () => served?.lanesChanged();
-  const onLost = (manifest: Manifest, error: unknown) => void served?.lose(manifest, error);
-  const laneDeps = {
-    child,
-    options,
-    wear,
-    children,
-    gpus,
-    hardwareOf,
-    clock,
-    log,
-    metrics,
-    onChange,
-    onLost,
-  };
-  const lanes = await openLanes(config.SLUICE_BACKEND, (backend) => openLane(laneDeps, backend));
-  const { name, device, refused } = lanes.first.backend;
-  log.info({ backend: name, device, children: lanes.first.children, refused }, 'backend chosen');
+  const events: PoolEvents = new EventEmitter();
+  const poolDeps = { child, options, recycle, childCount, gpus, hardwareOf, clock, log, metrics, events };
+  const pools = await openBackendPools(config.SLUICE_BACKEND, (backend) =>
+    openBackendPool(poolDeps, backend),
+  );
+  const { name, device, refused } = pools.first.backend;
+  log.info({ backend: name, device, children: pools.first.childCount, refused }, 'backend chosen');
 
   const onChoicesError = (error: unknown) => onError('backend choices', error);
-  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children, gpus });
+  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children: childCount, gpus });
   const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
   const count = createCounting({ metrics, outcomes, expired: createExpiredCounter(deps.registry) });
-  served = createServedVersions({
-    lanes,
-    placing: createPlacing(lanes, choices),
+  const served = createServedVersions({
+    pools,
+    events,
+    placing: createPlacing(pools, choices),
     memory,
     maxBytes: config.SLUICE_MODEL_BYTES,
     models,
@@ -117,7 +106,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   return {
     describe: served.describe,
-    fault: () => lanes.fault,
+    fault: pools.fault,
     async close() {
       watch.close();
       await served.close();

@@ -2,7 +2,7 @@
  * Wear: when a child has served its time. Native code leaks in places that nobody sees; a child that is replaced in good
  * order costs the time of a start, one that is killed for its memory costs a batch.
  */
-export interface WearLimits {
+export interface RecycleLimits {
   /** Batches after which a child is replaced; 0: none. */
   maxBatches: number;
   /** Resident memory in bytes above which it is; 0: none. */
@@ -12,7 +12,7 @@ export interface WearLimits {
 /** A child that is above its ceiling as soon as it has loaded does so much between two starts all the same. */
 export const LEAST_BATCHES = 100;
 
-export function createWear({ maxBatches, maxRssBytes }: WearLimits) {
+export function createWear({ maxBatches, maxRssBytes }: RecycleLimits) {
   let batches = 0;
 
   return {

@@ -30,3 +30,8 @@ export function parseModelRef(text: string): ModelRef | null {
   if (!name) return null;
   return version ? { name, version: Number(version) } : { name, alias };
 }
+
+/** Returns "mnist@3": the text by which one version of a model is known, in maps and to people. */
+export function versionKey(model: string, version: number): string {
+  return `${model}@${version}`;
+}

@@ -30,7 +30,7 @@ import type { Redis } from '../../../shared/redis/connect.js';
 import { createTuning } from '../batching/batch-tuner.js';
 import type { BatchPolicy, TaskResult } from '../batching/batcher.js';
 import { depthOf } from '../batching/pipeline-depth.js';
-import { RunElsewhere, StandsStill } from '../pool/batch-runner.js';
+import { RunElsewhere, StandsStill } from '../pool/run-elsewhere.js';
 import type { Serving } from '../pool/version-route.js';
 import type { InstanceResult } from '../protocol/messages.js';
 import { filledSize, paddingOf } from '../protocol/padded-shape.js';
@@ -73,8 +73,8 @@ export interface ConsumerListener {
 }
 
 export interface Consumer {
-  /** Its version serves from another lane, or that lane stands still or has begun to compute again. */
-  laneChanged(): void;
+  /** Its version serves from another pool, or that pool stands still or has begun to compute again. */
+  poolChanged(): void;
   /** Takes no more jobs, hands back those it has not begun to compute, and resolves when the others are settled. */
   close(): Promise<void>;
 }
@@ -180,7 +180,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     try {
       const results = await Promise.race([runSlices(spec, slices, progress, held.signal), held.dropped]);
       await remember(slices, results);
-      return joinResults(spec, slices, results, serving.lane.backend.name);
+      return joinResults(spec, slices, results, serving.pool.backend.name);
     } catch (error) {
       // It has its end already: this one will be void.
       if (error instanceof Canceled) return failed(null);
@@ -244,7 +244,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         progress.add(instances.length);
       }
     };
-    const atOnce = Math.min(SLICES_AT_ONCE * serving.lane.children, slices.length);
+    const atOnce = Math.min(SLICES_AT_ONCE * serving.pool.childCount, slices.length);
     await Promise.all(Array.from({ length: atOnce }, lane));
     return results;
   }
@@ -259,7 +259,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   }
 
   /** One for each batch with a child, and one that is being fetched or settled. */
-  const tickets = () => serving.lane.children * (maxInFlight + 1);
+  const tickets = () => serving.pool.childCount * (maxInFlight + 1);
 
   const worker = new Worker(inferenceQueue(model, version), process, {
     ...WORKER_OPTIONS,
@@ -271,9 +271,9 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   worker.on('failed', (_, error) => deps.onError('ticket handed back', error));
 
   return {
-    laneChanged() {
+    poolChanged() {
       worker.concurrency = tickets();
-      const { standsStill } = serving.lane;
+      const standsStill = serving.pool.standsStill();
       if (standsStill === worker.isPaused()) return;
       log.warn({ model, version }, standsStill ? 'handing back what was taken' : 'taking jobs again');
       if (!standsStill) return void worker.resume();

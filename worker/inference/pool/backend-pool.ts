@@ -1,6 +1,7 @@
 /**
- * A lane: one backend in children of its own, and the batcher that feeds them.
+ * A backend pool: one backend in children of its own, and the batcher that feeds them.
  */
+import type { EventEmitter } from 'node:events';
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
@@ -12,101 +13,91 @@ import type { BackendName } from '../../backends/backend.js';
 import { assignGpus } from '../../devices/gpus.js';
 import type { Hardware } from '../../devices/hardware.js';
 import { shareOfCores } from '../../devices/threads.js';
-import type { WearLimits } from '../../process/recycle-policy.js';
+import type { RecycleLimits } from '../../process/recycle-policy.js';
 import { createBatcher, type Task, type TaskResult } from '../batching/batcher.js';
 import type { InferenceMetrics } from '../metrics.js';
-import type { BackendReport, ChildOptions, InstanceResult, LoadReport, Speed } from '../protocol/messages.js';
-import { startExecutor } from './batch-runner.js';
+import type { ChildOptions, InstanceResult } from '../protocol/messages.js';
+import { type BackendChildren, startBackendChildren } from './backend-children.js';
+import { createBatchRunner } from './batch-runner.js';
 
-export interface LaneDeps {
+/** What happens in the pools of a worker. */
+export type PoolEvents = EventEmitter<{
+  /** A pool stands still now, or computes again. */
+  changed: [];
+  /** A version could not be loaded again; its pool does not have it any more. */
+  versionLost: [manifest: Manifest, error: unknown];
+}>;
+
+export interface BackendPoolDeps {
   /** Entry point of the child. */
   child: URL;
   options: Omit<ChildOptions, 'backend'>;
-  wear?: WearLimits;
-  /** For each backend; where left out 1, and for `cuda` one for each GPU. */
-  children?: number | undefined;
+  recycle?: RecycleLimits;
+  /** How many children each backend has; where left out one, and with `cuda` one for each GPU. */
+  childCount?: number | undefined;
   /** None where left out. */
   gpus?: readonly string[];
-  /** Of the GPU that a child is given, null for none; unknown where left out. */
+  /** Returns what is known of the GPU that a child is given, null for none; unknown where left out. */
   hardwareOf?: (gpu: string | null) => Hardware;
   clock: Clock;
   log: Logger;
   metrics: InferenceMetrics;
-  /** A lane may stand still now, or no longer. */
-  onChange?: () => void;
-  /** A version could not be loaded again. */
-  onLost?: (manifest: Manifest, error: unknown) => void;
+  events?: PoolEvents;
 }
 
-export interface Lane {
-  readonly backend: BackendReport;
+/** What is submitted while it stands still is refused with `RunElsewhere`. */
+export interface BackendPool extends Omit<BackendChildren, 'run' | 'states'> {
   /** How many batches it computes at the same time. */
-  readonly children: number;
+  readonly childCount: number;
   describe(): Device[];
-  /** Why it does not compute as it should; null when it does. */
-  readonly fault: string | null;
-  /** Nothing computes here, nor will soon; what is submitted is refused with `RunElsewhere`. */
-  readonly standsStill: boolean;
-  load(folder: string, manifest: Manifest): Promise<LoadReport>;
-  unload(manifest: Manifest): Promise<void>;
-  measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
   submit(task: Task<Instance>): Promise<TaskResult<InstanceResult>>;
-  close(): Promise<void>;
 }
 
 const UNKNOWN: Hardware = { name: null, memoryBytes: null };
-/** Tasks that wait in the batcher at most: far above what the consumers' concurrency lets in. */
+/** Bound of the tasks in the batcher, far above what the concurrency of the consumers lets in. */
 const MAX_ENQUEUED = 100_000;
 
-/** Rejects when the backend, or with `auto` every one, does not load. */
-export async function openLane(
-  {
-    child,
-    options,
-    wear,
-    children,
-    gpus = [],
-    hardwareOf = () => UNKNOWN,
-    clock,
-    log,
-    metrics,
-    onChange,
-    onLost,
-  }: LaneDeps,
+/** Resolves with the pool of a backend; rejects when the backend, or with `auto` every one, does not load. */
+export async function openBackendPool(
+  deps: BackendPoolDeps,
   backend: BackendName | 'auto',
-): Promise<Lane> {
-  const executor = await startExecutor({
-    child,
+): Promise<BackendPool> {
+  const { options, childCount, gpus = [], hardwareOf = () => UNKNOWN, clock, log, metrics, events } = deps;
+  const gpusOf = (name: BackendName) => assignGpus(name === 'cuda', childCount, gpus);
+  const children = await startBackendChildren({
+    child: deps.child,
     options: { ...options, backend },
     environment: {
       ...nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
-      ...shareOfCores(
-        backend === 'auto' ? (children ?? 1) : assignGpus(backend === 'cuda', children, gpus).length,
-      ),
+      ...shareOfCores(backend === 'auto' ? (childCount ?? 1) : gpusOf(backend).length),
     },
     clock,
     log,
-    wear,
-    gpusOf: (name) => assignGpus(name === 'cuda', children, gpus),
-    ...(onChange && { onChange }),
-    onLost,
-    onRespawn: () => metrics.childRestarts.inc(),
-    onRenew: () => metrics.childRenewals.inc(),
+    recycle: deps.recycle,
+    gpusOf,
+    listener: {
+      onChange: () => events?.emit('changed'),
+      onVersionLost: (manifest, error) => events?.emit('versionLost', manifest, error),
+      onDeath: () => metrics.childRestarts.inc(),
+      onRecycle: () => metrics.childRenewals.inc(),
+    },
   });
-  const { name } = executor.backend;
-  const hardware = assignGpus(name === 'cuda', children, gpus).map(hardwareOf);
-  const devices = executor.children.map(({ device }, i) => ({ device, ...(hardware[i] ?? UNKNOWN) }));
-  for (const device of devices) {
-    metrics.backend.set({ backend: name, device: device.device, name: device.name ?? '' }, 1);
-    if (device.memoryBytes !== null)
-      metrics.deviceMemory.set({ backend: name, device: device.device }, device.memoryBytes);
+  const { name } = children.backend;
+  const hardware = gpusOf(name).map(hardwareOf);
+  const describe = (): Device[] =>
+    children.states().map((state, i) => ({ backend: name, ...state, ...(hardware[i] ?? UNKNOWN) }));
+  const devices = describe();
+  for (const { device, name: model, memoryBytes } of devices) {
+    metrics.backend.set({ backend: name, device, name: model ?? '' }, 1);
+    if (memoryBytes !== null) metrics.deviceMemory.set({ backend: name, device }, memoryBytes);
   }
 
+  const runner = createBatchRunner(children);
   const batcher = createBatcher<Instance, InstanceResult>({
     clock,
     children: devices.length,
     maxEnqueued: MAX_ENQUEUED,
-    run: ({ kind, instances, timeoutsMs }) => executor.run({ ...versionOf(kind), instances, timeoutsMs }),
+    run: ({ kind, ...batch }) => runner.run({ ...versionOf(kind), ...batch }),
     onBatch: ({ kind, size, waitMs, computeMs }) => {
       const { model } = versionOf(kind);
       metrics.batchSize.observe({ model }, size);
@@ -116,32 +107,21 @@ export async function openLane(
   });
 
   return {
-    backend: executor.backend,
-    children: devices.length,
-    describe: () =>
-      executor.children.map((each, i) => ({ backend: name, ...each, ...(hardware[i] ?? UNKNOWN) })),
-    get fault() {
-      return executor.fault;
-    },
-    get standsStill() {
-      return executor.standsStill;
-    },
-    load: executor.load,
-    unload: (manifest) => executor.unload(manifest.name, manifest.version),
-    measure: (manifest, batchSize, budgetMs) =>
-      executor.measure(manifest.name, manifest.version, batchSize, budgetMs),
+    ...children,
+    childCount: devices.length,
+    describe,
     submit: batcher.submit,
     async close() {
-      await executor.close();
-      for (const device of devices) {
-        metrics.backend.remove({ backend: name, device: device.device, name: device.name ?? '' });
-        metrics.deviceMemory.remove({ backend: name, device: device.device });
+      await children.close();
+      for (const { device, name: model } of devices) {
+        metrics.backend.remove({ backend: name, device, name: model ?? '' });
+        metrics.deviceMemory.remove({ backend: name, device });
       }
     },
   };
 }
 
-/** The batcher's kinds begin with the version: "mnist@1|image:784;". */
+/** Returns the version with which a kind of the batcher begins: "mnist@1|image:784;". */
 function versionOf(kind: string): { model: string; version: number } {
   const ref = parseModelRef(kind.slice(0, kind.indexOf('|')));
   if (ref?.version === undefined) throw new Error(`${kind} names no version. This is a bug.`);

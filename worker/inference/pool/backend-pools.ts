@@ -1,70 +1,72 @@
 /**
- * The lanes of a worker: one for each backend in use, opened when it is first asked for.
+ * The backend pools of a worker: one for each backend in use, opened when it is first asked for.
  */
 import type { BackendName } from '../../backends/backend.js';
-import type { Lane } from './backend-pool.js';
+import type { BackendPool } from './backend-pool.js';
 
-export interface Lanes {
-  /** That of the configured backend; with `auto` of the first that loads. */
-  readonly first: Lane;
-  /** Backends that this worker may use, the first lane's before the others. */
+export interface BackendPools {
+  /** The pool of the configured backend; with `auto` of the first that loads. */
+  readonly first: BackendPool;
+  /** The backends that this worker may use, that of the first pool before the others. */
   readonly names: readonly BackendName[];
-  /** The first of those of its lanes; null when all compute as they should. */
-  readonly fault: string | null;
-  /** Rejects with the reason why a backend does not load; it is not tried again. */
-  of(name: BackendName): Promise<Lane>;
-  /** Closes those on which `isUsed` says that nothing runs. */
-  closeUnused(isUsed: (lane: Lane) => boolean): Promise<void>;
-  /** Closes all; one that is being opened ends with this process. */
+  /** Returns the fault of the first pool that has one; null when all compute as they should. */
+  fault(): string | null;
+  /** Resolves with the pool of a backend; rejects with the reason why it does not load, and does not try it again. */
+  of(name: BackendName): Promise<BackendPool>;
+  /** Closes the pools that are not in use. */
+  closeUnused(isUsed: (pool: BackendPool) => boolean): Promise<void>;
+  /** Closes all pools; one that is being opened ends with this process. */
   close(): Promise<void>;
 }
 
 const ALL: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 
-export async function openLanes(
+/**
+ * Resolves with the pools once the first one is open.
+ * @param configured is the only backend in use; `auto` allows all.
+ */
+export async function openBackendPools(
   configured: BackendName | 'auto',
-  openLaneOf: (backend: BackendName | 'auto') => Promise<Lane>,
-): Promise<Lanes> {
-  const first = await openLaneOf(configured);
+  openPool: (backend: BackendName | 'auto') => Promise<BackendPool>,
+): Promise<BackendPools> {
+  const first = await openPool(configured);
   const { name: firstName, refused } = first.backend;
-  const open = new Map<BackendName, Lane>([[firstName, first]]);
-  const asked = new Map<BackendName, Promise<Lane>>([[firstName, Promise.resolve(first)]]);
+  const open = new Map<BackendName, BackendPool>([[firstName, first]]);
+  const requested = new Map<BackendName, Promise<BackendPool>>([[firstName, Promise.resolve(first)]]);
   for (const { name, reason } of refused) refuse(name, reason);
 
-  /** Rejects when it is asked for, maybe never. */
+  /** Has requests for the backend reject; there may be none. */
   function refuse(name: BackendName, reason: string): void {
-    const refusal = Promise.reject<Lane>(new Error(reason));
+    const refusal = Promise.reject<BackendPool>(new Error(reason));
     refusal.catch(() => undefined);
-    asked.set(name, refusal);
+    requested.set(name, refusal);
   }
 
-  async function start(name: BackendName): Promise<Lane> {
-    const lane = await openLaneOf(name);
-    open.set(name, lane);
-    return lane;
+  async function start(name: BackendName): Promise<BackendPool> {
+    const pool = await openPool(name);
+    open.set(name, pool);
+    return pool;
   }
 
-  async function closeWhere(isMeant: (lane: Lane) => boolean): Promise<void> {
-    const meant = [...open].filter(([, lane]) => isMeant(lane));
+  async function closeWhere(isMeant: (pool: BackendPool) => boolean): Promise<void> {
+    const meant = [...open].filter(([, pool]) => isMeant(pool));
     for (const [name] of meant) {
       open.delete(name);
-      asked.delete(name);
+      requested.delete(name);
     }
-    await Promise.all(meant.map(([, lane]) => lane.close()));
+    await Promise.all(meant.map(([, pool]) => pool.close()));
   }
 
   return {
     first,
     names: configured === 'auto' ? [firstName, ...ALL.filter((name) => name !== firstName)] : [firstName],
-    get fault() {
-      return [...open.values()].map(({ fault }) => fault).find((fault) => fault !== null) ?? null;
-    },
+    fault: () => [...open.values()].map((pool) => pool.fault()).find((fault) => fault !== null) ?? null,
     of(name) {
-      const lane = asked.get(name) ?? start(name);
-      asked.set(name, lane);
-      return lane;
+      const pool = requested.get(name) ?? start(name);
+      requested.set(name, pool);
+      return pool;
     },
-    closeUnused: (isUsed) => closeWhere((lane) => !isUsed(lane)),
+    closeUnused: (isUsed) => closeWhere((pool) => !isUsed(pool)),
     close: () => closeWhere(() => true),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Keeper: the parent's side of one child that computes.
+ * Child supervisor: the parent's side of one child that computes.
  *
  *   starting -> up -> (child died, or has served its time) -> starting …          closed at the end
  *
@@ -17,7 +17,7 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type ChildProcessDeps, type StartedChild, startChild } from '../../process/child-process.js';
 import { createRespawns } from '../../process/crash-loop.js';
 import { CallFailed, createCalls } from '../../process/pending-calls.js';
-import { createWear, type WearLimits } from '../../process/recycle-policy.js';
+import { createWear, type RecycleLimits } from '../../process/recycle-policy.js';
 import type {
   Answer,
   BackendReport,
@@ -31,44 +31,50 @@ import type {
 /** What the child says once it is up. */
 type Heard = Answer | Extract<FromChild, { type: 'computing' }>;
 
-export interface KeeperDeps extends Omit<ChildProcessDeps<Heard>, 'onMessage' | 'onGone' | 'options'> {
+/** Hears what happens to the child. */
+export interface ChildListener {
+  /** A child is up, or is waited for because children die again and again. */
+  onChange?: () => void;
+  /** A version could not be loaded again; the child does not have it any more. */
+  onVersionLost?: (manifest: Manifest, error: unknown) => void;
+  /** A child has died and is replaced. */
+  onDeath?: () => void;
+  /** A child has served its time and is replaced. */
+  onRecycle?: () => void;
+}
+
+export interface ChildSupervisorDeps
+  extends Omit<ChildProcessDeps<Heard>, 'onMessage' | 'onGone' | 'options'> {
   options: ChildOptions;
   /** None where left out. */
-  wear?: WearLimits | undefined;
-  /** Of one version. */
+  recycle?: RecycleLimits | undefined;
+  /** Bound of loading one version. */
   loadTimeoutMs?: number | undefined;
-  /** How often a child that has nothing to do is asked for a sign, and how long it may take. */
+  /** How often a child that has nothing to do is pinged, and how long its reply may take. */
   heartbeat?: { periodMs: number; limitMs: number } | undefined;
-  /** Asked when a child has served its time; when not, it is asked again after the next batch. */
-  mayRenew: () => boolean;
-  /** A child is up, or is waited for because children die again and again. */
-  onChange?: (() => void) | undefined;
-  /** A version could not be loaded again; it is not here any more. */
-  onLost?: ((manifest: Manifest, error: unknown) => void) | undefined;
-  /** A child has died. */
-  onRespawn?: (() => void) | undefined;
-  /** A child has served its time. */
-  onRenew?: (() => void) | undefined;
+  /** Asked when a child has served its time; where it says no, it is asked again after the next batch. */
+  mayRecycle: () => boolean;
+  listener?: ChildListener | undefined;
 }
 
 export type RunCall = Omit<Extract<ToChild, { type: 'run' }>, 'type' | 'call'>;
-export type Ran = Extract<FromChild, { type: 'ran' }>;
+export type RanReply = Extract<FromChild, { type: 'ran' }>;
 
-export interface Keeper {
+export interface ChildSupervisor {
   /** Starts the first child and resolves when it is up; rejects with the reason when it is not. */
   start(): Promise<BackendReport>;
   /** As after a death: tries until it is up. */
   startAgain(): void;
-  /** Its children die again and again. */
-  readonly isSpent: boolean;
+  /** Whether its children die again and again. */
+  readonly isCrashLooping: boolean;
   /** Whether a child is there that has loaded what it shall. */
   readonly isUp: boolean;
   /** The child's process id, null while there is none. */
   readonly pid: number | null;
   /** What the child held after its last batch, in bytes; null before the first. */
   readonly rssBytes: number | null;
-  /** Calls without an answer. */
-  readonly calls: number;
+  /** How many calls the child has not replied to. */
+  readonly pendingCalls: number;
   /** Whether its child has the version, or will have once it is up. */
   has(model: string, version: number): boolean;
   /** Loads, verifies and warms up a version; rejects with the reason when it must not serve. */
@@ -79,7 +85,7 @@ export interface Keeper {
   unload(model: string, version: number): Promise<void>;
   measure(model: string, version: number, batchSize: number, budgetMs: number): Promise<Speed | null>;
   /** `of`: the batch of which it is a part, or the whole. */
-  run(run: RunCall, timeoutMs: number, of: object): Promise<Ran>;
+  run(run: RunCall, timeoutMs: number, of: object): Promise<RanReply>;
   /** Ends the child; what it was computing is lost. */
   close(): Promise<void>;
 }
@@ -104,12 +110,12 @@ const MAX_THROWS = 8;
 /** Deaths of children while they load a version, one after the other, until it is lost. */
 const MAX_LOAD_DEATHS = 2;
 const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
-const NO_LIMITS: WearLimits = { maxBatches: 0, maxRssBytes: 0 };
+const NO_LIMITS: RecycleLimits = { maxBatches: 0, maxRssBytes: 0 };
 
-export function createKeeper(deps: KeeperDeps): Keeper {
+export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSupervisor {
   const { clock, log, loadTimeoutMs = LOAD_TIMEOUT_MS, heartbeat = HEARTBEAT } = deps;
-  const { mayRenew, onChange, onLost, onRespawn, onRenew } = deps;
-  const wear = createWear(deps.wear ?? NO_LIMITS);
+  const { mayRecycle, listener = {} } = deps;
+  const wear = createWear(deps.recycle ?? NO_LIMITS);
   const respawns = createRespawns(clock);
   const calls = createCalls<Answer>(clock, () => current?.kill());
   const loaded = new Map<string, Loaded>();
@@ -158,14 +164,14 @@ export function createKeeper(deps: KeeperDeps): Keeper {
   async function respawn(why: string, of: object | null): Promise<void> {
     log.warn({ why }, 'child died, starting another');
     respawns.died(of);
-    onRespawn?.();
+    listener.onDeath?.();
     await bringUp();
   }
 
   /** What comes meanwhile waits for the next child. */
   async function renew(why: string): Promise<void> {
     log.info({ why }, 'child has served its time, starting another');
-    onRenew?.();
+    listener.onRecycle?.();
     starting = true;
     await calls.idle();
     await endChild();
@@ -187,7 +193,7 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       const { waitMs } = respawns;
       if (waitMs > 0) {
         log.error({ waitMs }, 'children die again and again, waiting before another is started');
-        onChange?.();
+        listener.onChange?.();
         await sleep(clock, waitMs, closing.signal);
         if (closing.signal.aborted) return;
       }
@@ -209,7 +215,7 @@ export function createKeeper(deps: KeeperDeps): Keeper {
   function isNowUp(): void {
     starting = false;
     respawns.up();
-    onChange?.();
+    listener.onChange?.();
   }
 
   /** What comes to be expected or not while it loads is heeded. */
@@ -230,13 +236,13 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       const isDead = error.code !== 'backend_error';
       if (error.suspect) each.deaths++;
       const isLost = error.code !== 'input_crashed_backend' || each.deaths >= MAX_LOAD_DEATHS;
-      if (isLost && loaded.delete(key)) onLost?.(each.manifest, error);
+      if (isLost && loaded.delete(key)) listener.onVersionLost?.(each.manifest, error);
       if (isDead) throw error;
     }
   }
 
   /** Before the call is settled: whoever waits for it shall find the child on its way out. */
-  function takeNote(ran: Ran): void {
+  function takeNote(ran: RanReply): void {
     throws = 0;
     rssBytes = ran.rssBytes;
     respawns.computed();
@@ -245,7 +251,7 @@ export function createKeeper(deps: KeeperDeps): Keeper {
   }
 
   function replace(why: string): void {
-    if (!starting && !closing.signal.aborted && mayRenew()) up = renew(why);
+    if (!starting && !closing.signal.aborted && mayRecycle()) up = renew(why);
   }
 
   /** What throws on everything, and not on bad input alone, is not mended by going on. */
@@ -293,13 +299,13 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     startAgain() {
       up = endChild().then(bringUp);
     },
-    get isSpent() {
+    get isCrashLooping() {
       return respawns.isSpent;
     },
     get isUp() {
       return !starting && current?.isConnected === true;
     },
-    get calls() {
+    get pendingCalls() {
       return calls.size;
     },
     get pid() {

@@ -1,28 +1,28 @@
 /**
- * A version that serves: its tasks go to the lane on which it is placed. Moved to another, it goes on there at once; the
- * old lane is rid of it when what it had of it is done.
+ * A version that serves: its tasks go to the pool on which it is placed. Moved to another, it goes on there at once; the
+ * old pool is rid of it when what it had of it is done.
  */
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Task, TaskResult } from '../batching/batcher.js';
 import type { InstanceResult } from '../protocol/messages.js';
-import type { Lane } from './backend-pool.js';
+import type { BackendPool } from './backend-pool.js';
 
 export interface Serving {
-  readonly lane: Lane;
+  readonly pool: BackendPool;
   submit(task: Task<Instance>): Promise<TaskResult<InstanceResult>>;
-  /** Resolves when nothing of the version is left on the old lane. `to` has loaded it. */
-  move(to: Lane): Promise<void>;
+  /** Resolves when nothing of the version is left on the old pool. `to` has loaded it. */
+  move(to: BackendPool): Promise<void>;
 }
 
-export function createServing(manifest: Manifest, placed: Lane): Serving {
-  let lane = placed;
-  const underWay = new Map<Lane, Set<Promise<unknown>>>();
+export function createServing(manifest: Manifest, placed: BackendPool): Serving {
+  let pool = placed;
+  const underWay = new Map<BackendPool, Set<Promise<unknown>>>();
 
   function submit(task: Task<Instance>): Promise<TaskResult<InstanceResult>> {
-    const here = underWay.get(lane) ?? new Set();
-    underWay.set(lane, here);
-    const result = lane.submit(task);
+    const here = underWay.get(pool) ?? new Set();
+    underWay.set(pool, here);
+    const result = pool.submit(task);
     here.add(result);
     const remove = () => void here.delete(result);
     result.then(remove, remove);
@@ -30,17 +30,17 @@ export function createServing(manifest: Manifest, placed: Lane): Serving {
   }
 
   return {
-    get lane() {
-      return lane;
+    get pool() {
+      return pool;
     },
     submit,
     async move(to) {
-      const from = lane;
+      const from = pool;
       if (from === to) return;
-      lane = to;
+      pool = to;
       await Promise.allSettled(underWay.get(from) ?? []);
       underWay.delete(from);
-      await from.unload(manifest);
+      await from.unload(manifest.name, manifest.version);
     },
   };
 }

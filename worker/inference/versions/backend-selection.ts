@@ -9,13 +9,13 @@ import { messageOf } from '../../../shared/base/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type BackendName, canRun } from '../../backends/backend.js';
 import { CallFailed } from '../../process/pending-calls.js';
-import type { Lane } from '../pool/backend-pool.js';
-import type { Lanes } from '../pool/backend-pools.js';
+import type { BackendPool } from '../pool/backend-pool.js';
+import type { BackendPools } from '../pool/backend-pools.js';
 import type { LoadReport, Speed } from '../protocol/messages.js';
 import type { Choices, Comparison } from './backend-timings.js';
 
 export interface Placement {
-  lane: Lane;
+  pool: BackendPool;
   report: LoadReport;
   /** Null until the backends have been compared. */
   comparison: Comparison | null;
@@ -43,20 +43,20 @@ export class NotHere extends Error {}
 /** Of timing one backend at one batch size. */
 const BUDGET_MS = 100;
 
-export function createPlacing(lanes: Lanes, choices: Choices): Placing {
+export function createPlacing(pools: BackendPools, choices: Choices): Placing {
   async function place(folder: string, manifest: Manifest): Promise<Placement> {
     const { backend, comparison = null } = choices.get(manifest) ?? {};
-    const names = backend && lanes.names.includes(backend) ? [backend, ...lanes.names] : lanes.names;
+    const names = backend && pools.names.includes(backend) ? [backend, ...pools.names] : pools.names;
     const absent: string[] = [];
     /** Why the version does not serve, and on which backends. */
     const reasons = new Map<string, BackendName[]>();
     for (const name of new Set(names.filter((each) => canRun(each, manifest.format)))) {
-      const lane = await lanes
+      const pool = await pools
         .of(name)
         .catch((error: unknown) => void absent.push(`${name}: ${messageOf(error)}`));
-      if (!lane) continue;
+      if (!pool) continue;
       try {
-        return { lane, report: await lane.load(folder, manifest), comparison };
+        return { pool, report: await pool.load(folder, manifest), comparison };
       } catch (error) {
         const reason = messageOf(error);
         reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
@@ -73,13 +73,13 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
     const comparison: Comparison = {};
     let isFinal = true;
     const loaded: (Placement & { score: number })[] = [];
-    for (const name of lanes.names.filter((each) => canRun(each, manifest.format))) {
+    for (const name of pools.names.filter((each) => canRun(each, manifest.format))) {
       try {
-        const lane = await lanes.of(name);
-        const report = lane === placed.lane ? placed.report : await lane.load(folder, manifest);
-        const candidate = { lane, report, comparison, score: Number.NEGATIVE_INFINITY };
+        const pool = await pools.of(name);
+        const report = pool === placed.pool ? placed.report : await pool.load(folder, manifest);
+        const candidate = { pool, report, comparison, score: Number.NEGATIVE_INFINITY };
         loaded.push(candidate);
-        const speeds = await time(lane, manifest);
+        const speeds = await time(pool, manifest);
         comparison[name] = speeds;
         candidate.score = scoreOf(speeds);
       } catch (error) {
@@ -91,19 +91,19 @@ export function createPlacing(lanes: Lanes, choices: Choices): Placing {
       (fastest, each) => (each.score > (fastest.score ?? Number.NEGATIVE_INFINITY) ? each : fastest),
       placed,
     );
-    const others = loaded.filter(({ lane }) => lane !== best.lane && lane !== placed.lane);
-    await Promise.all(others.map(({ lane }) => lane.unload(manifest)));
-    return { lane: best.lane, report: best.report, comparison, isFinal };
+    const others = loaded.filter(({ pool }) => pool !== best.pool && pool !== placed.pool);
+    await Promise.all(others.map(({ pool }) => pool.unload(manifest.name, manifest.version)));
+    return { pool: best.pool, report: best.report, comparison, isFinal };
   }
 
   return {
     place,
     compare,
     isOpen: (manifest) =>
-      lanes.names.filter((each) => canRun(each, manifest.format)).length > 1 &&
+      pools.names.filter((each) => canRun(each, manifest.format)).length > 1 &&
       choices.get(manifest) === null,
-    remember: (manifest, { lane, comparison }) =>
-      choices.set(manifest, { backend: lane.backend.name, comparison: comparison ?? {} }),
+    remember: (manifest, { pool, comparison }) =>
+      choices.set(manifest, { backend: pool.backend.name, comparison: comparison ?? {} }),
   };
 }
 
@@ -112,10 +112,10 @@ function told(reasons: ReadonlyMap<string, readonly BackendName[]>): string {
   return all.map(([reason, on]) => (all.length === 1 ? reason : `${on.join(', ')}: ${reason}`)).join('; ');
 }
 
-async function time(lane: Lane, manifest: Manifest): Promise<Speed[]> {
+async function time(pool: BackendPool, manifest: Manifest): Promise<Speed[]> {
   const speeds: Speed[] = [];
   for (const batchSize of new Set([1, manifest.batching.maxBatchSize])) {
-    const speed = await lane.measure(manifest, batchSize, BUDGET_MS);
+    const speed = await pool.measure(manifest, batchSize, BUDGET_MS);
     if (speed) speeds.push(speed);
   }
   if (speeds.length === 0) throw new Error('not timed: no golden instance shows the size of its input');

@@ -2,7 +2,7 @@
  * The versions that a worker serves, each with its consumer; they come and go while the others go on.
  *
  * A version serves only after a child has verified, loaded and warmed it up; one that fails is reported and left out. With
- * `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-selection.ts). Lanes are loaded, unloaded
+ * `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-selection.ts). BackendPools are loaded, unloaded
  * and closed by one at a time, so that none is closed which another version is just placed on. Loaded they are within a
  * budget (model-memory.ts): one that is evicted takes jobs as before, and is loaded for them. One that cannot be loaded again is lost: it
  * is served no more, and may be added as if it had never been.
@@ -18,15 +18,17 @@ import { loadedBytes } from '../../../shared/model-packages/weights.js';
 import type { Task, TaskResult } from '../batching/batcher.js';
 import type { Consumer } from '../consumer/ticket-consumer.js';
 import type { InferenceMetrics } from '../metrics.js';
-import type { Lanes } from '../pool/backend-pools.js';
-import { NotLoaded } from '../pool/batch-runner.js';
+import type { PoolEvents } from '../pool/backend-pool.js';
+import type { BackendPools } from '../pool/backend-pools.js';
+import { NotLoaded } from '../pool/run-elsewhere.js';
 import { createServing, type Serving } from '../pool/version-route.js';
 import type { InstanceResult } from '../protocol/messages.js';
 import { NotHere, type Placement, type Placing } from './backend-selection.js';
 import type { Memory, Room } from './model-memory.js';
 
 export interface ServedDeps {
-  lanes: Lanes;
+  pools: BackendPools;
+  events: PoolEvents;
   placing: Placing;
   memory: Memory;
   /** Of the memory; 0: no bound. */
@@ -49,7 +51,7 @@ interface Served {
 export type ServedVersions = ReturnType<typeof createServedVersions>;
 
 export function createServedVersions(deps: ServedDeps) {
-  const { lanes, placing, memory, maxBytes, models, metrics, log, startConsumer } = deps;
+  const { pools, events, placing, memory, maxBytes, models, metrics, log, startConsumer } = deps;
   const served = new Map<string, Served>();
   /** Versions that cannot be served here. */
   const refused = new Set<string>();
@@ -87,8 +89,8 @@ export function createServedVersions(deps: ServedDeps) {
   /** Loaded, checked, warmed up. */
   async function place(folder: string, version: VersionFiles): Promise<Omit<Served, 'consumer'>> {
     const { manifest } = version;
-    // No lane has more children than the first: only those of `cuda` may be more than of others, and it comes first.
-    const bytes = (await loadedBytes(folder, version)) * lanes.first.children;
+    // No pool has more children than the first: only those of `cuda` may be more than of others, and it comes first.
+    const bytes = (await loadedBytes(folder, version)) * pools.first.childCount;
     if (maxBytes > 0 && bytes > maxBytes)
       throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${maxBytes}`);
     const { name: model } = manifest;
@@ -98,19 +100,19 @@ export function createServedVersions(deps: ServedDeps) {
       bytes,
       async load() {
         if (serving)
-          await serving.lane.load(folder, manifest).catch((error: unknown) => lost(manifest, error));
+          await serving.pool.load(folder, manifest).catch((error: unknown) => lost(manifest, error));
         else placement = await placing.place(folder, manifest);
         metrics.modelLoads.inc({ model });
       },
       async unload() {
-        await (serving ?? placement)?.lane.unload(manifest);
+        await (serving ?? placement)?.pool.unload(manifest.name, manifest.version);
         metrics.modelEvictions.inc({ model });
         log.info({ model, version: manifest.version }, 'version unloaded');
       },
     });
     const placed = await room.use(async () => placement as Placement | null);
     if (!placed) throw new Error(`${model} was not placed. This is a bug.`);
-    serving = createServing(manifest, placed.lane);
+    serving = createServing(manifest, placed.pool);
     return { folder, manifest, placement: placed, serving, room };
   }
 
@@ -153,8 +155,8 @@ export function createServedVersions(deps: ServedDeps) {
     for (const each of [...served.values()])
       if (placing.isOpen(each.manifest)) await inTurn(() => settleOne(each));
     await inTurn(async () => {
-      const inUse = new Set([...served.values()].map(({ serving }) => serving.lane));
-      if (!closing && inUse.size > 0) await lanes.closeUnused((lane) => inUse.has(lane));
+      const inUse = new Set([...served.values()].map(({ serving }) => serving.pool));
+      if (!closing && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
     });
   }
 
@@ -163,11 +165,11 @@ export function createServedVersions(deps: ServedDeps) {
     if (closing || served.get(keyOf(manifest.name, manifest.version)) !== each) return;
     await room.use(async () => {
       const best = await placing.compare(folder, manifest, placement);
-      // Lanes that close lose every comparison.
+      // BackendPools that close lose every comparison.
       if (closing) return;
       if (best.isFinal) placing.remember(manifest, best);
-      await serving.move(best.lane);
-      each.consumer.laneChanged();
+      await serving.move(best.pool);
+      each.consumer.poolChanged();
       await reportReady(manifest, best, 'backends compared');
     });
   }
@@ -182,33 +184,33 @@ export function createServedVersions(deps: ServedDeps) {
 
   async function reportReady(
     { name, version }: Manifest,
-    { lane, report, comparison }: Placement,
+    { pool, report, comparison }: Placement,
     event = 'version ready',
   ): Promise<void> {
-    const backend = lane.backend.name;
+    const backend = pool.backend.name;
     const metrics = { ...report, ...(comparison && { comparison }) };
     await models.report(name, version, 'ready', { backend, metrics });
     log.info({ model: name, version, backend, ...metrics }, event);
   }
 
+  events.on('changed', () => {
+    for (const { consumer } of served.values()) consumer.poolChanged();
+  });
+  events.on('versionLost', (manifest, error) => void lose(manifest, error));
+
   return {
     add,
     remove,
-    lose,
     settle,
-    /** One stands still maybe, or no longer. */
-    lanesChanged(): void {
-      for (const { consumer } of served.values()) consumer.laneChanged();
-    },
     describe(): Computing {
       const all = [...served.values()];
-      const inUse = new Set(all.map(({ serving }) => serving.lane));
+      const inUse = new Set(all.map(({ serving }) => serving.pool));
       return {
-        devices: [...inUse].flatMap((lane) => lane.describe()),
+        devices: [...inUse].flatMap((pool) => pool.describe()),
         models: all.map(({ manifest: { name: model, version }, serving, room }) => ({
           model,
           version,
-          backend: serving.lane.backend.name,
+          backend: serving.pool.backend.name,
           loaded: room.isLoaded,
         })),
       };
@@ -220,7 +222,7 @@ export function createServedVersions(deps: ServedDeps) {
       closing = true;
       memory.close();
       await Promise.all([...served.values()].map(({ consumer }) => consumer.close()));
-      await lanes.close();
+      await pools.close();
     },
   };
 }
@@ -228,8 +230,8 @@ export function createServedVersions(deps: ServedDeps) {
 /** What is submitted waits until the version is loaded. */
 function usingRoom({ serving, room }: Pick<Served, 'serving' | 'room'>): Serving {
   return {
-    get lane() {
-      return serving.lane;
+    get pool() {
+      return serving.pool;
     },
     submit: (task) => (task.isBackground ? submitYielding(task) : room.use(() => serving.submit(task))),
     move: serving.move,
