@@ -7,7 +7,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { homeAt } from '../../shared/native/tensorflow-library.js';
-import { runCommand } from './command.js';
+import { runCommand } from '../run-command.js';
 import { nodeHeaders } from './tools.js';
 
 const SOURCES = ['tfjs_backend.cc', 'tfjs_binding.cc'];
@@ -27,6 +27,7 @@ export async function buildBinding(root: string, signal: AbortSignal): Promise<v
       .concat(['-L', home.libraries, '-l:libtensorflow_cc.so.2', '-l:libtensorflow_framework.so.2'])
       // The binding finds the libraries beside itself, wherever the cache is moved to.
       .concat(['-Wl,-rpath,$ORIGIN', '-o', home.binding]),
-    { signal },
+    // A compiler's first error may stand some lines above the last.
+    { signal, errorLines: 25 },
   );
 }

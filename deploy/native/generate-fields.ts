@@ -17,7 +17,7 @@ import {
   textIn,
 } from '../../shared/model-packages/saved-model/protobuf.js';
 import { TENSORFLOW_VERSION } from '../../shared/native/tensorflow-library.js';
-import { runCommand } from './command.js';
+import { runCommand } from '../run-command.js';
 import { fetchWheels } from './wheels.js';
 
 const TABLE = 'shared/model-packages/saved-model/fields.ts';

@@ -13,7 +13,7 @@ import {
   nativeEnvironment,
   type Tensorflow,
 } from '../../shared/native/tensorflow-library.js';
-import { runCommand } from './command.js';
+import { runCommand } from '../run-command.js';
 
 export interface Probe {
   tensorflow: string;

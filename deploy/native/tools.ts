@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ConfigError } from '../../shared/base/config.js';
-import { runCommand } from './command.js';
+import { runCommand } from '../run-command.js';
 
 interface Tool {
   name: string;

@@ -7,7 +7,7 @@
 import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Flavour, TENSORFLOW_VERSION } from '../../shared/native/tensorflow-library.js';
-import { runCommand } from './command.js';
+import { runCommand } from '../run-command.js';
 
 interface Wheel {
   /** As in a pip requirement, `name==version`. */

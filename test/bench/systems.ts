@@ -4,9 +4,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { lastLines } from '../../deploy/local/command.js';
 import { type Exit, end, NODE_FLAGS, type Running, start } from '../../deploy/local/process.js';
 import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/redis/redis.js';
+import { lastLines } from '../../deploy/run-command.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { modelFolder } from './digits.js';

@@ -19,8 +19,8 @@ const WITHOUT_LISTS = [
 ];
 /** Finds a Redis, lets it answer, and writes which one it is. */
 const SCRIPT = `
-  import { findRedisProgram } from '${ROOT}dist/deploy/local/redis/find-redis.js';
-  import { startRedisIn } from '${ROOT}dist/deploy/local/redis/redis.js';
+  import { findRedisProgram } from '${ROOT}/dist/deploy/local/redis/find-redis.js';
+  import { startRedisIn } from '${ROOT}/dist/deploy/local/redis/redis.js';
   const [folder, cacheDir] = process.argv.slice(1);
   const tell = console.log;
   try {

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { messageOf } from '../../../shared/base/errors.js';
-import { CommandError, runCommand } from '../command.js';
+import { CommandError, runCommand } from '../../run-command.js';
 import type { FindOptions, RedisProgram } from './redis-program.js';
 
 export const REDIS_IMAGE = 'redis:7';

@@ -9,7 +9,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../../shared/base/errors.js';
-import { CommandError, runCommand } from '../command.js';
+import { CommandError, runCommand } from '../../run-command.js';
 import {
   checkedVersion,
   type FindOptions,
@@ -143,7 +143,7 @@ function createApt(work: string, signal: AbortSignal | undefined) {
   return {
     async download(): Promise<void> {
       const plan = await apt('--simulate', '--no-install-recommends', 'install', 'redis-server');
-      await apt('download', ...packagesToUnpack(plan));
+      await apt('download', ...packagesToUnpack(plan.stdout));
     },
     async updateOwnLists(): Promise<void> {
       writeFileSync(configuration, aptConfiguration(work, true));

@@ -4,7 +4,7 @@
 
 import { ConfigError } from '../../../shared/base/config.js';
 import { messageOf } from '../../../shared/base/errors.js';
-import { CommandError } from '../command.js';
+import { CommandError } from '../../run-command.js';
 import { redisContainer } from './container.js';
 import { packagedRedis } from './debian.js';
 import {

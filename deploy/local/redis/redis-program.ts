@@ -2,7 +2,7 @@
  * What a program that serves Redis is, and the check that one can be used.
  */
 import { readFileSync } from 'node:fs';
-import { runCommand } from '../command.js';
+import { runCommand } from '../../run-command.js';
 
 /** Something that runs a Redis in the foreground. */
 export interface RedisProgram {
@@ -51,7 +51,10 @@ export async function checkedVersion(
   command: string,
   environment: Record<string, string> = {},
 ): Promise<string> {
-  const text = await runCommand(command, ['--version'], { timeoutMs: VERSION_TIMEOUT_MS, environment });
+  const { stdout: text } = await runCommand(command, ['--version'], {
+    timeoutMs: VERSION_TIMEOUT_MS,
+    environment,
+  });
   const [, major, minor, patch] = /\bv=(\d+)\.(\d+)\.(\d+)/.exec(text) ?? [];
   if (major === undefined) throw new Error(`${command} --version says "${text.trim()}", which is no Redis`);
   const isOld = Number(major) < OLDEST[0] || (Number(major) === OLDEST[0] && Number(minor) < OLDEST[1]);

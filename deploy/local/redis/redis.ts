@@ -11,7 +11,7 @@ import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { constrainedMemory } from 'node:process';
 import { type Clock, sleep, systemClock } from '../../../shared/base/clock.js';
-import { lastLines } from '../command.js';
+import { lastLines } from '../../run-command.js';
 import { type EndSignal, type Exit, end, endRemembered, type Running, start } from '../process.js';
 import { findRedisProgram } from './find-redis.js';
 import { ask } from './ping.js';
