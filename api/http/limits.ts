@@ -9,7 +9,7 @@ import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import { NO_TIME } from '../../shared/contract/schema.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/webhooks/delivery.js';
 import { EVENTS } from '../../shared/contract/webhooks/events.js';
-import type { JobFilter } from '../../shared/core/jobs/job-list.js';
+import type { JobFilter } from '../../shared/core/jobs/jobs.js';
 import type { QuantizeRequest } from '../../shared/core/models/version-repository.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
 

@@ -41,7 +41,7 @@ export function deliveryRoutes({
 }: DeliveryRoutesDeps): Router {
   async function list(ctx: Context, endpoint: string | null): Promise<void> {
     const page = await log.list(principalOf(ctx).tenant, endpoint, parseDeliveryQuery(ctx));
-    ctx.body = { data: page.deliveries.map(presentDelivery), nextCursor: page.nextCursor };
+    ctx.body = { data: page.records.map(presentDelivery), nextCursor: page.nextCursor };
   }
 
   async function listOfEndpoint(ctx: IdContext): Promise<void> {

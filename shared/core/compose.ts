@@ -12,7 +12,8 @@ import { createAddressRules } from '../contract/webhooks/address.js';
 import type { Redis } from '../redis/connect.js';
 import { createKeys } from '../redis/keys.js';
 import { createApiKeys } from './access/api-keys.js';
-import { createBatches } from './batches/batches.js';
+import { createBatchUpkeep } from './batches/batch-upkeep.js';
+import { type BatchQueue, createBatches } from './batches/batches.js';
 import { createFiles } from './files/files.js';
 import { createDueIndex } from './jobs/due-index.js';
 import { createExecutions } from './jobs/executions.js';
@@ -43,8 +44,7 @@ export interface CoreConnections {
   redis: Redis;
   /** Carries wake tickets to the workers of a version. */
   transport: Transport;
-  /** Calls a driver to a batch; does nothing when the batch is queued already. */
-  batchQueue: { add(id: string): Promise<void> };
+  batchQueue: BatchQueue;
   blobs: BlobStore;
   clock: Clock;
   /** Hears of a fault that the core repairs by itself later. */
@@ -91,11 +91,12 @@ export function composeCore(config: Config, connections: CoreConnections) {
     limits,
   });
   const executions = createExecutions({ redis, keys, wakeTickets, settleJobs, limits });
-  const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, limits });
+  const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits });
   const queueStatus = createQueueStatus({ redis, keys, wakeTickets });
   const shadows = createShadows({ redis, keys, jobs, clock });
 
-  const batches = createBatches({ redis, keys, blobs, queue: batchQueue, limits, onError });
+  const batches = createBatches({ redis, keys, queue: batchQueue, limits, onError });
+  const batchUpkeep = createBatchUpkeep({ redis, keys, blobs, queue: batchQueue });
 
   const endpoints = createEndpoints({
     redis,
@@ -141,6 +142,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
     queueStatus,
     shadows,
     batches,
+    batchUpkeep,
     endpoints,
     deliveries,
     deliveryLog,

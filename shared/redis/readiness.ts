@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.js';
 import { messageOf } from '../base/errors.js';
 import { SluiceError } from '../contract/errors.js';
 import type { Redis } from './connect.js';
+import { redisNow } from './now.js';
 
 /** Beyond this the clock of this machine or that of Redis is wrong: due times are Redis', ids and logs are ours. */
 const MAX_SKEW_MS = 30_000;
@@ -23,11 +24,11 @@ export function createReadiness({ redis, clock, draining, fault }: ReadinessDeps
     if (draining.aborted) throw new SluiceError('shutting_down');
     const known = fault?.() ?? null;
     if (known !== null) throw new SluiceError('unavailable', known);
-    const [seconds] = await redis.time().catch((error: unknown) => {
+    const redisMs = await redisNow(redis).catch((error: unknown) => {
       const detail = `Redis: ${messageOf(error)}`;
       throw new SluiceError('unavailable', detail, { cause: error, retryAfterSeconds: 1 });
     });
-    const skewMs = Math.abs(Number(seconds) * 1000 - clock.now());
+    const skewMs = Math.abs(redisMs - clock.now());
     if (skewMs > MAX_SKEW_MS)
       throw new SluiceError('unavailable', `The clock is ${skewMs} ms off that of Redis.`);
   };

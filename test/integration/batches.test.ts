@@ -2,18 +2,20 @@
  * The record of a batch: who drives it, what is lost and found again, what is forgotten.
  */
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
-import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
+import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { type BatchSpec, NO_LINES } from '../../shared/contract/batch.js';
 import { newId } from '../../shared/contract/ids.js';
-import { type Batches, createBatches, partKey, type TakenBatch } from '../../shared/core/batches/batches.js';
+import { partKey } from '../../shared/core/batches/batch-record.js';
+import { createBatchUpkeep } from '../../shared/core/batches/batch-upkeep.js';
+import { type Batches, createBatches, type TakenBatch } from '../../shared/core/batches/batches.js';
+import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
-import { type OpenedStore, openFolder } from '../support/blob-stores.js';
+import { agedBlobs, type OpenedStore, openFolder } from '../support/blob-stores.js';
 
 const PART = { token: '1', lastLine: 500, output: true, errors: false };
 const NO_FILES = { output: false, errors: false };
 const counts = { ...NO_LINES, succeeded: 500 };
-const HOUR_MS = 3_600_000;
 
 describe('the record of a batch', () => {
   let redis: Redis;
@@ -22,20 +24,13 @@ describe('the record of a batch', () => {
   let batches: Batches;
   let called: string[];
   let fails: Error | null;
-  const over = (blobs: BlobStore, fileRetentionSeconds = 60) =>
-    createBatches({
-      redis,
-      keys,
-      blobs,
-      queue: {
-        async add(id) {
-          if (fails) throw fails;
-          called.push(id);
-        },
-      },
-      limits: { maxBatchesPerTenant: 2, fileRetentionSeconds },
-      onError: () => undefined,
-    });
+  const queue = {
+    async add(id: string) {
+      if (fails) throw fails;
+      called.push(id);
+    },
+  };
+  const upkeepOver = (blobs: BlobStore) => createBatchUpkeep({ redis, keys, blobs, queue });
 
   beforeEach(async () => {
     redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
@@ -43,7 +38,8 @@ describe('the record of a batch', () => {
     opened = await openFolder();
     called = [];
     fails = null;
-    batches = over(opened.store);
+    const limits = { maxBatchesPerTenant: 2, fileRetentionSeconds: 60 };
+    batches = createBatches({ redis, keys, queue, limits, onError: () => undefined });
   });
   afterEach(async () => {
     const left = await redis.keys(`${keys.batches.replace(/:batches$/, '')}*`);
@@ -63,7 +59,7 @@ describe('the record of a batch', () => {
     outputFile: 'file_out',
     errorFile: 'file_err',
   });
-  const make = async (of = batches) => (await of.create(spec(), 3600)).record.spec.id;
+  const make = async () => (await batches.create(spec(), 3600)).record.spec.id;
   const take = async (id: string): Promise<TakenBatch> => {
     const taken = await batches.take(id);
     if (!taken) throw new Error('It has ended.');
@@ -114,16 +110,17 @@ describe('the record of a batch', () => {
     const id = await make();
     expect(called).toEqual([]);
     fails = null;
-    expect(await batches.tend()).toBe(0);
+    const upkeep = upkeepOver(opened.store);
+    expect(await upkeep.tend()).toBe(0);
     await due(id);
-    expect(await batches.tend()).toBe(1);
+    expect(await upkeep.tend()).toBe(1);
     expect(called).toEqual([id]);
 
     await batches.finish(await take(id), 'completed', NO_FILES, null);
-    await batches.tend();
+    await upkeep.tend();
     expect(await batches.get('acme', id)).not.toBeNull();
     await due(id);
-    await batches.tend();
+    await upkeep.tend();
     expect(await batches.get('acme', id)).toBeNull();
     expect(await batches.list('acme', 10)).toEqual({ records: [], nextCursor: null });
     expect(await redis.keys(`${keys.batch('')}*`)).toEqual([]);
@@ -142,15 +139,9 @@ describe('the record of a batch', () => {
     await batches.finish(await take(ended), 'completed', NO_FILES, null);
     for (const id of [open, ended, newId('batch', 0)])
       await opened.store.put(partKey(id, 0, '1', 'output'), Buffer.from('{}\n'));
-    const aged = (ms: number): BlobStore => ({
-      ...opened.store,
-      async *list(prefix): AsyncGenerator<ListedBlob> {
-        for await (const blob of opened.store.list(prefix))
-          yield { ...blob, lastModifiedMs: blob.lastModifiedMs - ms };
-      },
-    });
-    expect(await over(aged(HOUR_MS - 60_000)).sweep()).toBe(0);
-    expect(await over(aged(HOUR_MS + 60_000)).sweep()).toBe(2);
+    const aged = (ms: number) => agedBlobs(opened.store, ms);
+    expect(await upkeepOver(aged(ORPHAN_AGE_MS - 60_000)).sweep()).toBe(0);
+    expect(await upkeepOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(2);
     expect(await opened.store.get(partKey(open, 0, '1', 'output'))).not.toBeNull();
   });
 });

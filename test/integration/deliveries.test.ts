@@ -52,7 +52,7 @@ async function ended(id: string, status: Delivery['status'], code = status === '
   await bench.deliveries.record(delivery, attempt, status, 0, Number.POSITIVE_INFINITY);
 }
 
-const idsOf = ({ deliveries }: { deliveries: { id: string }[] }) => deliveries.map(({ id }) => id);
+const idsOf = ({ records }: { records: { id: string }[] }) => records.map(({ id }) => id);
 const becomes = (id: string, status: string, attempts: number) =>
   eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ status, attempts }));
 
@@ -64,9 +64,9 @@ describe('the log', () => {
     await bench.succeeded(null);
     await receiver.has(3);
     await eventually(async () =>
-      expect((await bench.log.list('acme', endpoint.id, { limit: 1 })).deliveries[0]?.status).toBe('failed'),
+      expect((await bench.log.list('acme', endpoint.id, { limit: 1 })).records[0]?.status).toBe('failed'),
     );
-    const [delivery] = (await bench.log.list('acme', endpoint.id, { limit: 1 })).deliveries;
+    const [delivery] = (await bench.log.list('acme', endpoint.id, { limit: 1 })).records;
     const attempts = await bench.deliveries.attemptsOf(delivery?.id ?? '');
     expect(attempts.map(({ status }) => status)).toEqual([500, 500, 500]);
     expect(attempts.map(({ responseBody }) => responseBody?.length)).toEqual([1024, 1024, 8192]);
@@ -89,7 +89,7 @@ describe('the log', () => {
     const third = await list({ limit: 3, cursor: second.nextCursor });
     expect([first, second, third].flatMap(idsOf)).toEqual([...ids].reverse());
     expect(third.nextCursor).toBeNull();
-    expect(await bench.log.list('other', endpoint.id, { limit: 9 })).toMatchObject({ deliveries: [] });
+    expect(await bench.log.list('other', endpoint.id, { limit: 9 })).toMatchObject({ records: [] });
     await expect(bench.deliveries.demand('other', ids[0] ?? '')).rejects.toMatchObject({ code: 'not_found' });
   });
 

@@ -3,12 +3,13 @@
  */
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
-import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
+import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { newId } from '../../shared/contract/ids.js';
-import { createFiles, type Files, ORPHAN_AGE_MS } from '../../shared/core/files/files.js';
+import { createFiles, type Files } from '../../shared/core/files/files.js';
+import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
-import { type OpenedStore, STORES } from '../support/blob-stores.js';
+import { agedBlobs, type OpenedStore, STORES } from '../support/blob-stores.js';
 import { createManualClock, type ManualClock } from '../support/clock.js';
 
 describe.each(STORES)('files in %s', (_, openStore) => {
@@ -40,14 +41,7 @@ describe.each(STORES)('files in %s', (_, openStore) => {
     for await (const { key } of opened.store.list('')) found.push(key);
     return found;
   }
-  /** The store with all its blobs so much older. */
-  const aged = (ms: number): BlobStore => ({
-    ...opened.store,
-    async *list(prefix): AsyncGenerator<ListedBlob> {
-      for await (const blob of opened.store.list(prefix))
-        yield { ...blob, lastModifiedMs: blob.lastModifiedMs - ms };
-    },
-  });
+  const aged = (ms: number) => agedBlobs(opened.store, ms);
 
   it('an old blob without a record is swept; a young one and one with a record stay', async () => {
     const { record } = await make('kept');

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
-import type { BlobStore } from '../../shared/blobs/blobs.js';
+import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
 import { type BlobsConfig, openBlobs } from '../../shared/blobs/open.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
@@ -87,4 +87,15 @@ function hasty(pausesMs: number[]): Clock {
 
 export function uploadsOf({ folder }: OpenedStore): string {
   return join(folder, 'blobs', 'uploads');
+}
+
+/** Returns the store with all its blobs so much older. */
+export function agedBlobs(store: BlobStore, ageMs: number): BlobStore {
+  return {
+    ...store,
+    async *list(prefix): AsyncGenerator<ListedBlob> {
+      for await (const blob of store.list(prefix))
+        yield { ...blob, lastModifiedMs: blob.lastModifiedMs - ageMs };
+    },
+  };
 }

@@ -9,7 +9,7 @@ import type { BatchRecord, BatchSpec } from '../../shared/contract/batch.js';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
 import type { TerminalStatus } from '../../shared/contract/job.js';
 import { presentPredictions } from '../../shared/contract/tensors/prediction.js';
-import { type BatchPart, partKey, type ResultKind } from '../../shared/core/batches/batches.js';
+import { type BatchPart, partKey, type ResultKind } from '../../shared/core/batches/batch-record.js';
 import type { Files } from '../../shared/core/files/files.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';
 import { readJsonLines } from './json-lines.js';

@@ -5,7 +5,8 @@
  * jobs are erased, so a driver that dies in between loses nothing.
  */
 import { type LineCounts, NO_LINES } from '../../shared/contract/batch.js';
-import type { BatchPart, TakenBatch } from '../../shared/core/batches/batches.js';
+import type { BatchPart } from '../../shared/core/batches/batch-record.js';
+import type { TakenBatch } from '../../shared/core/batches/batches.js';
 import type { BatchResults, LineResult } from './batch-results.js';
 import type { JsonLine } from './json-lines.js';
 import { createLineJobs, type LineJobsDeps } from './line-jobs.js';

@@ -9,7 +9,7 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Core } from '../../shared/core/compose.js';
 
 export interface UpkeepDeps {
-  core: Pick<Core, 'dueIndex' | 'files' | 'batches' | 'canaries'>;
+  core: Pick<Core, 'dueIndex' | 'files' | 'batchUpkeep' | 'canaries'>;
   clock: Clock;
   log: Logger;
   expired: Counter;
@@ -25,7 +25,7 @@ const BUSY = 100;
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   const { clock, log, expired, onError } = deps;
-  const { dueIndex, files, batches, canaries } = deps.core;
+  const { dueIndex, files, batchUpkeep, canaries } = deps.core;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
@@ -33,7 +33,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
       const done = await Promise.all([
         attempt('upkeep', tend),
         attempt('files', files.forgetExpired),
-        attempt('batches', batches.tend),
+        attempt('batches', batchUpkeep.tend),
         attempt('canaries', judge),
       ]);
       if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
@@ -66,7 +66,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
   const stopSweeping = clock.every(SWEEP_MS, () => {
     void attempt('sweep', dueIndex.sweep);
     void attempt('sweep', files.sweep);
-    void attempt('sweep', batches.sweep);
+    void attempt('sweep', batchUpkeep.sweep);
   });
   const ended = loop();
   return {

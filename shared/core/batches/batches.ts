@@ -10,7 +10,6 @@
  */
 
 import { sha256Of } from '../../base/hash.js';
-import type { BlobStore } from '../../blobs/blobs.js';
 import {
   type BatchEnd,
   type BatchRecord,
@@ -18,7 +17,6 @@ import {
   type BatchStatus,
   isEnded,
   type LineCounts,
-  NO_LINES,
 } from '../../contract/batch.js';
 import { SluiceError } from '../../contract/errors.js';
 import { isId } from '../../contract/ids.js';
@@ -26,38 +24,30 @@ import type { JobError } from '../../contract/job.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import type { JobLimits } from '../jobs/job-limits.js';
-import { numberOrNull } from '../jobs/job-record.js';
+import { type Page, readPage } from '../page.js';
+import { BATCH_FIELDS, type BatchPart, decodeBatch, decodeCounts } from './batch-record.js';
 import {
   ADD_PART,
   CANCEL_BATCH,
-  CHECK_BATCH_MS,
   CREATE_BATCH,
   FINISH_BATCH,
   REPORT_BATCH,
   TAKE_BATCH,
 } from './batch-scripts.js';
 
+/** Calls drivers to batches. */
+export interface BatchQueue {
+  /** Does nothing when a driver is called to this batch already. */
+  add(id: string): Promise<void>;
+}
+
 export interface BatchesDeps {
   redis: Redis;
   keys: Keys;
-  blobs: BlobStore;
-  /** Calls a driver to a batch; does nothing when it already does. */
-  queue: { add(id: string): Promise<void> };
+  queue: BatchQueue;
   limits: Pick<JobLimits, 'maxBatchesPerTenant' | 'fileRetentionSeconds'>;
   onError: (kind: string, error: unknown) => void;
 }
-
-/** The results of some lines that follow each other: two blobs, each only if it holds something. */
-export interface BatchPart {
-  /** Of the driver that wrote it: part of the blobs' names, so that none overwrites another's. */
-  token: string;
-  /** Number of the last line that it is about. */
-  lastLine: number;
-  output: boolean;
-  errors: boolean;
-}
-
-export type ResultKind = 'output' | 'errors';
 
 /** What a driver finds when it takes a batch. */
 export interface TakenBatch {
@@ -73,27 +63,8 @@ export interface TakenBatch {
 export type DriverOrder = 'go' | 'cancel' | 'expire' | 'lost';
 export type Batches = ReturnType<typeof createBatches>;
 
-const FOLDER = 'batches/';
-const FIELDS = [
-  'status',
-  'spec',
-  'createdAt',
-  'expiresAt',
-  'startedAt',
-  'finishedAt',
-  'deletedAfter',
-  'total',
-  'counts',
-  'files',
-  'error',
-] as const;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
-/** Records looked at in one go. */
-const PAGE = 100;
-/** A part without a batch is one that was written just before its record, or has lost it. */
-const ORPHAN_AGE_MS = 3_600_000;
-
-export function createBatches({ redis, keys, blobs, queue, limits, onError }: BatchesDeps) {
+export function createBatches({ redis, keys, queue, limits, onError }: BatchesDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateBatch', CREATE_BATCH);
   const cancelScript = defineScript<string>(redis, 'sluiceCancelBatch', CANCEL_BATCH);
   const takeScript = defineScript<string[]>(redis, 'sluiceTakeBatch', TAKE_BATCH);
@@ -140,23 +111,14 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
 
   async function get(tenant: string, id: string): Promise<BatchRecord | null> {
     if (!isId('batch', id)) return null;
-    const record = decode(await redis.hmget(keys.batch(id), ...FIELDS));
+    const record = decodeBatch(await redis.hmget(keys.batch(id), ...BATCH_FIELDS));
     return record?.spec.tenant === tenant ? record : null;
   }
 
-  /** Newest first. */
-  async function list(
-    tenant: string,
-    limit: number,
-    cursor?: string,
-  ): Promise<{ records: BatchRecord[]; nextCursor: string | null }> {
-    const from = cursor === undefined ? '+' : `(${cursor}`;
-    const ids = await redis.zrange(keys.tenantBatches(tenant), from, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit);
-    const records = await Promise.all(ids.map((id) => get(tenant, id)));
-    return {
-      records: records.filter((record) => record !== null),
-      nextCursor: ids.length === limit ? (ids.at(-1) ?? null) : null,
-    };
+  /** Returns a page of the tenant's batches, newest first. */
+  function list(tenant: string, limit: number, cursor?: string): Promise<Page<BatchRecord>> {
+    const index = keys.tenantBatches(tenant);
+    return readPage(redis, { index, limit, cursor, read: (id) => get(tenant, id) });
   }
 
   /** Canceling takes as long as its jobs that are being computed. */
@@ -175,13 +137,13 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
     const [token, now] = await takeScript([keys.batch(id)], []);
     if (!token) return null;
     const fields = await redis.hgetall(keys.batch(id));
-    const record = decode(FIELDS.map((name) => fields[name] ?? null));
+    const record = decodeBatch(BATCH_FIELDS.map((name) => fields[name] ?? null));
     if (!record) return null;
     const parts = Array.from(
       { length: Number(fields.parts) },
       (_, index) => JSON.parse(fields[`part:${index}`] ?? '') as BatchPart,
     );
-    return { record, token, now: Number(now), parts, counts: countsOf(fields.doneCounts) };
+    return { record, token, now: Number(now), parts, counts: decodeCounts(fields.doneCounts) };
   }
 
   /** Tells how far a driver is, and is told whether to go on. */
@@ -225,86 +187,5 @@ export function createBatches({ redis, keys, blobs, queue, limits, onError }: Ba
     return outcome !== 'lost';
   }
 
-  /** Calls drivers to open batches again and forgets those whose time is over, at most `PAGE`; answers how many. */
-  async function tend(): Promise<number> {
-    const [seconds] = await redis.time();
-    const now = Number(seconds) * 1000;
-    const ids = await redis.zrangebyscore(keys.batches, '-inf', now, 'LIMIT', 0, PAGE);
-    await Promise.all(ids.map((id) => look(id, now)));
-    return ids.length;
-  }
-
-  async function look(id: string, now: number): Promise<void> {
-    const record = decode(await redis.hmget(keys.batch(id), ...FIELDS));
-    if (!record) return void (await redis.zrem(keys.batches, id));
-    if (isEnded(record.status)) return forget(record.spec);
-    await queue.add(id);
-    await redis.zadd(keys.batches, 'XX', now + CHECK_BATCH_MS, id);
-  }
-
-  async function forget({ id, tenant }: BatchSpec): Promise<void> {
-    await redis
-      .multi()
-      .del(keys.batch(id))
-      .zrem(keys.tenantBatches(tenant), id)
-      .zrem(keys.batches, id)
-      .exec();
-  }
-
-  /** Removes parts of batches that are gone or have ended; answers how many. */
-  async function sweep(): Promise<number> {
-    const [seconds] = await redis.time();
-    let removed = 0;
-    for await (const { key, lastModifiedMs } of blobs.list(FOLDER)) {
-      if (lastModifiedMs > Number(seconds) * 1000 - ORPHAN_AGE_MS) continue;
-      const [, id = ''] = key.split('/');
-      const status = (await redis.hget(keys.batch(id), 'status')) as BatchStatus | null;
-      if (status && !isEnded(status)) continue;
-      await blobs.delete(key);
-      removed++;
-    }
-    return removed;
-  }
-
-  return { create, get, list, cancel, take, report, addPart, finish, tend, sweep };
-}
-
-/** Key of the blob with what a part holds of one kind. */
-export function partKey(id: string, index: number, token: string, kind: ResultKind): string {
-  return `${FOLDER}${id}/${index}-${token}-${kind}`;
-}
-
-/** `values` in the order of `FIELDS`. */
-function decode(values: readonly (string | null)[]): BatchRecord | null {
-  const [
-    status,
-    spec,
-    createdAt,
-    expiresAt,
-    startedAt,
-    finishedAt,
-    deletedAfter,
-    total,
-    counts,
-    files,
-    error,
-  ] = values;
-  if (!status || !spec) return null;
-  return {
-    spec: JSON.parse(spec) as BatchSpec,
-    status: status as BatchStatus,
-    createdAt: Number(createdAt),
-    expiresAt: Number(expiresAt),
-    startedAt: numberOrNull(startedAt),
-    finishedAt: numberOrNull(finishedAt),
-    deletedAfter: numberOrNull(deletedAfter),
-    total: numberOrNull(total),
-    counts: countsOf(counts),
-    files: files ? JSON.parse(files) : { output: false, errors: false },
-    error: error ? (JSON.parse(error) as JobError) : null,
-  };
-}
-
-function countsOf(text: string | null | undefined): LineCounts {
-  return text ? (JSON.parse(text) as LineCounts) : { ...NO_LINES };
+  return { create, get, list, cancel, take, report, addPart, finish };
 }

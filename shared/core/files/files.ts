@@ -22,7 +22,10 @@ import type { FileRecord } from '../../contract/file.js';
 import { isId, newId } from '../../contract/ids.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { redisNow } from '../../redis/now.js';
 import { IDEMPOTENCY } from '../jobs/script-parts.js';
+import { type Page, readPage } from '../page.js';
+import { sweepOrphans } from '../sweep-orphans.js';
 
 export interface FilesDeps {
   redis: Redis;
@@ -53,8 +56,6 @@ const LINK_SECONDS = 3600;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
 /** Records looked at in one go. */
 const PAGE = 100;
-/** A blob without a record is younger than this while it is being given one. */
-export const ORPHAN_AGE_MS = 3_600_000;
 
 export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateFile', CREATE);
@@ -118,20 +119,10 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return record && record.expiresAt > clock.now() ? record : null;
   }
 
-  /** Newest first. */
-  async function list(
-    tenant: string,
-    limit: number,
-    cursor?: string,
-  ): Promise<{ records: FileRecord[]; nextCursor: string | null }> {
-    const from = cursor === undefined ? '+' : `(${cursor}`;
+  /** Returns a page of the tenant's files, newest first. */
+  function list(tenant: string, limit: number, cursor?: string): Promise<Page<FileRecord>> {
     const index = keys.tenantFiles(tenant);
-    const ids = await redis.zrange(index, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit);
-    const records = await Promise.all(ids.map((id) => get(tenant, id)));
-    return {
-      records: records.filter((record) => record !== null),
-      nextCursor: ids.length === limit ? (ids.at(-1) ?? null) : null,
-    };
+    return readPage(redis, { index, limit, cursor, read: (id) => get(tenant, id) });
   }
 
   /** A stream of the bytes, null when they are gone. */
@@ -196,8 +187,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
 
   /** Forgets those whose time is over, at most `PAGE`; answers how many. */
   async function forgetExpired(): Promise<number> {
-    const [seconds] = await redis.time();
-    const ids = await redis.zrangebyscore(keys.files, '-inf', Number(seconds) * 1000, 'LIMIT', 0, PAGE);
+    const ids = await redis.zrangebyscore(keys.files, '-inf', await redisNow(redis), 'LIMIT', 0, PAGE);
     await Promise.all(
       ids.map(async (id) => {
         const record = decode(await redis.get(keys.file(id)));
@@ -207,17 +197,10 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return ids.length;
   }
 
-  /** Removes blobs that no record names; answers how many. */
-  async function sweep(): Promise<number> {
-    const [seconds] = await redis.time();
-    let removed = 0;
-    for await (const { key, lastModifiedMs } of blobs.list(FOLDER)) {
-      if (lastModifiedMs > Number(seconds) * 1000 - ORPHAN_AGE_MS) continue;
-      if ((await redis.exists(keys.file(key.slice(FOLDER.length)))) === 1) continue;
-      await blobs.delete(key);
-      removed++;
-    }
-    return removed;
+  /** Removes blobs that no record names; returns how many. */
+  function sweep(): Promise<number> {
+    const isKept = async (id: string) => (await redis.exists(keys.file(id))) === 1;
+    return sweepOrphans({ redis, blobs, folder: FOLDER, isKept });
   }
 
   return { create, keep, get, list, open, read, remove, urlOf, findSigned, forgetExpired, sweep };

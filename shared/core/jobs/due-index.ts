@@ -9,15 +9,18 @@
  * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
  */
 
+import type { BlobStore } from '../../blobs/blobs.js';
 import { isTerminal, type JobRecord, type JobSpec, PRIORITIES } from '../../contract/job.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { redisNow } from '../../redis/now.js';
 import type { Transport, WakeTickets } from '../queues/wake-tickets.js';
+import { sweepOrphans } from '../sweep-orphans.js';
 import type { JobLimits } from './job-limits.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
 import { CHECK_MS, ENQUEUE } from './job-scripts.js';
 import type { Jobs } from './jobs.js';
-import type { Payloads } from './payloads.js';
+import { jobOfPayload, PAYLOADS_FOLDER, type Payloads } from './payloads.js';
 
 export interface DueIndexDeps {
   redis: Redis;
@@ -26,6 +29,7 @@ export interface DueIndexDeps {
   wakeTickets: WakeTickets;
   transport: Transport;
   payloads: Payloads;
+  blobs: BlobStore;
   limits: JobLimits;
 }
 
@@ -46,24 +50,14 @@ interface Look {
 }
 
 const PAGE = 200;
-/** A blob without a job is one that was written just before its record, or has lost it. */
-const ORPHAN_AGE_MS = 3_600_000;
 
-export function createDueIndex({
-  redis,
-  keys,
-  jobs,
-  wakeTickets,
-  transport,
-  payloads,
-  limits,
-}: DueIndexDeps) {
+export function createDueIndex(deps: DueIndexDeps) {
+  const { redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits } = deps;
   const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
 
   /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
   async function tend(): Promise<Tended> {
-    const [seconds, micros] = await redis.time();
-    const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+    const now = await redisNow(redis);
     const ids = await redis.zrangebyscore(keys.dueIndex, '-inf', now, 'LIMIT', 0, PAGE);
     const looks = await Promise.all(ids.map((id) => look(id, now)));
     await recallTickets(looks.flatMap(({ queued }) => queued ?? []));
@@ -129,11 +123,11 @@ export function createDueIndex({
     await Promise.all([...queues.values()].map(({ model, version }) => wakeTickets.recall(model, version)));
   }
 
-  /** Removes blobs that no job names; answers how many. */
+  /** Removes blobs that no job names; returns how many. */
   async function sweep(): Promise<number> {
-    const [seconds] = await redis.time();
-    const isKept = async (id: string) => (await redis.exists(keys.job(id))) === 1;
-    return payloads.sweep(ORPHAN_AGE_MS, Number(seconds) * 1000, isKept);
+    const unfinished = await blobs.sweep();
+    const isKept = async (path: string) => (await redis.exists(keys.job(jobOfPayload(path)))) === 1;
+    return unfinished + (await sweepOrphans({ redis, blobs, folder: PAYLOADS_FOLDER, isKept }));
   }
 
   return { tend, sweep };

@@ -7,10 +7,10 @@
  * comes second is told that it was refused. Another tenant's job does not exist.
  */
 import { SluiceError } from '../../contract/errors.js';
-import { isTerminal, type JobRecord, type TerminalStatus } from '../../contract/job.js';
+import { isTerminal, type JobRecord, type JobStatus, type TerminalStatus } from '../../contract/job.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { createJobList } from './job-list.js';
+import { type Page, readPage } from '../page.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
 import { ERASE } from './job-scripts.js';
 import type { Payloads } from './payloads.js';
@@ -21,6 +21,16 @@ export interface JobsDeps {
   keys: Keys;
   settleJobs: SettleJobs;
   payloads: Payloads;
+}
+
+export interface JobFilter {
+  status?: JobStatus | undefined;
+  model?: string | undefined;
+  /** The time of creation: inclusive, in milliseconds since the Unix epoch. */
+  from?: number | undefined;
+  to?: number | undefined;
+  limit: number;
+  cursor?: string | undefined;
 }
 
 export type Jobs = ReturnType<typeof createJobs>;
@@ -43,6 +53,17 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     if (record?.spec.tenant !== tenant) return null;
     const blob = record.end?.outputBlob ?? null;
     return { record, output: blob === null ? output : await payloads.load({ inline: EMPTY, blob }) };
+  }
+
+  /** Returns a page of the jobs that match, newest first. */
+  function list(tenant: string, filter: JobFilter): Promise<Page<JobRecord>> {
+    return readPage(redis, {
+      index: keys.tenantJobs(tenant),
+      limit: filter.limit,
+      cursor: filter.cursor,
+      read: (id) => get(tenant, id),
+      matches: (record) => matches(record, filter),
+    });
   }
 
   async function existing(tenant: string, id: string): Promise<JobRecord> {
@@ -95,9 +116,17 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     await payloads.drop(record.spec, record.end);
   }
 
-  const list = createJobList({ redis, keys, get });
   return { get, getWithOutput, list, cancel, expire, endedInput, erase };
 }
 
 const CANCELED = endText(null);
 const EMPTY = Buffer.alloc(0);
+
+function matches(record: JobRecord, filter: JobFilter): boolean {
+  return (
+    (filter.status === undefined || record.status === filter.status) &&
+    (filter.model === undefined || record.spec.model === filter.model) &&
+    (filter.from === undefined || record.createdAt >= filter.from) &&
+    (filter.to === undefined || record.createdAt <= filter.to)
+  );
+}

@@ -12,7 +12,7 @@ import type { JobResults } from './job-results.js';
 
 /** Beyond this many bytes a payload is a blob. */
 export const MAX_INLINE_BYTES = 32 * 1024;
-const FOLDER = 'jobs/';
+export const PAYLOADS_FOLDER = 'jobs/';
 
 /** What stands in the record, and the blob beside it; one of the two. */
 export interface Stored {
@@ -30,8 +30,9 @@ export function createPayloads(blobs: BlobStore, results: JobResults) {
   }
 
   return {
-    storeInput: (id: string, bytes: Buffer) => store(`${FOLDER}${id}/input`, bytes),
-    storeOutput: (id: string, token: string, bytes: Buffer) => store(`${FOLDER}${id}/output-${token}`, bytes),
+    storeInput: (id: string, bytes: Buffer) => store(`${PAYLOADS_FOLDER}${id}/input`, bytes),
+    storeOutput: (id: string, token: string, bytes: Buffer) =>
+      store(`${PAYLOADS_FOLDER}${id}/output-${token}`, bytes),
 
     /** The bytes, null when they are gone. */
     load: ({ inline, blob }: Stored): Promise<Buffer | null> =>
@@ -45,18 +46,6 @@ export function createPayloads(blobs: BlobStore, results: JobResults) {
       await results.drop(spec.tenant, spec.id);
     },
     discard,
-
-    /** Removes blobs older than `ageMs` whose job `isKept` does not know; answers how many. */
-    async sweep(ageMs: number, nowMs: number, isKept: (id: string) => Promise<boolean>): Promise<number> {
-      let removed = await blobs.sweep();
-      for await (const { key, lastModifiedMs } of blobs.list(FOLDER)) {
-        const [, id = ''] = key.split('/');
-        if (lastModifiedMs > nowMs - ageMs || (await isKept(id))) continue;
-        await blobs.delete(key);
-        removed++;
-      }
-      return removed;
-    },
   };
 
   async function discard(blob: string | null): Promise<void> {
@@ -65,3 +54,8 @@ export function createPayloads(blobs: BlobStore, results: JobResults) {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** Returns the id of the job that a blob belongs to; `path` is its key without the folder. */
+export function jobOfPayload(path: string): string {
+  return path.split('/')[0] ?? '';
+}

@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { redisNow } from '../../redis/now.js';
 
 export interface CrashBlocklist {
   /** SHA-256 of packed instances, in hex. */
@@ -28,8 +29,8 @@ export function createCrashBlocklist({
   const seen = new Map<string, { hashes: Promise<Set<string>>; readMs: number }>();
 
   async function read(key: string): Promise<Set<string>> {
-    const [seconds] = await redis.time();
-    return new Set(await redis.zrangebyscore(key, Number(seconds), '+inf'));
+    const nowSeconds = Math.floor((await redisNow(redis)) / 1000);
+    return new Set(await redis.zrangebyscore(key, nowSeconds, '+inf'));
   }
 
   return {
@@ -45,11 +46,11 @@ export function createCrashBlocklist({
     },
     async add(model, version, hashes) {
       const key = keys.crashBlocklist(model, version);
-      const [seconds] = await redis.time();
-      const until = Number(seconds) + KEPT_SECONDS;
+      const nowSeconds = Math.floor((await redisNow(redis)) / 1000);
+      const until = nowSeconds + KEPT_SECONDS;
       await redis
         .multi()
-        .zremrangebyscore(key, '-inf', Number(seconds))
+        .zremrangebyscore(key, '-inf', nowSeconds)
         .zadd(key, ...hashes.flatMap((hash) => [until, hash]))
         .expire(key, KEPT_SECONDS)
         .exec();

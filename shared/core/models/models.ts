@@ -9,61 +9,30 @@
  * aliases do.
  */
 import { type Clock, toTimestamp } from '../../base/clock.js';
-import { sha256Of } from '../../base/hash.js';
 import { SluiceError } from '../../contract/errors.js';
 import { newId } from '../../contract/ids.js';
-import type { AliasRequest, Shadow } from '../../contract/models/alias.js';
-import { beginCanary, type Canary } from '../../contract/models/canary.js';
-import type { Manifest, VersionFiles } from '../../contract/models/manifest.js';
+import type { AliasRequest } from '../../contract/models/alias.js';
+import { beginCanary } from '../../contract/models/canary.js';
+import type { VersionFiles } from '../../contract/models/manifest.js';
 import { parseModelRef } from '../../contract/models/model-ref.js';
 import type { VersionState } from '../../contract/models/version-state.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { TIME } from '../jobs/script-parts.js';
-
-/** What a worker reports of a version. */
-export interface VersionReport {
-  backend: string | null;
-  error: string | null;
-  /** Figures of its loading, and of the backends where these were compared. */
-  metrics: Record<string, unknown> | null;
-}
-
-export interface Version extends VersionReport {
-  manifest: Manifest;
-  state: VersionState;
-  createdAt: string;
-  sizeBytes: number;
-  /** Of the version's files and their hashes. */
-  sha256: string;
-  /** Its files are in the repository; else they are in the folder of bundled models. */
-  uploaded: boolean;
-}
-
-export interface Model {
-  name: string;
-  description: string;
-  versions: Version[];
-  aliases: Record<string, number>;
-  /** By alias. */
-  canaries: Record<string, Canary>;
-  /** By alias. */
-  shadows: Record<string, Shadow>;
-}
-
-export interface Resolved {
-  version: Version;
-  /** The alias that was meant, null when a version number was given. */
-  alias: string | null;
-  /** A version that is given a copy, when its turn was drawn. */
-  shadow: Version | null;
-}
+import {
+  decodeModel,
+  filesHash,
+  type Model,
+  type StoredVersion,
+  UNREPORTED,
+  type VersionReport,
+} from './model-record.js';
+import { type Resolved, resolveVersion } from './resolve-version.js';
 
 export type Models = ReturnType<typeof createModels>;
 
 /** For how long a process may go on with what it last read of a model. */
 const FRESH_MS = 1000;
-const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
 
 /**
  * `told` is what was last told of a version: each worker that starts loads it anew, which is no news unless it ends otherwise.
@@ -265,62 +234,17 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return models.filter((model) => model !== null);
   }
 
-  /** "mnist", "mnist@3", "mnist@stable" -> the version meant, or `model_not_found`; by chance the canary, and a shadow. */
+  /**
+   * Returns the version that a reference means, as this process read it at most `FRESH_MS` ago.
+   * @param mayDraw lets an alias mean its canary, and gives a shadow, by their shares.
+   * @throws {SluiceError} `model_not_found`.
+   */
   async function resolve(text: string, { mayDraw = false } = {}): Promise<Resolved> {
     const ref = parseModelRef(text);
     const model = ref && (await find(ref.name));
-    const versionOf = (number: number | undefined) =>
-      model?.versions.find((each) => each.manifest.version === number);
-    const alias = ref?.alias ?? null;
-    const version = versionOf(alias === null ? ref?.version : model?.aliases[alias]);
     if (!model) throw new SluiceError('model_not_found', `There is no model "${ref?.name ?? text}".`);
-    if (!version)
-      throw new SluiceError(
-        'model_not_found',
-        `The model "${model.name}" has no ${alias === null ? `version ${ref?.version}` : `alias "${alias}"`}.`,
-      );
-    if (!mayDraw || alias === null) return { version, alias, shadow: null };
-    // One that cannot serve yet, or no more, gets no jobs that would wait for it.
-    const drawn = (share: { version: number; percent: number } | undefined) => {
-      const chosen = share && random() * 100 < share.percent ? versionOf(share.version) : undefined;
-      return chosen?.state === 'ready' ? chosen : null;
-    };
-    const canary = model.canaries[alias];
-    const isRunning = canary?.state === 'running';
-    return { version: (isRunning && drawn(canary)) || version, alias, shadow: drawn(model.shadows[alias]) };
+    return resolveVersion(model, ref, mayDraw ? random : null);
   }
 
   return { register, add, revision, report, moveAlias, retire, find, read, list, resolve };
-}
-
-/** Of a version's files and their hashes. */
-export function filesHash(files: Manifest['files']): string {
-  return sha256Of(JSON.stringify(files));
-}
-
-type StoredVersion = Pick<Version, 'manifest' | 'createdAt' | 'sizeBytes' | 'sha256'> & {
-  uploaded?: boolean;
-};
-
-function decodeModel(name: string, fields: Record<string, string>): Model {
-  const versions: Version[] = [];
-  const aliases: Record<string, number> = {};
-  const canaries: Record<string, Canary> = {};
-  const shadows: Record<string, Shadow> = {};
-  for (const [field, value] of Object.entries(fields)) {
-    const [kind, key = ''] = field.split(':');
-    if (kind === 'alias') aliases[key] = Number(value);
-    if (kind === 'shadow') shadows[key] = JSON.parse(value) as Shadow;
-    if (kind === 'canary') canaries[key] = JSON.parse(value) as Canary;
-    if (kind !== 'version') continue;
-    const report = fields[`report:${key}`];
-    versions.push({
-      uploaded: false,
-      ...(JSON.parse(value) as StoredVersion),
-      ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
-      state: (fields[`state:${key}`] ?? 'pending') as VersionState,
-    });
-  }
-  versions.sort((a, b) => b.manifest.version - a.manifest.version);
-  return { name, description: fields.description ?? '', versions, aliases, canaries, shadows };
 }

@@ -28,7 +28,8 @@ import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from '../../mo
 import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../model-packages/quantize.js';
 import { checkTopology } from '../../model-packages/topology.js';
 import { weightFaults } from '../../model-packages/weights.js';
-import { filesHash, type Models } from './models.js';
+import { filesHash } from './model-record.js';
+import type { Models } from './models.js';
 
 export interface VersionRepositoryDeps {
   blobs: BlobStore;

@@ -8,6 +8,7 @@
 import type { JobRecord, Place } from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { redisNow } from '../../redis/now.js';
 import type { WakeTickets } from './wake-tickets.js';
 
 export interface QueueState {
@@ -41,21 +42,21 @@ export function createQueueStatus({
   /** Jobs that start before this one, and when it starts; null once it no longer waits. */
   async function placeOf({ status, spec }: JobRecord): Promise<Place | null> {
     if (status !== 'queued') return null;
-    const [position, measured, [seconds]] = await Promise.all([
+    const [position, measured, nowMs] = await Promise.all([
       redis.zrank(keys.waiting(spec.model, spec.version), spec.id),
       redis.hmget(keys.queue(spec.model, spec.version), 'startedJobs', 'busyMs'),
-      redis.time(),
+      redisNow(redis),
     ]);
     if (position === null) return null;
-    return { position, startsAt: startsAt(position, ratePerSecond(measured), Number(seconds)) };
+    return { position, startsAt: startsAt(position, ratePerSecond(measured), nowMs) };
   }
 
   /** Those of many jobs, by id: what they have in common is read once. */
   async function placesOf(records: readonly JobRecord[]): Promise<ReadonlyMap<string, Place>> {
     const queued = records.filter(({ status }) => status === 'queued');
     const rates = new Map<string, Promise<number | null>>();
-    const [[seconds], ...places] = await Promise.all([
-      redis.time(),
+    const [nowMs, ...places] = await Promise.all([
+      redisNow(redis),
       ...queued.map(async ({ spec: { id, model, version } }) => {
         const queue = keys.queue(model, version);
         const rate = rates.get(queue) ?? redis.hmget(queue, 'startedJobs', 'busyMs').then(ratePerSecond);
@@ -66,7 +67,7 @@ export function createQueueStatus({
     ]);
     const byId = new Map<string, Place>();
     for (const { id, position, rate } of places)
-      if (position !== null) byId.set(id, { position, startsAt: startsAt(position, rate, Number(seconds)) });
+      if (position !== null) byId.set(id, { position, startsAt: startsAt(position, rate, nowMs) });
     return byId;
   }
 
@@ -80,8 +81,7 @@ export function createQueueStatus({
   }
 
   async function pause(model: string): Promise<void> {
-    const [seconds] = await redis.time();
-    await redis.hsetnx(keys.paused, model, String(Number(seconds) * 1000));
+    await redis.hsetnx(keys.paused, model, String(await redisNow(redis)));
   }
 
   async function resume(model: string, versions: readonly number[]): Promise<void> {
@@ -101,17 +101,17 @@ export function createQueueStatus({
 
   async function versionQueue(model: string, version: number): Promise<VersionQueue> {
     const waiting = keys.waiting(model, version);
-    const [queued, [next], measured, [seconds]] = await Promise.all([
+    const [queued, [next], measured, nowMs] = await Promise.all([
       redis.zcard(waiting),
       redis.zrange(waiting, 0, '0'),
       redis.hmget(keys.queue(model, version), 'startedJobs', 'busyMs'),
-      redis.time(),
+      redisNow(redis),
     ]);
     const createdAt = next === undefined ? null : await redis.hget(keys.job(next), 'createdAt');
     return {
       version,
       queued,
-      nextAgeMs: createdAt ? Math.max(0, Number(seconds) * 1000 - Number(createdAt)) : null,
+      nextAgeMs: createdAt ? Math.max(0, nowMs - Number(createdAt)) : null,
       startsPerSecond: ratePerSecond(measured),
     };
   }
@@ -119,8 +119,8 @@ export function createQueueStatus({
   return { placeOf, placesOf, isDrained, pause, resume, stateOf };
 }
 
-function startsAt(position: number, rate: number | null, nowSeconds: number): number | null {
-  return rate === null ? null : nowSeconds * 1000 + Math.round(((position + 1) / rate) * 1000);
+function startsAt(position: number, rate: number | null, nowMs: number): number | null {
+  return rate === null ? null : nowMs + Math.round(((position + 1) / rate) * 1000);
 }
 
 /** Jobs started ÷ time in which jobs waited, as the starting script keeps them; null when not measured. */

@@ -7,12 +7,10 @@ import type { DeliveryHead, DeliveryStatus } from '../../contract/webhooks/deliv
 import type { EventType } from '../../contract/webhooks/events.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { type Page, readPage } from '../page.js';
 import type { Deliveries } from './deliveries.js';
 import { decodeHead, HEAD_FIELDS } from './delivery-record.js';
 
-/** Of a log so many are looked at for one page that is asked for. */
-const SCAN_PAGE = 100;
-const SCAN_LIMIT = 2000;
 /** Deliveries that one call replays at most. */
 export const MAX_REPLAYED = 1000;
 /** Forgotten in one go. */
@@ -30,11 +28,6 @@ export interface DeliveryFilter {
 
 export type ReplayFilter = Omit<DeliveryFilter, 'limit'>;
 
-export interface DeliveryPage {
-  deliveries: DeliveryHead[];
-  nextCursor: string | null;
-}
-
 export interface DeliveryLogDeps {
   redis: Redis;
   keys: Keys;
@@ -45,26 +38,19 @@ export type DeliveryLog = ReturnType<typeof createDeliveryLog>;
 
 export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) {
   /** Newest first, of an endpoint or (null) of jobs' own webhooks. A page may be short although there are more. */
-  async function list(
+  function list(
     tenant: string,
     endpoint: string | null,
     filter: DeliveryFilter,
-  ): Promise<DeliveryPage> {
-    const log = keys.deliveryLog(tenant, endpoint);
-    const [newest, oldest] = boundsOf(filter);
-    let from = newest;
-    const found: DeliveryHead[] = [];
-    for (let scanned = 0; scanned < SCAN_LIMIT; scanned += SCAN_PAGE) {
-      const ids = await redis.zrange(log, from, oldest, 'BYLEX', 'REV', 'LIMIT', 0, SCAN_PAGE);
-      const page = await Promise.all(ids.map(head));
-      for (const [i, delivery] of page.entries()) {
-        from = `(${ids[i]}`;
-        if (delivery && matches(delivery, filter)) found.push(delivery);
-        if (found.length === filter.limit) return { deliveries: found, nextCursor: ids[i] ?? null };
-      }
-      if (ids.length < SCAN_PAGE) return { deliveries: found, nextCursor: null };
-    }
-    return { deliveries: found, nextCursor: from.slice(1) };
+  ): Promise<Page<DeliveryHead>> {
+    return readPage(redis, {
+      index: keys.deliveryLog(tenant, endpoint),
+      limit: filter.limit,
+      cursor: filter.cursor,
+      ...boundsOf(filter),
+      read: head,
+      matches: (delivery) => matches(delivery, filter),
+    });
   }
 
   async function head(id: string): Promise<DeliveryHead | null> {
@@ -78,8 +64,8 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
     filter: ReplayFilter,
   ): Promise<{ replayed: number; nextCursor: string | null }> {
     const page = await list(tenant, endpoint, { ...filter, limit: MAX_REPLAYED });
-    await Promise.all(page.deliveries.map(({ id }) => deliveries.replay(id)));
-    return { replayed: page.deliveries.length, nextCursor: page.nextCursor };
+    await Promise.all(page.records.map(({ id }) => deliveries.replay(id)));
+    return { replayed: page.records.length, nextCursor: page.nextCursor };
   }
 
   /** Forgets what an endpoint that is gone was told, and was not. */
@@ -97,10 +83,12 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
   return { list, replayAll, forget };
 }
 
-/** Of ids, as ZRANGE BYLEX REV takes them. */
-function boundsOf({ from, to, cursor }: DeliveryFilter): [newest: string, oldest: string] {
-  const newest = to === undefined ? '+' : `(${prefixOfTime('dlv', to + 1)}`;
-  return [cursor ? `(${cursor}` : newest, from === undefined ? '-' : `[${prefixOfTime('dlv', from)}`];
+/** Returns the bounds of the ids, as ZRANGE BYLEX takes them. */
+function boundsOf({ from, to }: DeliveryFilter): { newest: string; oldest: string } {
+  return {
+    newest: to === undefined ? '+' : `(${prefixOfTime('dlv', to + 1)}`,
+    oldest: from === undefined ? '-' : `[${prefixOfTime('dlv', from)}`,
+  };
 }
 
 function matches({ status, type }: DeliveryHead, filter: DeliveryFilter): boolean {

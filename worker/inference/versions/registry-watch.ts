@@ -3,7 +3,8 @@
  * it waits or runs any more, and comes back for what turns up after all (a job whose worker died, a line of a batch).
  */
 import type { Clock } from '../../../shared/base/clock.js';
-import type { Models, Version } from '../../../shared/core/models/models.js';
+import type { Version } from '../../../shared/core/models/model-record.js';
+import type { Models } from '../../../shared/core/models/models.js';
 import type { VersionRepository } from '../../../shared/core/models/version-repository.js';
 import type { QueueStatus } from '../../../shared/core/queues/queue-status.js';
 import type { BundledVersion } from '../../../shared/model-packages/model-folder.js';

@@ -1,0 +1,83 @@
+/**
+ * A model as Redis holds it, in one hash, and as the code reads it.
+ */
+import { sha256Of } from '../../base/hash.js';
+import type { Shadow } from '../../contract/models/alias.js';
+import type { Canary } from '../../contract/models/canary.js';
+import type { Manifest } from '../../contract/models/manifest.js';
+import type { VersionState } from '../../contract/models/version-state.js';
+
+/** What a worker reports of a version. */
+export interface VersionReport {
+  backend: string | null;
+  error: string | null;
+  /** Figures of its loading, and of the backends where these were compared. */
+  metrics: Record<string, unknown> | null;
+}
+
+/** What never changes while the version's files stay what they are; one JSON text in the record. */
+export interface StoredVersion {
+  manifest: Manifest;
+  /** RFC 3339. */
+  createdAt: string;
+  /** The bytes of all its files together. */
+  sizeBytes: number;
+  /** The hash over the version's files and their hashes. */
+  sha256: string;
+  /** The files are in the repository; else they are in the folder of bundled models. */
+  uploaded: boolean;
+}
+
+export interface Version extends StoredVersion, VersionReport {
+  state: VersionState;
+}
+
+export interface Model {
+  name: string;
+  description: string;
+  /** The newest first. */
+  versions: Version[];
+  /** The version that each alias means. */
+  aliases: Record<string, number>;
+  /** By alias. */
+  canaries: Record<string, Canary>;
+  /** By alias. */
+  shadows: Record<string, Shadow>;
+}
+
+export const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
+
+/** Returns the model of a hash's fields. Records of older releases lack `uploaded`. */
+export function decodeModel(name: string, fields: Record<string, string>): Model {
+  const model: Model = {
+    name,
+    description: fields.description ?? '',
+    versions: [],
+    aliases: {},
+    canaries: {},
+    shadows: {},
+  };
+  for (const [field, value] of Object.entries(fields)) {
+    const [kind, key = ''] = field.split(':');
+    if (kind === 'alias') model.aliases[key] = Number(value);
+    if (kind === 'shadow') model.shadows[key] = JSON.parse(value) as Shadow;
+    if (kind === 'canary') model.canaries[key] = JSON.parse(value) as Canary;
+    if (kind === 'version') model.versions.push(decodeVersion(key, value, fields));
+  }
+  model.versions.sort((a, b) => b.manifest.version - a.manifest.version);
+  return model;
+}
+
+function decodeVersion(number: string, stored: string, fields: Record<string, string>): Version {
+  const report = fields[`report:${number}`];
+  return {
+    ...({ uploaded: false, ...JSON.parse(stored) } as StoredVersion),
+    ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
+    state: (fields[`state:${number}`] ?? 'pending') as VersionState,
+  };
+}
+
+/** Returns the SHA-256, in hex, over the paths and hashes of a version's files. */
+export function filesHash(files: Manifest['files']): string {
+  return sha256Of(JSON.stringify(files));
+}

@@ -1,0 +1,47 @@
+/**
+ * Which version a reference means: a number means itself, an alias means the version it was put on, or now and then its canary.
+ */
+import { SluiceError } from '../../contract/errors.js';
+import type { ModelRef } from '../../contract/models/model-ref.js';
+import type { Model, Version } from './model-record.js';
+
+export interface Resolved {
+  version: Version;
+  /** The alias of the reference; null for a version number. */
+  alias: string | null;
+  /** The version that is given a copy of the job, where the draw says so. */
+  shadow: Version | null;
+}
+
+/**
+ * Returns the version that `ref` means in `model`.
+ * @param random draws from 0 to below 1 whose turn it is; null leaves canaries and shadows out.
+ * @throws {SluiceError} `model_not_found`.
+ */
+export function resolveVersion(model: Model, ref: ModelRef, random: (() => number) | null): Resolved {
+  const alias = ref.alias ?? null;
+  const version = versionOf(model, alias === null ? ref.version : model.aliases[alias]);
+  if (!version) {
+    const missing = alias === null ? `version ${ref.version}` : `alias "${alias}"`;
+    throw new SluiceError('model_not_found', `The model "${model.name}" has no ${missing}.`);
+  }
+  if (!random || alias === null) return { version, alias, shadow: null };
+  const canary = model.canaries[alias];
+  const drawn = canary?.state === 'running' ? draw(model, canary, random) : null;
+  return { version: drawn ?? version, alias, shadow: draw(model, model.shadows[alias], random) };
+}
+
+/** Only a version that is ready is drawn, because jobs for any other would wait for it. */
+function draw(
+  model: Model,
+  share: { version: number; percent: number } | undefined,
+  random: () => number,
+): Version | null {
+  if (!share || random() * 100 >= share.percent) return null;
+  const version = versionOf(model, share.version);
+  return version?.state === 'ready' ? version : null;
+}
+
+function versionOf(model: Model, number: number | undefined): Version | undefined {
+  return model.versions.find(({ manifest }) => manifest.version === number);
+}
