@@ -1,10 +1,14 @@
 /**
- * Where the API will listen: known before it starts, so that a taken port is a sentence and not a crash.
+ * The address of the API, claimed before it starts, so that a taken port ends in a sentence and not in a crash.
  */
 import { createServer } from 'node:net';
 import { ConfigError } from '../../shared/base/config.js';
 
-/** The port itself if it can be listened on; a free one for 0. */
+/**
+ * Resolves to a port that can be listened on: `port` itself, or a free one for 0.
+ *
+ * @throws {ConfigError} when the port is taken, needs more rights, or the host is not of this machine
+ */
 export function claimPort(host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -18,7 +22,7 @@ export function claimPort(host: string, port: number): Promise<number> {
   });
 }
 
-/** A URL that a client on this machine reaches it by. */
+/** Returns a URL by which a client on this machine reaches the API. */
 export function urlOf(host: string, port: number): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;

@@ -1,5 +1,5 @@
 /**
- * The newcomer's API key: made once, kept readable for its owner only.
+ * The newcomer's API key, made once and kept in a file that only its owner may read.
  */
 import { randomInt } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,6 +10,11 @@ const KEY_FILE = 'api-key';
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const RANDOM_LENGTH = 32;
 
+/**
+ * Returns the configured key, else the one in the data folder, which is made when there is none.
+ *
+ * @throws {ConfigError} when the file holds no API key
+ */
 export function ensureApiKey(dataDir: string, configured: string | undefined): string {
   if (configured) return configured;
   const file = join(dataDir, KEY_FILE);

@@ -1,5 +1,5 @@
 /**
- * What a newcomer reads: where it is, the key, and one request to try.
+ * The lines that a newcomer reads first: the address, the key, and one request to try.
  */
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -8,6 +8,7 @@ import type { Launched } from './launch.js';
 
 const EXAMPLE = 'mnist/examples/7.json';
 
+/** Returns the lines for the terminal once Sluice is ready. */
 export function bannerOf(launched: Pick<Launched, 'address' | 'apiKey' | 'redis'>, config: Config): string {
   const { address, apiKey, redis } = launched;
   const logs = join(relative('', config.SLUICE_DATA_DIR), 'logs');
@@ -24,7 +25,7 @@ ${invitationOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXA
 Ctrl-C stops it; jobs and keys are kept in ${relative('', config.SLUICE_DATA_DIR) || '.'}.`;
 }
 
-/** Whoever brings models of their own need not have ours. */
+/** A models folder without the bundled model gets a request that every Sluice answers. */
 function invitationOf(address: string, apiKey: string, example: string): string {
   if (existsSync(example)) return `Which digit is this?\n\n${requestOf(address, apiKey, example)}`;
   return `What is served?\n\ncurl -s ${address}/v1/models -H "Authorization: Bearer ${apiKey}"`;

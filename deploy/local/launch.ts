@@ -1,9 +1,9 @@
 /**
  * Sluice on one machine: Redis, the API and a worker, each in its own process.
  *
- * Order up: Redis -> API and worker; order down: API -> worker -> Redis, at most `CHILDREN_STOP_MS` + `REDIS_STOP_MS`.
- * What crashes is started again; what refuses its configuration brings the whole down. A launch that fails leaves
- * nothing running.
+ * Redis starts first, then the API and the worker. They stop in the order API, worker, Redis, within `CHILDREN_STOP_MS` +
+ * `REDIS_STOP_MS`. A program that crashes is started again; one that refuses its configuration brings the whole down. A
+ * launch that fails leaves nothing running.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -21,7 +21,7 @@ import { type Supervised, supervise } from './supervisor.js';
 
 export interface LaunchOptions {
   config: Config;
-  /** Scripts of the API and of the worker: the same as in production. */
+  /** Scripts of the API and of the worker, the same as in production. */
   entries: { api: string; worker: string };
   tell(line: string): void;
   /** Ends a launch that is not finished. */
@@ -32,22 +32,28 @@ export interface LaunchOptions {
 export interface Launched {
   readonly address: string;
   readonly apiKey: string;
-  /** Which Redis it is, for people. */
+  /** Names the Redis in use, for people. */
   readonly redis: string;
-  /** Resolves when it cannot go on by itself; `stop` is still to be called. */
+  /** Resolves when the API or the worker has given up; the caller must still call `stop`. */
   readonly failed: Promise<void>;
   stop(): Promise<void>;
-  /** Ends the API and the worker at once, wherever `stop` stands. */
+  /** Ends the API and the worker at once, also in the middle of `stop`. */
   kill(): void;
 }
 
-/** Less than the 25 s that they give themselves: Redis has to end after them, within 25 s in all. */
+/** Shorter than the 25 s that they give themselves, because Redis ends after them and all must end within 25 s. */
 export const CHILDREN_STOP_MS = 20_000;
-/** How long the worker goes on for the requests that the API is still answering. */
+/** The worker goes on for this long, for the requests that the API is still answering. */
 const API_HEAD_START_MS = 3000;
 const READY_TIMEOUT_MS = 30_000;
 const READY_POLL_MS = 25;
 
+/**
+ * Brings Sluice up and resolves once the API answers.
+ *
+ * @throws {ConfigError} when the folder is in use, the port is taken, no Redis is to be had, or a program refuses its
+ *   configuration; an Error when the API is not ready within 30 s or `signal` aborts
+ */
 export async function launch(options: LaunchOptions): Promise<Launched> {
   const { config, tell, clock = systemClock } = options;
   const dataDir = resolve(config.SLUICE_DATA_DIR);
@@ -118,7 +124,7 @@ async function openRedis(
   return { url: server.url, origin: server.origin };
 }
 
-/** Webhooks may reach what runs beside Sluice, unless its user has said what they may reach, be it nothing. */
+/** Webhooks may reach programs on this machine, unless the user has configured which networks they may reach. */
 function webhookNetworks(): Record<string, string> {
   const name = 'SLUICE_WEBHOOK_ALLOW_PRIVATE';
   return name in inheritedEnvironment({}) ? {} : { [name]: '127.0.0.0/8,::1/128' };

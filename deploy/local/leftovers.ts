@@ -1,5 +1,5 @@
 /**
- * One launcher to a data folder, and an end to what a killed one has left running.
+ * Allows one launcher a data folder, and ends the programs that a killed launcher has left running.
  *
  * A launcher killed by SIGKILL cannot end the API, the worker and Redis. They go on serving, which harms nothing, until
  * the next launcher of that folder ends them here.
@@ -13,7 +13,11 @@ import { endRemembered, remember, remembered } from './process.js';
 
 const GRACE_MS = 3000;
 
-/** Takes the folder for this process; the returned function gives it back. */
+/**
+ * Takes the folder for this process and returns the function that gives it back.
+ *
+ * @throws {ConfigError} when another launcher that still runs has taken it
+ */
 export function takeFolder(dataDir: string, runDir: string): () => void {
   makeOwnFolder(runDir, `SLUICE_DATA_DIR=${dataDir}`);
   const file = join(runDir, 'launcher.pid');
@@ -31,7 +35,7 @@ export function takeFolder(dataDir: string, runDir: string): () => void {
   return () => rmSync(file, { force: true });
 }
 
-/** Those who use Redis first, Redis last. */
+/** Ends the programs of an earlier launcher: the API and the worker first, because they use Redis. */
 export async function endLeftovers(
   runDir: string,
   clock: Clock,

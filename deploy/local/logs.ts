@@ -6,9 +6,9 @@ import { basename } from 'node:path';
 
 export interface LogFile {
   readonly path: string;
-  /** From here on it is another run of the program. */
+  /** Begins another run of the program; `lastWords` forgets the run before. */
   mark(): void;
-  /** The last serious lines since the mark, for people; empty if there are none. */
+  /** Returns the last warnings and errors since the mark, for people; empty when there are none. */
   lastWords(): string;
 }
 
@@ -17,7 +17,7 @@ const READ_BYTES = 16 * 1024;
 /** The number that pino gives to warnings. */
 const WARN = 40;
 
-/** Begins a new file; the one of the launch before is kept as `<name>.1`. */
+/** Begins a new file at `path`. The file of the launch before is kept as `<name>.1`. */
 export function beginLog(path: string): LogFile {
   try {
     renameSync(path, `${path}.1`);
@@ -40,7 +40,7 @@ export function beginLog(path: string): LogFile {
   };
 }
 
-/** A line of pino's JSON as a sentence, unless it is routine; any other line as it is. */
+/** Returns a line of pino's JSON as a sentence, empty when it is routine, and any other line unchanged. */
 function readable(line: string): string {
   let entry: { level?: number; msg?: string; err?: { message?: string } };
   try {

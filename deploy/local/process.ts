@@ -1,9 +1,9 @@
 /**
  * Long-running programs, each the leader of its own process group.
  *
- * A terminal's Ctrl-C reaches only the launcher, which ends the others in its own order; a signal sent to one of these
- * reaches the children that it started too. A file remembers who runs, by process id and start time (ids are used
- * again), so that a later launcher can end what one that was killed has left behind.
+ * A terminal's Ctrl-C reaches only the launcher, which ends the others in its own order. A signal sent to one of these
+ * programs reaches the children that it started, too. A file remembers each program by process id and start time (the
+ * system uses ids again), so that a later launcher can end the programs that a killed launcher has left behind.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,13 +11,13 @@ import { dirname } from 'node:path';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { inheritedEnvironment } from '../../shared/base/config.js';
 
-/** Megabytes for young objects: requests and tensors die young, and with the default many are copied before they do. */
+/** Gives young objects 32 MB: requests and tensors die young, and the default size copies many of them before they do. */
 export const NODE_FLAGS = ['--max-semi-space-size=32'] as const;
 
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
-  /** Why the program could not be started at all. */
+  /** Given when the program could not be started at all. */
   error?: Error;
 }
 
@@ -30,7 +30,7 @@ export interface Running {
   signal(name: EndSignal): void;
 }
 
-export interface Program {
+export interface ProgramOptions {
   command: string;
   args: readonly string[];
   environment?: Record<string, string>;
@@ -42,7 +42,8 @@ export interface Program {
 
 const POLL_MS = 20;
 
-export function start(program: Program): Running {
+/** Starts a program. A program that cannot be started resolves `exited` with the error; nothing is thrown. */
+export function start(program: ProgramOptions): Running {
   mkdirSync(dirname(program.pidFile), { recursive: true });
   mkdirSync(dirname(program.logFile), { recursive: true });
   const log = openSync(program.logFile, 'a');
@@ -59,7 +60,7 @@ export function start(program: Program): Running {
     child.once('error', (error) => resolve({ code: null, signal: null, error }));
     child.once('exit', (code, signal) => resolve({ code, signal }));
   }).then((exit) => {
-    // What the leader started must not outlive it: the successor would find its devices taken.
+    // Children of the leader must not outlive it, because its successor would find its devices taken.
     if (pid !== undefined) signalGroup(pid, 'SIGKILL');
     rmSync(program.pidFile, { force: true });
     return exit;
@@ -67,7 +68,7 @@ export function start(program: Program): Running {
   return { pid, exited, signal: (name) => pid !== undefined && signalGroup(pid, name) };
 }
 
-/** SIGTERM, and SIGKILL for what is left after `graceMs`. */
+/** Ends a program by SIGTERM, and by SIGKILL after `graceMs`; resolves once it has exited. */
 export async function end(running: Running, graceMs: number, clock: Clock): Promise<Exit> {
   const cancel = clock.after(graceMs, () => running.signal('SIGKILL'));
   running.signal('SIGTERM');
@@ -76,7 +77,7 @@ export async function end(running: Running, graceMs: number, clock: Clock): Prom
   return exit;
 }
 
-/** Ends the program that `pidFile` remembers, if it still runs; tells whether it did. */
+/** Ends the program that `pidFile` remembers, and resolves to whether it still ran. SIGKILL follows after `graceMs`. */
 export async function endRemembered(pidFile: string, graceMs: number, clock: Clock): Promise<boolean> {
   const pid = remembered(pidFile);
   if (pid === null) {
@@ -94,12 +95,12 @@ export async function endRemembered(pidFile: string, graceMs: number, clock: Clo
   return true;
 }
 
-/** Writes a process id with its start time; with `exclusive`, throws EEXIST if the file is there. */
+/** Writes a process id with its start time. With `exclusive`, it throws EEXIST when the file is there. */
 export function remember(pidFile: string, pid: number, exclusive = false): void {
   writeFileSync(pidFile, `${pid} ${startOf(pid) ?? ''}\n`, { flag: exclusive ? 'wx' : 'w' });
 }
 
-/** The process id in the file, if that very process still runs. */
+/** Returns the process id in the file, or null when that very process no longer runs. */
 export function remembered(pidFile: string): number | null {
   let text: string;
   try {
@@ -111,11 +112,11 @@ export function remembered(pidFile: string): number | null {
   return pid && startOf(Number(pid)) === started ? Number(pid) : null;
 }
 
-/** When a process started, in the system's own notation; null if there is none, or only its unreaped remains. */
+/** Returns when a process started, in the system's own notation; null when it is gone or only awaits being reaped. */
 function startOf(pid: number): string | null {
   if (process.platform === 'linux') {
     try {
-      // After the name, which is in brackets and may hold anything: state is field 3, start time field 22.
+      // proc(5): the name stands in brackets and may hold anything. State is field 3, start time field 22.
       const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
         .replace(/^.*\) /s, '')
         .split(' ');
@@ -133,7 +134,7 @@ function signalGroup(pid: number, name: EndSignal): void {
     process.kill(-pid, name);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // EPERM: macOS says so of a group in which only unreaped processes are left.
+    // EPERM: macOS answers so when only unreaped processes are left in the group.
     if (code !== 'ESRCH' && code !== 'EPERM') throw error;
   }
 }

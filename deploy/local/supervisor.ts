@@ -1,9 +1,9 @@
 /**
  * Keeps one program running.
  *
- * States: running -> waiting (it ended by itself) -> running …; `stop` or exit code 78 lead to ended, which is final.
- * The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS` and begins anew after `HEALTHY_MS` of running. Code 78 says
- * that the program must not run as configured: another try would end the same way.
+ * States: running -> waiting (the program ended by itself) -> running …; `stop` and exit code 78 lead to ended, which is
+ * final. The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS`, and begins anew once the program has run for
+ * `HEALTHY_MS`. Code 78 says that the program must not run as configured, so another try would end the same way.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { EXIT_CONFIG } from '../../shared/base/config.js';
@@ -20,7 +20,7 @@ export interface SupervisorOptions {
   start(): Running | Promise<Running>;
   clock: Clock;
   tell(line: string): void;
-  /** What the program said last, for the terminal. */
+  /** Returns the last lines of the program's log, for the terminal. */
   lastWords(): string;
 }
 
@@ -28,10 +28,11 @@ export interface Supervised {
   /** Resolves once the program has ended for good: true after `stop`, false when it refused its configuration. */
   readonly ended: Promise<boolean>;
   stop(graceMs: number): Promise<void>;
-  /** Ends it at once. */
+  /** Ends the program at once. */
   kill(): void;
 }
 
+/** Keeps a program running; `first` is a run that was started before. */
 export function supervise(options: SupervisorOptions, first?: Running): Supervised {
   const { name, clock, tell } = options;
   const stopping = new AbortController();

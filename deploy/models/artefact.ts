@@ -1,8 +1,8 @@
 /**
  * A model version as a folder: model.json, its weights, golden.json and the model.yaml that vouches for all of them.
  *
- * `sealVersion` is called last: it hashes what lies in the folder, so a manifest never names a file that was not
- * written, and a folder cut short has no manifest and is no version.
+ * `sealVersion` is called last. It hashes the files in the folder, so a manifest never names a file that was not written,
+ * and a folder whose making was cut short has no manifest and is no version.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ interface ModelFile {
   weightsManifest: { paths: string[]; weights: io.WeightsManifestEntry[] }[];
 }
 
-/** Makes the folder, or breaks the seal of the one that is there: until it is sealed again it is no version. */
+/** Makes the folder, or breaks the seal of an existing one, which is then no version until it is sealed again. */
 export function openVersion(folder: string): void {
   mkdirSync(folder, { recursive: true });
   rmSync(join(folder, MANIFEST_FILE), { force: true });
@@ -73,16 +73,18 @@ export function sealVersion(folder: string, paths: string[], about: Record<strin
   writeFileSync(join(folder, MANIFEST_FILE), text);
 }
 
+/** Writes a value as one line of JSON; the folder is made when it is missing. */
 export function writeJson(path: string, value: unknown): void {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, `${JSON.stringify(value)}\n`);
 }
 
+/** Returns the SHA-256 of `bytes` in hexadecimal. */
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** Raw bytes as a caller sends them and as golden vectors hold them; little-endian, as every machine Node runs on. */
+/** Returns the raw bytes in base64, as callers send them and golden vectors hold them. Every machine of Node is little-endian. */
 export function toBase64(values: Float32Array): string {
   return Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
 }

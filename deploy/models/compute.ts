@@ -1,8 +1,8 @@
 /**
- * tfjs for the scripts of this folder: which backend computes, and where an npm package lies.
+ * tfjs for the scripts of this folder: the choice of the backend, and the place of an npm package.
  *
- * Training and measuring run on `wasm`, as it is fast; golden vectors are computed on `cpu`, as it is plain JavaScript
- * and serves as the reference that every other backend is compared with.
+ * Training and measuring run on `wasm`, which is fast. Golden vectors are computed on `cpu`, which is plain JavaScript and
+ * the reference that every other backend is compared with.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,14 +11,15 @@ import { enableProdMode, ready, setBackend } from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs-backend-wasm';
 
+/** Makes tfjs compute on `backend`; rejects when it does not start. */
 export async function computeOn(backend: 'cpu' | 'wasm'): Promise<void> {
-  // Otherwise the backend `cpu` prints an advertisement.
+  // Without this, the backend `cpu` prints an advertisement.
   enableProdMode();
   if (!(await setBackend(backend))) throw new Error(`the tfjs backend ${backend} does not start`);
   await ready();
 }
 
-/** The folder of an installed package, also of one whose `exports` hide its files. */
+/** Returns the folder of an installed package, even when its `exports` hide its files. */
 export function packageFolder(name: string): string {
   const candidates = createRequire(import.meta.url).resolve.paths(name) ?? [];
   const found = candidates.map((path) => join(path, name)).find((path) => existsSync(path));

@@ -1,8 +1,8 @@
 /**
  * Builds tfjs-node-gpu's binding: two C++ files over TensorFlow's C API and Node's N-API, one call of g++.
  *
- * Its own build (node-pre-gyp, then node-gyp, then make) is not used: it writes into node_modules, may fetch Node's
- * headers, and drags in more that can break than the two files it compiles.
+ * The package's own build (node-pre-gyp, node-gyp, make) is not used. It writes into node_modules, may fetch Node's
+ * headers, and brings more parts that can break than the two files that it compiles.
  */
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -14,6 +14,7 @@ const SOURCES = ['tfjs_backend.cc', 'tfjs_binding.cc'];
 /** The newest N-API that tfjs-node-gpu's package.json names; Node 20 and later have it. */
 const N_API = 8;
 
+/** Builds the binding into the install whose folder is `root`; rejects with the compiler's last lines. */
 export async function buildBinding(root: string, signal: AbortSignal): Promise<void> {
   const home = homeAt(root);
   const about = createRequire(import.meta.url).resolve('@tensorflow/tfjs-node-gpu/package.json');

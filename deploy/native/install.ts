@@ -1,9 +1,9 @@
 /**
  * `npm run backend:install -- cpu|cuda`: brings TensorFlow's C library and builds the binding of tfjs-node-gpu to it.
  *
- * States of a flavour in the cache: absent -> being made in a folder of its own -> installed (one rename). An install
- * that is cut off leaves the flavour as it was; what is left of the other folder is removed by a later install.
- * An installed flavour is checked and used, and nothing is fetched.
+ * States of a flavour in the cache: absent -> being made in a folder of its own -> installed (one rename). An install that is
+ * cut off leaves the flavour as it was, and a later install removes the half-made folder. An installed flavour is checked
+ * and used, and nothing is fetched.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -29,7 +29,7 @@ import { probe } from './probe.js';
 import { requireTools } from './tools.js';
 import { fetchWheels, SIZES, unpackWheel } from './wheels.js';
 
-/** A folder of an install that has not been touched for so long belongs to one that was cut off. */
+/** A half-made folder that has not been touched for so long belongs to an install that was cut off. */
 const ABANDONED_MS = 6 * 3600 * 1000;
 
 async function install(cacheDir: string, flavour: Flavour, signal: AbortSignal): Promise<void> {
@@ -42,7 +42,7 @@ async function install(cacheDir: string, flavour: Flavour, signal: AbortSignal):
     await requireTools(signal);
     mkdirSync(cacheDir, { recursive: true });
     removeAbandoned(cacheDir, flavour);
-    // Not mkdtemp: its folder is for this user alone, and a worker may run as another.
+    // mkdtemp would make a folder for this user alone, and a worker may run as another.
     const draft = join(cacheDir, `.${homeName(flavour)}-${randomUUID().slice(0, 8)}`);
     mkdirSync(draft);
     try {
@@ -79,7 +79,7 @@ async function make(draft: string, flavour: Flavour, signal: AbortSignal): Promi
   writeFileSync(homeAt(draft).manifest, `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
-/** Puts the finished folder in its place; a faulty one is there, or a good one if another install was faster. */
+/** Puts the finished folder in its place. A faulty one makes way; a good one stays, because another install was faster. */
 function publish(draft: string, cacheDir: string, flavour: Flavour): void {
   const { root } = nativeHome(cacheDir, flavour);
   if (isInstalled(cacheDir, flavour)) return;

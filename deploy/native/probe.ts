@@ -31,7 +31,13 @@ export interface Probe {
  */
 const EXPECTED = 756.5;
 
-/** Loads and runs in a new process: this one must not hold the library, and LD_LIBRARY_PATH counts at the start. */
+/**
+ * Loads the library and runs the model in a new process, because this one must not hold the library, and the loader reads
+ * LD_LIBRARY_PATH only at a program's start.
+ *
+ * @returns the probe, and TensorFlow's complaints when it uses no GPU
+ * @throws Error when the library does not load or computes wrongly
+ */
 export async function probe(
   cacheDir: string,
   flavour: Flavour,

@@ -1,4 +1,4 @@
-/** What an install needs and does not bring: checked before anything is fetched, all that is missing said at once. */
+/** Tools that an install needs and does not bring. They are checked before anything is fetched, and all at once. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ConfigError } from '../../shared/base/config.js';
@@ -39,6 +39,7 @@ const TOOLS: readonly Tool[] = [
   },
 ];
 
+/** @throws {ConfigError} that names every missing tool, and the command that installs them on Debian and Ubuntu */
 export async function requireTools(signal: AbortSignal): Promise<void> {
   requirePlatform();
   const missing: Tool[] = [];
@@ -51,7 +52,7 @@ export async function requireTools(signal: AbortSignal): Promise<void> {
   );
 }
 
-/** The folder with node_api.h: that of the running Node, else of the system's. N-API is stable, so any will do. */
+/** Returns the folder of node_api.h, the running Node's or else the system's. N-API is stable, so any version will do. */
 export function nodeHeaders(): string | null {
   const own = join(dirname(dirname(process.execPath)), 'include', 'node');
   const folders = [own, '/usr/include/node', '/usr/include/nodejs/src'];

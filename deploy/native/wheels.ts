@@ -1,8 +1,8 @@
 /**
- * The wheels a flavour is made of: which, how they are fetched, what of them is kept.
+ * The wheels that a flavour is made of, and the files of them that are kept.
  *
- * pip fetches them, so proxies, mirrors and credentials are whatever pip is configured with, and no host is named here.
- * Each is pinned by its sha256, which pip checks: a mirror cannot give us another file.
+ * pip fetches them with the proxies, mirrors and credentials that it is configured with, so no host is named here. Each
+ * wheel is pinned by its sha256, which pip checks, so a mirror cannot give us another file.
  */
 import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,9 +15,9 @@ interface Wheel {
   sha256: string;
 }
 
-/** Python 3.11's wheel, whatever Python is here: only the C library in it is used, and one file means one hash. */
+/** The wheel of Python 3.11 serves every Python, because only its C library is used; one file means one hash. */
 const PYTHON = '3.11';
-/** The wheels' platform tags; pip of before 2023 matches tags literally. */
+/** Platform tags of the wheels. pip before 2023 matches them literally, so each one is named. */
 const PLATFORMS = ['27', '25', '17', '12'].map((glibc) => `manylinux_2_${glibc}_x86_64`);
 
 const CPU: readonly Wheel[] = [
@@ -83,15 +83,15 @@ const CUDA: readonly Wheel[] = [
   },
 ];
 
-/** Bytes to fetch in MB, room needed on disk while installing in GB: said before, so that nobody is surprised. */
+/** The download in MB and the room needed on disk while installing in GB, told beforehand, so that nobody is surprised. */
 export const SIZES: Readonly<Record<Flavour, { downloadMb: number; diskGb: number }>> = {
   cpu: { downloadMb: 274, diskGb: 1.2 },
   cuda: { downloadMb: 3_500, diskGb: 10 },
 };
 
 /**
- * What is kept: the libraries, the few headers that the binding includes (of 13,000), and of the CUDA compiler what
- * XLA calls (ptxas, libdevice).
+ * The files that are kept: the libraries, the few of 13,000 headers that the binding includes, and the parts of the CUDA
+ * compiler that XLA calls (ptxas, libdevice).
  */
 const KEPT = [
   'tensorflow/libtensorflow(_cc|_framework)\\.so\\.2',
@@ -103,7 +103,7 @@ const KEPT = [
   'nvidia/cuda_nvcc/nvvm/libdevice/.*',
 ].join('|');
 
-/** unzip(1) is not everywhere; Python is here anyway, for pip. */
+/** Python unpacks, because it is here for pip anyway, and unzip(1) may be missing. */
 const UNPACK = `
 import re, sys, zipfile
 wheel, target, kept = sys.argv[1:]
@@ -113,12 +113,13 @@ with zipfile.ZipFile(wheel) as archive:
             archive.extract(entry, target)
 `;
 
+/** Fetches the wheels of a flavour into `folder` and resolves to their paths; rejects with pip's own words. */
 export async function fetchWheels(flavour: Flavour, folder: string, signal: AbortSignal): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const requirements = join(folder, 'requirements.txt');
   const wheels = flavour === 'cpu' ? CPU : CUDA;
   writeFileSync(requirements, wheels.map(({ name, sha256 }) => `${name} --hash=sha256:${sha256}\n`).join(''));
-  // No pip cache: it would keep a second copy of what this installer keeps already.
+  // A cache of pip would keep a second copy of the files that this installer keeps already.
   const options = ['--no-deps', '--no-cache-dir', '--require-hashes', '--only-binary=:all:'];
   const target = PLATFORMS.flatMap((platform) => ['--platform', platform]);
   await runCommand(
@@ -133,6 +134,7 @@ export async function fetchWheels(flavour: Flavour, folder: string, signal: Abor
     .map((name) => join(folder, name));
 }
 
+/** Unpacks the files that are kept of a wheel into `target`. */
 export async function unpackWheel(wheel: string, target: string, signal: AbortSignal): Promise<void> {
   await runCommand('python3', ['-c', UNPACK, wheel, target, KEPT], { signal });
   const ptxas = join(target, 'nvidia', 'cuda_nvcc', 'bin', 'ptxas');

@@ -1,8 +1,9 @@
 /**
- * Redis in a container, where a Docker engine answers: the last of the ways.
+ * Redis in a container, the last way to find one; it needs a Docker engine that answers.
  *
- * The container is run in the foreground, so the docker command stands for it: it passes SIGTERM on and ends with it.
- * Killed by SIGKILL it leaves the container running; the name, made from the folder, tells which one to remove.
+ * The container runs in the foreground, so the docker command stands for it: the command passes SIGTERM on and ends with
+ * the container. A command killed by SIGKILL leaves its container running. The container's name is made from the data
+ * folder, so the next launcher knows which one to remove.
  */
 import { createHash } from 'node:crypto';
 import { messageOf } from '../../../shared/base/errors.js';
@@ -14,6 +15,7 @@ const PROBE_TIMEOUT_MS = 5000;
 const PULL_TIMEOUT_MS = 300_000;
 const REMOVE_TIMEOUT_MS = 15_000;
 
+/** Resolves to a Redis in a container; rejects when no Docker engine answers or the image cannot be fetched. */
 export async function redisContainer(options: FindOptions): Promise<RedisProgram> {
   await probe(options.signal);
   await provideImage(options);
@@ -25,7 +27,7 @@ export async function redisContainer(options: FindOptions): Promise<RedisProgram
         // No --init: Redis ends its children itself, and engines other than Docker may lack the program for it.
         ...['run', '--rm', '--name', containerName(dir), '--workdir', '/data'],
         ...['--publish', `127.0.0.1:${port}:6379`, '--volume', `${dir}:/data`],
-        // The files of the folder belong to who runs the launcher; the image's own entry point would give root's away.
+        // The files must belong to the user of the launcher; the image's own entry point would give them to another.
         ...['--user', `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`],
         ...['--entrypoint', 'redis-server', REDIS_IMAGE],
         ...['--bind', '0.0.0.0', '--protected-mode', 'no', '--port', '6379'],
@@ -53,7 +55,7 @@ async function probe(signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Fetching an image may take long; it must not eat the time that the server has to come up. */
+/** Fetches the image beforehand, because that may take longer than the server is given to come up. */
 async function provideImage({ signal, tell }: FindOptions): Promise<void> {
   try {
     await runCommand('docker', ['image', 'inspect', REDIS_IMAGE], { timeoutMs: PROBE_TIMEOUT_MS, signal });
@@ -63,6 +65,7 @@ async function provideImage({ signal, tell }: FindOptions): Promise<void> {
   }
 }
 
+/** Returns the name of the container that serves the data in `dir`. */
 export function containerName(dir: string): string {
   return `sluice-redis-${createHash('sha256').update(dir).digest('hex').slice(0, 12)}`;
 }

@@ -2,9 +2,9 @@
  * Redis from the packages of Debian or Ubuntu, without installing anything: no root, no service, no trace outside the
  * cache folder.
  *
- * apt resolves which packages this system lacks, downloads them and checks their signatures as for an installation;
- * they are only unpacked. Everything is done in a temporary folder that is renamed at the end, so that a broken
- * download leaves nothing and two launchers at once do not meet.
+ * apt resolves which packages this system lacks, downloads them and checks their signatures, as it does to install them;
+ * here they are only unpacked. All work is done in a temporary folder that is renamed at the end, so a broken download
+ * leaves nothing behind, and two launchers at once do not disturb each other.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,6 +21,7 @@ import {
 const APT_TIMEOUT_MS = 120_000;
 const TOOL_TIMEOUT_MS = 5000;
 
+/** Resolves to the Redis in the cache folder, fetched once; rejects without apt, or when it cannot be fetched. */
 export async function packagedRedis(options: FindOptions): Promise<RedisProgram> {
   const release = osRelease();
   const folder = join(
@@ -54,13 +55,13 @@ async function fetchTo(folder: string, options: FindOptions): Promise<void> {
   try {
     await fetchInto(work, options.signal);
     await unpackedProgram(join(work, 'root'));
-    // Another launcher may have finished first: its folder serves both. A broken one makes way.
+    // Another launcher may have finished first, and its folder serves both. A broken folder makes way.
     if (takesPlace(join(work, 'root'), folder)) return;
     if (await unpackedProgram(folder).catch(() => null)) return;
     renameSync(folder, join(work, 'replaced'));
     renameSync(join(work, 'root'), folder);
   } finally {
-    // Retries: a program that was just stopped may still write.
+    // A program that was just stopped may still write, hence the retries.
     rmSync(work, { recursive: true, force: true, maxRetries: 5 });
   }
 }
@@ -74,7 +75,7 @@ function workFolder(cacheDir: string): string {
   }
 }
 
-/** Renames `from` to `to`, unless something is there: one step, so that of two launchers one comes first. */
+/** Renames `from` to `to` unless something is there. It is one step, so one of two launchers comes first. */
 function takesPlace(from: string, to: string): boolean {
   try {
     renameSync(from, to);
@@ -86,7 +87,7 @@ function takesPlace(from: string, to: string): boolean {
   }
 }
 
-/** The unpacked server, if it runs with the libraries unpacked beside it. */
+/** Resolves to the unpacked server; rejects when it does not run with the libraries unpacked beside it. */
 async function unpackedProgram(root: string): Promise<RedisProgram> {
   const server = join(root, 'usr/bin/redis-server');
   const environment = { LD_LIBRARY_PATH: libraryFolders(root).join(':') };
@@ -152,7 +153,7 @@ function createApt(work: string, signal: AbortSignal | undefined) {
   };
 }
 
-/** Read after the system's own configuration, whose sources, keys and proxies stay in force. */
+/** apt reads this after the system's own configuration, whose sources, keys and proxies stay in force. */
 function aptConfiguration(work: string, ownLists: boolean): string {
   return [
     `Dir::Cache "${work}/cache/";`,
@@ -164,7 +165,7 @@ function aptConfiguration(work: string, ownLists: boolean): string {
     'Acquire::Retries "2";',
     'Acquire::http::Timeout "20";',
     'Acquire::https::Timeout "20";',
-    // What a system does after a real update is not ours to do.
+    // Hooks of the system are meant for real updates, and this is none.
     '#clear APT::Update::Pre-Invoke;',
     '#clear APT::Update::Post-Invoke;',
     '#clear APT::Update::Post-Invoke-Success;',
@@ -172,7 +173,10 @@ function aptConfiguration(work: string, ownLists: boolean): string {
   ].join('\n');
 }
 
-/** redis-server is a link into redis-tools; beside them only libraries, and never the C library itself, are of use. */
+/**
+ * Returns the packages to unpack, from apt's plan of an installation. redis-server is a link into redis-tools; the other
+ * packages of use are libraries, except the C library, which must be the system's own.
+ */
 export function packagesToUnpack(plan: string): string[] {
   const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string);
   const libraries = missing.filter((name) => name.startsWith('lib') && !/^libc(6|-)/.test(name));

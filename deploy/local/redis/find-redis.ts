@@ -1,5 +1,5 @@
 /**
- * Which program serves Redis: one on the PATH, else Debian's package unpacked in the cache folder, else a container.
+ * Finds a program that serves Redis: one on the PATH, else Debian's package in the cache folder, else a container.
  */
 
 import { ConfigError } from '../../../shared/base/config.js';
@@ -15,6 +15,11 @@ import {
   type RedisProgram,
 } from './redis-program.js';
 
+/**
+ * Resolves to the first program that can be used.
+ *
+ * @throws {ConfigError} when there is none, with the reason for each way and the command that would install one here
+ */
 export async function findRedisProgram(options: FindOptions): Promise<RedisProgram> {
   const ways = [
     () => redisOnPath('redis-server'),
@@ -36,6 +41,7 @@ export async function findRedisProgram(options: FindOptions): Promise<RedisProgr
   );
 }
 
+/** Resolves to the program of that name on the PATH; rejects when it is missing or too old. */
 export async function redisOnPath(command: string): Promise<RedisProgram> {
   try {
     return nativeProgram(command, await checkedVersion(command), 'on the PATH');
@@ -58,7 +64,7 @@ function remedy(): string {
   return `${command ? `Install one with \`${command}\`` : 'Install Redis or Valkey'}, or set REDIS_URL to a running one.`;
 }
 
-/** For the system of that os-release(5); root, as in a bare container, may have no sudo. */
+/** Returns the command that installs Redis on the system of that os-release(5). Root gets it without sudo, which may be missing. */
 export function installCommand(
   release: Record<string, string>,
   isRoot = process.getuid?.() === 0,

@@ -1,11 +1,11 @@
 /**
- * One question to a Redis on loopback, without a client: before it serves, every attempt to connect would be an error.
+ * Asks a Redis on loopback one question without a client, which would report every attempt before Redis serves.
  */
 import { createConnection } from 'node:net';
 
 const TIMEOUT_MS = 1000;
 
-/** The first line of the answer, or null if there is none. */
+/** Resolves to the first line of the answer, or to null when none comes within 1 s. */
 export function ask(port: number, command: string): Promise<string | null> {
   return new Promise((resolve) => {
     const socket = createConnection({ host: '127.0.0.1', port });

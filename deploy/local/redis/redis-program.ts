@@ -1,20 +1,20 @@
 /**
- * What a program that serves Redis is, and the check that one can be used.
+ * A program that serves Redis, and the check that it can be used.
  */
 import { readFileSync } from 'node:fs';
 import { runCommand } from '../../run-command.js';
 
-/** Something that runs a Redis in the foreground. */
+/** A program that runs Redis in the foreground. */
 export interface RedisProgram {
-  /** For people: which one it is. */
+  /** Names the program, for people. */
   origin: string;
-  /** The command that serves the data in `dir` at 127.0.0.1:`port`, with further settings of redis.conf. */
+  /** Returns the command that serves the data in `dir` at 127.0.0.1:`port`; `redis` holds further settings of redis.conf. */
   command(settings: { dir: string; port: number; redis: readonly string[] }): {
     command: string;
     args: readonly string[];
   };
   environment: Record<string, string>;
-  /** Ends a server of that folder which does not end with its command. */
+  /** Ends a server of that folder that has outlived its command. */
   remove?(dir: string): Promise<void>;
 }
 
@@ -25,9 +25,10 @@ export interface FindOptions {
 }
 
 const VERSION_TIMEOUT_MS = 5000;
-/** BullMQ warns below. */
+/** BullMQ warns of older versions. */
 const OLDEST = [6, 2] as const;
 
+/** Returns the Redis at `path`, a command of this machine. */
 export function nativeProgram(
   path: string,
   version: string,
@@ -36,7 +37,7 @@ export function nativeProgram(
 ): RedisProgram {
   return {
     origin: `${version} ${where}`,
-    // The folder is the working directory: a path with spaces needs no quoting then.
+    // Redis writes into its working directory, so a path with spaces needs no quoting.
     command: ({ port, redis }) => ({
       command: path,
       args: ['--bind', '127.0.0.1', '--protected-mode', 'yes', '--port', String(port), ...redis],
@@ -46,7 +47,11 @@ export function nativeProgram(
   };
 }
 
-/** Runs `--version`, which shows that its libraries are there too; "Redis 7.0.15" or an error. */
+/**
+ * Resolves to a text such as "Redis 7.0.15". Running `--version` shows that the program finds its libraries, too.
+ *
+ * @throws {CommandError} when it does not run; an Error when it is no Redis or too old
+ */
 export async function checkedVersion(
   command: string,
   environment: Record<string, string> = {},
@@ -63,7 +68,7 @@ export async function checkedVersion(
   return `${/valkey/i.test(text) ? 'Valkey' : 'Redis'} ${major}.${minor}.${patch}`;
 }
 
-/** What os-release(5) says of this system; empty where there is no such file. */
+/** Returns the fields of os-release(5); empty where there is no such file. */
 export function osRelease(): Record<string, string> {
   try {
     const lines = readFileSync('/etc/os-release', 'utf8').matchAll(/^(\w+)="?([^"\n]*)"?$/gm);

@@ -1,9 +1,9 @@
 /**
  * A Redis of our own on one folder: durable, on loopback only, in its own process group.
  *
- * States: starting -> serving (it answered PING) -> ended. Promises: never two servers on one folder (one that an
- * earlier launcher left behind is ended first); every acknowledged write is on disk within a second, and at once
- * after a clean stop.
+ * States: starting -> serving (it answered PING) -> ended. Promises: no two servers share a folder, because a server that an
+ * earlier launcher left behind is ended first; every acknowledged write is on disk within a second, and at once after a
+ * clean stop.
  */
 import { mkdirSync, readFileSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -18,12 +18,12 @@ import { ask } from './ping.js';
 import type { FindOptions, RedisProgram } from './redis-program.js';
 
 export interface RedisOptions {
-  /** Holds the append-only file. */
+  /** The folder of the append-only file. */
   dir: string;
   logFile: string;
   pidFile: string;
   program: RedisProgram;
-  /** A free one unless given. */
+  /** A free port is taken when missing. */
   port?: number;
   clock?: Clock;
   signal?: AbortSignal | undefined;
@@ -32,19 +32,20 @@ export interface RedisOptions {
 export interface RedisServer extends Running {
   readonly url: string;
   readonly port: number;
-  /** Which program it is, for people. */
+  /** Names the program, for people. */
   readonly origin: string;
-  /** Ends it, with everything written to disk. */
+  /** Ends the server, with everything written to disk. */
   stop(graceMs?: number): Promise<void>;
 }
 
 export const REDIS_STOP_MS = 4000;
 const ANSWER_TIMEOUT_MS = 15_000;
-/** A large append-only file takes time to be read; until then Redis answers LOADING. */
+/** Redis answers LOADING while it reads a large append-only file. */
 const LOADING_TIMEOUT_MS = 300_000;
 const POLL_MS = 10;
 const TRIES = 3;
 
+/** Resolves to a Redis that serves; rejects, with the end of its log, when it does not come up in time. */
 export async function startRedis(options: RedisOptions): Promise<RedisServer> {
   const { program, clock = systemClock } = options;
   mkdirSync(options.dir, { recursive: true, mode: 0o700 });
@@ -61,7 +62,7 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
     } catch (error) {
       await end(running, REDIS_STOP_MS, clock);
       await program.remove?.(dir);
-      // Between the look for a free port and its use, another program may have taken it.
+      // Another program may have taken the port since it was found free.
       const isTaken = options.port === undefined && /in use/i.test(String(error));
       if (!isTaken || attempt === TRIES) throw error;
     }
@@ -79,6 +80,7 @@ function launch(options: RedisOptions, port: number): Running {
   });
 }
 
+/** Returns the settings of redis.conf, as arguments, for a machine of that much memory. */
 export function redisSettings(memoryBytes: number): string[] {
   return [
     ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
@@ -87,7 +89,7 @@ export function redisSettings(memoryBytes: number): string[] {
   ];
 }
 
-/** In a container, what it may use rather than what the machine has. */
+/** Returns the memory in bytes that this process may use: in a container its limit, else all of the machine. */
 function machineMemory(): number {
   const limit = constrainedMemory();
   return limit > 0 ? Math.min(totalmem(), limit) : totalmem();
@@ -107,7 +109,7 @@ async function answered(
   const startedMs = clock.monotonic();
   for (;;) {
     const answer = await ask(port, 'PING');
-    // Somebody else's answer would do too, so look whether ours is still there.
+    // Another program may have answered on this port, so ours must still run.
     if (exit) throw new Error(`Redis ended while starting:\n${exit.error?.message ?? logTail(logFile)}`);
     if (answer === '+PONG') return;
     if (signal?.aborted) throw new Error('stopped while Redis was starting');
@@ -127,7 +129,7 @@ function serverOf(
 ): RedisServer {
   const signal = (name: EndSignal) => {
     running.signal(name);
-    // SIGKILL ends the docker command, not its container.
+    // SIGKILL ends the docker command but not its container.
     if (name === 'SIGKILL') void program.remove?.(dir);
   };
   return {
@@ -143,7 +145,7 @@ function serverOf(
   };
 }
 
-/** A server whose every file lies in one folder; the program is found if it is not given. */
+/** Starts a server that keeps all its files in one folder. The program is found when none is given. */
 export async function startRedisIn(
   folder: string,
   options: FindOptions & { program?: RedisProgram; port?: number; clock?: Clock },
@@ -158,7 +160,7 @@ export async function startRedisIn(
   });
 }
 
-/** A TCP port of loopback that nobody listens on at this moment. */
+/** Resolves to a TCP port of loopback on which nobody listens at this moment. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);

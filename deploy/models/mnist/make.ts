@@ -1,8 +1,8 @@
 /**
  * Makes the model `mnist`: trains, measures, and writes the version's folder and the example digits.
  *
- * What is measured and what computes the golden vectors is the artefact read back from its files, not the network
- * still in memory: an artefact that cannot be loaded is never sealed.
+ * The accuracy and the golden vectors are computed by the artefact as read back from its files, not by the network still in
+ * memory. So an artefact that cannot be loaded is never sealed.
  */
 import { join } from 'node:path';
 import { type Tensor, tensor2d, tidy } from '@tensorflow/tfjs-core';
@@ -30,6 +30,7 @@ export interface Plan {
   out: string;
 }
 
+/** Makes the model and resolves to its accuracy on the 10,000 test digits, from 0 to 1. */
 export async function makeMnist(
   plan: Plan,
   log: (line: string) => void,

@@ -1,8 +1,8 @@
 /**
- * The network 784-256-10: how it is built, trained and measured.
+ * The network 784-256-10: building, training and measuring it.
  *
- * Promise: the same digits, epochs and seed give the same weights, bit for bit, on the same backend. So the order of
- * the digits and the first weights come from seeds, and the epochs are walked here: `model.fit` shuffles unseeded.
+ * The same digits, epochs and seed give the same weights, bit for bit, on the same backend. So the order of the digits and
+ * the first weights come from seeds, and the epochs are walked here, because `model.fit` shuffles without a seed.
  */
 import { argMax, type Tensor, tensor1d, tensor2d, tidy, train } from '@tensorflow/tfjs-core';
 import { initializers, type LayersModel, layers, sequential } from '@tensorflow/tfjs-layers';
@@ -12,12 +12,13 @@ export const NETWORK = {
   architecture: '784-256-10: dense 256 relu, dense 10 softmax',
   optimizer: 'Adam',
   loss: 'sparse categorical cross-entropy',
-  /** Of the first epoch; falls by equal steps, so that the last epoch settles what the first ones found. */
+  /** The rate of the first epoch. It falls by equal steps, so that the last epochs settle near what the first ones found. */
   learningRate: 0.002,
   trainBatchSize: 128,
   seed: 20,
 } as const;
 
+/** Returns the untrained network, its first weights drawn from the seed. */
 export function buildNetwork(): LayersModel {
   const { glorotUniform } = initializers;
   const model = sequential({ name: 'mnist' });
@@ -41,7 +42,7 @@ export function buildNetwork(): LayersModel {
   return model;
 }
 
-/** Trains on the first `samples` digits; calls `onEpoch` with the mean loss after each epoch. */
+/** Trains on the first `samples` digits, and calls `onEpoch` with the mean loss after each epoch. */
 export async function trainNetwork(
   model: LayersModel,
   digits: Digits,
@@ -61,7 +62,7 @@ export async function trainNetwork(
   optimizer.dispose();
 }
 
-/** The share of digits whose most probable label is the right one. */
+/** Returns the share of digits, from 0 to 1, whose most probable label is the right one. */
 export function accuracyOf(model: LayersModel, digits: Digits): number {
   const step = 1000;
   let right = 0;
@@ -102,7 +103,7 @@ function stack(digits: Digits, indices: Uint32Array): [images: Tensor, labels: T
   return [tensor2d(images, [indices.length, PIXELS]), tensor1d(labels)];
 }
 
-/** Fisher and Yates. */
+/** Shuffles in place by Fisher and Yates (Knuth, TAOCP, volume 2, algorithm P). */
 function shuffle(order: Uint32Array, random: () => number): void {
   for (let last = order.length - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1));

@@ -65,7 +65,7 @@ async function importUpscale(out: string): Promise<void> {
   console.log(`written to ${out}`);
 }
 
-/** What a caller sends, and the pixels that the reference backend computes, before they are rounded and clipped. */
+/** Returns golden vectors: the instance of a caller, and the reference backend's pixels before rounding and clipping. */
 async function computeGolden(folder: string, picture: Buffer) {
   await computeOn('cpu');
   const model = await loadModel(folder);
