@@ -1,5 +1,5 @@
 /**
- * The application: middleware and routes, put together from what is handed in. Opens nothing, listens nowhere.
+ * The application: its middleware and routes, put together from the parts handed in. It opens nothing and does not listen.
  */
 import type { RouterInstance } from '@koa/router';
 import Koa from 'koa';
@@ -34,7 +34,7 @@ import { workerRoutes } from './routes/workers.js';
 export interface AppDeps {
   config: Config;
   core: Core;
-  /** What waits for jobs to end or to change, on behalf of callers. */
+  /** The parts that wait for a job to end or to change, on behalf of callers. */
   follow: { waits: Waits; feeds: Feeds; streams: Streams };
   watermark: Watermark;
   /** Rejects with the reason while this process should get no requests. */
@@ -45,6 +45,7 @@ export interface AppDeps {
   draining: AbortSignal;
 }
 
+/** Returns the application, ready to be served. */
 export function createApp(deps: AppDeps): Koa {
   const { config, core, watermark, clock, log, registry, draining } = deps;
   const { files, batches, models, queueStatus, workers, endpoints, deliveries } = core;
@@ -116,7 +117,7 @@ export function createApp(deps: AppDeps): Koa {
   return app;
 }
 
-/** A caller that keeps its connection busy would keep the process from ending. */
+/** Closes each connection after its answer once the process drains, because a busy connection would keep it from ending. */
 function partWhileDraining(draining: AbortSignal): Koa.Middleware {
   return async function part(ctx, next) {
     await next();
@@ -124,7 +125,7 @@ function partWhileDraining(draining: AbortSignal): Koa.Middleware {
   };
 }
 
-/** 405 with `Allow` where the path exists for other methods. */
+/** Answers 405 with `Allow` where the path exists for other methods (RFC 9110, section 15.5.6). */
 function methodNotAllowed(routers: readonly RouterInstance[]): Koa.Middleware {
   return async function allowed(ctx, next) {
     const methods = new Set(

@@ -1,5 +1,5 @@
 /**
- * The API process: takes jobs in and gives results out.
+ * The API process, which takes jobs in and gives results out.
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -85,7 +85,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const server = createServer(
     {
       headersTimeout: 5000,
-      // Of an upload; middleware/context.ts bounds all other bodies.
+      // This is the bound of an upload; http/request-context.ts bounds all other bodies.
       requestTimeout: UPLOAD_MS,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 8192,
@@ -100,7 +100,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     server.listen(config.PORT, config.HOST, resolve);
   });
   defer('server', () => {
-    // A connection whose answer was under way becomes idle later.
+    // A connection becomes idle once its answer is written, which may be later.
     const stopLooking = clock.every(IDLE_CHECK_MS, () => server.closeIdleConnections());
     return new Promise((resolve) => server.close(resolve)).finally(stopLooking);
   });

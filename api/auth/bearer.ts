@@ -1,5 +1,6 @@
 /**
- * Authentication by API key (RFC 6750 bearer) and authorisation by scope; then the query, of which others hear nothing.
+ * Authentication by API key (RFC 6750, bearer) and authorisation by scope. The query is checked after both, so that a caller
+ * without rights learns nothing about it.
  */
 import type { Context, Middleware } from 'koa';
 import { mayUse, type Principal, type Scope } from '../../shared/contract/access.js';
@@ -7,6 +8,11 @@ import { SluiceError } from '../../shared/contract/errors.js';
 import type { ApiKeys } from '../../shared/core/access/api-keys.js';
 import type { RequestContext, RequestState } from '../http/request-context.js';
 
+/**
+ * Returns the middleware for each scope.
+ *
+ * It throws a `SluiceError`: `unauthenticated` without a valid key, `insufficient_scope` when the key lacks the scope.
+ */
 export function createAuth(
   apiKeys: ApiKeys,
   checkQuery: (ctx: Context) => void,
@@ -24,7 +30,7 @@ export function createAuth(
     };
 }
 
-/** Who the request is; only behind `auth`. */
+/** Returns the caller of a request. The route must have authenticated it. */
 export function principalOf(ctx: { state: unknown }): Principal {
   const { principal } = (ctx as RequestContext).state;
   if (!principal) throw new Error('The route does not authenticate. This is a bug.');

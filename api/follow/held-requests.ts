@@ -1,21 +1,25 @@
 /**
- * Held requests: a caller that waits for a job's end costs a map entry, not a poll.
+ * Held requests: a caller that waits for a job's end costs an entry in a map, and no polling.
  */
 import type { Clock } from '../../shared/base/clock.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
 import { createPlaces } from './slots.js';
 
 export interface Wait {
-  /** Resolves true when the job may have ended, false when time is up, somebody gave up or the process drains. */
+  /** Resolves to true when the job may have ended, to false when time is up, the wait is given up or the process drains. */
   woken(): Promise<boolean>;
-  /** For a caller that is gone. */
+  /** Ends the wait of a caller that is gone. */
   giveUp(): void;
-  /** Must be called in the end. */
+  /** Gives back what the wait holds. The holder must call it in the end. */
   release(): void;
 }
 
 export interface Waits {
-  /** Watches `id` from now on, for `timeoutMs`; throws `too_many_waits` when the tenant holds its share. */
+  /**
+   * Watches the job `id` from now on, for `timeoutMs`.
+   *
+   * @throws {SluiceError} `too_many_waits` when the tenant holds its share
+   */
   hold(tenant: string, id: string, timeoutMs: number): Wait;
   /** Lets every held request go. */
   close(): void;

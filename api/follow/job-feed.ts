@@ -1,8 +1,8 @@
 /**
- * Feeds: a job's record is read once for each change that is heard of, however many callers of this process follow it.
+ * Job feeds: each change of a job is read once, however many callers of this process follow the job.
  *
- * Changes that come while it is being read are one more read, so a caller sees the newest state and maybe not each on the
- * way. A read that fails is tried again: nobody else will say that something has changed.
+ * All changes that come during a read lead to one more read, so a caller sees the newest state, and maybe not every state on
+ * the way. A read that fails is tried again, because no second notice of the change will come.
  */
 import type { Clock } from '../../shared/base/clock.js';
 import { type JobRecord, type Predictions, presentJob } from '../../shared/contract/job.js';
@@ -11,19 +11,19 @@ import type { JobResults } from '../../shared/core/jobs/job-results.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';
 import { formatEvent, type JobEvent } from './job-events.js';
 
-/** A job as it was read. */
+/** A job as one read found it. */
 export interface Snapshot {
   record: JobRecord;
-  /** The text of an event that carries the job itself: made once, shared by all who follow. */
+  /** Returns the text of an event that carries the job itself. It is made once and shared by all followers. */
   carry(event: JobEvent): Buffer;
 }
 
 export type Follower = (job: Snapshot | null) => void;
 
 export interface Feeds {
-  /** Null for a job that does not exist, or is another tenant's. */
+  /** Resolves to null for a job that does not exist, or belongs to another tenant. */
   read(tenant: string, id: string): Promise<Snapshot | null>;
-  /** Calls `follower` with what is read after each change (null: the job is gone), until the returned function is called. */
+  /** Calls `follower` after each change, with null once the job is gone, until the returned function is called. */
   follow(tenant: string, id: string, follower: Follower): () => void;
 }
 
@@ -38,12 +38,13 @@ export interface FeedsDeps {
 interface Feed {
   followers: Set<Follower>;
   reading: boolean;
-  /** Something changed while it was being read. */
+  /** Whether a change came during the read. */
   again: boolean;
 }
 
 const RETRY_MS = 1000;
 
+/** Returns the feeds of this process. */
 export function createFeeds({ jobs, results, notices, clock, onError }: FeedsDeps): Feeds {
   const feeds = new Map<string, { feed: Feed; unwatch: () => void }>();
 

@@ -1,14 +1,19 @@
 /**
- * Places: how many of something a tenant may hold in this process at a time.
+ * Slots: a bound on how many waits or streams a tenant holds in this process at a time.
  */
 import { type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
 
 export interface Places {
-  /** Returns what gives the place back, once however often it is called; throws `code` when the tenant has its share. */
+  /**
+   * Takes a slot and returns the function that gives it back, which counts only the first time.
+   *
+   * @throws {SluiceError} with the code of these slots, when the tenant holds its share
+   */
   take(tenant: string): () => void;
   readonly taken: number;
 }
 
+/** Returns slots for every tenant; the error `code` refuses one too many. */
 export function createPlaces(maxPerTenant: number, code: ErrorCode): Places {
   const byTenant = new Map<string, number>();
 

@@ -2,11 +2,11 @@
  * Event streams: callers that follow a job to its end.
  *
  *   open (follows, writes nothing) -> begun (writes) -> ended (`done` is written, the job is gone, or the process drains)
- *   -> closed (the caller has it all, or is gone): everything it held is given back
+ *   -> closed (the caller has read everything, or is gone): everything that the stream held is given back
  *
- * A caller that reads slowly makes nothing grow: while its buffer is full nothing is written, and then what the newest
- * record has to tell after the last event written; `done` is thus never left out. One that has read nothing from one
- * heartbeat to the next but one is cut off, and may resume.
+ * A caller that reads slowly makes nothing grow. Nothing is written while its buffer is full; afterwards it gets the events
+ * of the newest record after the last event written, so `done` is never left out. A caller that has read nothing for two
+ * heartbeats is cut off, and may resume.
  */
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../shared/base/clock.js';
@@ -16,18 +16,22 @@ import type { Feeds, Snapshot } from './job-feed.js';
 import { createPlaces } from './slots.js';
 
 export interface JobStream {
-  /** Writes what `job` has to tell after `after`, then what changes. */
+  /** Writes the events of `job` after position `after`, and then each change. */
   begin(job: Snapshot, after: Position | null): void;
-  /** For a stream that shall not begin. */
+  /** Closes a stream that shall not begin. */
   release(): void;
 }
 
 export interface Streams {
-  /** Follows `id` from now on; throws `too_many_streams` when the tenant holds its share. Over when `sink` closes. */
+  /**
+   * Follows the job `id` from now on, until `sink` closes.
+   *
+   * @throws {SluiceError} `too_many_streams` when the tenant holds its share, `shutting_down` once the process drains
+   */
   open(tenant: string, id: string, sink: Writable): JobStream;
-  /** Ends every stream; their callers resume elsewhere. */
+  /** Ends every stream. Their callers resume at another process. */
   close(): void;
-  /** Open now. */
+  /** How many streams are open. */
   readonly count: number;
 }
 
@@ -38,9 +42,9 @@ export interface StreamsDeps {
 }
 
 export const HEARTBEAT_MS = 15_000;
-/** Heartbeats that a full buffer may hold back. */
+/** A stream whose full buffer has held back this many heartbeats is cut off. */
 const MAX_MISSED_BEATS = 2;
-/** What a caller waits before it resumes. */
+/** A caller waits for this long before it resumes. */
 const RETRY_MS = 2000;
 
 export function createStreams({ feeds, clock, maxPerTenant }: StreamsDeps): Streams {
@@ -78,10 +82,12 @@ export function createStreams({ feeds, clock, maxPerTenant }: StreamsDeps): Stre
       missedBeats = 0;
       flush();
     });
-    sink.on('error', () => undefined); // 'close' follows.
-    if (sink.destroyed) release(); // Gone before it was opened: no 'close' will follow.
+    // 'close' follows an error, and does the work.
+    sink.on('error', () => undefined);
+    // No 'close' follows for a caller that was gone before.
+    if (sink.destroyed) release();
 
-    /** The reading with which a stream begins may be older than one that a notice has caused. */
+    /** Keeps the newer snapshot, because the first one may be older than one that a notice has caused. */
     function keep(job: Snapshot): void {
       if (!newest || comparePositions(headOf(job.record), headOf(newest.record)) >= 0) newest = job;
     }

@@ -7,7 +7,11 @@ import type { Idempotency } from '../../shared/core/jobs/submission/job-writer.j
 
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
-/** '' when the request has none. */
+/**
+ * Returns the key of a request, empty when it has none.
+ *
+ * @throws {SluiceError} `malformed_request` for a key that is no text of 1 to 255 printable ASCII characters
+ */
 export function idempotencyKeyOf(ctx: Context): string {
   const key = ctx.get('idempotency-key');
   if (key !== '' && !IDEMPOTENCY_KEY.test(key)) {
@@ -19,6 +23,12 @@ export function idempotencyKeyOf(ctx: Context): string {
   return key;
 }
 
+/**
+ * Returns what makes a request repeatable, undefined when it carries no key.
+ *
+ * @param route scopes the key, so the same key on two routes names two requests
+ * @param fingerprint gives the SHA-256 of the body, by which a key that is used with another body is refused
+ */
 export function idempotencyOf(
   ctx: Context,
   route: string,

@@ -1,5 +1,6 @@
 /**
- * Bodies: bounded before they cost. Type, size (after decompression) and depth are checked before anything is parsed.
+ * Reading JSON bodies, which are bounded before they cost: type, size after decompression, and depth are checked before
+ * anything is parsed.
  */
 import { createHash } from 'node:crypto';
 import { createGunzip } from 'node:zlib';
@@ -11,13 +12,13 @@ import { parseJson } from '../../shared/contract/json.js';
 
 export interface BodyLimits {
   maxBytes: number;
-  /** Nesting of arrays and objects. */
+  /** How deep arrays and objects may nest. */
   maxDepth: number;
 }
 
 export interface JsonBody {
   value: unknown;
-  /** SHA-256 of the bytes, in hex. */
+  /** Returns the SHA-256 of the bytes in hexadecimal. */
   fingerprint(): string;
 }
 
@@ -26,6 +27,11 @@ export const NDJSON_TYPE = 'application/x-ndjson';
 const NEWLINE = 0x0a;
 const SMALL_BODY_BYTES = 16 * 1024;
 
+/**
+ * Resolves to the body as one JSON value.
+ *
+ * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `malformed_request` or `malformed_json`
+ */
 export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
   typeOf(ctx, JSON_TYPE);
   const bytes = await readBytes(ctx, maxBytes);
@@ -35,12 +41,17 @@ export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits)
   };
 }
 
-/** A body that somebody writes by hand: small enough for all that is wrong with it to be told. */
+/** Reads a body that a person writes by hand. It is so small that all its faults can be told. */
 export function readSmallJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
   return readJson(ctx, { maxBytes: Math.min(maxBytes, SMALL_BODY_BYTES), maxDepth });
 }
 
-/** One value a line, each parsed when it is asked for: it throws what is wrong with it. Blank lines count for nothing. */
+/**
+ * Resolves to one function for each line that is not blank. A function parses its line when it is called and throws what is
+ * wrong with that line alone (https://github.com/ndjson/ndjson-spec).
+ *
+ * @throws {SluiceError} `unsupported_media_type`, `body_too_large` or `malformed_request` for the body as a whole
+ */
 export async function readLines(
   ctx: Context,
   { maxBytes, maxDepth }: BodyLimits,
@@ -49,6 +60,7 @@ export async function readLines(
   return linesOf(bytes).map((line) => () => parseJson(line, maxDepth, 'The line'));
 }
 
+/** Returns the lines that hold more than white space, without copying them. */
 export function linesOf(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start < bytes.length; ) {
@@ -61,7 +73,11 @@ export function linesOf(bytes: Buffer): Buffer[] {
   return lines;
 }
 
-/** The one of `accepted` that the body says to be. */
+/**
+ * Returns the media type of the body, one of `accepted`.
+ *
+ * @throws {SluiceError} `unsupported_media_type` for any other type, and for a charset that is not UTF-8
+ */
 export function typeOf(ctx: Context, ...accepted: readonly string[]): string {
   const [type = '', ...parameters] = ctx
     .get('content-type')
@@ -94,7 +110,7 @@ async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
   } catch (error) {
     const type = (error as { type?: string }).type;
     if (type === 'entity.too.large') {
-      // What is still under way is not worth reading: the connection ends with the answer.
+      // The rest of the body is not worth reading, so the connection ends with the answer.
       ctx.set('Connection', 'close');
       throw new SluiceError('body_too_large', `The body is larger than ${maxBytes} bytes.`);
     }

@@ -1,5 +1,5 @@
 /**
- * What a caller may ask for in the query and in headers, bounded.
+ * The parameters that callers give in queries and headers: filters, pages, waiting times. Each is checked and bounded.
  */
 import type { Context } from 'koa';
 import { parseTimestamp } from '../../shared/base/clock.js';
@@ -17,16 +17,26 @@ const DEFAULT_PAGE = 20;
 const MAX_PAGE = 100;
 const NO_CURSOR = 'must be the nextCursor of an earlier page';
 
-/** `?wait=30` or `Prefer: wait=30` (RFC 7240), at most `maxSeconds`; 0 when neither asks. */
+/**
+ * Returns how long the caller wants to wait, in milliseconds: `?wait=30` or `Prefer: wait=30` (RFC 7240), 0 when neither is
+ * given, and at most `maxSeconds`.
+ *
+ * @throws {SluiceError} `invalid_input` for a `wait` in the query that is no number
+ */
 export function waitMsOf(ctx: Context, maxSeconds: number): number {
   const query = one(ctx.query.wait);
   if (query !== undefined && !/^\d{1,6}$/.test(query))
     throw invalid([{ path: '?wait', message: 'must be a number of seconds' }]);
-  // A preference that is not understood is ignored, as the RFC demands.
+  // RFC 7240, section 2: a preference that is not understood is ignored.
   const preferred = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?/i.exec(ctx.get('prefer'))?.[1];
   return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
 }
 
+/**
+ * Returns the filter of a list of jobs: `?status=&model=&from=&to=&limit=&cursor=`.
+ *
+ * @throws {SluiceError} `invalid_input` with every parameter that is wrong
+ */
 export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): JobFilter {
   const faults: Fault[] = [];
   const status = oneOf(JOB_STATUSES, one(ctx.query.status) ?? defaultStatus, '?status', faults);
@@ -43,7 +53,11 @@ export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): JobFilt
   };
 }
 
-/** `?status=&type=&from=&to=&limit=&cursor=` of a list of deliveries. */
+/**
+ * Returns the filter of a list of deliveries: `?status=&type=&from=&to=&limit=&cursor=`.
+ *
+ * @throws {SluiceError} `invalid_input` with every parameter that is wrong
+ */
 export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
   const faults: Fault[] = [];
   const filter = {
@@ -58,7 +72,11 @@ export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
   return filter;
 }
 
-/** Which deliveries a body asks to be told again. */
+/**
+ * Returns the filter of the deliveries that a body asks to have replayed; the failed ones unless it says otherwise.
+ *
+ * @throws {SluiceError} `invalid_input` for a wrong cursor or a `to` before `from`
+ */
 export function parseReplay({ from, to, status = 'failed', cursor }: ReplayRequest): ReplayFilter {
   const faults: Fault[] = [];
   const filter = {
@@ -93,7 +111,11 @@ function oneOf<T extends string>(
 const QUANTIZED = ['float16', 'uint8'] as const;
 const DEFAULT_TOLERANCE = 0.01;
 
-/** `?quantize=float16|uint8&tolerance=0.01`; undefined when neither is asked for. */
+/**
+ * Returns how an upload is to be quantized, `?quantize=float16|uint8&tolerance=0.01`; undefined when it is not.
+ *
+ * @throws {SluiceError} `invalid_input`
+ */
 export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
   const [asked, text] = [one(ctx.query.quantize), one(ctx.query.tolerance)];
   if (asked === undefined && text === undefined) return undefined;
@@ -110,7 +132,11 @@ export interface Page {
   cursor: string | undefined;
 }
 
-/** `?limit=&cursor=` of a list of what has ids of `prefix`. */
+/**
+ * Returns the page that a caller asks for, `?limit=&cursor=`. A cursor is an id with `prefix`.
+ *
+ * @throws {SluiceError} `invalid_input` for a limit that is not from 1 to 100, or a cursor that is none
+ */
 export function parsePage(ctx: Context, prefix: IdPrefix): Page {
   const faults: Fault[] = [];
   const page = pageOf(ctx, prefix, faults);

@@ -1,8 +1,8 @@
 /**
- * Uploads as multipart/form-data with parts `file` (or what a route names), streamed: never more than a few chunks are in memory.
+ * Reading uploads as multipart/form-data (RFC 7578). They are streamed, so no more than a few chunks are in memory.
  *
- * A part's content ends only once the whole form has been found good. Whoever stores it thus stores nothing of an upload
- * that broke off, is too large, or has a part too many.
+ * A part's content ends only once the whole form has been found good. So nothing is stored of an upload that broke off, is
+ * too large, or has a part too many.
  */
 import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
 import type { Context } from 'koa';
@@ -14,30 +14,36 @@ import { escapePointer } from '../../shared/contract/schema.js';
 import { unboundBody } from './request-context.js';
 
 export interface UploadLimits {
-  /** Of the contents of all parts together. */
+  /** Bound of the contents of all parts together. */
   maxBytes: number;
   maxParts: number;
-  /** Of parts that are taken; `file` unless told. */
+  /** Names of the parts that are taken; `file` when missing. */
   names?: readonly string[];
 }
 
 export interface FilePart {
   name: string;
   contentType: string;
-  /** As the caller wrote it, folders and all. */
+  /** The name that the caller wrote, folders included. */
   filename: string | null;
-  /** Has to be read; throws what is wrong with the upload. */
+  /** The bytes, which must be read to their end. Reading throws what is wrong with the upload. */
   content: AsyncIterable<Uint8Array>;
 }
 
 const NAMES = ['file'];
-/** What the boundary and head of a part may add. */
+/** Room for the boundary and the head of a part. */
 const ENVELOPE_BYTES = 64 * 1024;
 const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
 /** An upload that sends nothing for so long has broken off. */
 const IDLE_MS = 30_000;
 
-/** Gives each part to `take` as it arrives and answers what that answers, in their order; there is at least one. */
+/**
+ * Gives each part to `take` as it arrives, and resolves to the results in the order of the parts, of which there is at least
+ * one.
+ *
+ * @throws {SluiceError} `body_too_large`, `unsupported_media_type`, `malformed_request` for an upload that breaks off, or
+ *   `invalid_input` for a part that is not wanted; and whatever `take` throws
+ */
 export async function readFileParts<T>(
   ctx: Context,
   clock: Clock,
@@ -65,7 +71,7 @@ export async function readFileParts<T>(
       failed = true;
       stopWatching();
       req.unpipe(form);
-      // The rest is dropped, so that a caller who is still sending can read the answer.
+      // The rest is read and dropped, so that a caller who is still sending can read the answer.
       req.resume();
       for (const content of contents) content.destroy(error);
       reject(error);
@@ -131,7 +137,7 @@ export async function readFileParts<T>(
   try {
     await ended;
   } catch (error) {
-    // Nothing is left once the caller is told.
+    // Parts that were stored are removed before the caller is told.
     await Promise.allSettled(taken);
     throw error;
   }

@@ -1,5 +1,5 @@
 /**
- * Errors on the wire: RFC 9457 problem details from the closed table, never a stack.
+ * Errors on the wire: problem details (RFC 9457) from the closed table, never with a stack.
  */
 import type { Middleware } from 'koa';
 import type { Logger } from '../../shared/base/log.js';
@@ -7,6 +7,7 @@ import { ERRORS, type ErrorCode, SluiceError } from '../../shared/contract/error
 import { isRedisFailure } from '../../shared/redis/connect.js';
 import type { RequestState } from './request-context.js';
 
+/** Returns the middleware that answers errors as problems. Errors of the service itself go to the log as well. */
 export function errors(log: Logger): Middleware {
   return async function asProblem(ctx, next) {
     try {
@@ -25,6 +26,7 @@ export function errors(log: Logger): Middleware {
   };
 }
 
+/** Returns the body that tells of an error: RFC 9457, with `code`, `retryable`, `requestId` and the faults beside it. */
 export function problemOf(error: SluiceError, instance: string, requestId: string): Record<string, unknown> {
   return {
     type: `urn:sluice:error:${error.code}`,
@@ -39,7 +41,7 @@ export function problemOf(error: SluiceError, instance: string, requestId: strin
   };
 }
 
-/** Statuses that libraries below the routes answer with. */
+/** The codes for statuses that libraries below the routes throw. */
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: 'malformed_request',
   404: 'not_found',
@@ -48,7 +50,7 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   415: 'unsupported_media_type',
 };
 
-/** What to answer to whatever was thrown. */
+/** Returns the error of the table that answers whatever was thrown. */
 export function toSluiceError(thrown: unknown): SluiceError {
   if (thrown instanceof SluiceError) return thrown;
   if (isRedisFailure(thrown))

@@ -1,6 +1,6 @@
 /**
- * Queries: a call that is asked with a parameter which it does not know, or with one twice, is refused: a misspelt filter
- * would answer another question than was asked. What it knows is what the OpenAPI document says of it.
+ * Refusing parameters of a query that a call does not know, or that come twice: with a misspelt filter it would answer
+ * another question than was asked. The OpenAPI document tells which parameters a call knows.
  */
 import type { Context } from 'koa';
 import { invalid } from '../../shared/contract/errors.js';
@@ -10,10 +10,14 @@ interface Operation {
   operationId: string;
   parameters?: readonly { name: string; in: string }[];
 }
-/** By path and method, as OpenAPI has them. */
+/** Operations by path and method, as in an OpenAPI document. */
 export type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
 
-/** To be called once the route is known. */
+/**
+ * Returns the check of one request. The route must be known when it is called.
+ *
+ * The check throws a `SluiceError` `invalid_input` with every parameter that is wrong.
+ */
 export function createQueryCheck(paths: Paths): (ctx: Context) => void {
   const known = new Map<string, readonly string[]>();
   for (const [path, operations] of Object.entries(paths))

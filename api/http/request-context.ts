@@ -1,5 +1,5 @@
 /**
- * Context: every request gets an id and its place in the metrics.
+ * The frame of every request: its id, its place in the metrics, and the time in which its body must arrive.
  */
 import type { Context, Middleware } from 'koa';
 import { Counter, Histogram, type Registry } from 'prom-client';
@@ -9,19 +9,20 @@ import { newId } from '../../shared/contract/ids.js';
 
 export interface RequestState {
   requestId: string;
-  /** Lets the body take its time. */
+  /** Lifts the bound on the time of the body. */
   unboundBody?: () => void;
-  /** Set by `auth`. */
+  /** The caller, once it has authenticated. */
   principal?: Principal;
 }
 
 export type RequestContext = Context & { state: RequestState; _matchedRoute?: string };
 
-/** Of requests that a route may answer. A caller can choose others, so they are one in the metrics. */
+/** Methods that have a label of their own. A caller can invent others, so those share one. */
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
-/** What a caller may choose as X-Request-Id; anything else gets an id of ours. */
+/** The form of an X-Request-Id that is taken over. A request with any other gets an id of ours. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+/** Returns the middleware that frames every request. */
 export function context({ clock, registry }: { clock: Clock; registry: Registry }): Middleware {
   const registers = [registry];
   const labelNames = ['method', 'route', 'status'];
@@ -56,12 +57,12 @@ export function context({ clock, registry }: { clock: Clock; registry: Registry 
   };
 }
 
-/** In which a body has to arrive, unless its route bounds it otherwise. */
+/** A body must arrive within this time, unless its route bounds it otherwise. */
 const BODY_MS = 10_000;
-/** As Node answers, where it keeps the bound. */
+/** The same answer as that of Node where Node keeps the bound. */
 const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
 
-/** After the answer too: what is still being sent then is dropped, for so long. */
+/** Bounds the time of the body. After the answer, the rest of a body is read and dropped for the same time. */
 function boundBody(ctx: Context, clock: Clock): void {
   const { req, res } = ctx;
   if (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined) return;
@@ -72,7 +73,7 @@ function boundBody(ctx: Context, clock: Clock): void {
   });
 }
 
-/** For a route that bounds its body by itself. */
+/** Lifts the bound for a route that bounds its body by itself. */
 export function unboundBody(ctx: { state: unknown }): void {
   (ctx.state as RequestState).unboundBody?.();
 }
