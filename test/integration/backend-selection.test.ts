@@ -15,10 +15,11 @@ import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { type BackendPools, openBackendPools } from '../../worker/inference/pool/backend-pools.js';
 import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
-import { createServing } from '../../worker/inference/pool/version-route.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
-import { createPlacing } from '../../worker/inference/versions/backend-selection.js';
-import { openChoices } from '../../worker/inference/versions/backend-timings.js';
+import { createBackendSelection } from '../../worker/inference/versions/backend-selection.js';
+import { openBackendTimings } from '../../worker/inference/versions/backend-timings.js';
+import { createModelMemory } from '../../worker/inference/versions/model-memory.js';
+import { openVersionRoute } from '../../worker/inference/versions/version-route.js';
 import { signal } from '../support/processes.js';
 import { temporaryFolder } from '../support/redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
@@ -54,10 +55,10 @@ function open(configured: BackendName | 'auto'): Promise<BackendPools> {
   });
 }
 
-const placingOf = (of: BackendPools) =>
-  createPlacing(
-    of,
-    openChoices(folder.path, (error) => {
+const selectionAmong = (among: BackendPools) =>
+  createBackendSelection(
+    among,
+    openBackendTimings(folder.path, (error) => {
       throw error;
     }),
   );
@@ -79,12 +80,12 @@ function valuesOf({ results: [result] }: TaskResult<InstanceResult>): number[] |
 describe('the backend of a version', () => {
   it('is the first that loads, then the fastest of all, then the one remembered', async () => {
     const { folder: path, manifest } = tiny;
-    const placing = placingOf(pools);
-    const placed = await placing.place(path, manifest);
-    expect(placed).toMatchObject({ pool: pools.first, comparison: null });
-    expect(placing.isOpen(manifest)).toBe(true);
+    const selection = selectionAmong(pools);
+    const selected = await selection.select(path, manifest);
+    expect(selected).toMatchObject({ pool: pools.first, comparison: null });
+    expect(selection.isOpen(manifest)).toBe(true);
 
-    const best = await placing.compare(path, manifest, placed);
+    const best = await selection.compare(path, manifest, selected);
     const { cuda, native, wasm, cpu } = best.comparison ?? {};
     expect([cuda, native]).toEqual([expect.any(String), expect.stringContaining('backend:install')]);
     const sizes = [1, manifest.batching.maxBatchSize];
@@ -95,31 +96,31 @@ describe('the backend of a version', () => {
       (speeds as { rowsPerSecond: number }[]).reduce((product, each) => product * each.rowsPerSecond, 1);
     expect(best.pool.backend.name).toBe(score(wasm) >= score(cpu) ? 'wasm' : 'cpu');
 
-    placing.remember(manifest, { ...best, pool: await pools.of('cpu') });
-    expect(placing.isOpen(manifest)).toBe(false);
-    const again = await placingOf(pools).place(path, manifest);
+    selection.remember(manifest, { ...best, pool: await pools.of('cpu') });
+    expect(selection.isOpen(manifest)).toBe(false);
+    const again = await selectionAmong(pools).select(path, manifest);
     expect(again.pool.backend.name).toBe('cpu');
     expect(again.comparison).toEqual(best.comparison);
     // Other weights, or another batch size, are another question.
     const changed = { ...manifest, batching: { ...manifest.batching, maxBatchSize: 2 } };
-    expect(placing.isOpen(changed)).toBe(true);
+    expect(selection.isOpen(changed)).toBe(true);
     // So is another backend that can be used.
     const refuse = (error: unknown) => {
       throw error;
     };
-    const choiceWith = (gpus: string[]) => openChoices(folder.path, refuse, { gpus }).get(manifest);
-    expect(choiceWith([])).not.toBeNull();
-    expect(choiceWith(['0'])).toBeNull();
+    const fastestWith = (gpus: string[]) => openBackendTimings(folder.path, refuse, { gpus }).get(manifest);
+    expect(fastestWith([])).not.toBeNull();
+    expect(fastestWith(['0'])).toBeNull();
     const home = nativeHome(folder.path, 'cpu');
     mkdirSync(home.root);
     writeFileSync(home.manifest, '{}');
-    expect(choiceWith([])).toBeNull();
+    expect(fastestWith([])).toBeNull();
   });
 
   it('is not settled when a process dies while it is compared', async () => {
     const { folder: path, manifest } = tiny;
-    const placing = placingOf(pools);
-    const placed = await placing.place(path, manifest);
+    const selection = selectionAmong(pools);
+    const selected = await selection.select(path, manifest);
     const cpu = await pools.of('cpu');
     const measure = cpu.measure;
     cpu.measure = (...asked) => {
@@ -129,17 +130,17 @@ describe('the backend of a version', () => {
       setTimeout(() => signal(pid, 'SIGKILL'), 100);
       return measure(...asked);
     };
-    const compared = await placing.compare(path, manifest, placed);
+    const compared = await selection.compare(path, manifest, selected);
     cpu.measure = measure;
     expect(compared.isFinal).toBe(false);
-    expect(compared.pool).toBe(placed.pool);
-    expect((await placing.compare(path, manifest, placed)).isFinal).toBe(true);
+    expect(compared.pool).toBe(selected.pool);
+    expect((await selection.compare(path, manifest, selected)).isFinal).toBe(true);
   });
 
   it('is the configured one and no other', async () => {
     const one = await open('cpu');
     expect(one.names).toEqual(['cpu']);
-    expect(placingOf(one).isOpen(tiny.manifest)).toBe(false);
+    expect(selectionAmong(one).isOpen(tiny.manifest)).toBe(false);
     await one.close();
   });
 
@@ -159,16 +160,25 @@ describe('the backend of a version', () => {
     const first: BackendPool = pools.first;
     const second = await pools.of('cpu');
     await Promise.all([first.load(path, manifest), second.load(path, manifest)]);
-    const serving = createServing(manifest, first);
+    const route = await openVersionRoute({
+      folder: path,
+      manifest,
+      bytes: 0,
+      memory: createModelMemory(0, systemClock),
+      loadFirst: async () => first,
+      onLost: () => undefined,
+      metrics: createInferenceMetrics(new Registry()),
+      log: createLogger('test', 'silent'),
+    });
     const rows = Array.from({ length: 200 }, (_, i) => [i, 1, -i]);
     const answers: Promise<TaskResult<InstanceResult>>[] = [];
     let moved: Promise<void> | undefined;
     for (const [i, row] of rows.entries()) {
-      answers.push(serving.submit(taskOf(tiny, row)));
-      if (i === 100) moved = serving.move(second);
+      answers.push(route.submit(taskOf(tiny, row)));
+      if (i === 100) moved = route.move(second);
       if (i % 10 === 0) await new Promise(setImmediate);
     }
-    expect(serving.pool).toBe(second);
+    expect(route.pool).toBe(second);
     const values = (await Promise.all(answers)).map(valuesOf);
     for (const [i, row] of rows.entries()) {
       const expected = denseByHand(row);

@@ -17,7 +17,7 @@ import type { BackendName } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { createVersions } from '../../worker/inference/child/loaded-versions.js';
 import { verifyFiles } from '../../worker/inference/child/verified-files.js';
-import { createPlacing, NotHere } from '../../worker/inference/versions/backend-selection.js';
+import { createBackendSelection, NotHere } from '../../worker/inference/versions/backend-selection.js';
 import { ROOT } from '../support/stack.js';
 
 /** The 10,000 are a multiple of it. */
@@ -139,15 +139,15 @@ describe('a SavedModel', () => {
   });
 
   it('is left to other workers where no backend runs it', async () => {
-    const lanes = {
+    const pools = {
       names: ['wasm', 'cpu'] as BackendName[],
       of: () => Promise.reject(new Error('must not be asked')),
     };
-    const choices = { get: () => null, set: () => undefined };
-    const placing = createPlacing(lanes as never, choices);
-    const placed = placing.place(folder, await manifestOf());
-    await expect(placed).rejects.toThrow(NotHere);
-    await expect(placed).rejects.toThrow('no backend of this worker runs the format saved_model');
+    const timings = { get: () => null, set: () => undefined };
+    const selection = createBackendSelection(pools as never, timings);
+    const selected = selection.select(folder, await manifestOf());
+    await expect(selected).rejects.toThrow(NotHere);
+    await expect(selected).rejects.toThrow('no backend of this worker runs the format saved_model');
   });
 });
 

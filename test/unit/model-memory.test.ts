@@ -1,20 +1,38 @@
-/** The memory budget, over models that only tell when they are loaded. */
+/** The memory budget and the routes of versions that share it, over pools that only tell what is loaded. */
 import fc from 'fast-check';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createMemory, MIN_STAY_MS } from '../../worker/inference/versions/model-memory.js';
+import { createLogger } from '../../shared/base/log.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { createInferenceMetrics } from '../../worker/inference/metrics.js';
+import type { BackendPool } from '../../worker/inference/pool/backend-pool.js';
+import { createModelMemory, MIN_STAY_MS } from '../../worker/inference/versions/model-memory.js';
+import { openVersionRoute, type VersionRoute } from '../../worker/inference/versions/version-route.js';
 import { createManualClock } from '../support/clock.js';
+
+/** A pool that loads, unloads and computes one version: nothing else of a pool is used here. */
+type PoolOfOne = Pick<BackendPool, 'load' | 'unload' | 'submit'>;
 
 function setUp(maxBytes: number) {
   const clock = createManualClock();
-  const memory = createMemory(maxBytes, clock);
+  const memory = createModelMemory(maxBytes, clock);
   const acts: string[] = [];
   const inside = new Set<string>();
   let bytes = 0;
   let peak = 0;
   const model = (name: string, size: number, fails: { now: boolean } = { now: false }) => {
     let computing = 0;
-    const room = memory.open({
-      bytes: size,
+    /** By the kind of a task: called when it is asked to give way. */
+    const asked = new Map<string, () => void>();
+    const compute = async (ms: number) => {
+      expect(inside.has(name)).toBe(true);
+      computing++;
+      await new Promise<void>((resolve) => void clock.after(ms, resolve));
+      computing--;
+      expect(inside.has(name)).toBe(true);
+      return { results: [], waitMs: 0, computeMs: ms, batchSize: 1 };
+    };
+    const pool: PoolOfOne = {
       async load() {
         if (fails.now) throw new Error(`${name} cannot be loaded`);
         acts.push(`+${name}`);
@@ -22,6 +40,7 @@ function setUp(maxBytes: number) {
         inside.add(name);
         bytes += size;
         peak = Math.max(peak, bytes);
+        return { loadMs: 0, warmUpMs: 0, goldenDifference: null };
       },
       async unload() {
         if (fails.now) throw new Error(`${name} cannot be unloaded`);
@@ -30,24 +49,55 @@ function setUp(maxBytes: number) {
         inside.delete(name);
         bytes -= size;
       },
-    });
-    const compute = async (ms: number) => {
-      expect(inside.has(name)).toBe(true);
-      computing++;
-      await new Promise<void>((resolve) => void clock.after(ms, resolve));
-      computing--;
-      expect(inside.has(name)).toBe(true);
-      return name;
+      submit({ kind, timeoutMs, signal }) {
+        signal?.addEventListener('abort', () => asked.get(kind)?.());
+        return compute(timeoutMs);
+      },
+    };
+    const manifest = { name, version: 1 } as Manifest;
+    let opened: Promise<VersionRoute> | null = null;
+    const open = () => {
+      opened ??= openVersionRoute({
+        folder: '',
+        manifest,
+        bytes: size,
+        memory,
+        async loadFirst() {
+          await pool.load('', manifest);
+          return pool as BackendPool;
+        },
+        onLost: () => undefined,
+        metrics: createInferenceMetrics(new Registry()),
+        log: createLogger('test', 'silent'),
+      }).catch((error: unknown) => {
+        opened = null;
+        throw error;
+      });
+      return opened;
     };
     return {
-      run: (ms = 0, onWanted = () => {}) => room.use(() => compute(ms), onWanted),
-      free: () => room.free(),
+      /** `onWanted`: others wait for its memory; only work in the background is asked to give way. */
+      async run(ms = 0, onWanted?: () => void) {
+        const route = await open();
+        const kind = `${name} ${asked.size}`;
+        if (onWanted) asked.set(kind, onWanted);
+        await route.submit({
+          kind,
+          policy: { maxBatchSize: 1, maxDelayMs: 0, maxInFlight: 1 },
+          instances: [],
+          bytes: 0,
+          timeoutMs: ms,
+          ...(onWanted && { isBackground: true }),
+        });
+        return name;
+      },
+      free: async () => (await open()).close(),
     };
   };
   return { clock, memory, acts, model, peak: () => peak };
 }
 
-describe('a memory', () => {
+describe('a model memory', () => {
   it('without a budget keeps everything', async () => {
     const { clock, memory, acts, model } = setUp(0);
     const runs = Promise.all(['a', 'b', 'c'].map((name) => model(name, 1000).run()));
@@ -135,7 +185,7 @@ describe('a memory', () => {
     expect(memory.bytes).toBe(0);
   });
 
-  it('tells those in whose place others wait', async () => {
+  it('asks background work to give way when others wait', async () => {
     const { clock, model } = setUp(10);
     const wanted: string[] = [];
     const a = model('a', 10);

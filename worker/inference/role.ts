@@ -20,10 +20,10 @@ import { createCounting } from './consumer/version-metrics.js';
 import { createInferenceMetrics } from './metrics.js';
 import { openBackendPool, type PoolEvents } from './pool/backend-pool.js';
 import { openBackendPools } from './pool/backend-pools.js';
-import { createPlacing } from './versions/backend-selection.js';
-import { openChoices } from './versions/backend-timings.js';
-import { createMemory } from './versions/model-memory.js';
-import { watchModels } from './versions/registry-watch.js';
+import { createBackendSelection } from './versions/backend-selection.js';
+import { openBackendTimings } from './versions/backend-timings.js';
+import { createModelMemory } from './versions/model-memory.js';
+import { watchRegistry } from './versions/registry-watch.js';
 import { createServedVersions } from './versions/served-versions.js';
 
 export interface InferenceDeps {
@@ -68,23 +68,23 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const { name, device, refused } = pools.first.backend;
   log.info({ backend: name, device, children: pools.first.childCount, refused }, 'backend chosen');
 
-  const onChoicesError = (error: unknown) => onError('backend choices', error);
-  const choices = openChoices(config.SLUICE_CACHE_DIR, onChoicesError, { children: childCount, gpus });
-  const memory = createMemory(config.SLUICE_MODEL_BYTES, clock);
+  const onTimingsError = (error: unknown) => onError('backend choices', error);
+  const timings = openBackendTimings(config.SLUICE_CACHE_DIR, onTimingsError, { childCount, gpus });
+  const memory = createModelMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
   const count = createCounting({ metrics, outcomes, expired: createExpiredCounter(deps.registry) });
   const served = createServedVersions({
     pools,
     events,
-    placing: createPlacing(pools, choices),
+    selection: createBackendSelection(pools, timings),
     memory,
     maxBytes: config.SLUICE_MODEL_BYTES,
     models,
     metrics,
     log,
-    startConsumer(manifest, serving) {
+    startConsumer(manifest, route) {
       const { hears, end } = count(manifest);
-      const consumer = startConsumer({ ...deps, prefix: config.SLUICE_KEY_PREFIX, manifest, serving, hears });
+      const consumer = startConsumer({ ...deps, prefix: config.SLUICE_KEY_PREFIX, manifest, route, hears });
       return { ...consumer, close: () => consumer.close().finally(end) };
     },
   });
@@ -98,8 +98,8 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     await models.register(version);
     await served.add(version.path, version);
   }
-  served.settle().catch((error: unknown) => onError('placing', error));
-  const watch = watchModels({ ...core, served, bundled, isWanted, clock, onError });
+  served.moveToFastest().catch((error: unknown) => onError('placing', error));
+  const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))
     log.warn({ model: name }, 'SLUICE_MODELS names a model of which there is no version yet');

@@ -31,9 +31,9 @@ import { createTuning } from '../batching/batch-tuner.js';
 import type { BatchPolicy, TaskResult } from '../batching/batcher.js';
 import { depthOf } from '../batching/pipeline-depth.js';
 import { RunElsewhere, StandsStill } from '../pool/run-elsewhere.js';
-import type { Serving } from '../pool/version-route.js';
 import type { InstanceResult } from '../protocol/messages.js';
 import { filledSize, paddingOf } from '../protocol/padded-shape.js';
+import type { VersionRoute } from '../versions/version-route.js';
 import type { Stops } from './cancel-notices.js';
 import { createInHand } from './held-jobs.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
@@ -51,7 +51,7 @@ export interface ConsumerDeps {
   manifest: Manifest;
   core: Core;
   stops: Stops;
-  serving: Serving;
+  route: VersionRoute;
   /** The connection of BullMQ. */
   queueRedis: Redis;
   prefix: string;
@@ -89,7 +89,7 @@ const LEAST_LIMIT_MS = 1000;
 const MAX_SETTLED = 256;
 
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { manifest, stops, serving, hears, clock, log } = deps;
+  const { manifest, stops, route, hears, clock, log } = deps;
   const { executions, payloads, predictionCache, crashBlocklist, shadows } = deps.core;
   const { name: model, version, batching } = manifest;
   const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
@@ -180,7 +180,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     try {
       const results = await Promise.race([runSlices(spec, slices, progress, held.signal), held.dropped]);
       await remember(slices, results);
-      return joinResults(spec, slices, results, serving.pool.backend.name);
+      return joinResults(spec, slices, results, route.pool.backend.name);
     } catch (error) {
       // It has its end already: this one will be void.
       if (error instanceof Canceled) return failed(null);
@@ -228,7 +228,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
           continue;
         }
         if (leftMs <= 0) throw new OutOfTime();
-        const result = await serving.submit({
+        const result = await route.submit({
           kind: `${model}@${version}|${spec.shadowOf ? 'shadow|' : ''}${limitClass(spec)}|${shape}`,
           rank: PRIORITIES.indexOf(spec.priority),
           isBackground: spec.shadowOf !== undefined,
@@ -244,7 +244,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
         progress.add(instances.length);
       }
     };
-    const atOnce = Math.min(SLICES_AT_ONCE * serving.pool.childCount, slices.length);
+    const atOnce = Math.min(SLICES_AT_ONCE * route.pool.childCount, slices.length);
     await Promise.all(Array.from({ length: atOnce }, lane));
     return results;
   }
@@ -259,7 +259,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   }
 
   /** One for each batch with a child, and one that is being fetched or settled. */
-  const tickets = () => serving.pool.childCount * (maxInFlight + 1);
+  const tickets = () => route.pool.childCount * (maxInFlight + 1);
 
   const worker = new Worker(inferenceQueue(model, version), process, {
     ...WORKER_OPTIONS,
@@ -273,7 +273,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   return {
     poolChanged() {
       worker.concurrency = tickets();
-      const standsStill = serving.pool.standsStill();
+      const standsStill = route.pool.standsStill();
       if (standsStill === worker.isPaused()) return;
       log.warn({ model, version }, standsStill ? 'handing back what was taken' : 'taking jobs again');
       if (!standsStill) return void worker.resume();

@@ -1,8 +1,10 @@
 /**
- * Which backend serves a version: the one that was chosen before on this machine, else the first that can load it until
- * all that can have been timed; then the fastest.
+ * Backend selection: which backend serves a version.
  *
- * A version serves while others are timed for it, so a start waits for nothing. Only a backend on which the version
+ *   first load -> the backend that was fastest before on this machine, else the first that can load the version
+ *   compared -> the fastest of all that can
+ *
+ * A version serves while its backends are compared, so that a start waits for nothing. Only a backend on which the version
  * passes its golden vectors is timed at all.
  */
 import { messageOf } from '../../../shared/base/errors.js';
@@ -12,45 +14,53 @@ import { CallFailed } from '../../process/pending-calls.js';
 import type { BackendPool } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
 import type { LoadReport, Speed } from '../protocol/messages.js';
-import type { Choices, Comparison } from './backend-timings.js';
+import type { BackendTimings, Comparison } from './backend-timings.js';
 
-export interface Placement {
+/** The pool on which a version is loaded. */
+export interface SelectedPool {
   pool: BackendPool;
   report: LoadReport;
   /** Null until the backends have been compared. */
   comparison: Comparison | null;
 }
 
-export interface Compared extends Placement {
-  /** False when the process of a backend died meanwhile, of which it may not be at fault. */
+export interface FastestPool extends SelectedPool {
+  /** False when the process of a backend died meanwhile, because the version may not be at fault. */
   isFinal: boolean;
 }
 
-export interface Placing {
-  /** Loads the version where it shall serve for now; rejects with every backend's reason when none can, `NotHere` if none may. */
-  place(folder: string, manifest: Manifest): Promise<Placement>;
-  /** Whether another backend may turn out to be faster. */
+export interface BackendSelection {
+  /**
+   * Loads the version on the backend that shall serve it for now. Rejects with the reasons of all backends when none can, and
+   * with `NotHere` when this worker has no backend for it.
+   */
+  select(folder: string, manifest: Manifest): Promise<SelectedPool>;
+  /** Returns whether another backend may turn out to be faster. */
   isOpen(manifest: Manifest): boolean;
-  /** Times every backend that can load the version; answers where it is fastest. It is loaded there. */
-  compare(folder: string, manifest: Manifest, placed: Placement): Promise<Compared>;
-  /** Where the version shall be placed from now on. */
-  remember(manifest: Manifest, placement: Placement): void;
+  /** Times every backend that can load the version. The version stays loaded on the fastest, and where it was. */
+  compare(folder: string, manifest: Manifest, selected: SelectedPool): Promise<FastestPool>;
+  /** Has the version loaded there first from now on. */
+  remember(manifest: Manifest, selected: SelectedPool): void;
 }
 
-/** This worker has not what it takes. Another may: the version has not failed. */
+/** This worker lacks what the version needs. Another worker may have it, so the version has not failed. */
 export class NotHere extends Error {}
 
-/** Of timing one backend at one batch size. */
+/** How long one backend is timed at one batch size. */
 const BUDGET_MS = 100;
 
-export function createPlacing(pools: BackendPools, choices: Choices): Placing {
-  async function place(folder: string, manifest: Manifest): Promise<Placement> {
-    const { backend, comparison = null } = choices.get(manifest) ?? {};
-    const names = backend && pools.names.includes(backend) ? [backend, ...pools.names] : pools.names;
+/** Returns the selection among the pools of a worker. */
+export function createBackendSelection(pools: BackendPools, timings: BackendTimings): BackendSelection {
+  const namesFor = ({ format }: Manifest) => pools.names.filter((name) => canRun(name, format));
+
+  async function select(folder: string, manifest: Manifest): Promise<SelectedPool> {
+    const { backend, comparison = null } = timings.get(manifest) ?? {};
+    const names = namesFor(manifest);
     const absent: string[] = [];
-    /** Why the version does not serve, and on which backends. */
+    /** The reasons why the version cannot be loaded, each with its backends. */
     const reasons = new Map<string, BackendName[]>();
-    for (const name of new Set(names.filter((each) => canRun(each, manifest.format)))) {
+    const remembered = names.filter((name) => name === backend);
+    for (const name of new Set([...remembered, ...names])) {
       const pool = await pools
         .of(name)
         .catch((error: unknown) => void absent.push(`${name}: ${messageOf(error)}`));
@@ -62,21 +72,18 @@ export function createPlacing(pools: BackendPools, choices: Choices): Placing {
         reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
       }
     }
-    if (reasons.size === 0)
-      throw new NotHere(
-        [`no backend of this worker runs the format ${manifest.format}`, ...absent].join('; '),
-      );
-    throw new Error(told(reasons));
+    if (reasons.size > 0) throw new Error(textOf(reasons));
+    throw new NotHere([`no backend of this worker runs the format ${manifest.format}`, ...absent].join('; '));
   }
 
-  async function compare(folder: string, manifest: Manifest, placed: Placement) {
+  async function compare(folder: string, manifest: Manifest, selected: SelectedPool): Promise<FastestPool> {
     const comparison: Comparison = {};
     let isFinal = true;
-    const loaded: (Placement & { score: number })[] = [];
-    for (const name of pools.names.filter((each) => canRun(each, manifest.format))) {
+    const loaded: (SelectedPool & { score: number })[] = [];
+    for (const name of namesFor(manifest)) {
       try {
         const pool = await pools.of(name);
-        const report = pool === placed.pool ? placed.report : await pool.load(folder, manifest);
+        const report = pool === selected.pool ? selected.report : await pool.load(folder, manifest);
         const candidate = { pool, report, comparison, score: Number.NEGATIVE_INFINITY };
         loaded.push(candidate);
         const speeds = await time(pool, manifest);
@@ -87,27 +94,26 @@ export function createPlacing(pools: BackendPools, choices: Choices): Placing {
         if (error instanceof CallFailed && error.code !== 'backend_error') isFinal = false;
       }
     }
-    const best = loaded.reduce<Placement & { score?: number }>(
-      (fastest, each) => (each.score > (fastest.score ?? Number.NEGATIVE_INFINITY) ? each : fastest),
-      placed,
+    const fastest = loaded.reduce<SelectedPool & { score?: number }>(
+      (best, each) => (each.score > (best.score ?? Number.NEGATIVE_INFINITY) ? each : best),
+      selected,
     );
-    const others = loaded.filter(({ pool }) => pool !== best.pool && pool !== placed.pool);
+    const others = loaded.filter(({ pool }) => pool !== fastest.pool && pool !== selected.pool);
     await Promise.all(others.map(({ pool }) => pool.unload(manifest.name, manifest.version)));
-    return { pool: best.pool, report: best.report, comparison, isFinal };
+    return { pool: fastest.pool, report: fastest.report, comparison, isFinal };
   }
 
   return {
-    place,
+    select,
     compare,
-    isOpen: (manifest) =>
-      pools.names.filter((each) => canRun(each, manifest.format)).length > 1 &&
-      choices.get(manifest) === null,
+    isOpen: (manifest) => namesFor(manifest).length > 1 && timings.get(manifest) === null,
     remember: (manifest, { pool, comparison }) =>
-      choices.set(manifest, { backend: pool.backend.name, comparison: comparison ?? {} }),
+      timings.set(manifest, { backend: pool.backend.name, comparison: comparison ?? {} }),
   };
 }
 
-function told(reasons: ReadonlyMap<string, readonly BackendName[]>): string {
+/** Returns the one reason, or each reason with its backends. */
+function textOf(reasons: ReadonlyMap<string, readonly BackendName[]>): string {
   const all = [...reasons];
   return all.map(([reason, on]) => (all.length === 1 ? reason : `${on.join(', ')}: ${reason}`)).join('; ');
 }
@@ -122,7 +128,7 @@ async function time(pool: BackendPool, manifest: Manifest): Promise<Speed[]> {
   return speeds;
 }
 
-/** The geometric mean: twice as fast at one size makes good for half as fast at another. */
+/** Returns the logarithm of the geometric mean: twice as fast at one size makes good for half as fast at another. */
 function scoreOf(speeds: readonly Speed[]): number {
   return speeds.reduce((sum, { rowsPerSecond }) => sum + Math.log(rowsPerSecond), 0) / speeds.length;
 }

@@ -1,75 +1,81 @@
 /**
- * Backends that were chosen by measurement, kept in a file of the cache for each version and each kind of machine with what is
- * installed there: timing is done once, and again where another backend can be used. Delete the file to have it done anew.
+ * Backend timings: which backend was fastest for a version on this machine, kept in a file of the cache.
+ *
+ * An entry is for one version and one kind of machine with what is installed there. So backends are timed once, and again
+ * where another backend can be used. Delete the file to have them timed anew.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import { FLAVOURS, homeName, nativeHome } from '../../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../backends/backend.js';
 import type { Speed } from '../protocol/messages.js';
 
-/** By backend: how fast a version is there at each working batch size, or why it is not. */
+/** For each backend how fast the version is there at each batch size, or why it was not timed. */
 export type Comparison = Partial<Record<BackendName, Speed[] | string>>;
 
-export interface Choice {
+export interface FastestBackend {
   backend: BackendName;
   comparison: Comparison;
 }
 
-export interface Choices {
-  /** Null while nothing is known. */
-  get(manifest: Manifest): Choice | null;
-  /** A file that cannot be written costs another timing, nothing else. */
-  set(manifest: Manifest, choice: Choice): void;
+export interface BackendTimings {
+  /** Returns null while nothing is known. */
+  get(manifest: Manifest): FastestBackend | null;
+  /** Keeps the result of a comparison. A file that cannot be written costs another comparison, nothing else. */
+  set(manifest: Manifest, fastest: FastestBackend): void;
+}
+
+/** What a timing depends on, besides the machine's processors and the libraries installed. */
+export interface Equipment {
+  /** How many children each backend has, where that was configured. */
+  childCount?: number | undefined;
+  gpus?: readonly string[];
 }
 
 const FILE = 'backend-choices.json';
 
-export interface Equipment {
-  /** Of each backend, where it was configured. */
-  children?: number | undefined;
-  gpus?: readonly string[];
-}
-
-export function openChoices(
+/** Returns the timings kept in `cacheDir`; `onError` hears why they could not be written. */
+export function openBackendTimings(
   cacheDir: string,
   onError: (error: unknown) => void,
-  { children, gpus = [] }: Equipment = {},
-): Choices {
+  { childCount, gpus = [] }: Equipment = {},
+): BackendTimings {
   const path = join(cacheDir, FILE);
   const [cpu] = cpus();
   const machine = [
     `${cpus().length} × ${cpu?.model ?? 'unknown'}`,
-    ...(children ? [`${children} children`] : []),
+    ...(childCount ? [`${childCount} children`] : []),
     ...(gpus.length > 0 ? [`${gpus.length} GPUs`] : []),
     ...FLAVOURS.filter((flavour) => existsSync(nativeHome(cacheDir, flavour).manifest)).map(homeName),
   ].join(', ');
-  const keyOf = ({ name, version, files, batching }: Manifest) => {
+
+  function entryOf({ name, version, files, batching }: Manifest): string {
     const hash = createHash('sha256')
       .update(JSON.stringify([files, batching]))
       .digest('hex')
       .slice(0, 16);
-    return `${name}@${version} ${hash} on ${machine}`;
-  };
+    return `${versionKey(name, version)} ${hash} on ${machine}`;
+  }
 
-  function read(): Record<string, Choice> {
+  function read(): Record<string, FastestBackend> {
     try {
-      return JSON.parse(readFileSync(path, 'utf8')) as Record<string, Choice>;
+      return JSON.parse(readFileSync(path, 'utf8')) as Record<string, FastestBackend>;
     } catch {
       return {};
     }
   }
 
   return {
-    get: (manifest) => read()[keyOf(manifest)] ?? null,
-    set(manifest, choice) {
+    get: (manifest) => read()[entryOf(manifest)] ?? null,
+    set(manifest, fastest) {
       try {
         mkdirSync(cacheDir, { recursive: true });
         const draft = `${path}.${process.pid}`;
-        writeFileSync(draft, `${JSON.stringify({ ...read(), [keyOf(manifest)]: choice }, null, 1)}\n`);
+        writeFileSync(draft, `${JSON.stringify({ ...read(), [entryOf(manifest)]: fastest }, null, 1)}\n`);
         renameSync(draft, path);
       } catch (error) {
         onError(error);

@@ -1,135 +1,94 @@
 /**
- * Memory for models: which versions are loaded at a time, within a budget of bytes.
+ * Model memory: which versions are loaded at a time, within a budget of bytes.
  *
- *   loaded <-> evicted        used while evicted: loaded again, after the least recently used others have made room
+ *   loaded <-> unloaded        loading waits until the least recently used others have been unloaded
  *
- * Promises: the bytes of what is loaded never exceed the budget; what computes is never evicted, but waited for; a version
- * that was loaded stays for `MIN_STAY_MS` at least, so that two busy ones which do not fit together take turns instead of
- * evicting each other at every batch; uses that wait are served in their order.
+ * Promises:
+ *   - The bytes of what is loaded never exceed the budget.
+ *   - A version that was loaded stays for `MIN_STAY_MS` at least, so that two busy ones which do not fit together take turns
+ *     instead of unloading each other at every batch.
+ *   - Loads that wait are served in their order.
  */
 import { type Clock, sleep } from '../../../shared/base/clock.js';
+import { createMutex } from './mutex.js';
 
-export interface Contents {
-  /** Counted while it is loaded. */
-  bytes: number;
+/** What takes memory while it is loaded. */
+export interface Resident {
+  readonly bytes: number;
   load(): Promise<void>;
-  /** Only called while nothing uses it. */
+  /** Waits for what uses it, then frees its memory. It counts as not loaded from the call on. */
   unload(): Promise<void>;
 }
 
-export interface Room {
-  readonly isLoaded: boolean;
-  /**
-   * Acts while it is loaded. Rejects when it cannot be loaded, or when the memory is closed meanwhile. `onWanted`: others
-   * wait for its room.
-   */
-  use<T>(act: () => Promise<T>, onWanted?: () => void): Promise<T>;
-  /** Unloads it once nothing uses it; there are no uses after that. */
-  free(): Promise<void>;
-}
-
-export interface Memory {
-  open(contents: Contents): Room;
-  /** Bytes of what is loaded. */
+export interface ModelMemory {
+  /** Loads it once there is memory for it. Rejects when it cannot be loaded, or when the memory is closed meanwhile. */
+  load(resident: Resident): Promise<void>;
+  /** Unloads it, to make no further claim on memory. */
+  unload(resident: Resident): Promise<void>;
+  isLoaded(resident: Resident): boolean;
+  /** Notes that it is used now, by which the least recently used is found. */
+  touch(resident: Resident): void;
+  /** How many bytes are taken. */
   readonly bytes: number;
   close(): void;
 }
 
-interface Use {
-  onWanted: (() => void) | undefined;
-}
-
-interface Held extends Contents {
+interface Stay {
+  /** False while it is being unloaded. */
   isLoaded: boolean;
-  uses: Set<Use>;
-  /** Of all uses the number of its last one. */
+  sinceMs: number;
+  /** The number of its last use, of all uses. */
   lastUse: number;
-  loadedMs: number;
-  onIdle: (() => void) | null;
 }
 
 export const MIN_STAY_MS = 1000;
 
-/** `maxBytes` 0: no budget, everything stays. */
-export function createMemory(maxBytes: number, clock: Clock): Memory {
-  const loaded = new Set<Held>();
+/** Returns a memory of `maxBytes` bytes; 0 means that there is no budget and everything stays. */
+export function createModelMemory(maxBytes: number, clock: Clock): ModelMemory {
+  const stays = new Map<Resident, Stay>();
   const closing = new AbortController();
-  let turn: Promise<unknown> = Promise.resolve();
+  const inTurn = createMutex();
   let uses = 0;
 
-  function inTurn(act: () => Promise<void>): Promise<void> {
-    const result = turn.then(act);
-    turn = result.catch(() => undefined);
-    return result;
-  }
+  const bytesTaken = () => [...stays.keys()].reduce((sum, { bytes }) => sum + bytes, 0);
 
-  const bytesLoaded = () => [...loaded].reduce((sum, { bytes }) => sum + bytes, 0);
-
-  async function load(held: Held): Promise<void> {
-    if (held.isLoaded) return;
-    while (maxBytes > 0 && loaded.size > 0 && bytesLoaded() + held.bytes > maxBytes) {
-      const [oldest] = [...loaded].sort((a, b) => a.lastUse - b.lastUse) as [Held];
-      await sleep(clock, oldest.loadedMs + MIN_STAY_MS - clock.monotonic(), closing.signal);
-      await evict(oldest);
-    }
+  async function load(resident: Resident): Promise<void> {
+    if (stays.has(resident)) return;
+    while (maxBytes > 0 && stays.size > 0 && bytesTaken() + resident.bytes > maxBytes) await evictOldest();
     closing.signal.throwIfAborted();
-    await held.load();
-    held.loadedMs = clock.monotonic();
-    held.isLoaded = true;
-    loaded.add(held);
+    await resident.load();
+    stays.set(resident, { isLoaded: true, sinceMs: clock.monotonic(), lastUse: ++uses });
   }
 
-  async function evict(held: Held): Promise<void> {
-    if (!held.isLoaded) return;
-    // Uses from now on wait for their turn.
-    held.isLoaded = false;
-    const idle = new Promise<void>((resolve) => {
-      held.onIdle = resolve;
-    });
-    for (const { onWanted } of held.uses) onWanted?.();
-    if (held.uses.size > 0) await idle;
-    held.onIdle = null;
-    try {
-      await held.unload();
-    } finally {
-      loaded.delete(held);
-    }
+  async function evictOldest(): Promise<void> {
+    const [oldest] = [...stays].sort(([, a], [, b]) => a.lastUse - b.lastUse) as [[Resident, Stay]];
+    const [resident, { sinceMs }] = oldest;
+    await sleep(clock, sinceMs + MIN_STAY_MS - clock.monotonic(), closing.signal);
+    await unload(resident);
   }
 
-  async function use<T>(held: Held, act: () => Promise<T>, onWanted?: () => void): Promise<T> {
-    while (!held.isLoaded) await inTurn(() => load(held));
-    const use = { onWanted };
-    held.uses.add(use);
-    held.lastUse = ++uses;
+  async function unload(resident: Resident): Promise<void> {
+    const stay = stays.get(resident);
+    if (!stay) return;
+    stay.isLoaded = false;
     try {
-      return await act();
+      await resident.unload();
     } finally {
-      held.uses.delete(use);
-      if (held.uses.size === 0) held.onIdle?.();
+      stays.delete(resident);
     }
   }
 
   return {
-    open(contents) {
-      const held: Held = {
-        ...contents,
-        isLoaded: false,
-        uses: new Set(),
-        lastUse: 0,
-        loadedMs: 0,
-        onIdle: null,
-      };
-      return {
-        get isLoaded() {
-          return held.isLoaded;
-        },
-        use: (act, onWanted) => use(held, act, onWanted),
-        free: () => inTurn(() => evict(held)),
-      };
+    load: (resident) => inTurn(() => load(resident)),
+    unload: (resident) => inTurn(() => unload(resident)),
+    isLoaded: (resident) => stays.get(resident)?.isLoaded === true,
+    touch(resident) {
+      const stay = stays.get(resident);
+      if (stay) stay.lastUse = ++uses;
     },
     get bytes() {
-      return bytesLoaded();
+      return bytesTaken();
     },
-    close: () => closing.abort(new Error('The memory is closed.')),
+    close: () => closing.abort(new Error('The model memory is closed.')),
   };
 }

@@ -1,8 +1,11 @@
 /**
- * What a worker serves follows the registry: an uploaded version is fetched and served, a retired one goes when nothing of
- * it waits or runs any more, and comes back for what turns up after all (a job whose worker died, a line of a batch).
+ * Registry watch: what a worker serves follows the registry.
+ *
+ * An uploaded version is fetched and served. A retired version is removed when none of its jobs waits or runs any more. It
+ * comes back for a job that turns up later, such as one whose worker died, or a line of a batch.
  */
 import type { Clock } from '../../../shared/base/clock.js';
+import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Version } from '../../../shared/core/models/model-record.js';
 import type { Models } from '../../../shared/core/models/models.js';
 import type { VersionRepository } from '../../../shared/core/models/version-repository.js';
@@ -10,51 +13,54 @@ import type { QueueStatus } from '../../../shared/core/queues/queue-status.js';
 import type { BundledVersion } from '../../../shared/model-packages/model-folder.js';
 import type { ServedVersions } from './served-versions.js';
 
-export interface WatchDeps {
+export interface RegistryWatchDeps {
   models: Models;
   repository: VersionRepository;
   queueStatus: QueueStatus;
   served: ServedVersions;
   bundled: readonly BundledVersion[];
-  /** Whether a model of this name is for this worker. */
+  /** Returns whether this worker serves models of this name. */
   isWanted: (name: string) => boolean;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }
 
-export interface Watch {
+export interface RegistryWatch {
   close(): void;
 }
 
-const LOOK_MS = 1000;
-/** Looks after which retired versions are looked at though nothing has changed. */
-const LOOKS_A_ROUND = 5;
+const PERIOD_MS = 1000;
+/** Retired versions are looked at again after so many periods, though the registry has not changed. */
+const PERIODS_WITHOUT_CHANGE = 5;
 
-export function watchModels(deps: WatchDeps): Watch {
+/** Starts to follow the registry, and looks at it once a second until it is closed. */
+export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
   const { models, repository, queueStatus, served, bundled, isWanted, clock, onError } = deps;
-  const folders = new Map(bundled.map(({ manifest, path }) => [keyOf(manifest), path]));
+  const folders = new Map(
+    bundled.map(({ manifest: { name, version }, path }) => [versionKey(name, version), path]),
+  );
   let revision: string | null = null;
-  let looks = 0;
+  let unchanged = 0;
   let looking = false;
 
   async function look(): Promise<void> {
     const now = await models.revision();
-    if (now === revision && ++looks < LOOKS_A_ROUND) return;
-    looks = 0;
-    const { added, failed } = await follow();
-    // What went wrong is looked at again.
+    if (now === revision && ++unchanged < PERIODS_WITHOUT_CHANGE) return;
+    unchanged = 0;
+    const { added, failed } = await followAll();
+    // After a failure the next look tries all versions again.
     if (!failed) revision = now;
-    if (added) await served.settle();
+    if (added) await served.moveToFastest();
   }
 
-  /** What goes wrong with one version, such as files that cannot be fetched now, keeps none from the others. */
-  async function follow(): Promise<{ added: boolean; failed: boolean }> {
+  /** A fault of one version, such as files that cannot be fetched now, keeps no other from being followed. */
+  async function followAll(): Promise<{ added: boolean; failed: boolean }> {
     const all = { added: false, failed: false };
     for (const { name, versions } of await models.list()) {
       if (!isWanted(name)) continue;
       for (const version of versions) {
         try {
-          if (await followOne(version)) all.added = true;
+          if (await follow(version)) all.added = true;
         } catch (error) {
           all.failed = true;
           onError('version', error);
@@ -64,8 +70,8 @@ export function watchModels(deps: WatchDeps): Watch {
     return all;
   }
 
-  /** Whether it is served since now. */
-  async function followOne(version: Version): Promise<boolean> {
+  /** Resolves with whether the version has been added now. */
+  async function follow(version: Version): Promise<boolean> {
     const { manifest, state, uploaded } = version;
     const { name, version: number } = manifest;
     const isServed = served.has(name, number);
@@ -75,12 +81,12 @@ export function watchModels(deps: WatchDeps): Watch {
       if (isDrained) return false;
     }
     if (isServed || served.isRefused(name, number)) return false;
-    const folder = folders.get(keyOf(manifest));
+    const folder = folders.get(versionKey(name, number));
     if (folder === undefined && !uploaded) return false;
     return served.add(folder ?? (await repository.fetch(manifest)), version);
   }
 
-  const stop = clock.every(LOOK_MS, () => {
+  const stop = clock.every(PERIOD_MS, () => {
     if (looking) return;
     looking = true;
     look()
@@ -90,8 +96,4 @@ export function watchModels(deps: WatchDeps): Watch {
       });
   });
   return { close: stop };
-}
-
-function keyOf({ name, version }: { name: string; version: number }): string {
-  return `${name}@${version}`;
 }

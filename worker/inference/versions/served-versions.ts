@@ -1,180 +1,177 @@
 /**
- * The versions that a worker serves, each with its consumer; they come and go while the others go on.
+ * The versions that a worker serves, each with its consumer. They come and go while the others go on.
  *
- * A version serves only after a child has verified, loaded and warmed it up; one that fails is reported and left out. With
- * `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-selection.ts). BackendPools are loaded, unloaded
- * and closed by one at a time, so that none is closed which another version is just placed on. Loaded they are within a
- * budget (model-memory.ts): one that is evicted takes jobs as before, and is loaded for them. One that cannot be loaded again is lost: it
- * is served no more, and may be added as if it had never been.
+ *   added -> loading -> served -> removed or lost        loading -> refused (reported as failed, or left to other workers)
+ *
+ * Promises:
+ *   - A version serves only after a child has verified, loaded and warmed it up.
+ *   - With `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-selection.ts).
+ *   - Versions are added, moved and removed one at a time, so that no pool is closed on which another version is being loaded.
+ *   - A version that was unloaded to make room for others (model-memory.ts) still takes jobs, and is loaded for them.
+ *   - A version that cannot be loaded again is lost. It is served no more, and may be added as if it had never been here.
  */
-
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest, VersionFiles } from '../../../shared/contract/models/manifest.js';
-import type { Instance } from '../../../shared/contract/tensors/tensor.js';
+import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Models } from '../../../shared/core/models/models.js';
 import type { Computing } from '../../../shared/core/workers/workers.js';
 import { loadedBytes } from '../../../shared/model-packages/weights.js';
-import type { Task, TaskResult } from '../batching/batcher.js';
 import type { Consumer } from '../consumer/ticket-consumer.js';
 import type { InferenceMetrics } from '../metrics.js';
 import type { PoolEvents } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
-import { NotLoaded } from '../pool/run-elsewhere.js';
-import { createServing, type Serving } from '../pool/version-route.js';
-import type { InstanceResult } from '../protocol/messages.js';
-import { NotHere, type Placement, type Placing } from './backend-selection.js';
-import type { Memory, Room } from './model-memory.js';
+import { type BackendSelection, NotHere, type SelectedPool } from './backend-selection.js';
+import type { ModelMemory } from './model-memory.js';
+import { createMutex } from './mutex.js';
+import { openVersionRoute, type VersionRoute } from './version-route.js';
 
-export interface ServedDeps {
+export interface ServedVersionsDeps {
   pools: BackendPools;
   events: PoolEvents;
-  placing: Placing;
-  memory: Memory;
-  /** Of the memory; 0: no bound. */
+  selection: BackendSelection;
+  memory: ModelMemory;
+  /** Budget of the memory in bytes; 0 means that there is none. */
   maxBytes: number;
   models: Models;
   metrics: InferenceMetrics;
   log: Logger;
-  startConsumer(manifest: Manifest, serving: Serving): Consumer;
+  startConsumer(manifest: Manifest, route: VersionRoute): Consumer;
 }
 
-interface Served {
+export interface ServedVersions {
+  /**
+   * Resolves with true once the version is served, and with false when it cannot be served here, which was reported. Rejects
+   * when the report cannot be written.
+   */
+  add(folder: string, version: VersionFiles): Promise<boolean>;
+  /** Hands back the jobs that were not begun, waits for the others, and frees what the version holds. */
+  remove(name: string, version: number): Promise<void>;
+  /** Moves each version to the backend that is fastest for it, one after the other, then closes the pools without versions. */
+  moveToFastest(): Promise<void>;
+  describe(): Computing;
+  has(name: string, version: number): boolean;
+  /** Returns whether the version was tried, and another try would end as that one did. */
+  isRefused(name: string, version: number): boolean;
+  close(): Promise<void>;
+}
+
+interface ServedVersion {
   folder: string;
   manifest: Manifest;
-  placement: Placement;
-  serving: Serving;
-  room: Room;
+  /** Where it was loaded first. */
+  selected: SelectedPool;
+  route: VersionRoute;
   consumer: Consumer;
 }
 
-export type ServedVersions = ReturnType<typeof createServedVersions>;
-
-export function createServedVersions(deps: ServedDeps) {
-  const { pools, events, placing, memory, maxBytes, models, metrics, log, startConsumer } = deps;
-  const served = new Map<string, Served>();
-  /** Versions that cannot be served here. */
+/** Returns the versions of a worker, none at first. They follow the events of the pools. */
+export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
+  const { pools, events, selection, memory, maxBytes, models, metrics, log, startConsumer } = deps;
+  const served = new Map<string, ServedVersion>();
+  /** The keys of versions that cannot be served here. */
   const refused = new Set<string>();
+  const inTurn = createMutex();
   let closing = false;
-  let turn: Promise<unknown> = Promise.resolve();
 
-  function inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const result = turn.then(act);
-    turn = result.catch(() => undefined);
-    return result;
-  }
-
-  /** False when it cannot be served here, which was reported. Rejects when the report cannot be written. */
-  function add(folder: string, version: VersionFiles): Promise<boolean> {
-    return inTurn(async () => {
-      const { name, version: number } = version.manifest;
-      const key = keyOf(name, number);
-      if (closing || served.has(key)) return true;
-      await models.report(name, number, 'loading');
-      try {
-        const each = await place(folder, version);
-        await reportReady(version.manifest, each.placement);
-        if (closing) return false;
-        served.set(key, { ...each, consumer: startConsumer(version.manifest, usingRoom(each)) });
-        return true;
-      } catch (error) {
-        // The child that should have loaded it was told to end.
-        if (!closing) await reportUnserved(version.manifest, error);
-        refused.add(key);
-        return false;
-      }
-    });
-  }
-
-  /** Loaded, checked, warmed up. */
-  async function place(folder: string, version: VersionFiles): Promise<Omit<Served, 'consumer'>> {
+  async function add(folder: string, version: VersionFiles): Promise<boolean> {
     const { manifest } = version;
-    // No pool has more children than the first: only those of `cuda` may be more than of others, and it comes first.
+    const key = keyOf(manifest);
+    if (closing || served.has(key)) return true;
+    await models.report(manifest.name, manifest.version, 'loading');
+    try {
+      const { selected, route } = await load(folder, version);
+      await reportReady(manifest, selected);
+      if (closing) return false;
+      served.set(key, { folder, manifest, selected, route, consumer: startConsumer(manifest, route) });
+      return true;
+    } catch (error) {
+      // While this worker closes, the child that should have loaded the version was told to end.
+      if (!closing) await reportUnserved(manifest, error);
+      refused.add(key);
+      return false;
+    }
+  }
+
+  async function load(
+    folder: string,
+    version: VersionFiles,
+  ): Promise<Pick<ServedVersion, 'selected' | 'route'>> {
+    const { manifest } = version;
+    // No pool has more children than the first: only `cuda` may have more than others, and it comes first.
     const bytes = (await loadedBytes(folder, version)) * pools.first.childCount;
     if (maxBytes > 0 && bytes > maxBytes)
       throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${maxBytes}`);
-    const { name: model } = manifest;
-    let placement: Placement | null = null;
-    let serving: Serving | null = null;
-    const room = memory.open({
+    let selecting: Promise<SelectedPool> | undefined;
+    const route = await openVersionRoute({
+      folder,
+      manifest,
       bytes,
-      async load() {
-        if (serving)
-          await serving.pool.load(folder, manifest).catch((error: unknown) => lost(manifest, error));
-        else placement = await placing.place(folder, manifest);
-        metrics.modelLoads.inc({ model });
+      memory,
+      async loadFirst() {
+        selecting = selection.select(folder, manifest);
+        return (await selecting).pool;
       },
-      async unload() {
-        await (serving ?? placement)?.pool.unload(manifest.name, manifest.version);
-        metrics.modelEvictions.inc({ model });
-        log.info({ model, version: manifest.version }, 'version unloaded');
-      },
+      onLost: (error) => void lose(manifest, error),
+      metrics,
+      log,
     });
-    const placed = await room.use(async () => placement as Placement | null);
-    if (!placed) throw new Error(`${model} was not placed. This is a bug.`);
-    serving = createServing(manifest, placed.pool);
-    return { folder, manifest, placement: placed, serving, room };
+    const selected = await selecting;
+    if (!selected) throw new Error(`${keyOf(manifest)} was loaded nowhere. This is a bug.`);
+    return { selected, route };
   }
 
-  /** Gives back what was not begun, and frees what the version holds. */
-  function remove(name: string, version: number): Promise<void> {
-    return inTurn(async () => {
-      if (await drop(name, version)) log.info({ model: name, version }, 'version removed');
-    });
+  async function remove(name: string, version: number): Promise<void> {
+    if (await drop(versionKey(name, version))) log.info({ model: name, version }, 'version removed');
   }
 
   /**
-   * As `remove`, of one that could not be loaded again. It takes no more jobs at once, and not in its turn: each job that it
-   * handed back would come again until then, and use up its starts.
+   * Removes a version that could not be loaded again. Its consumer closes at once and does not wait for its turn: each job
+   * that it handed back until then would come again, and use up its starts.
    */
-  async function lose({ name, version }: Manifest, error: unknown): Promise<void> {
-    const closed = served.get(keyOf(name, version))?.consumer.close();
+  async function lose(manifest: Manifest, error: unknown): Promise<void> {
+    const { name: model, version } = manifest;
+    const closed = served.get(keyOf(manifest))?.consumer.close();
     await inTurn(async () => {
-      if (await drop(name, version))
-        log.error({ model: name, version, why: messageOf(error) }, 'version lost');
+      if (await drop(keyOf(manifest))) log.error({ model, version, why: messageOf(error) }, 'version lost');
     });
     await closed;
   }
 
-  function lost(manifest: Manifest, error: unknown): never {
-    void lose(manifest, error);
-    throw new NotLoaded(manifest.name, manifest.version);
-  }
-
-  async function drop(name: string, version: number): Promise<boolean> {
-    const each = served.get(keyOf(name, version));
+  /** Resolves with false when there was nothing to drop. */
+  async function drop(key: string): Promise<boolean> {
+    const each = served.get(key);
     if (!each || closing) return false;
-    served.delete(keyOf(name, version));
+    served.delete(key);
     await each.consumer.close();
-    await each.room.free();
+    await each.route.close();
     return true;
   }
 
-  /** Versions to the backends that are fastest for them, one after the other; then what nobody needs is closed. */
-  async function settle(): Promise<void> {
+  async function moveToFastest(): Promise<void> {
     for (const each of [...served.values()])
-      if (placing.isOpen(each.manifest)) await inTurn(() => settleOne(each));
+      if (selection.isOpen(each.manifest)) await inTurn(() => moveOne(each));
     await inTurn(async () => {
-      const inUse = new Set([...served.values()].map(({ serving }) => serving.pool));
+      const inUse = new Set([...served.values()].map(({ route }) => route.pool));
       if (!closing && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
     });
   }
 
-  async function settleOne(each: Served): Promise<void> {
-    const { folder, manifest, placement, serving, room } = each;
-    if (closing || served.get(keyOf(manifest.name, manifest.version)) !== each) return;
-    await room.use(async () => {
-      const best = await placing.compare(folder, manifest, placement);
-      // BackendPools that close lose every comparison.
+  async function moveOne(each: ServedVersion): Promise<void> {
+    const { folder, manifest, selected, route, consumer } = each;
+    if (closing || served.get(keyOf(manifest)) !== each) return;
+    await route.whileLoaded(async () => {
+      const fastest = await selection.compare(folder, manifest, selected);
+      // Pools that close lose every comparison.
       if (closing) return;
-      if (best.isFinal) placing.remember(manifest, best);
-      await serving.move(best.pool);
-      each.consumer.poolChanged();
-      await reportReady(manifest, best, 'backends compared');
+      if (fastest.isFinal) selection.remember(manifest, fastest);
+      await route.move(fastest.pool);
+      consumer.poolChanged();
+      await reportReady(manifest, fastest, 'backends compared');
     });
   }
 
-  /** A version that this worker cannot run waits for one that can; its jobs do, too. */
+  /** A version that this worker cannot run stays pending for one that can, and so do its jobs. */
   async function reportUnserved({ name, version }: Manifest, error: unknown): Promise<void> {
     const isElsewhere = error instanceof NotHere;
     await models.report(name, version, isElsewhere ? 'pending' : 'failed', { error: messageOf(error) });
@@ -184,13 +181,13 @@ export function createServedVersions(deps: ServedDeps) {
 
   async function reportReady(
     { name, version }: Manifest,
-    { pool, report, comparison }: Placement,
+    { pool, report, comparison }: SelectedPool,
     event = 'version ready',
   ): Promise<void> {
     const backend = pool.backend.name;
-    const metrics = { ...report, ...(comparison && { comparison }) };
-    await models.report(name, version, 'ready', { backend, metrics });
-    log.info({ model: name, version, backend, ...metrics }, event);
+    const facts = { ...report, ...(comparison && { comparison }) };
+    await models.report(name, version, 'ready', { backend, metrics: facts });
+    log.info({ model: name, version, backend, ...facts }, event);
   }
 
   events.on('changed', () => {
@@ -199,26 +196,25 @@ export function createServedVersions(deps: ServedDeps) {
   events.on('versionLost', (manifest, error) => void lose(manifest, error));
 
   return {
-    add,
-    remove,
-    settle,
-    describe(): Computing {
+    add: (folder, version) => inTurn(() => add(folder, version)),
+    remove: (name, version) => inTurn(() => remove(name, version)),
+    moveToFastest,
+    describe() {
       const all = [...served.values()];
-      const inUse = new Set(all.map(({ serving }) => serving.pool));
+      const inUse = new Set(all.map(({ route }) => route.pool));
       return {
         devices: [...inUse].flatMap((pool) => pool.describe()),
-        models: all.map(({ manifest: { name: model, version }, serving, room }) => ({
+        models: all.map(({ manifest: { name: model, version }, route }) => ({
           model,
           version,
-          backend: serving.pool.backend.name,
-          loaded: room.isLoaded,
+          backend: route.pool.backend.name,
+          loaded: route.isLoaded,
         })),
       };
     },
-    has: (name: string, version: number) => served.has(keyOf(name, version)),
-    /** It was tried, and another try would end as that one did. */
-    isRefused: (name: string, version: number) => refused.has(keyOf(name, version)),
-    async close(): Promise<void> {
+    has: (name, version) => served.has(versionKey(name, version)),
+    isRefused: (name, version) => refused.has(versionKey(name, version)),
+    async close() {
       closing = true;
       memory.close();
       await Promise.all([...served.values()].map(({ consumer }) => consumer.close()));
@@ -227,34 +223,6 @@ export function createServedVersions(deps: ServedDeps) {
   };
 }
 
-/** What is submitted waits until the version is loaded. */
-function usingRoom({ serving, room }: Pick<Served, 'serving' | 'room'>): Serving {
-  return {
-    get pool() {
-      return serving.pool;
-    },
-    submit: (task) => (task.isBackground ? submitYielding(task) : room.use(() => serving.submit(task))),
-    move: serving.move,
-  };
-
-  /** What waits in the background leaves when others need the room, and comes back. */
-  async function submitYielding(task: Task<Instance>): Promise<TaskResult<InstanceResult>> {
-    for (;;) {
-      const left = new AbortController();
-      const leave = () => left.abort(task.signal?.reason);
-      task.signal?.addEventListener('abort', leave);
-      if (task.signal?.aborted) leave();
-      try {
-        return await room.use(() => serving.submit({ ...task, signal: left.signal }), leave);
-      } catch (error) {
-        if (!left.signal.aborted || task.signal?.aborted) throw error;
-      } finally {
-        task.signal?.removeEventListener('abort', leave);
-      }
-    }
-  }
-}
-
-function keyOf(name: string, version: number): string {
-  return `${name}@${version}`;
+function keyOf({ name, version }: Manifest): string {
+  return versionKey(name, version);
 }
