@@ -142,3 +142,11 @@ it('describes every route in the OpenAPI document, and none besides', () => {
 it('has one version', () => {
   expect(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version).toBe(VERSION);
 });
+
+it('hands no module more than ten dependencies', () => {
+  const bag = /^(?:export )?interface (\w+(?:Deps|Connections))\b[^{]*\{\n([\s\S]*?)^\}/gm;
+  const field = /^ {2}(?:readonly )?\w+\??[:(]/gm;
+  for (const file of files)
+    for (const [, name, body = ''] of text(file).matchAll(bag))
+      expect(body.match(field)?.length ?? 0, `fields of ${name} in ${file}`).toBeLessThanOrEqual(10);
+});

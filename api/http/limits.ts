@@ -10,7 +10,7 @@ import { NO_TIME } from '../../shared/contract/schema.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/webhooks/delivery.js';
 import { EVENTS } from '../../shared/contract/webhooks/events.js';
 import type { JobFilter } from '../../shared/core/jobs/jobs.js';
-import type { QuantizeRequest } from '../../shared/core/models/version-repository.js';
+import type { QuantizeRequest } from '../../shared/core/models/quantized-upload.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
 
 const DEFAULT_PAGE = 20;
