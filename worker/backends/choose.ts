@@ -1,15 +1,15 @@
 /**
- * Which backend serves: the configured one or none, or for `auto` the first that loads.
+ * Choosing the backend that serves: the configured one or none, and for `auto` the first that loads.
  *
- * Each is imported only when it is tried, so a process holds the code of those it asked. A backend that was configured and
- * cannot load is never replaced by another: whoever named it wants to know.
+ * A backend is imported only when it is tried, so a process holds the code of few. A configured backend that cannot load is
+ * never replaced by another, because an operator who named one wants to know that it does not serve.
  */
 import { messageOf } from '../../shared/base/errors.js';
 import type { Backend, BackendName } from './backend.js';
 
-export interface Choice {
+export interface ChosenBackend {
   backend: Backend;
-  /** Those before it in the order, and why each does not serve. */
+  /** The backends that were tried before, and why each does not serve. */
   refused: { name: BackendName; reason: string }[];
 }
 
@@ -22,16 +22,16 @@ const OPENERS: Record<BackendName, Opener> = {
   cpu: async () => (await import('./cpu.js')).openCpu(),
 };
 
-/** In which a version first serves, until it has been measured on each (README, D2). */
+/** The order for a version that has not been measured on each backend yet (README, D2). */
 const AUTO_ORDER: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 
-/** Rejects with what to do when no allowed backend loads. */
+/** Resolves to the backend that serves; rejects, with a remedy, when no allowed one loads. */
 export async function chooseBackend(
   wanted: BackendName | 'auto',
   cacheDir: string,
   openers: Record<BackendName, Opener> = OPENERS,
-): Promise<Choice> {
-  const refused: Choice['refused'] = [];
+): Promise<ChosenBackend> {
+  const refused: ChosenBackend['refused'] = [];
   for (const name of wanted === 'auto' ? AUTO_ORDER : [wanted]) {
     try {
       return { backend: await openers[name](cacheDir), refused };

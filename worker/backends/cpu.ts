@@ -1,8 +1,9 @@
-/** Plain JavaScript: slow, and runs wherever Node does. The last resort, and the reference that others are compared with. */
+/** The backend in plain JavaScript: slow, runs wherever Node does, and is the reference for all others. */
 import type { Backend } from './backend.js';
 import { loadTfjs, requirePackage } from './packages.js';
 import { createTfjsBackend } from './tfjs.js';
 
+/** Resolves to the backend `cpu`. */
 export async function openCpu(): Promise<Backend> {
   const tf = loadTfjs();
   requirePackage('@tensorflow/tfjs-backend-cpu');

@@ -1,6 +1,6 @@
 /**
- * The packages of tfjs, by `require`: each is one large file, which `import` would read through once more for the names
- * it exports. That took half of a child's start.
+ * Loading the packages of tfjs by `require`. Each is one large file, which `import` would read once more for the names that it
+ * exports; that took half of a child's start.
  */
 import { createRequire } from 'node:module';
 import type { Tfjs } from './tfjs.js';
@@ -11,7 +11,7 @@ type Converter = typeof import('@tensorflow/tfjs-converter');
 
 export const requirePackage = createRequire(import.meta.url);
 
-/** tfjs without a backend; it prints no advice. */
+/** Returns tfjs without a backend. Production mode keeps it from printing advice. */
 export function loadTfjs(): Tfjs & Core {
   const core = requirePackage('@tensorflow/tfjs-core') as Core;
   const { loadLayersModel } = requirePackage('@tensorflow/tfjs-layers') as Layers;

@@ -1,9 +1,9 @@
 /**
- * A SavedModel on TensorFlow itself: the whole graph in one call, as its maker exported it.
+ * A SavedModel on TensorFlow itself: the whole graph runs in one call, as its maker exported it.
  *
- * Through the binding and not through tfjs, whose tensors know neither int64 nor float64, and which reads the file in a way of
- * its own. Promises: nothing is run that was not looked at here; what a run makes is freed when it ends, also when it throws;
- * an integer that int32 does not hold fails the run and is never wrapped.
+ * This module calls the binding directly, because the tensors of tfjs know neither int64 nor float64, and tfjs reads the file
+ * in a way of its own. Promises: no program runs that was not checked here; the tensors of a run are freed when it ends, also
+ * when it throws; an integer that int32 cannot hold fails the run and is never wrapped.
  */
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
@@ -17,6 +17,7 @@ type Metadata = ReturnType<Binding['runSavedModel']>[number];
 
 const TAGS = 'serve';
 
+/** Loads the SavedModel of a version; rejects when its program may not run here or does not fit the signature. */
 export async function loadSavedModel(
   tf: Tensorflow,
   folder: string,
@@ -58,7 +59,7 @@ export async function loadSavedModel(
   };
 }
 
-/** Tensors that TensorFlow holds for models that run here. */
+/** Counts the tensors that TensorFlow holds for the models of this module. */
 export function countHandles(tf: Tensorflow): number {
   return bindingOf(tf).getNumOfTensors();
 }
@@ -67,7 +68,7 @@ function bindingOf(tf: Tensorflow): Binding {
   return (tf.backend() as NodeJSKernelBackend).binding;
 }
 
-/** What TensorFlow holds for one run. */
+/** Opens the list of tensors that TensorFlow holds for one run; `close` frees them all. */
 function openHandles(binding: Binding) {
   const held: number[] = [];
 
@@ -90,17 +91,17 @@ function openHandles(binding: Binding) {
 
   return {
     hold,
-    /** Of the type that the model takes. */
+    /** Makes a tensor of the type that the model takes. */
     create({ data, shape, dtype }: BatchTensor, type: number = TF_TYPES[dtype]): number {
       const id = binding.createTensor([...shape], TF_TYPES[dtype], data);
       held.push(id);
       return cast(id, TF_TYPES[dtype], type);
     },
-    /** What the model computed of whichever type, as it travels. */
+    /** Returns an output, of whichever type the model computed it, in the dtype that travels. */
     read(name: string, { id, dtype: type }: Metadata, dtype: Dtype): TypedArray {
       if (type === TF_TYPES.int64)
         return narrowed(name, binding.tensorDataSync(id) as unknown as BigInt64Array);
-      // The binding reads no uint8.
+      // The binding cannot read uint8.
       const read = dtype === 'float32' ? TF_TYPES.float32 : TF_TYPES.int32;
       const values = binding.tensorDataSync(cast(id, type, read));
       return dtype === 'uint8' ? Uint8Array.from(values) : values;
@@ -119,7 +120,7 @@ function narrowed(name: string, values: BigInt64Array): Int32Array {
   return read;
 }
 
-/** TensorFlow ends the process over a tensor of another rank. */
+/** Refuses a tensor of another shape here, because TensorFlow would end the process over it. */
 function demandShape({ name, shape }: TensorSpec, [, ...sizes]: readonly number[]): void {
   if (sizes.length !== shape.length || shape.some((size, i) => size !== null && size !== sizes[i]))
     throw new Error(`input ${name} is [${sizes.join(', ')}], the model takes [${shape.join(', ')}]`);

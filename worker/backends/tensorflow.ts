@@ -1,8 +1,8 @@
 /**
  * TensorFlow's own library through tfjs-node-gpu: `native` computes on the CPU, `cuda` on an NVIDIA GPU.
  *
- * `cuda` is refused unless TensorFlow says that a GPU is in use: it would else serve from the CPU without a word. What can
- * be known without loading the library (half a gigabyte, seconds) is asked before.
+ * `cuda` is refused unless TensorFlow says that it uses a GPU, because it would otherwise serve from the CPU in silence. The
+ * GPU itself is looked for first, because loading the library costs half a gigabyte and seconds.
  */
 import { messageOf } from '../../shared/base/errors.js';
 import { loadTensorflow, type Tensorflow } from '../../shared/native/tensorflow-library.js';
@@ -11,7 +11,7 @@ import type { Backend } from './backend.js';
 import { countHandles, loadSavedModel } from './saved-model.js';
 import { createTfjsBackend } from './tfjs.js';
 
-/** What TensorFlow 2.21 opens for a GPU; libcuda comes with the driver, the others with `backend:install -- cuda`. */
+/** Libraries that TensorFlow 2.21 opens for a GPU. The driver brings libcuda, `backend:install -- cuda` the others. */
 const CUDA_LIBRARIES = [
   'libcuda.so.1',
   'libcudart.so.12',
@@ -23,12 +23,14 @@ const CUDA_LIBRARIES = [
   'libcusparse.so.12',
 ];
 
+/** Resolves to the backend `native`; rejects when the library is not installed. */
 export async function openNative(cacheDir: string): Promise<Backend> {
   const tf = loadTensorflow(cacheDir, 'cpu');
   await activate(tf);
   return withSavedModels(tf, createTfjsBackend(tf, 'native', 'cpu'));
 }
 
+/** Resolves to the backend `cuda`; rejects, with a remedy, when there is no GPU or TensorFlow does not use it. */
 export async function openCuda(cacheDir: string): Promise<Backend> {
   if (findGpus().length === 0)
     throw new Error(
@@ -66,7 +68,7 @@ function reasonWithoutGpu(): string {
     : 'every CUDA library loads; see what TensorFlow says with TF_CPP_MIN_LOG_LEVEL=0 (driver too old?)';
 }
 
-/** Asks the dynamic linker itself: a library that is no Node add-on opens and is then rejected for just that. */
+/** Asks the dynamic linker itself. A library that opens is then rejected for being no add-on of Node, which is no fault. */
 function faultOfLibrary(library: string): string | null {
   try {
     process.dlopen({ exports: {} }, library);

@@ -1,7 +1,7 @@
 /**
- * Rows to a batch and back. Pure: knows bytes and shapes, no backend.
+ * Stacking rows into a batch, and splitting a batch into rows. Both are pure and know bytes and shapes, but no backend.
  *
- * Promises: stacking copies every byte once; splitting copies none, its rows are views into the batch.
+ * Stacking copies every byte once. Splitting copies nothing, so the rows are views into the batch.
  */
 import {
   BYTES_PER_ELEMENT,
@@ -15,8 +15,9 @@ import {
 import type { BatchTensor } from './backend.js';
 
 /**
- * The input `name` of every instance as one tensor [instances, ...shape]. Throws when an instance lacks it, holds an
- * undecoded image, or differs from the first in dtype, shape or length.
+ * Returns the input `name` of all instances as one tensor [instances, ...shape].
+ *
+ * @throws Error when an instance lacks the input, holds an undecoded image, or differs from the first in dtype or shape
  */
 export function stack(instances: readonly Instance[], name: string): BatchTensor {
   const first = inputOf(instances, 0, name);
@@ -39,7 +40,7 @@ export function stack(instances: readonly Instance[], name: string): BatchTensor
   };
 }
 
-/** The rows of a batch; their bytes are views into it. */
+/** Returns the rows of a batch. Their bytes are views into it. */
 export function split(batch: BatchTensor): Value[] {
   const [rows = 0, ...shape] = batch.shape;
   const bytes = toBytes(batch.data);
@@ -51,7 +52,7 @@ export function split(batch: BatchTensor): Value[] {
   }));
 }
 
-/** For each row: whether all its elements are finite. Integers always are. */
+/** Tells for each row whether all its elements are finite. Integers always are. */
 export function finiteRows(batch: BatchTensor): boolean[] {
   const rows = batch.shape[0] ?? 0;
   const { data } = batch;
@@ -62,7 +63,7 @@ export function finiteRows(batch: BatchTensor): boolean[] {
   return Array.from({ length: rows }, (_, row) => isFiniteBetween(data, row * length, (row + 1) * length));
 }
 
-/** NaN × 0 and Infinity × 0 are NaN, anything else × 0 is 0: one sum without a branch. */
+/** Sums element × 0 without a branch: NaN and Infinity make the sum NaN (IEEE 754), all others keep it 0. */
 function isFiniteBetween(values: Float32Array, start: number, end: number): boolean {
   let sum = 0;
   for (let i = start; i < end; i++) sum += (values[i] as number) * 0;

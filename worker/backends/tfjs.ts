@@ -1,9 +1,9 @@
 /**
- * What every tfjs backend shares: a version's files -> a model, a batch in, a batch out, no tensor left.
+ * The part that all tfjs backends share: it loads a version from its files and runs batches.
  *
- * tfjs has one engine per process, so one backend is active in it, and the one caller runs one batch at a time.
- * Promises: weights come only from files that the manifest names (their sha256 was checked); whatever a run makes is freed
- * before it settles, also when it throws; an input or output of the signature that the model lacks is found at load.
+ * tfjs has one engine per process, so one backend is active in it, and its one caller runs one batch at a time.
+ * Promises: weights come only from files that the manifest names, whose sha256 was checked; the tensors of a run are freed
+ * before it settles, also when it throws; loading finds every input or output of the signature that the model lacks.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,28 +18,29 @@ type Core = typeof import('@tensorflow/tfjs-core');
 type Layers = typeof import('@tensorflow/tfjs-layers');
 type Converter = typeof import('@tensorflow/tfjs-converter');
 
-/** The parts of tfjs that are used, whichever package they come from; they must share one engine. */
+/** The parts of tfjs that are used. They may come from any of its packages, which must share one engine. */
 export type Tfjs = Pick<Core, 'tensor' | 'tidy' | 'dispose' | 'memory'> & {
   io: Pick<Core['io'], 'getModelArtifactsForJSON'>;
 } & Pick<Layers, 'loadLayersModel'> &
   Pick<Converter, 'loadGraphModel'>;
 
-/** A place of the model where the signature's tensor of the same index goes in or comes out. */
-interface Port {
+/** An input or output of the model itself, which may have another name and order than the signature's. */
+interface NetworkTensor {
   name: string;
   dtype: string;
-  /** With the batch dimension; a size that varies is null or -1, and a graph may say nothing at all. */
+  /** With the batch dimension. A size that varies is null or -1; a graph may give no shape at all. */
   shape?: readonly (number | null)[] | undefined;
 }
 
-/** A layers or graph model, seen alike. `compute` takes and returns tensors in the order of its ports. */
+/** A layers or graph model. `compute` takes and returns tensors in the order of `inputs` and `outputs`. */
 interface Network {
-  inputs: Port[];
-  outputs: Port[];
+  inputs: NetworkTensor[];
+  outputs: NetworkTensor[];
   compute(inputs: Tensor[]): Tensor[];
   dispose(): void;
 }
 
+/** Returns the backend that computes with the active backend of `tf`. */
 export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): Backend {
   return {
     name,
@@ -66,22 +67,23 @@ function createModel(tf: Tfjs, network: Network, { signature }: Manifest): Loade
   if (inputs.length !== network.inputs.length) {
     throw new Error(`the signature has ${inputs.length} inputs, the model ${network.inputs.length}`);
   }
-  const inputPorts = matchPorts(inputs, network.inputs, 'input');
-  const outputPorts = matchPorts(outputs, network.outputs, 'output');
-  for (const [index, spec] of inputs.entries()) checkShape(spec, network.inputs[inputPorts[index] as number]);
+  const inputIndices = matchNames(inputs, network.inputs, 'input');
+  const outputIndices = matchNames(outputs, network.outputs, 'output');
+  for (const [index, spec] of inputs.entries())
+    checkShape(spec, network.inputs[inputIndices[index] as number]);
 
-  /** Fresh output tensors in the order of the signature; everything else is freed. */
+  /** Returns new output tensors in the order of the signature, and frees all other tensors. */
   const compute = (batch: BatchTensors): Tensor[] =>
     tf.tidy(() => {
       const fed = new Array<Tensor>(inputs.length);
       for (const [index, { name }] of inputs.entries()) {
         const tensor = batch[name];
-        const port = inputPorts[index] as number;
+        const at = inputIndices[index] as number;
         if (!tensor) throw new Error(`input ${name} is missing`);
-        fed[port] = toTensor(tf, tensor, network.inputs[port] as Port);
+        fed[at] = toTensor(tf, tensor, network.inputs[at] as NetworkTensor);
       }
       const computed = network.compute(fed);
-      return outputPorts.map((port) => computed[port] as Tensor);
+      return outputIndices.map((at) => computed[at] as Tensor);
     });
 
   return {
@@ -109,26 +111,26 @@ function createModel(tf: Tfjs, network: Network, { signature }: Manifest): Loade
 
 async function loadLayers(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {
   const model = await tf.loadLayersModel({ load: async () => artifacts });
-  // A sequential model has no `inputNames`; the layers have names in every kind.
-  const ports = (tensors: SymbolicTensor[]) =>
+  // A sequential model has no `inputNames`, but its layers have names.
+  const described = (tensors: SymbolicTensor[]) =>
     tensors.map(({ sourceLayer, dtype, shape }) => ({ name: sourceLayer.name, dtype, shape }));
   return {
-    inputs: ports(model.inputs),
-    outputs: ports(model.outputs),
-    // Not `predict`: it cuts batches to 32 and copies; a small model is a third slower with it.
+    inputs: described(model.inputs),
+    outputs: described(model.outputs),
+    // `predict` would cut batches to 32 and copy, which makes a small model a third slower.
     compute: (inputs) => asArray(model.call(inputs, { training: false })),
     dispose: () => void model.dispose(),
   };
 }
 
-/** Control flow (`While`, `If`) cannot run synchronously: tfjs refuses it by name, at the warm-up. */
+/** Loads a graph model. Control flow (`While`, `If`) cannot run synchronously, and tfjs refuses it by name at the warm-up. */
 async function loadGraph(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {
   const model = await tf.loadGraphModel({ load: async () => artifacts });
   const nodes = model.outputNodes;
   return {
     inputs: model.inputs,
     outputs: model.outputs,
-    // An output that is a constant of the graph belongs to the model: the caller frees a clone.
+    // An output may be a constant that belongs to the model, so the caller gets a clone to free.
     compute: (inputs) => asArray(model.execute(inputs, nodes)).map((tensor) => tensor.clone()),
     dispose: () => model.dispose(),
   };
@@ -153,23 +155,26 @@ async function readArtifacts(tf: Tfjs, folder: string, manifest: Manifest): Prom
 }
 
 /**
- * For each tensor of the signature the index of its port: by name when all names are the model's, else by order when none
- * is and the counts agree. A mixture is refused: it would pair them in a way that nobody meant.
+ * Returns for each tensor of the signature the index of the model's tensor: by name when all names are the model's, and by
+ * order when none is and the counts agree. A mixture is refused, because it would pair them in a way that nobody meant.
  */
-function matchPorts(specs: readonly TensorSpec[], ports: readonly Port[], kind: string): number[] {
-  const names = ports.map((port) => port.name.replace(/:0$/, ''));
+function matchNames(specs: readonly TensorSpec[], tensors: readonly NetworkTensor[], kind: string): number[] {
+  const names = tensors.map((tensor) => tensor.name.replace(/:0$/, ''));
   const byName = specs.map((spec) => names.indexOf(spec.name));
   if (byName.every((index) => index >= 0)) return byName;
-  if (specs.length !== ports.length || byName.some((index) => index >= 0)) {
+  if (specs.length !== tensors.length || byName.some((index) => index >= 0)) {
     const declared = specs.map((spec) => spec.name).join(', ');
     throw new Error(`the signature's ${kind}s (${declared}) are not the model's (${names.join(', ')})`);
   }
   return specs.map((_, index) => index);
 }
 
-/** Kernels do not check: a convolution takes whatever height it is given. Outputs show at the golden vectors. */
-function checkShape({ name, shape }: TensorSpec, port: Port | undefined): void {
-  const sizes = port?.shape?.slice(1);
+/**
+ * Compares the shape of an input with the model. Kernels do not: a convolution takes any height. The golden vectors show
+ * whether the outputs fit.
+ */
+function checkShape({ name, shape }: TensorSpec, tensor: NetworkTensor | undefined): void {
+  const sizes = tensor?.shape?.slice(1);
   if (!sizes) return;
   const fits =
     sizes.length === shape.length &&
@@ -179,16 +184,16 @@ function checkShape({ name, shape }: TensorSpec, port: Port | undefined): void {
   }
 }
 
-/** Fed in the dtype that the model wants: uint8 travels as bytes and becomes int32 or float32 here. */
-function toTensor(tf: Tfjs, { data, shape, dtype }: BatchTensor, port: Port): Tensor {
-  const wanted = port.dtype === 'int32' || port.dtype === 'bool' ? port.dtype : 'float32';
+/** Makes a tensor of the dtype that the model takes. uint8 travels as bytes and becomes int32 or float32 here. */
+function toTensor(tf: Tfjs, { data, shape, dtype }: BatchTensor, input: NetworkTensor): Tensor {
+  const wanted = input.dtype === 'int32' || input.dtype === 'bool' ? input.dtype : 'float32';
   if (dtype === 'float32' && wanted !== 'float32') {
-    throw new Error(`input ${port.name} of the model is ${wanted}, the signature says float32`);
+    throw new Error(`input ${input.name} of the model is ${wanted}, the signature says float32`);
   }
   return tf.tensor(data, [...shape], wanted);
 }
 
-/** In the dtype that the signature declares; a float is never rounded to fit an integer. */
+/** Returns an output in the dtype of the signature. A float is never rounded to fit an integer. */
 function fromData(spec: TensorSpec, data: TypedArray, shape: number[]): BatchTensor {
   const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
   if (dtype !== 'float32' && data instanceof Float32Array) {

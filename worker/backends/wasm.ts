@@ -1,4 +1,4 @@
-/** WebAssembly with SIMD, one thread: the quickest on a CPU for small models, and there with every install. */
+/** The backend in WebAssembly with SIMD and one thread: the quickest on a CPU for small models, and part of every install. */
 import { dirname, sep } from 'node:path';
 import type { Backend } from './backend.js';
 import { loadTfjs, requirePackage } from './packages.js';
@@ -6,6 +6,7 @@ import { createTfjsBackend } from './tfjs.js';
 
 const PACKAGE = '@tensorflow/tfjs-backend-wasm';
 
+/** Resolves to the backend `wasm`; rejects when this Node cannot run it. */
 export async function openWasm(): Promise<Backend> {
   const tf = loadTfjs();
   const wasm = requirePackage(PACKAGE) as typeof import('@tensorflow/tfjs-backend-wasm');

@@ -1,17 +1,19 @@
 /**
- * GPUs: which of them this process may use, and which of them a child of it is given.
+ * The GPUs that this process may use, and the one that each of its children is given.
  */
 import { readdirSync } from 'node:fs';
 import { inheritedEnvironment } from '../../shared/base/config.js';
 
-/** Of this machine, as CUDA_VISIBLE_DEVICES of a child would name them. */
+/** Returns the GPUs that this process may use, as the CUDA_VISIBLE_DEVICES of a child would name them. */
 export function findGpus(): string[] {
   return visibleGpus(readdirSync('/dev'), inheritedEnvironment({}).CUDA_VISIBLE_DEVICES);
 }
 
 /**
- * `devices`: names of what lies in /dev. CUDA numbers what it finds there from 0, whatever its files are called; of the
- * list that it is given it takes what comes before the first entry that names none.
+ * Returns the GPUs that CUDA would use.
+ *
+ * @param devices names of the files in /dev; CUDA numbers the GPUs among them from 0, whatever their files are called
+ * @param listed CUDA_VISIBLE_DEVICES; CUDA ignores its first entry that names no GPU, and all entries after it
  */
 export function visibleGpus(devices: readonly string[], listed: string | undefined): string[] {
   const count =
@@ -24,8 +26,8 @@ export function visibleGpus(devices: readonly string[], listed: string | undefin
 }
 
 /**
- * For each child of a backend the GPU that it is given, null where `usesGpus` is false. Without `children` there is one child for
- * each GPU.
+ * Returns the GPU of each child of a backend, null where `usesGpus` is false. Without `children` there is one child for each
+ * GPU.
  */
 export function assignGpus(
   usesGpus: boolean,

@@ -1,16 +1,16 @@
 /**
- * How the children of a backend share the cores.
+ * Sharing the cores among the children of a backend.
  *
- * TensorFlow would start a thread for each core in every child. Batches run side by side better than the parts of one do, so
- * several children with fewer threads each compute more, and keep off each other's cores.
+ * TensorFlow would start a thread for each core in every child. Whole batches run side by side better than the parts of one
+ * batch, so several children with fewer threads each compute more, and keep off each other's cores.
  */
 import { availableParallelism } from 'node:os';
 import { inheritedEnvironment } from '../../shared/base/config.js';
 
-/** Read by TensorFlow when it starts: threads within an operation, and of operations side by side. */
+/** TensorFlow reads these when it starts: threads within an operation, and for operations side by side. */
 const VARIABLES = ['TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'];
 
-/** For the environment of each child; nothing where one has all cores, or the operator says how many. */
+/** Returns the variables for each child; none when one child has all cores, or when the operator has set them. */
 export function shareOfCores(
   children: number,
   cores = availableParallelism(),
