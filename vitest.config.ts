@@ -16,7 +16,7 @@ export default defineConfig({
     },
     projects: [
       // A file runs in the process of the file before it, because loading the product costs more than the tests do.
-      suite('unit', ['test/house.test.ts'], { isolate: false }),
+      suite('unit', ['test/*.test.ts'], { isolate: false }),
       suite('integration'),
       suite('e2e'),
       suite('faults'),

@@ -1,13 +1,12 @@
 /**
- * The walls of the house: who may import whom, no cycles, one place for the environment and for time, docs equal to code.
+ * The walls of the house: who may import whom, no cycles, one place for the environment and for time, the OpenAPI document
+ * equal to the routes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 import { expect, it } from 'vitest';
 import { openApiDocument } from '../api/openapi/document.js';
 import { VERSION } from '../shared/base/version.js';
-import { ERRORS } from '../shared/contract/errors.js';
-import { VARIABLES } from '../shared/contract/variables.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;
 
@@ -111,20 +110,6 @@ it('loads the AWS SDK in one file only, and that file only where a bucket is con
   expect(using(/'@aws-sdk\//)).toEqual(['shared/blobs/s3.ts']);
   expect(using(/s3\.js'/)).toEqual(['shared/blobs/open.ts']);
   expect(using(/from '\.\/s3\.js'/)).toEqual([]);
-});
-
-it('documents every variable and every error code, and none besides', () => {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  const variables = [...readme.matchAll(/^\| `([A-Z][A-Z_]+)` +\|/gm)].map(([, name]) => name);
-  expect(variables).toEqual(Object.keys(VARIABLES));
-  const codes = [
-    ...readFileSync(join(ROOT, 'api/README.md'), 'utf8').matchAll(
-      /^\| `([a-z_]+)` +\| (\d+) +\| (yes|no) +\|/gm,
-    ),
-  ];
-  expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
-    Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
-  );
 });
 
 it('describes every route in the OpenAPI document, and none besides', () => {

@@ -1,0 +1,56 @@
+/**
+ * The documents say what is there: links and commands exist, and tables are equal to those of the code.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, it } from 'vitest';
+import { ERRORS } from '../shared/contract/errors.js';
+import { VARIABLES } from '../shared/contract/variables.js';
+
+const ROOT = new URL('../', import.meta.url).pathname;
+const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+
+const documents = ['.', 'api', 'worker', 'shared', 'deploy', 'test']
+  .flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: folder !== '.', encoding: 'utf8' }).map((name) =>
+      join(folder, name),
+    ),
+  )
+  // The results of benches are written by programs.
+  .filter((file) => file.endsWith('.md') && !file.startsWith('test/bench/results/'));
+
+it.each(documents)('%s links to what is there', (file) => {
+  for (const [, target = ''] of text(file).matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^https?:/.test(target)) continue;
+    const [path = '', anchor] = target.split('#');
+    const linked = path === '' ? file : join(dirname(file), path);
+    expect(existsSync(join(ROOT, linked)), `${target} in ${file}`).toBe(true);
+    if (anchor !== undefined) expect(anchorsOf(linked), `${target} in ${file}`).toContain(anchor);
+  }
+});
+
+/** Returns the anchors that a renderer such as GitHub's gives to the headings of `file`. */
+function anchorsOf(file: string): string[] {
+  return [...text(file).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+it.each(documents)('%s names commands that package.json has', (file) => {
+  const { scripts } = JSON.parse(text('package.json'));
+  for (const [, name = ''] of text(file).matchAll(/(?:^|`|&& |exec )npm (?:run )?([a-z]+(?::[a-z]+)*)/gm))
+    if (!['ci', 'install', 'version'].includes(name))
+      expect(Object.keys(scripts), `npm run ${name} in ${file}`).toContain(name);
+});
+
+it('documents every variable and every error code, and none besides', () => {
+  const variables = [...text('README.md').matchAll(/^\| `([A-Z][A-Z_]+)` +\|/gm)].map(([, name]) => name);
+  expect(variables).toEqual(Object.keys(VARIABLES));
+  const codes = [...text('api/README.md').matchAll(/^\| `([a-z_]+)` +\| (\d+) +\| (yes|no) +\|/gm)];
+  expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
+    Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
+  );
+});
