@@ -55,21 +55,21 @@ export function createKeys(prefix: string) {
     endpoint: (id: string) => `${prefix}:endpoint:${id}`,
     /** Sorted set, all scores 0: a tenant's endpoints; ids sort by time. */
     tenantEndpoints: (tenant: string) => `${prefix}:tenant:${tenant}:endpoints`,
-    /** Hash: a delivery, its body and what became of it. */
+    /** Hash: a delivery with its body and its state. */
     delivery: (id: string) => `${prefix}:delivery:${id}`,
     /** List: JSON of a delivery's attempts. */
     attempts: (delivery: string) => `${prefix}:attempts:${delivery}`,
     /** Sorted set, all scores 0: deliveries to an endpoint, or (null) to webhooks of a tenant's jobs; ids sort by time. */
     deliveryLog: (tenant: string, endpoint: string | null) =>
       `${prefix}:tenant:${tenant}:deliveries:${endpoint ?? 'jobs'}`,
-    /** Sorted set, all scores 0: those of a log that have ended. */
+    /** Sorted set, all scores 0: the deliveries of a log that have ended. */
     endedDeliveries: (tenant: string, endpoint: string | null) =>
       `${prefix}:tenant:${tenant}:deliveries-ended:${endpoint ?? 'jobs'}`,
-    /** Sorted set: pending deliveries by the time at which it must be looked whether the queue has lost them. */
-    deliveryAgenda: `${prefix}:delivery-agenda`,
+    /** Sorted set: pending deliveries by the time from which the queue must have lost them. */
+    deliveryDueIndex: `${prefix}:delivery-agenda`,
     /** Set: pending deliveries of an endpoint that is not enabled. */
     held: (endpoint: string) => `${prefix}:held:${endpoint}`,
-    /** Set: endpoints that are enabled again, for which deliveries are held still. */
+    /** Set: endpoints that are enabled again and still have held deliveries. */
     releasing: `${prefix}:releasing`,
     /** String: the secret with which a tenant's own webhooks are signed. */
     signingSecret: (tenant: string) => `${prefix}:tenant:${tenant}:signing-secret`,

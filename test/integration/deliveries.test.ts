@@ -208,7 +208,7 @@ describe('a replay', () => {
     await register('http://127.0.0.1:1/');
     const { redis, keys, deliveries } = bench;
     const overdue = Array.from({ length: 1000 }, (_, i) => [start, `dlv_${i}`]);
-    await redis.zadd(keys.deliveryAgenda, ...overdue.flat());
+    await redis.zadd(keys.deliveryDueIndex, ...overdue.flat());
     const id = await made('evt_asked');
     await deliveries.replay(id);
     expect(await deliveries.overdue()).toContain(id);
@@ -265,7 +265,7 @@ describe('what the queue has lost', () => {
     const receiver = await bench.receive(answer(204));
     await register(receiver.url);
     const id = await made('evt_1');
-    await bench.redis.zadd(bench.keys.deliveryAgenda, 1, id);
+    await bench.redis.zadd(bench.keys.deliveryDueIndex, 1, id);
     await bench.deliver();
     await becomes(id, 'delivered', 1);
     expect(receiver.received).toHaveLength(1);

@@ -96,7 +96,7 @@ test('a failed delivery waits without touching BullMQ, and another process finds
   await eventually(async () => expect(await bench.deliveries.get(id)).toMatchObject({ attempts: 1 }));
   expect(await bench.queue.getJobCountByTypes()).toBe(0);
   await stopped.close();
-  expect(Number(await bench.redis.zscore(bench.keys.deliveryAgenda, id))).toBeLessThanOrEqual(Date.now());
+  expect(Number(await bench.redis.zscore(bench.keys.deliveryDueIndex, id))).toBeLessThanOrEqual(Date.now());
 });
 
 test('the due index finds the delivery of a process that died', async () => {
@@ -107,9 +107,9 @@ test('the due index finds the delivery of a process that died', async () => {
   const [made] = (await bench.fanOut.begin()(event as never)) ?? [];
   expect(made?.delivery).toEqual(await bench.deliveries.get(id));
   const dueMs =
-    Number(await bench.redis.zscore(bench.keys.deliveryAgenda, id)) - Number(made?.delivery?.nextAt);
+    Number(await bench.redis.zscore(bench.keys.deliveryDueIndex, id)) - Number(made?.delivery?.nextAt);
   expect(dueMs, 'longer than an attempt takes').toBeGreaterThan(15_000);
-  await bench.redis.zadd(bench.keys.deliveryAgenda, 1, id);
+  await bench.redis.zadd(bench.keys.deliveryDueIndex, 1, id);
   bench.requeue();
   bench.consume();
   await receiver.has(1);

@@ -1,11 +1,11 @@
 /**
- * A delivery: one event to one subscription.
+ * A delivery: one event that goes to one subscription.
  *
- *   pending -> delivered      the receiver answered 2xx
- *   pending -> failed         the schedule ran out, or the receiver answered 410
- *   delivered, failed -> pending   it is replayed: one more attempt, and then what it was, or delivered
+ *   pending -> delivered           the receiver responded 2xx
+ *   pending -> failed              the schedule ran out, or the receiver responded 410
+ *   delivered, failed -> pending   a replay makes one more attempt; if that fails, the delivery returns to its earlier status
  *
- * Every attempt carries the same bytes under the same `webhook-id`, which is the delivery's.
+ * Every attempt carries the same bytes under the same `webhook-id` (Standard Webhooks 1.0), which is the id of the delivery.
  */
 import { toTimestamp } from '../../base/clock.js';
 import type { JsonSchema, TypeOf } from '../schema.js';
@@ -14,45 +14,47 @@ import type { EventType } from './events.js';
 export const DELIVERY_STATUSES = ['pending', 'delivered', 'failed'] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
 
-/** How long a delivery and its attempts are kept. */
+/** A delivery and its attempts are kept for this time. */
 export const DELIVERY_KEPT_MS = 30 * 86_400_000;
 
-/** Of the answers before the last, so much is kept; of the last all that was read. */
+/** The part of a response body that is kept once another attempt has followed. The body of the last attempt is kept as read. */
 const EARLIER_RESPONSE_CHARACTERS = 1024;
 
-/** Times in milliseconds since the Unix epoch. */
+/** Times are in milliseconds since the Unix epoch. */
 export interface Delivery {
   /** The `webhook-id` of every attempt. */
   id: string;
   tenant: string;
-  /** Null for a job's own webhook. */
+  /** The id of the endpoint; null for a job's own webhook. */
   endpoint: string | null;
-  /** Of a job's own webhook; an endpoint's is the one it has at the attempt. */
+  /** The URL of a job's own webhook; null for an endpoint, whose URL is read at each attempt. */
   url: string | null;
   type: EventType;
-  /** Which the event is of, if it is of one. */
+  /** The id of the job that the event is about; null when the event is about something else. */
   job: string | null;
   body: string;
-  /** When its event happened. */
+  /** The time of the event. */
   at: number;
   status: DeliveryStatus;
-  /** Attempts made. */
+  /** The number of attempts that were made. */
   attempts: number;
-  /** Not to be attempted before. */
+  /** The time before which no attempt may begin. */
   nextAt: number;
-  /** What it is after one more attempt that fails; null while it has a schedule. */
+  /** Set when only one more attempt is made: the status if that fails. Null while the retry schedule applies. */
   once: DeliveryStatus | null;
 }
 
-/** As lists have it. */
+/** A delivery as lists contain it. */
 export type DeliveryHead = Omit<Delivery, 'body'>;
 
 export interface DeliveryAttempt {
+  /** The time at which the attempt began, in milliseconds since the Unix epoch. */
   at: number;
-  /** Of the HTTP answer; null when there was none, and `error` says why. */
+  /** The HTTP status; null when no response came, and then `error` says why. */
   status: number | null;
   error: string | null;
   latencyMs: number;
+  /** The start of the response body; null when no response came. */
   responseBody: string | null;
 }
 
@@ -69,7 +71,7 @@ export const replaySchema = {
 } as const satisfies JsonSchema;
 export type ReplayRequest = TypeOf<typeof replaySchema>;
 
-/** As lists show it. */
+/** Returns a delivery as the API shows it in lists. */
 export function presentDelivery(delivery: DeliveryHead) {
   return {
     id: delivery.id,
@@ -85,7 +87,7 @@ export function presentDelivery(delivery: DeliveryHead) {
   };
 }
 
-/** With what was sent and what was answered. */
+/** Returns a delivery as the API shows it alone, with the body that was sent and with all attempts. */
 export function presentWholeDelivery(delivery: Delivery, attempts: readonly DeliveryAttempt[]) {
   return {
     ...presentDelivery(delivery),
@@ -94,7 +96,7 @@ export function presentWholeDelivery(delivery: Delivery, attempts: readonly Deli
   };
 }
 
-/** An attempt as it is kept once another has followed. */
-export function slim(attempt: DeliveryAttempt): DeliveryAttempt {
+/** Returns the attempt as it is kept once another has followed: its response body is cut to 1,024 characters. */
+export function shortenResponse(attempt: DeliveryAttempt): DeliveryAttempt {
   return { ...attempt, responseBody: attempt.responseBody?.slice(0, EARLIER_RESPONSE_CHARACTERS) ?? null };
 }

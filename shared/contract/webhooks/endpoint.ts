@@ -1,18 +1,23 @@
 /**
- * A webhook endpoint: a URL of a tenant that is told of events.
+ * A webhook endpoint: a URL of a tenant to which events are sent.
  *
- *   enabled -> paused     by its tenant          paused, disabled -> enabled   by its tenant, with one call
- *   enabled -> disabled   by us: `failing` after `DISABLE_AFTER_MS` without a success, `gone` when it answered 410
+ *   enabled -> paused             the tenant disables it
+ *   enabled -> disabled           Sluice disables it: `failing` after `DISABLE_AFTER_MS` without a success, `gone` after a 410
+ *   paused, disabled -> enabled   the tenant enables it
  *
- * Meanwhile its deliveries are made and held; enabled again, it gets them.
+ * While an endpoint is not enabled, its deliveries are created and held. It gets them once it is enabled again.
  */
 import { toTimestamp, toTimestampOrNull } from '../../base/clock.js';
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { EVENTS, type EventType, includePredictionsSchema, urlSchema } from './events.js';
 import type { SigningSecrets } from './signing.js';
 
+/** Sluice disables an endpoint that has failed for this time without a success. */
 export const DISABLE_AFTER_MS = 120 * 3_600_000;
-/** Without a failure for so long, the next one begins anew: longer than any pause between two attempts. */
+/**
+ * A failure that follows the last one by more than this counts as the first of a new series. The time is longer than any delay of
+ * the retry schedule.
+ */
 export const QUIET_MS = 72 * 3_600_000;
 
 const properties = {
@@ -53,7 +58,7 @@ export type PatchEndpoint = TypeOf<typeof patchEndpointSchema>;
 
 export type DisabledReason = 'paused' | 'failing' | 'gone';
 
-/** Times in milliseconds since the Unix epoch. */
+/** Times are in milliseconds since the Unix epoch. */
 export interface Endpoint {
   id: string;
   tenant: string;
@@ -66,14 +71,14 @@ export interface Endpoint {
   createdAt: number;
   disabledAt: number | null;
   disabledReason: DisabledReason | null;
-  /** Of the first failure since the last success. */
+  /** The time of the first failure since the last success; null when the last attempt succeeded. */
   failingSince: number | null;
   lastSuccessAt: number | null;
-  /** Events that were not kept, because as many as are kept were pending. */
+  /** The number of events for which no delivery was created, because the log was full of pending deliveries. */
   dropped: number;
 }
 
-/** Its secret is shown where it is made, and nowhere else. */
+/** Returns an endpoint as the API shows it. The secret is left out; only the calls that create or rotate it show it. */
 export function presentEndpoint({ tenant: _, secrets: __, ...endpoint }: Endpoint) {
   return {
     ...endpoint,

@@ -1,31 +1,32 @@
 /**
- * Webhooks: which facts are told, to whom, and the body that tells them (Standard Webhooks 1.0: `type`, `timestamp`, `data`).
+ * Events: which facts webhooks tell, and the body that tells them (Standard Webhooks 1.0: `type`, `timestamp`, `data`).
  *
- * A subscription is either a job's own (`webhook` of a submit) or a tenant's endpoint (see endpoint.ts).
+ * A subscription is either a job's own webhook (`webhook` of a submission) or a tenant's endpoint (endpoint.ts).
  */
 import type { JsonSchema } from '../schema.js';
 
-/** A job's ends: each job has one of them, once. */
+/** The end of a job; each job has exactly one. */
 export const JOB_EVENTS = ['job.succeeded', 'job.failed', 'job.canceled', 'job.expired'] as const;
 export type JobEvent = (typeof JOB_EVENTS)[number];
 
-/** How a job is getting on: told only to who asks for them, and not once it has ended. */
+/** The progress of a job. It is sent only to subscriptions that name it, and never after the end of the job. */
 export const PROGRESS_EVENTS = ['job.started', 'job.progress'] as const;
 export type ProgressEvent = (typeof PROGRESS_EVENTS)[number];
 
 export const MODEL_EVENTS = ['model.version.ready', 'model.version.failed'] as const;
 export type ModelEvent = (typeof MODEL_EVENTS)[number];
 
-/** What an endpoint may subscribe to. */
+/** The events to which an endpoint may subscribe. */
 export const EVENTS = [...JOB_EVENTS, ...PROGRESS_EVENTS, ...MODEL_EVENTS, 'endpoint.disabled'] as const;
-/** What it is told unless it says. */
+/** The events of an endpoint whose tenant names none. */
 export const DEFAULT_EVENTS = [...JOB_EVENTS, ...MODEL_EVENTS, 'endpoint.disabled'] as const;
-/** `endpoint.test` is told where it is asked for, whatever was subscribed to. */
+/** `endpoint.test` needs no subscription, because the tenant requests it for one endpoint. */
 export type EventType = (typeof EVENTS)[number] | 'endpoint.test';
 
-/** At most one `job.progress` of a job is told in so many milliseconds. */
+/** A job causes at most one `job.progress` in this time. */
 export const PROGRESS_PERIOD_MS = 5000;
 
+/** Returns whether the event tells the progress of a job that has not ended. */
 export function isProgressEvent(type: EventType): type is ProgressEvent {
   return (PROGRESS_EVENTS as readonly string[]).includes(type);
 }
@@ -39,7 +40,7 @@ export const urlSchema = { type: 'string', minLength: 1, maxLength: 2048 } as co
 
 const ownEvents = [...JOB_EVENTS, ...PROGRESS_EVENTS] as const;
 
-/** A subscription of one job; without `events` it is told every end. */
+/** A job's own webhook; without `events` it gets every event of `JOB_EVENTS`. */
 export const webhookSchema = {
   type: 'object',
   additionalProperties: false,
@@ -57,9 +58,10 @@ export const webhookSchema = {
   },
 } as const satisfies JsonSchema;
 
-/** Largest JSON of predictions that a body carries. */
+/** The largest JSON of predictions that a body carries. */
 export const MAX_PREDICTIONS_BYTES = 20_000;
 
+/** The body of a webhook (Standard Webhooks 1.0). `timestamp` is the time of the event, RFC 3339. */
 export interface WebhookBody {
   type: EventType;
   timestamp: string;

@@ -1,9 +1,9 @@
 /**
- * Deliveries (states: contract/delivery.ts): made, attempted, held, replayed.
+ * Deliveries: creates, records, holds, releases and replays them. contract/webhooks/delivery.ts tells their states.
  *
- * Promises: one delivery per event and subscription, however often it is made; its body is built once, so every attempt
- * carries the same bytes under the same id. The record is the truth about attempts and about when the next is due, the
- * queue only carries ids; what the queue loses is found again by the agenda.
+ * Promises: an event has one delivery per subscription, however often `create` is called. The body is built once, so every
+ * attempt carries the same bytes under the same id. The record holds the truth about attempts and about the time of the next.
+ * BullMQ only carries ids, and the due index finds every delivery that BullMQ has lost.
  */
 import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../contract/errors.js';
@@ -13,7 +13,7 @@ import {
   type Delivery,
   type DeliveryAttempt,
   type DeliveryStatus,
-  slim,
+  shortenResponse,
 } from '../../contract/webhooks/delivery.js';
 import type { DisabledReason, Endpoint } from '../../contract/webhooks/endpoint.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
@@ -21,99 +21,120 @@ import type { Keys } from '../../redis/keys.js';
 import { decodeDelivery, HEAD_FIELDS } from './delivery-record.js';
 import { CREATE_DELIVERY, HOLD, LOOK_AFTER_MS, RECORD_ATTEMPT, RELEASE, REPLAY } from './webhook-scripts.js';
 
-/** Of a full log, so that an endpoint can be tried out all the same. */
+/** A log holds this many test events more, so that a tenant can test an endpoint whose log is full. */
 const ROOM_FOR_TESTS = 100;
-/** Dealt with in one go of the agenda, and of an endpoint that is enabled again. */
+/** Deliveries that one call of `overdue` returns, and that one call of `release` returns for each endpoint. */
 const PAGE = 200;
 
 export interface DeliveriesDeps {
   redis: Redis;
   keys: Keys;
   clock: Clock;
-  /** Of a log. */
+  /** The number of deliveries that the log of one endpoint holds. */
   maxKept: number;
 }
 
 export interface NewDelivery extends Pick<Delivery, 'tenant' | 'type' | 'job' | 'body' | 'at'> {
-  /** Names the event among all. */
+  /** The id of the event, unique among all events. */
   event: string;
-  /** Whom it goes to: an endpoint, or the URL of a job's own webhook. */
+  /** The endpoint, or the URL of a job's own webhook. */
   to: Pick<Endpoint, 'id'> | string;
-  /** It is attempted once only. */
+  /** True means that one attempt is made, whether it succeeds or fails. */
   isTest?: boolean;
 }
 
-export interface Made {
+export interface CreatedDelivery {
   id: string;
+  /** `dropped` means that the log is full of pending deliveries and that no delivery was created. */
   status: DeliveryStatus | 'dropped';
-  /** As it was made just now; null where it was made before, or is not. */
+  /** The delivery if this call created it; null otherwise. */
   delivery: Delivery | null;
 }
 
-export interface Recorded {
+/** The state of a delivery after an attempt was recorded. */
+export interface RecordedAttempt {
   status: DeliveryStatus;
-  /** Not what was to follow where a replay was asked for during the attempt. */
+  /** Earlier than the caller planned if a replay was requested during the attempt. Milliseconds since the Unix epoch. */
   nextAt: number;
-  /** Why its endpoint was disabled in this very step. */
+  /** The reason for which this attempt disabled the endpoint; null when it did not. */
   disabled: DisabledReason | null;
 }
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
+/** Returns the deliveries of all tenants. Every function rejects when Redis fails. */
 export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps) {
-  const createScript = defineScript<Made['status'] | 'made'>(redis, 'sluiceCreateDelivery', CREATE_DELIVERY);
+  const createScript = defineScript<CreatedDelivery['status'] | 'made'>(
+    redis,
+    'sluiceCreateDelivery',
+    CREATE_DELIVERY,
+  );
   const recordScript = defineScript<string[]>(redis, 'sluiceRecordAttempt', RECORD_ATTEMPT);
   const holdScript = defineScript<number>(redis, 'sluiceHold', HOLD);
   const releaseScript = defineScript<string[]>(redis, 'sluiceRelease', RELEASE);
   const replayScript = defineScript<number>(redis, 'sluiceReplay', REPLAY);
 
-  /** Makes it, unless it is made already. */
-  async function create(made: NewDelivery): Promise<Made> {
-    const url = typeof made.to === 'string' ? made.to : null;
-    const endpoint = typeof made.to === 'string' ? null : made.to.id;
-    const once = made.isTest ? 'failed' : null;
+  /** Creates a delivery whose first attempt is due at once, unless an earlier call has created it. */
+  async function create({
+    event,
+    to,
+    tenant,
+    type,
+    job,
+    body,
+    at,
+    isTest = false,
+  }: NewDelivery): Promise<CreatedDelivery> {
+    const url = typeof to === 'string' ? to : null;
+    const endpoint = typeof to === 'string' ? null : to.id;
+    const once = isTest ? 'failed' : null;
     const nextAt = clock.now();
-    const id = derivedId('dlv', made.at, made.event, endpoint ?? 'job');
+    const id = derivedId('dlv', at, event, endpoint ?? 'job');
     const status = await createScript(
       [
         keys.delivery(id),
-        keys.deliveryLog(made.tenant, endpoint),
-        keys.deliveryAgenda,
+        keys.deliveryLog(tenant, endpoint),
+        keys.deliveryDueIndex,
         keys.endpoint(endpoint ?? ''),
-        keys.endedDeliveries(made.tenant, endpoint),
+        keys.endedDeliveries(tenant, endpoint),
       ],
       [
         id,
         DELIVERY_KEPT_MS,
         nextAt,
         prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
-        made.isTest ? maxKept + ROOM_FOR_TESTS : maxKept,
+        isTest ? maxKept + ROOM_FOR_TESTS : maxKept,
         keys.delivery(''),
         keys.attempts(''),
         endpoint ?? '',
-        ...['tenant', made.tenant, 'type', made.type, 'body', made.body, 'at', made.at],
+        ...['tenant', tenant, 'type', type, 'body', body, 'at', at],
         ...(url === null ? ['endpoint', endpoint ?? ''] : ['url', url]),
-        ...(made.job ? ['job', made.job] : []),
+        ...(job ? ['job', job] : []),
         ...(once ? ['once', once] : []),
       ],
     );
     if (status !== 'made') return { id, status, delivery: null };
-    const { tenant, type, job, body, at } = made;
     const delivery = { id, tenant, endpoint, url, type, job, body, at, attempts: 0, nextAt, once } as const;
     return { id, status: 'pending', delivery: { ...delivery, status: 'pending' } };
   }
 
+  /** Returns the delivery of any tenant, or null when it is no longer kept. */
   async function get(id: string): Promise<Delivery | null> {
     return decodeDelivery(id, await redis.hmget(keys.delivery(id), 'body', ...HEAD_FIELDS));
   }
 
+  /**
+   * Returns a delivery of the tenant.
+   *
+   * @throws SluiceError `not_found` when the tenant has no such delivery
+   */
   async function demand(tenant: string, id: string): Promise<Delivery> {
     const delivery = isId('dlv', id) ? await get(id) : null;
     if (delivery?.tenant !== tenant) throw new SluiceError('not_found', 'There is no such delivery.');
     return delivery;
   }
 
-  /** The first ones of a delivery that was attempted very often are not kept. */
+  /** Returns the attempts, the oldest first. Redis keeps the latest 50, and the whole response body of the last one only. */
   async function attemptsOf(id: string): Promise<DeliveryAttempt[]> {
     const [kept, last] = await Promise.all([
       redis.lrange(keys.attempts(id), 0, -1),
@@ -122,19 +143,25 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     return [...kept.slice(0, -1), ...(last ? [last] : [])].map((text) => JSON.parse(text) as DeliveryAttempt);
   }
 
-  /** Writes down an attempt and what follows from it; null when the delivery is gone or has ended meanwhile. */
+  /**
+   * Records an attempt, which ends the delivery or sets its next attempt, and updates the health of the endpoint. Returns null
+   * when the delivery is no longer kept, has ended meanwhile, or was attempted meanwhile by another process.
+   *
+   * `status` and `nextAt` (milliseconds since the Unix epoch) are what the retry schedule says. An endpoint without a success for
+   * `disableAfterMs` is disabled.
+   */
   async function record(
     { id, tenant, endpoint, attempts, nextAt: dueAt }: Delivery,
     attempt: DeliveryAttempt,
     status: DeliveryStatus,
     nextAt: number,
     disableAfterMs: number,
-  ): Promise<Recorded | null> {
-    const [outcome, next, disabled] = await recordScript(
+  ): Promise<RecordedAttempt | null> {
+    const [recorded, next, disabled] = await recordScript(
       [
         keys.delivery(id),
         keys.attempts(id),
-        keys.deliveryAgenda,
+        keys.deliveryDueIndex,
         keys.endpoint(endpoint ?? ''),
         keys.outbox,
         keys.subscribed,
@@ -144,7 +171,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         id,
         status,
         nextAt,
-        JSON.stringify(slim(attempt)),
+        JSON.stringify(shortenResponse(attempt)),
         JSON.stringify(attempt),
         clock.now(),
         endpoint ?? '',
@@ -155,40 +182,40 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         dueAt,
       ],
     );
-    if (!outcome) return null;
+    if (!recorded) return null;
     return {
-      status: outcome as DeliveryStatus,
+      status: recorded as DeliveryStatus,
       nextAt: Number(next),
       disabled: (disabled ?? null) as DisabledReason | null,
     };
   }
 
-  /** The queue will hand it out later than its record says: it is not lost until then. */
+  /** Tells the due index that the delivery waits until `untilMs` (milliseconds since the Unix epoch) and is not lost before. */
   async function postpone(id: string, untilMs: number): Promise<void> {
-    await redis.zadd(keys.deliveryAgenda, 'XX', untilMs + LOOK_AFTER_MS, id);
+    await redis.zadd(keys.deliveryDueIndex, 'XX', untilMs + LOOK_AFTER_MS, id);
   }
 
-  /** Nobody has it in hand: whoever looks next finds it. */
+  /** Makes the delivery due at once, because this process will not attempt it. */
   async function recall(id: string): Promise<void> {
-    await redis.zadd(keys.deliveryAgenda, 'XX', clock.now(), id);
+    await redis.zadd(keys.deliveryDueIndex, 'XX', clock.now(), id);
   }
 
-  /** False when its endpoint is enabled after all. */
+  /** Holds the delivery until its endpoint is enabled. Returns false when the endpoint is enabled, is gone, or the delivery has ended. */
   async function hold(id: string, endpoint: string): Promise<boolean> {
     const held = await holdScript(
-      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryAgenda, keys.held(endpoint)],
+      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryDueIndex, keys.held(endpoint)],
       [id],
     );
     return held === 1;
   }
 
-  /** Those that were held for endpoints which are enabled now, a page of each. */
+  /** Returns deliveries that were held for endpoints which are enabled now, at most `PAGE` of each endpoint. */
   async function release(): Promise<string[]> {
     const endpoints = await redis.smembers(keys.releasing);
     const released = await Promise.all(
       endpoints.map((id) =>
         releaseScript(
-          [keys.endpoint(id), keys.held(id), keys.releasing, keys.deliveryAgenda],
+          [keys.endpoint(id), keys.held(id), keys.releasing, keys.deliveryDueIndex],
           [id, PAGE, clock.now() + LOOK_AFTER_MS],
         ),
       ),
@@ -196,39 +223,42 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     return released.flat();
   }
 
-  /** Pending deliveries that the queue should have handed out by now, a page, replays first; they are looked for again later. */
+  /**
+   * Returns at most `PAGE` pending deliveries that BullMQ should have handed out by now, replays first. The due index returns
+   * them again after `LOOK_AFTER_MS`.
+   */
   async function overdue(): Promise<string[]> {
     const now = clock.now();
-    const ids = await redis.zrangebyscore(keys.deliveryAgenda, '-inf', now, 'LIMIT', 0, PAGE);
+    const ids = await redis.zrangebyscore(keys.deliveryDueIndex, '-inf', now, 'LIMIT', 0, PAGE);
     const statuses = await Promise.all(ids.map((id) => redis.hget(keys.delivery(id), 'status')));
     await Promise.all(
       ids.map((id, i) =>
-        statuses[i] === 'pending' ? postpone(id, now) : redis.zrem(keys.deliveryAgenda, id),
+        statuses[i] === 'pending' ? postpone(id, now) : redis.zrem(keys.deliveryDueIndex, id),
       ),
     );
     return ids.filter((_, i) => statuses[i] === 'pending');
   }
 
-  /** One more attempt, at once. */
+  /** Makes one more attempt due at once; does nothing when the delivery is no longer kept. */
   async function replay(id: string): Promise<void> {
     const [tenant, endpoint] = await redis.hmget(keys.delivery(id), 'tenant', 'endpoint');
     if (!tenant) return;
     await replayScript(
-      [keys.delivery(id), keys.deliveryAgenda, keys.endedDeliveries(tenant, endpoint ?? null)],
+      [keys.delivery(id), keys.deliveryDueIndex, keys.endedDeliveries(tenant, endpoint ?? null)],
       [id, clock.now()],
     );
   }
 
-  /** Forgets one whose endpoint is gone. */
+  /** Deletes a delivery whose endpoint no longer exists. */
   async function discard(id: string): Promise<void> {
     await Promise.all([
       redis.unlink(keys.delivery(id), keys.attempts(id)),
-      redis.zrem(keys.deliveryAgenda, id),
+      redis.zrem(keys.deliveryDueIndex, id),
     ]);
   }
 
-  /** Pending ones, but for those that are held. */
-  const pending = (): Promise<number> => redis.zcard(keys.deliveryAgenda);
+  /** Counts the pending deliveries that are not held. */
+  const pending = (): Promise<number> => redis.zcard(keys.deliveryDueIndex);
 
   return {
     create,

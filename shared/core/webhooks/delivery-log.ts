@@ -1,7 +1,8 @@
 /**
- * The log of deliveries: looking for them, telling a range of them again, forgetting them with their endpoint.
+ * The log of deliveries: lists them, replays a range of them, and deletes those of an endpoint that was removed.
+ *
+ * A log belongs to one endpoint, or to the own webhooks of a tenant's jobs; `endpoint` is null for the latter.
  */
-
 import { prefixOfTime } from '../../contract/ids.js';
 import type { DeliveryHead, DeliveryStatus } from '../../contract/webhooks/delivery.js';
 import type { EventType } from '../../contract/webhooks/events.js';
@@ -11,16 +12,17 @@ import { type Page, readPage } from '../page.js';
 import type { Deliveries } from './deliveries.js';
 import { decodeHead, HEAD_FIELDS } from './delivery-record.js';
 
-/** Deliveries that one call replays at most. */
+/** The largest number of deliveries that one call replays. */
 export const MAX_REPLAYED = 1000;
-/** Forgotten in one go. */
+/** Deliveries that one command deletes. */
 const PAGE = 200;
 
 export interface DeliveryFilter {
   status?: DeliveryStatus | undefined;
   type?: EventType | undefined;
-  /** Of events, milliseconds since the Unix epoch, inclusive. */
+  /** The time of the earliest event, in milliseconds since the Unix epoch. */
   from?: number | undefined;
+  /** The time of the latest event, in milliseconds since the Unix epoch. */
   to?: number | undefined;
   limit: number;
   cursor?: string | undefined;
@@ -36,8 +38,9 @@ export interface DeliveryLogDeps {
 
 export type DeliveryLog = ReturnType<typeof createDeliveryLog>;
 
+/** Returns the logs of all tenants. Every function rejects when Redis fails. */
 export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) {
-  /** Newest first, of an endpoint or (null) of jobs' own webhooks. A page may be short although there are more. */
+  /** Returns a page of matching deliveries, newest first. A page may be short although `nextCursor` says that there are more. */
   function list(
     tenant: string,
     endpoint: string | null,
@@ -57,7 +60,7 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
     return decodeHead(id, await redis.hmget(keys.delivery(id), ...HEAD_FIELDS));
   }
 
-  /** Those of an endpoint, or (null) of jobs' own webhooks, that match, `MAX_REPLAYED` at most; `nextCursor` goes on. */
+  /** Replays at most `MAX_REPLAYED` matching deliveries, newest first, and returns how many. A call with `nextCursor` goes on. */
   async function replayAll(
     tenant: string,
     endpoint: string | null,
@@ -68,7 +71,7 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
     return { replayed: page.records.length, nextCursor: page.nextCursor };
   }
 
-  /** Forgets what an endpoint that is gone was told, and was not. */
+  /** Deletes all deliveries of an endpoint that was removed. */
   async function forget(tenant: string, endpoint: string): Promise<void> {
     const log = keys.deliveryLog(tenant, endpoint);
     await redis.unlink(keys.endedDeliveries(tenant, endpoint));
@@ -76,7 +79,7 @@ export function createDeliveryLog({ redis, keys, deliveries }: DeliveryLogDeps) 
       const ids = await redis.zrange(log, '0', String(PAGE - 1));
       if (ids.length === 0) return;
       await redis.unlink(...ids.flatMap((id) => [keys.delivery(id), keys.attempts(id)]));
-      await Promise.all([redis.zrem(log, ...ids), redis.zrem(keys.deliveryAgenda, ...ids)]);
+      await Promise.all([redis.zrem(log, ...ids), redis.zrem(keys.deliveryDueIndex, ...ids)]);
     }
   }
 

@@ -1,10 +1,10 @@
 /**
- * A delivery's record as Redis holds it -> as the code reads it.
+ * Decodes the record of a delivery: a Redis hash becomes a `Delivery`.
  */
 import type { Delivery, DeliveryHead, DeliveryStatus } from '../../contract/webhooks/delivery.js';
 import type { EventType } from '../../contract/webhooks/events.js';
 
-/** Of all but what is sent and what was answered. */
+/** The fields of a `DeliveryHead`: all except the body and the last attempt. */
 export const HEAD_FIELDS = [
   'tenant',
   'type',
@@ -18,7 +18,7 @@ export const HEAD_FIELDS = [
   'once',
 ] as const;
 
-/** `values` in the order of `HEAD_FIELDS`; null when there is no such record. */
+/** Decodes `values`, which stand in the order of `HEAD_FIELDS`. Returns null when there is no such record. */
 export function decodeHead(id: string, values: readonly (string | null)[]): DeliveryHead | null {
   const [tenant, type, status, endpoint = null, url = null, job = null, at, attempts, nextAt, once] = values;
   if (!tenant || !type || !status) return null;
@@ -37,6 +37,7 @@ export function decodeHead(id: string, values: readonly (string | null)[]): Deli
   };
 }
 
+/** Decodes the body, followed by values in the order of `HEAD_FIELDS`. Returns null when there is no such record. */
 export function decodeDelivery(id: string, [body, ...head]: readonly (string | null)[]): Delivery | null {
   const decoded = decodeHead(id, head);
   return decoded && body ? { ...decoded, body } : null;

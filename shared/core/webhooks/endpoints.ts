@@ -1,7 +1,9 @@
 /**
- * Webhook endpoints of tenants (states: contract/endpoint.ts), and the secret of a tenant's own for the webhooks of single jobs.
+ * Webhook endpoints of tenants, and the signing secrets for the own webhooks of jobs. contract/webhooks/endpoint.ts tells the
+ * states of an endpoint.
  *
- * Promises: another tenant's endpoint does not exist; a secret leaves here for signing, and for who makes or rotates it.
+ * Promises: a tenant cannot see the endpoint of another. A secret is returned for signing, and to the caller that creates or rotates
+ * it.
  */
 import type { Clock } from '../../base/clock.js';
 import { sha256Of } from '../../base/hash.js';
@@ -41,11 +43,13 @@ export interface EndpointsDeps {
   keys: Keys;
   clock: Clock;
   rules: AddressRules;
+  /** The number of endpoints that one tenant may have. */
   maxPerTenant: number;
 }
 
 export type Endpoints = ReturnType<typeof createEndpoints>;
 
+/** Returns the endpoints of all tenants. Every function rejects when Redis fails. */
 export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: EndpointsDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateEndpoint', CREATE_ENDPOINT);
   const changeScript = defineScript<number>(redis, 'sluiceChangeEndpoint', CHANGE_ENDPOINT);
@@ -54,12 +58,24 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   const rotateTenantScript = defineScript<number>(redis, 'sluiceRotateTenant', ROTATE_TENANT);
   const prefix = keys.endpoint('');
 
-  /** Throws `url_not_allowed`; `path` is where the URL stands in the body. */
+  /**
+   * Checks that a webhook may be sent to `url`; `path` is the JSON pointer (RFC 6901) of the URL in the request body.
+   *
+   * @throws SluiceError `url_not_allowed` when the address rules forbid the URL
+   */
   function checkUrl(url: string, path: string): void {
     const message = urlFault(url, rules);
     if (message) throw invalid([{ path, message }], 'url_not_allowed');
   }
 
+  /**
+   * Creates an endpoint, or returns the one that an earlier request with the same idempotency key has created (`replayed`).
+   *
+   * @throws SluiceError `url_not_allowed` when the address rules forbid the URL
+   * @throws SluiceError `idempotency_key_reused` when the key came with another request before
+   * @throws SluiceError `too_many_endpoints` when the tenant has `maxPerTenant`
+   * @throws SluiceError `not_found` when the replayed endpoint was removed meanwhile
+   */
   async function create(
     tenant: string,
     body: CreateEndpoint,
@@ -67,7 +83,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   ): Promise<{ replayed: boolean; endpoint: Endpoint }> {
     checkUrl(body.url, '/url');
     const id = newId('whe', clock.now());
-    const [outcome, known = id] = await createScript(
+    const [reply, known = id] = await createScript(
       [
         keys.endpoint(id),
         keys.tenantEndpoints(tenant),
@@ -89,36 +105,47 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
         ...(body.enabled === false ? ['disabledAt', clock.now(), 'disabledReason', 'paused'] : []),
       ],
     );
-    if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
-    if (outcome === 'full') throw new SluiceError('too_many_endpoints');
-    return { replayed: outcome === 'replayed', endpoint: await demand(tenant, known) };
+    if (reply === 'mismatch') throw new SluiceError('idempotency_key_reused');
+    if (reply === 'full') throw new SluiceError('too_many_endpoints');
+    return { replayed: reply === 'replayed', endpoint: await demand(tenant, known) };
   }
 
-  /** Whosoever it is; null when there is none. */
+  /** Returns the endpoint of any tenant, or null when it does not exist. */
   async function find(id: string): Promise<Endpoint | null> {
     return decode(id, await redis.hgetall(keys.endpoint(id)));
   }
 
+  /**
+   * Returns an endpoint of the tenant.
+   *
+   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   */
   async function demand(tenant: string, id: string): Promise<Endpoint> {
     const endpoint = isId('whe', id) ? await find(id) : null;
     if (endpoint?.tenant !== tenant) throw new SluiceError('not_found', 'There is no such webhook endpoint.');
     return endpoint;
   }
 
-  /** Newest first; there are never many. */
+  /** Returns all endpoints of the tenant, newest first. `maxPerTenant` bounds them, so there are no pages. */
   async function list(tenant: string): Promise<Endpoint[]> {
     const ids = await redis.zrange(keys.tenantEndpoints(tenant), '+', '-', 'BYLEX', 'REV');
     const endpoints = await Promise.all(ids.map(find));
     return endpoints.filter((endpoint) => endpoint !== null);
   }
 
-  /** Those of the tenant, or of all that have any where it is null. */
+  /** Returns the endpoints of the tenant; null returns those of every tenant that has any. */
   async function subscribed(tenant: string | null): Promise<Endpoint[]> {
     if (tenant !== null) return list(tenant);
     const tenants = await redis.hkeys(keys.subscribed);
     return (await Promise.all(tenants.map(list))).flat();
   }
 
+  /**
+   * Changes the fields that `body` contains. To enable an endpoint releases the deliveries that were held for it.
+   *
+   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   * @throws SluiceError `url_not_allowed` when the address rules forbid the new URL
+   */
   async function change(tenant: string, id: string, body: PatchEndpoint): Promise<Endpoint> {
     await demand(tenant, id);
     if (body.url !== undefined) checkUrl(body.url, '/url');
@@ -130,6 +157,11 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     return demand(tenant, id);
   }
 
+  /**
+   * Removes an endpoint; its deliveries are left to `DeliveryLog.forget`.
+   *
+   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   */
   async function remove(tenant: string, id: string): Promise<void> {
     await demand(tenant, id);
     await removeScript(
@@ -138,7 +170,11 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     );
   }
 
-  /** The one that stood goes on signing beside the new one for a day. */
+  /**
+   * Gives the endpoint a new secret. The previous one signs beside it for a day.
+   *
+   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   */
   async function rotate(tenant: string, id: string): Promise<Endpoint> {
     await demand(tenant, id);
     const key = keys.endpoint(id);
@@ -149,16 +185,20 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     return demand(tenant, id);
   }
 
-  /** The tenant's own, made when it is first needed; all processes get the same. The newest first. */
+  /**
+   * Returns the secrets that sign the own webhooks of the tenant's jobs, newest first. The first call makes a secret, and all
+   * processes get the same.
+   */
   async function tenantSecrets(tenant: string): Promise<string[]> {
     const key = keys.signingSecret(tenant);
     const known = await redis.get(key);
     if (known) return secretsAt(decodeSecrets(known), clock.now());
-    const made = newSigningSecrets();
-    const isOurs = await redis.set(key, JSON.stringify(made), 'NX');
-    return isOurs ? secretsAt(made, clock.now()) : tenantSecrets(tenant);
+    const secrets = newSigningSecrets();
+    const isOurs = await redis.set(key, JSON.stringify(secrets), 'NX');
+    return isOurs ? secretsAt(secrets, clock.now()) : tenantSecrets(tenant);
   }
 
+  /** Adds a new secret for the own webhooks of the tenant's jobs, and returns all that sign now, newest first. */
   async function rotateTenant(tenant: string): Promise<string[]> {
     await tenantSecrets(tenant);
     const key = keys.signingSecret(tenant);
@@ -169,7 +209,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     return tenantSecrets(tenant);
   }
 
-  /** Replaces what was read, again where somebody else did in between. */
+  /** Rotates the secrets that `read` returns, and begins again when another process has replaced them before `write`. */
   async function swap(
     read: () => Promise<string | null>,
     write: (before: string, after: string) => Promise<number>,
@@ -227,7 +267,7 @@ function decode(id: string, fields: Record<string, string>): Endpoint | null {
   };
 }
 
-/** A tenant's own from before there was rotation is the secret itself. */
+/** Records from before rotation existed hold the secret itself instead of JSON. */
 function decodeSecrets(text: string): SigningSecrets {
   return text.startsWith('[') ? (JSON.parse(text) as SigningSecrets) : [{ secret: text, untilMs: null }];
 }

@@ -1,8 +1,8 @@
 /**
- * Fan-out: an event of the outbox -> a delivery for each subscription to it.
+ * Fan-out: creates a delivery for each subscription to an event of the outbox.
  *
- * A subscription counts from the event on: an endpoint that was made later is told nothing of it. Doing it twice makes the same
- * deliveries once.
+ * An endpoint gets no event that happened before the endpoint was created. To fan the same event out twice creates its deliveries
+ * once.
  */
 import { toTimestamp } from '../../base/clock.js';
 import { SluiceError } from '../../contract/errors.js';
@@ -20,11 +20,11 @@ import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { decodeRecord, RECORD_FIELDS } from '../jobs/job-record.js';
 import type { Models } from '../models/models.js';
-import type { Deliveries, Made, NewDelivery } from './deliveries.js';
+import type { CreatedDelivery, Deliveries, NewDelivery } from './deliveries.js';
 import type { Endpoints } from './endpoints.js';
 import type { OutboxEvent } from './outbox.js';
 
-/** Packed outputs above this are not even read: their JSON cannot be as small as a body's limit. */
+/** Packed predictions above this size are not read, because their JSON would exceed `MAX_PREDICTIONS_BYTES` anyway. */
 const MAX_PACKED_BYTES = 256 * 1024;
 
 export interface FanOutDeps {
@@ -39,19 +39,22 @@ export type FanOut = ReturnType<typeof createFanOut>;
 
 type EndpointsOf = (tenant: string | null) => Promise<Endpoint[]>;
 
-/** What an event is about, and whose it is: null is everybody's. */
+/** What an event is about. */
 interface Subject {
+  /** The tenant who may be told; null when every tenant may. */
   tenant: string | null;
   job: JobRecord | null;
   data: object;
 }
 
+/** Returns the fan-out. Every function rejects when Redis fails. */
 export function createFanOut({ redis, keys, endpoints, deliveries, models }: FanOutDeps) {
   /**
-   * For events that have been read already: what it looks up of a tenant's endpoints it looks up once, and is not too old for
-   * any of them. The returned function answers what was made of an event; null when what it is about is no longer kept.
+   * Begins the fan-out of events that have already been read. The returned function takes one event and returns the deliveries of
+   * it, or null when the subject of the event is no longer kept. It reads the endpoints of a tenant once for all events; that
+   * copy cannot be too old, because it is read after the events.
    */
-  function begin(): (event: OutboxEvent) => Promise<Made[] | null> {
+  function begin(): (event: OutboxEvent) => Promise<CreatedDelivery[] | null> {
     const known = new Map<string | null, Promise<Endpoint[]>>();
     const endpointsOf = (tenant: string | null) => {
       const found = known.get(tenant) ?? endpoints.subscribed(tenant);
@@ -61,27 +64,32 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     return (event) => fanOut(event, endpointsOf);
   }
 
-  async function fanOut(event: OutboxEvent, endpointsOf: EndpointsOf): Promise<Made[] | null> {
+  async function fanOut(event: OutboxEvent, endpointsOf: EndpointsOf): Promise<CreatedDelivery[] | null> {
     const subject = await subjectOf(event);
     if (!subject) return null;
-    // How a job was getting on is news only while it does.
+    // Progress interests nobody once the job has ended.
     if (isProgressEvent(event.type) && subject.job && isTerminal(subject.job.status)) return [];
     const subscribed = (await endpointsOf(subject.tenant)).filter(({ events }) =>
       events.includes(event.type),
     );
-    // Nor is one told of its own end.
+    // An endpoint is not told that it was disabled itself.
     const told = subscribed.filter(({ id, createdAt }) => createdAt <= event.at && id !== event.endpoint);
-    return Promise.all([...ownWebhook(event, subject), ...told].map((to) => makeOne(event, subject, to)));
+    const subscriptions: Subscription[] = [...ownWebhook(event, subject), ...told];
+    return Promise.all(subscriptions.map((subscription) => createOne(event, subject, subscription)));
   }
 
-  async function makeOne(event: OutboxEvent, subject: Subject, to: Recipient): Promise<Made> {
+  async function createOne(
+    event: OutboxEvent,
+    subject: Subject,
+    { id, tenant, url, includePredictions }: Subscription,
+  ): Promise<CreatedDelivery> {
     const { job } = subject;
-    const predictions = job && to.includePredictions ? await readPredictions(job.spec.id) : null;
+    const predictions = job && includePredictions ? await readPredictions(job.spec.id) : null;
     const data = predictions ? { ...subject.data, predictions } : subject.data;
     return deliveries.create({
       event: event.id,
-      tenant: to.tenant,
-      to: to.id === null ? to.url : { id: to.id },
+      tenant,
+      to: id === null ? url : { id },
       type: event.type,
       job: event.job,
       body: JSON.stringify(bodyOf(event.type, event.at, data)),
@@ -108,6 +116,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     return { tenant: null, job: null, data: { model: name, version: Number(number), state, backend, error } };
   }
 
+  /** Returns the predictions of a job, or null when there are none or their JSON is too large for a body. */
   async function readPredictions(job: string): Promise<unknown[] | null> {
     if ((await redis.hstrlen(keys.job(job), 'output')) > MAX_PACKED_BYTES) return null;
     const output = await redis.hgetBuffer(keys.job(job), 'output');
@@ -115,9 +124,14 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     return predictions && byteLength(predictions) <= MAX_PREDICTIONS_BYTES ? predictions : null;
   }
 
-  /** A test event to one endpoint, whatever it is subscribed to, at once; answers its delivery's id. */
+  /**
+   * Sends a test event to an endpoint, whatever events it subscribes to, and returns the id of the delivery, whose attempt is due at
+   * once. `event` is a new id; `at` is the time of the event in milliseconds since the Unix epoch.
+   *
+   * @throws SluiceError `too_many_deliveries` when the log of the endpoint is full of pending deliveries
+   */
   async function test(endpoint: Endpoint, event: string, at: number): Promise<string> {
-    const made: NewDelivery = {
+    const delivery: NewDelivery = {
       event,
       tenant: endpoint.tenant,
       to: endpoint,
@@ -127,7 +141,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
       at,
       isTest: true,
     };
-    const { id, status } = await deliveries.create(made);
+    const { id, status } = await deliveries.create(delivery);
     if (status === 'dropped') throw new SluiceError('too_many_deliveries');
     await deliveries.replay(id);
     return id;
@@ -136,16 +150,16 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
   return { begin, test };
 }
 
-interface Recipient {
-  /** Of an endpoint. */
+interface Subscription {
+  /** The id of the endpoint; null for a job's own webhook. */
   id: string | null;
   tenant: string;
   url: string;
   includePredictions: boolean;
 }
 
-/** The webhook that came with the job, if it is told of this. */
-function ownWebhook({ type }: OutboxEvent, { job }: Subject): Recipient[] {
+/** Returns the webhook that came with the job if it subscribes to the event. */
+function ownWebhook({ type }: OutboxEvent, { job }: Subject): Subscription[] {
   const { webhook, tenant } = job?.spec ?? {};
   if (!webhook || !tenant) return [];
   const events: readonly EventType[] = webhook.events ?? JOB_EVENTS;

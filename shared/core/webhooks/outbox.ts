@@ -1,23 +1,31 @@
 /**
- * The outbox: events, written by the script that makes what they tell happen, until their deliveries stand.
+ * The outbox: a Redis stream of events whose deliveries are not created yet.
+ *
+ * The script that changes a state writes the event in the same step, so no event is lost and none is told of a change that did not
+ * happen.
  */
 import type { EventType } from '../../contract/webhooks/events.js';
 
-/** An entry; what it is about is one of the last three. */
+/** An event. Exactly one of `job`, `version` and `endpoint` is set and names the subject of the event. */
 export interface OutboxEvent {
-  /** Names it among all events; with it a repeated entry is known. */
+  /** Unique among all events. An entry that is read twice leads to the same deliveries, because their ids derive from it. */
   id: string;
   type: EventType;
-  /** When it happened, milliseconds since the Unix epoch. */
+  /** The time of the event, in milliseconds since the Unix epoch. */
   at: number;
-  /** Id of a job. */
+  /** The id of a job. */
   job: string | null;
-  /** "mnist@3" */
+  /** A model and the number of a version: `mnist@3`. */
   version: string | null;
-  /** Id of an endpoint. */
+  /** The id of an endpoint. */
   endpoint: string | null;
 }
 
+/**
+ * Decodes an entry of the stream; `fields` alternates names and values, as ioredis returns them.
+ *
+ * @throws Error when the entry is not an event, which is a bug
+ */
 export function decodeEvent(fields: readonly string[]): OutboxEvent {
   const named: Record<string, string> = {};
   for (let i = 0; i < fields.length; i += 2) named[fields[i] ?? ''] = fields[i + 1] ?? '';
