@@ -1,57 +1,67 @@
 /**
- * Respawns: how often a child may die. One that dies again and again, and computes nothing in between, has a fault that
- * starting it does not mend: a broken GPU, a library that does not fit, a machine without memory.
+ * Crash loop: whether a child dies again and again and computes nothing in between. Its fault is then one that another
+ * start does not mend: a broken GPU, a library that does not fit, a machine without memory.
  *
- *   within budget -> spent (more than `MAX_DEATHS` in `WINDOW_MS`) -> within budget (a batch was computed, or it stood for
+ *   sound -> looping (more than `MAX_DEATHS` deaths in `WINDOW_MS`) -> sound (a batch was computed, or the child stayed up for
  *   `WINDOW_MS`)
  *
- * While it is spent, each further death doubles the wait for the next child. What a child dies of while one batch is
- * bisected counts once, since the batch is at fault.
+ * While it loops, each further death doubles the wait before the next child. Deaths by one batch that runs again by halves
+ * count once, because the batch is at fault.
  */
 import type { Clock } from '../../shared/base/clock.js';
+
+export interface CrashLoop {
+  /** A child has died. `batch` is what it was computing, whole or in part; null when it computed none. */
+  died(batch: object | null): void;
+  /** A child is up. */
+  up(): void;
+  /** A batch was computed. */
+  computed(): void;
+  readonly isLooping: boolean;
+  /** How long to wait before the next child is started. */
+  readonly waitMs: number;
+}
 
 export const MAX_DEATHS = 5;
 export const WINDOW_MS = 60_000;
 const FIRST_WAIT_MS = 10_000;
 export const MAX_WAIT_MS = 60_000;
 
-export function createRespawns(clock: Clock) {
-  /** When, while nothing was computed. */
+/** Returns the record of the deaths of one child after another. */
+export function createCrashLoop(clock: Clock): CrashLoop {
+  /** When children died since a batch was last computed, as the clock's monotonic time. */
   let deaths: number[] = [];
-  /** Those since it was spent; 0: within budget. */
-  let beyond = 0;
+  /** How many died since the loop began; 0 while there is none. */
+  let loopingDeaths = 0;
   let upSinceMs: number | null = null;
   const blamed = new WeakSet<object>();
 
-  const hasStood = () => upSinceMs !== null && clock.monotonic() - upSinceMs >= WINDOW_MS;
+  const hasStayedUp = () => upSinceMs !== null && clock.monotonic() - upSinceMs >= WINDOW_MS;
 
   function forget(): void {
     deaths = [];
-    beyond = 0;
+    loopingDeaths = 0;
   }
 
   return {
-    /** `of`: the batch that it was computing, whole or a part of it; null while it computed none. */
-    died(of: object | null): void {
-      if (hasStood()) forget();
+    died(batch) {
+      if (hasStayedUp()) forget();
       upSinceMs = null;
-      if (of && blamed.has(of)) return;
-      if (of) blamed.add(of);
+      if (batch && blamed.has(batch)) return;
+      if (batch) blamed.add(batch);
       const now = clock.monotonic();
       deaths = [...deaths.filter((ms) => now - ms < WINDOW_MS), now];
-      if (beyond > 0 || deaths.length > MAX_DEATHS) beyond++;
+      if (loopingDeaths > 0 || deaths.length > MAX_DEATHS) loopingDeaths++;
     },
-    up(): void {
+    up() {
       upSinceMs = clock.monotonic();
     },
-    /** A batch was computed. */
     computed: forget,
-    get isSpent(): boolean {
-      return beyond > 0 && !hasStood();
+    get isLooping() {
+      return loopingDeaths > 0 && !hasStayedUp();
     },
-    /** Before the next child is started. */
-    get waitMs(): number {
-      return beyond === 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** (beyond - 1), MAX_WAIT_MS);
+    get waitMs() {
+      return loopingDeaths === 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** (loopingDeaths - 1), MAX_WAIT_MS);
     },
   };
 }

@@ -1,17 +1,17 @@
 /**
- * Calls: what one child has been asked and has not answered yet.
+ * Pending calls: what a child has been asked and has not replied to yet.
  *
- *   asked -> (the child turns to it) -> answered          asked -> lost with the child that should have answered
+ *   made -> (the child turns to it) -> settled by its reply          made -> lost with the child
  *
- * Promises: each call is settled once; only the one that the child has turned to is timed; of the calls that a child dies with
- * that one is suspect, the others only waited behind it.
+ * Promises: each call is settled once. Only the call that the child has turned to is timed. Of the calls that a child dies
+ * with, that one is suspect; the others only waited behind it.
  */
 import type { Clock } from '../../shared/base/clock.js';
 
 /** What settles a call; `failed` rejects it. */
 export type Reply = { type: string; call: number } | { type: 'failed'; call: number; message: string };
 
-/** How a call ended when it did not end with an answer. */
+/** Why a call ended without a reply, or with `failed`. */
 export class CallFailed extends Error {
   constructor(
     readonly code: 'backend_error' | 'input_crashed_backend' | 'timeout',
@@ -23,43 +23,61 @@ export class CallFailed extends Error {
   }
 }
 
-interface Call<Answer> {
-  resolve: (answer: Answer) => void;
+export interface PendingCalls<R extends Reply> {
+  readonly size: number;
+  /**
+   * Makes a call and resolves with its reply. `send` is given the call's number.
+   * @param timeoutMs counts from the moment the child turns to this call.
+   * @param batch identifies the batch of which the call computes; null when it computes none.
+   * @throws {CallFailed} when the call failed, took too long, or was lost with its child.
+   */
+  add(send: (call: number) => void, timeoutMs: number, batch: object | null): Promise<R>;
+  /** The child says that it has turned to this call, though older ones are still pending. */
+  turnTo(call: number): void;
+  settle(reply: R): void;
+  /** Rejects all calls, because the child died. Returns the batch of the call at fault; null when that computed none. */
+  lose(why: string): object | null;
+  /** Resolves once no call is pending. */
+  idle(): Promise<void>;
+}
+
+interface PendingCall<R> {
+  resolve: (reply: R) => void;
   reject: (reason: Error) => void;
-  /** From the moment the child turns to this call. */
   timeoutMs: number;
-  /** The batch of which it computes. */
-  of: object | null;
+  batch: object | null;
   cancelTimer: (() => void) | null;
 }
 
-/** `onTimeout`: the child has worked on a call for longer than it may. */
-export function createCalls<Answer extends Reply>(clock: Clock, onTimeout: () => void) {
-  const calls = new Map<number, Call<Answer>>();
+/**
+ * Returns the pending calls of one child after another.
+ * @param onTimeout hears that the child has worked on a call for longer than it may; it is then expected to die.
+ */
+export function createPendingCalls<R extends Reply>(clock: Clock, onTimeout: () => void): PendingCalls<R> {
+  const calls = new Map<number, PendingCall<R>>();
   let nextCall = 1;
-  /** The call that the child told to have turned to. */
-  let computing: number | null = null;
+  /** The call that the child said it had turned to. */
+  let announced: number | null = null;
   let timedOut: number | null = null;
-  /** Told once no call is without an answer. */
   let onIdle: (() => void) | null = null;
 
-  /** The one it told of, else the oldest: calls are worked on in order. */
-  function turnedTo(): number | undefined {
-    if (computing !== null && calls.has(computing)) return computing;
+  /** Returns the call that the child announced, else the oldest, because calls are worked on in order. */
+  function currentCall(): number | undefined {
+    if (announced !== null && calls.has(announced)) return announced;
     return calls.keys().next().value;
   }
 
-  function watch(): void {
-    const turn = turnedTo();
+  function timeCurrent(): void {
+    const current = currentCall();
     for (const [number, call] of calls) {
-      if (number === turn) continue;
+      if (number === current) continue;
       call.cancelTimer?.();
       call.cancelTimer = null;
     }
-    const call = turn === undefined ? undefined : calls.get(turn);
+    const call = current === undefined ? undefined : calls.get(current);
     if (!call || call.cancelTimer) return;
     call.cancelTimer = clock.after(call.timeoutMs, () => {
-      timedOut = turn ?? null;
+      timedOut = current ?? null;
       onTimeout();
     });
   }
@@ -69,55 +87,52 @@ export function createCalls<Answer extends Reply>(clock: Clock, onTimeout: () =>
       return calls.size;
     },
 
-    /** `send` is given the call's number. */
-    add(send: (call: number) => void, timeoutMs: number, of: object | null): Promise<Answer> {
+    add(send, timeoutMs, batch) {
       return new Promise((resolve, reject) => {
         const number = nextCall++;
-        calls.set(number, { resolve, reject, timeoutMs, of, cancelTimer: null });
+        calls.set(number, { resolve, reject, timeoutMs, batch, cancelTimer: null });
         send(number);
-        watch();
+        timeCurrent();
       });
     },
 
-    turnTo(number: number): void {
-      computing = number;
-      watch();
+    turnTo(call) {
+      announced = call;
+      timeCurrent();
     },
 
-    settle(answer: Answer): void {
-      const call = calls.get(answer.call);
+    settle(reply) {
+      const call = calls.get(reply.call);
       if (!call) return;
-      calls.delete(answer.call);
+      calls.delete(reply.call);
       call.cancelTimer?.();
-      if (answer.call === computing) computing = null;
-      watch();
+      if (reply.call === announced) announced = null;
+      timeCurrent();
       if (calls.size === 0) onIdle?.();
-      if (isFailed(answer)) call.reject(new CallFailed('backend_error', answer.message, true));
-      else call.resolve(answer);
+      if (isFailed(reply)) call.reject(new CallFailed('backend_error', reply.message, true));
+      else call.resolve(reply);
     },
 
-    /** The child died of the call that it had turned to: answers of which batch that was, null when of none. */
-    lose(why: string): object | null {
+    lose(why) {
       const hung = timedOut;
       timedOut = null;
-      const suspect = turnedTo();
-      const outstanding = [...calls];
-      const of = suspect === undefined ? null : (calls.get(suspect)?.of ?? null);
+      const suspect = currentCall();
+      const lost = [...calls];
+      const batch = suspect === undefined ? null : (calls.get(suspect)?.batch ?? null);
       calls.clear();
       onIdle?.();
-      computing = null;
-      for (const [number, call] of outstanding) {
+      announced = null;
+      for (const [number, call] of lost) {
         call.cancelTimer?.();
         const code = hung === number ? 'timeout' : 'input_crashed_backend';
         const message =
           code === 'timeout' ? 'The execution took too long.' : `The backend's process died (${why}).`;
         call.reject(new CallFailed(code, message, number === suspect));
       }
-      return of;
+      return batch;
     },
 
-    /** Resolves once no call is without an answer. */
-    async idle(): Promise<void> {
+    async idle() {
       if (calls.size === 0) return;
       await new Promise<void>((resolve) => {
         onIdle = resolve;

@@ -1,30 +1,38 @@
 /**
- * Wear: when a child has served its time. Native code leaks in places that nobody sees; a child that is replaced in good
- * order costs the time of a start, one that is killed for its memory costs a batch.
+ * Recycle policy: when a child has served its time and another takes its place.
+ *
+ * Native code leaks in places that nobody sees. A child that is replaced in good order costs the time of a start; one that
+ * the kernel kills for its memory costs a batch.
  */
 export interface RecycleLimits {
-  /** Batches after which a child is replaced; 0: none. */
+  /** The child is replaced after so many batches; 0 means never. */
   maxBatches: number;
-  /** Resident memory in bytes above which it is; 0: none. */
+  /** The child is replaced above so many bytes of resident memory; 0 means never. */
   maxRssBytes: number;
 }
 
-/** A child that is above its ceiling as soon as it has loaded does so much between two starts all the same. */
+export interface RecyclePolicy {
+  /** Returns why the child is to be replaced after this batch; null when it is not. */
+  reasonAfter(rssBytes: number): string | null;
+  /** A new child begins. */
+  reset(): void;
+}
+
+/** A child that is above its memory limit as soon as it has loaded its versions still computes so many batches. */
 export const LEAST_BATCHES = 100;
 
-export function createWear({ maxBatches, maxRssBytes }: RecycleLimits) {
+/** Returns the policy for one child after another; it counts their batches. */
+export function createRecyclePolicy({ maxBatches, maxRssBytes }: RecycleLimits): RecyclePolicy {
   let batches = 0;
 
   return {
-    /** Asked after each batch: why the child is to be replaced, null when it is not. */
-    reasonAfter(rssBytes: number): string | null {
+    reasonAfter(rssBytes) {
       batches++;
       if (maxBatches > 0 && batches >= maxBatches) return `${batches} batches`;
       const isTooLarge = maxRssBytes > 0 && rssBytes > maxRssBytes;
       return isTooLarge && batches >= LEAST_BATCHES ? `${rssBytes} bytes after ${batches} batches` : null;
     },
-    /** The child is a new one. */
-    renew(): void {
+    reset() {
       batches = 0;
     },
   };

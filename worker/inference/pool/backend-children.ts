@@ -14,13 +14,8 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { BackendName } from '../../backends/backend.js';
 import { CallFailed } from '../../process/pending-calls.js';
 import type { BackendReport, LoadReport, Speed } from '../protocol/messages.js';
-import {
-  type ChildSupervisor,
-  type ChildSupervisorDeps,
-  createChildSupervisor,
-  type RanReply,
-  type RunCall,
-} from './child-supervisor.js';
+import type { RanReply, RunCall } from './child-calls.js';
+import { type ChildSupervisor, type ChildSupervisorDeps, createChildSupervisor } from './child-supervisor.js';
 import { NotLoaded, StandsStill } from './run-elsewhere.js';
 
 export interface BackendChildrenDeps extends Omit<ChildSupervisorDeps, 'mayRecycle'> {

@@ -69,4 +69,4 @@ export type FromChild =
   | { type: 'failed'; call: number; message: string };
 
 /** What settles a call. */
-export type Answer = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;
+export type ChildReply = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;
