@@ -1,5 +1,5 @@
 /**
- * Access: which API key belongs to whom. Keys are stored as their SHA-256, never as themselves.
+ * API keys: which key belongs to which tenant. A key is stored as its SHA-256, never as itself.
  */
 import { LRUCache } from 'lru-cache';
 import { type Clock, toTimestamp } from '../../base/clock.js';
@@ -8,17 +8,18 @@ import { newId } from '../../contract/ids.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
-/** For how long a key that was revoked elsewhere may still be taken. */
+/** For so long a process may still accept a key that was revoked elsewhere. */
 const CACHE_MS = 5000;
 const CACHE_SIZE = 10_000;
 
 export type ApiKeys = ReturnType<typeof createApiKeys>;
 
+/** Returns the store of API keys. */
 export function createApiKeys({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
   const cache = new LRUCache<string, Principal>({ max: CACHE_SIZE, ttl: CACHE_MS });
 
   return {
-    /** Makes `key` valid for `tenant`; a key that exists keeps its id. */
+    /** Makes `key` valid for `tenant`. A key that exists keeps its id. */
     async addKey(key: string, tenant: string, scopes: Principal['scopes']): Promise<void> {
       const hashKey = keys.apiKey(hashApiKey(key));
       await redis.hsetnx(hashKey, 'id', newId('key', clock.now()));
@@ -26,7 +27,7 @@ export function createApiKeys({ redis, keys, clock }: { redis: Redis; keys: Keys
       await redis.hset(hashKey, { tenant, scopes: scopes.join(' ') });
     },
 
-    /** Who holds `key`; null when nobody does. Only keys that exist are cached. */
+    /** Returns who holds `key`; null when nobody does. Only keys that exist are cached. */
     async authenticate(key: string): Promise<Principal | null> {
       if (!isApiKey(key)) return null;
       const hash = hashApiKey(key);

@@ -23,6 +23,7 @@ export type BatchUpkeep = ReturnType<typeof createBatchUpkeep>;
 /** The most records that one call looks at. */
 const PAGE = 100;
 
+/** Returns the upkeep of batches. */
 export function createBatchUpkeep({ redis, keys, blobs, queue }: BatchUpkeepDeps) {
   /** Calls drivers to open batches again and forgets batches whose time is over; returns how many it looked at. */
   async function tend(): Promise<number> {

@@ -2,10 +2,10 @@
  * Batches: files of jobs. The record is the truth; a message on the queue calls a driver to it.
  *
  *   create   writes the record (queued) and calls a driver          cancel   queued | running -> canceling
- *   take     queued -> running, with a token that makes those of earlier drivers void
- *   addPart  the results of the next lines are stored               finish   running | canceling -> its end
+ *   take     queued -> running, with a token that makes the tokens of earlier drivers void
+ *   addPart  stores the results of the next lines                   finish   running | canceling -> its end
  *
- * Promises: a line's result is in the files once, whichever drivers came and went; counts only grow, but for those of
+ * Promises: the result of a line is in the files once, whichever drivers came and went. Counts only grow, except those of
  * lines whose driver died. Another tenant's batch does not exist.
  */
 
@@ -53,17 +53,19 @@ export interface BatchesDeps {
 export interface TakenBatch {
   record: BatchRecord;
   token: string;
-  /** Redis' clock, milliseconds since the Unix epoch. */
+  /** The time by Redis' clock, in milliseconds since the Unix epoch. */
   now: number;
   parts: BatchPart[];
-  /** Of the lines in those parts. */
+  /** The counts of the lines in these parts. */
   counts: LineCounts;
 }
 
+/** What a driver shall do next: go on, or end the batch for the reason; `lost` when another driver has taken it. */
 export type DriverOrder = 'go' | 'cancel' | 'expire' | 'lost';
 export type Batches = ReturnType<typeof createBatches>;
 
 const IDEMPOTENCY_SECONDS = 24 * 3600;
+/** Returns what callers and drivers do with batches. */
 export function createBatches({ redis, keys, queue, limits, onError }: BatchesDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateBatch', CREATE_BATCH);
   const cancelScript = defineScript<string>(redis, 'sluiceCancelBatch', CANCEL_BATCH);
@@ -72,6 +74,11 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
   const addPartScript = defineScript<string>(redis, 'sluiceAddPart', ADD_PART);
   const finishScript = defineScript<string>(redis, 'sluiceFinishBatch', FINISH_BATCH);
 
+  /**
+   * Creates a batch.
+   * @throws {SluiceError} `too_many_batches`; `idempotency_key_reused` for a key that came with another body; `not_found` when
+   *   the batch of the key is no longer kept.
+   */
   async function create(
     spec: BatchSpec,
     ttlSeconds: number,
@@ -104,11 +111,12 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     return { replayed: outcome === 'replayed', record };
   }
 
-  /** The record stands already: upkeep calls again. */
+  /** A call that fails is repeated by upkeep, because the record stands already. */
   async function call(id: string): Promise<void> {
     await queue.add(id).catch((error: unknown) => onError('batch not handed over', error));
   }
 
+  /** Returns a batch of the tenant; null when it has none of this id. */
   async function get(tenant: string, id: string): Promise<BatchRecord | null> {
     if (!isId('batch', id)) return null;
     const record = decodeBatch(await redis.hmget(keys.batch(id), ...BATCH_FIELDS));
@@ -121,7 +129,10 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     return readPage(redis, { index, limit, cursor, read: (id) => get(tenant, id) });
   }
 
-  /** Canceling takes as long as its jobs that are being computed. */
+  /**
+   * Cancels a batch, which takes as long as its jobs that are running; null when there is no such batch.
+   * @throws {SluiceError} `batch_finished`.
+   */
   async function cancel(tenant: string, id: string): Promise<BatchRecord | null> {
     if (!(await get(tenant, id))) return null;
     const status = (await cancelScript([keys.batch(id)], [])) as BatchStatus;
@@ -132,7 +143,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     return record;
   }
 
-  /** Null when it has ended. */
+  /** Takes a batch for a new driver; null when the batch has ended. */
   async function take(id: string): Promise<TakenBatch | null> {
     const [token, now] = await takeScript([keys.batch(id)], []);
     if (!token) return null;
@@ -146,12 +157,12 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     return { record, token, now: Number(now), parts, counts: decodeCounts(fields.doneCounts) };
   }
 
-  /** Tells how far a driver is, and is told whether to go on. */
+  /** Stores how far a driver is; returns what it shall do next. */
   function report({ record, token }: TakenBatch, total: number, counts: LineCounts): Promise<DriverOrder> {
     return reportScript([keys.batch(record.spec.id)], [token, total, JSON.stringify(counts)]);
   }
 
-  /** False when another driver has taken the batch. `counts` include those of this part. */
+  /** Adds a part; returns false when another driver has taken the batch. `counts` includes the lines of this part. */
   async function addPart(
     { record, token }: TakenBatch,
     index: number,
@@ -165,7 +176,10 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     return outcome === 'added';
   }
 
-  /** False when another driver has taken the batch. A batch that is being canceled ends canceled, whatever `status` says. */
+  /**
+   * Ends a batch; returns false when another driver has taken it. A batch that is being canceled ends canceled, whatever
+   * `status` says.
+   */
   async function finish(
     { record: { spec }, token }: TakenBatch,
     status: BatchEnd,

@@ -1,11 +1,11 @@
 /**
- * Files that callers have uploaded: a record in Redis and its blob `files/<id>`.
+ * Files that callers have uploaded: each is a record in Redis and a blob `files/<id>`.
  *
- *   nothing -> blob -> blob and record (the file is there) -> blob -> nothing
+ *   nothing -> blob -> blob and record (the file exists) -> blob -> nothing
  *
- * The blob is written whole before the record and the record removed before the blob, so that no record lacks its bytes.
- * A process that dies in between leaves a blob that nobody can see; `sweep` removes it. Another tenant's file does not
- * exist, nor does one that has expired.
+ * The blob is written whole before the record, and the record is removed before the blob, so that no record lacks its bytes.
+ * A process that dies in between leaves a blob that nobody can see, and `sweep` removes it. Another tenant's file does not
+ * exist, and neither does a file that has expired.
  */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
@@ -52,16 +52,19 @@ export type Files = ReturnType<typeof createFiles>;
 
 const FOLDER = 'files/';
 const LINK_SECONDS = 3600;
-/** How long an Idempotency-Key is remembered. */
 const IDEMPOTENCY_SECONDS = 24 * 3600;
-/** Records looked at in one go. */
+/** The most records that one call looks at. */
 const PAGE = 100;
 
+/** Returns the store of files. */
 export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
   const createScript = defineScript<string[]>(redis, 'sluiceCreateFile', CREATE);
   let secret: Promise<Buffer> | undefined;
 
-  /** A file of ours under an id that is known beforehand: keeping it twice keeps one. */
+  /**
+   * Keeps a file that Sluice made itself, under an id that is known beforehand. Keeping it twice keeps one file.
+   * @throws {SluiceError} `unavailable` when the blob store fails.
+   */
   async function keep({ content, ...file }: KeptFile): Promise<FileRecord> {
     const key = `${FOLDER}${file.id}`;
     const { sizeBytes, sha256 } = await blobs.put(key, content, { contentType: file.contentType });
@@ -73,7 +76,11 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return record;
   }
 
-  /** An error of the content passes through as it is, and nothing is left then. */
+  /**
+   * Stores an upload. An error of the content passes through as it is, and leaves nothing behind.
+   * @throws {SluiceError} `unavailable` when the blob store fails; `idempotency_key_reused` for a key that came with another
+   *   file; `not_found` when the file of the key is no longer kept.
+   */
   async function create(
     tenant: string,
     { contentType, filename, content }: NewFile,
@@ -108,6 +115,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return { replayed: true, record: replayed };
   }
 
+  /** Returns a file of the tenant; null when it has none of this id. */
   async function get(tenant: string, id: string): Promise<FileRecord | null> {
     const record = await find(id);
     return record?.tenant === tenant ? record : null;
@@ -125,13 +133,13 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return readPage(redis, { index, limit, cursor, read: (id) => get(tenant, id) });
   }
 
-  /** A stream of the bytes, null when they are gone. */
+  /** Returns a stream of a file's bytes; null when they are gone. */
   const open = ({ key }: FileRecord): Promise<OpenedBlob | null> => blobs.open(key);
 
-  /** All bytes at once, null when they are gone. */
+  /** Returns all bytes of a file; null when they are gone. */
   const read = ({ key }: FileRecord): Promise<Buffer | null> => blobs.get(key);
 
-  /** False when there is no such file. */
+  /** Removes a file; returns false when there is no such file. */
   async function remove(tenant: string, id: string): Promise<boolean> {
     const record = await get(tenant, id);
     if (!record) return false;
@@ -144,7 +152,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     await discard(key);
   }
 
-  /** What cannot be deleted now is left to the sweep. */
+  /** Deletes a blob. The sweep deletes it when that fails now. */
   async function discard(key: string): Promise<void> {
     await blobs.delete(key).catch(() => undefined);
   }
@@ -153,13 +161,16 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return signDownload([await getSecret()], { key, tenant }, clock.now() / 1000 + LINK_SECONDS);
   }
 
-  /** Path and query that read the file for an hour without an API key. */
+  /** Returns path and query with which anybody can read the file for an hour, without an API key. */
   async function urlOf(record: FileRecord): Promise<string> {
     const { expires, signature } = await sign(record);
     return `/v1/files/${record.id}/content?expires=${expires}&signature=${signature}`;
   }
 
-  /** The file of a signed address, whosoever it is; null when there is none or the address is forged. */
+  /**
+   * Returns the file of a signed address, of whichever tenant; null when there is none or the address is forged.
+   * @throws {SluiceError} `link_expired`.
+   */
   async function findSigned(
     id: string,
     query: { [name in keyof DownloadQuery]?: unknown },
@@ -171,7 +182,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return verdict === 'valid' ? record : null;
   }
 
-  /** Made by the first process that needs it; all get the same. */
+  /** Returns the secret that signs addresses. The first process that needs it makes it for all. */
   function getSecret(): Promise<Buffer> {
     secret ??= readSecret().catch((error: unknown) => {
       secret = undefined;
@@ -185,7 +196,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return Buffer.from((await redis.get(keys.downloadSecret)) ?? '', 'base64');
   }
 
-  /** Forgets those whose time is over, at most `PAGE`; answers how many. */
+  /** Forgets files whose time is over, at most `PAGE` of them; returns how many. */
   async function forgetExpired(): Promise<number> {
     const ids = await redis.zrangebyscore(keys.files, '-inf', await redisNow(redis), 'LIMIT', 0, PAGE);
     await Promise.all(

@@ -1,12 +1,12 @@
 /**
- * The agenda: every record by the time at which it must be looked at next, and what is done then.
+ * The due index: every job's record by the time at which upkeep must look at it next, and what upkeep does then.
  *
- *   queued    put (back) in its queue when the pause after a failed attempt is over, and before its priority when it has
- *             waited for long; its queue gets a ticket in case that was lost; at its deadline: expired
- *   running   its ticket is given to the transport again (which does nothing with one it holds), in case that lost it
- *   terminal  forgotten when its retention is over
+ *   queued    goes (back) into its queue when the pause after a failed attempt is over, and before its priority when it has
+ *             waited for long. Its queue gets a ticket in case that was lost. At its deadline the job expires.
+ *   running   its ticket goes to the transport again, in case that lost it; a transport that holds it does nothing
+ *   terminal  the record is forgotten when its retention is over
  *
- * Any number of processes may tend the agenda at once: each step is idempotent and checked where it is made.
+ * Any number of processes may tend the index at once, because each step is idempotent and checked where it is made.
  */
 
 import type { BlobStore } from '../../blobs/blobs.js';
@@ -34,28 +34,32 @@ export interface DueIndexDeps {
 }
 
 export interface Tended {
+  /** The records that were looked at. */
   looked: number;
-  /** Ended here, copies for a shadow left out: those belong to nobody. */
+  /** The jobs that expired here, without copies for a shadow, which belong to nobody. */
   expired: number;
   forgotten: number;
 }
 
-/** What a look at a record came to. */
+/** The result of a look at one record. */
 interface Look {
   end?: 'expired' | 'forgotten';
-  /** When to look again. */
+  /** When to look again, in milliseconds since the Unix epoch. */
   again?: number;
-  /** It waits in a queue that may have lost its ticket. */
+  /** The job, if it waits in a queue that may have lost its ticket. */
   queued?: JobSpec;
 }
 
 const PAGE = 200;
 
+export type DueIndex = ReturnType<typeof createDueIndex>;
+
+/** Returns the upkeep of jobs. */
 export function createDueIndex(deps: DueIndexDeps) {
   const { redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits } = deps;
   const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
 
-  /** Looks at the records that are due, at most `PAGE`; `looked === PAGE` says that there may be more. */
+  /** Looks at the records that are due, at most `PAGE` of them; when `looked` is `PAGE`, more may be due. */
   async function tend(): Promise<Tended> {
     const now = await redisNow(redis);
     const ids = await redis.zrangebyscore(keys.dueIndex, '-inf', now, 'LIMIT', 0, PAGE);
@@ -108,7 +112,7 @@ export function createDueIndex(deps: DueIndexDeps) {
   async function forgetOrKeep({ spec, end, deletedAfter }: JobRecord, now: number): Promise<Look> {
     if (deletedAfter !== null && deletedAfter > now) return { again: deletedAfter };
     await payloads.drop(spec, end);
-    // Not a transaction: those would not travel together. In this order a cut leaves nothing that is not looked at again.
+    // A transaction would not travel in one pipeline with others. In this order, a record that a cut leaves is looked at again.
     await Promise.all([
       redis.zrem(keys.tenantJobs(spec.tenant), spec.id),
       redis.del(keys.job(spec.id)),
@@ -117,13 +121,13 @@ export function createDueIndex(deps: DueIndexDeps) {
     return { end: 'forgotten' };
   }
 
-  /** Once for each queue, however many of its jobs wait. */
+  /** Asks for one ticket for each queue, however many of its jobs wait. */
   async function recallTickets(queued: readonly JobSpec[]): Promise<void> {
     const queues = new Map(queued.map(({ model, version }) => [`${model}@${version}`, { model, version }]));
     await Promise.all([...queues.values()].map(({ model, version }) => wakeTickets.recall(model, version)));
   }
 
-  /** Removes blobs that no job names; returns how many. */
+  /** Removes blobs that no job names, and what unfinished writes left; returns how many. */
   async function sweep(): Promise<number> {
     const unfinished = await blobs.sweep();
     const isKept = async (path: string) => (await redis.exists(keys.job(jobOfPayload(path)))) === 1;

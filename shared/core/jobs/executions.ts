@@ -1,11 +1,11 @@
 /**
  * Executions: a worker's side of jobs.
  *
- *   start    what a worker may do with a ticket, queued -> running: takes the jobs that are next, up to a batch, each under
- *            a new fencing token; also takes over those that a dead worker left running under the same ticket.
- *   settle   running -> succeeded | failed, only with the newest token; writes result and event in the same step.
- *            running -> queued for a failure that may go away, after a pause, while attempts are left.
- *   report   how far a running job is, only with the newest token; changes no state.
+ *   start    queued -> running. The holder of a ticket takes the next jobs, up to a batch, each under a new fencing token. It
+ *            also takes over the jobs that a dead worker left running under the same ticket.
+ *   settle   running -> succeeded | failed, only with the newest token; result and event are written in the same step.
+ *            running -> queued after a failure that may go away, with a pause, while attempts are left.
+ *   report   stores how far a running job is, only with the newest token; changes no state.
  *
  * A start that a dead worker left without an end costs no attempt.
  */
@@ -19,12 +19,12 @@ import { REPORT, START } from './job-scripts.js';
 import type { Stored } from './payloads.js';
 import { type Ending, EXPIRED, endingKeys, endText, type SettleJobs } from './settle.js';
 
-/** A job that was started so often without an end kills its workers. */
+/** A job that was started so often without an end probably kills its workers, so it fails. */
 const MAX_STARTS = 10;
 const LOST = endText(jobError('execution_lost'));
-/** Failures of what we depend on. An input that hangs or crashes has been tried alone already. */
+/** Failures of what Sluice depends on. An input that hangs or crashes is not among them: it has been tried alone already. */
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set(['unavailable', 'internal']);
-/** Pause before the second attempt; doubles with each, up to the most. */
+/** The pause before the second attempt; it doubles with each further attempt, up to `MAX_PAUSE_MS`. */
 const FIRST_PAUSE_MS = 1000;
 const MAX_PAUSE_MS = 60_000;
 
@@ -36,7 +36,7 @@ export interface ExecutionsDeps {
   limits: JobLimits;
 }
 
-/** Bounds of what is taken under one ticket; the first job is taken whatever its size. */
+/** Bounds what is taken under one ticket. The first job is taken whatever its size. */
 export interface Share {
   maxInstances: number;
   maxBytes: number;
@@ -48,36 +48,41 @@ export interface Started {
   input: Stored;
   ticket: string;
   token: string;
-  /** 1 for the first. */
+  /** The first attempt is 1. */
   attempt: number;
 }
 
-/** Jobs of callers that a start ended instead. */
+/** The number of callers' jobs that a start ended instead of starting them. */
 export interface Unstarted {
-  /** Their deadline was over. */
+  /** Jobs whose deadline was over. */
   expired: number;
-  /** They were started too often. */
+  /** Jobs that were started too often. */
   lost: number;
 }
 
-/** An execution and what came of it. */
+/** A job that was executed, and its result. */
 export interface Finished {
   job: Omit<Started, 'input'>;
   end: JobEnd;
-  /** Packed predictions, null when the job failed. */
+  /** The packed predictions; null when the job failed. */
   output: Stored | null;
 }
 
-/** `void`: the job has ended meanwhile or was started by somebody else; its result does not count. */
+/** A result is `void`, and does not count, when the job has ended meanwhile or was started by another worker. */
 export type Settled = (typeof SETTLED)[number];
 export const SETTLED = ['succeeded', 'failed', 'retried', 'void'] as const;
 
 export type Executions = ReturnType<typeof createExecutions>;
 
+/** Returns the worker's side of jobs. */
 export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits }: ExecutionsDeps) {
   const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
   const reportScript = defineScript<number>(redis, 'sluiceReport', REPORT);
 
+  /**
+   * Starts the jobs that are next in a version's queue and returns them.
+   * @param onUnstarted hears how many jobs ended instead.
+   */
   async function start(
     model: string,
     version: number,
@@ -128,7 +133,7 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
     return started;
   }
 
-  /** What became of each; all of one version. */
+  /** Writes the results of jobs of one version; returns what became of each, in the same order. */
   async function settle(model: string, version: number, finished: readonly Finished[]): Promise<Settled[]> {
     const outcomes = await settleJobs(model, version, finished.map(endingOf));
     return outcomes.map((outcome, i) => {
@@ -138,7 +143,7 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
     });
   }
 
-  /** False when the execution is void. */
+  /** Stores how far a job is; returns false when the execution is void. */
   async function report({ spec, token }: Finished['job'], { done, total }: Progress): Promise<boolean> {
     const reported = [keys.job(spec.id), keys.outbox, keys.subscribed];
     return (await reportScript(reported, [spec.id, token, done, total, keys.changed])) === 1;

@@ -1,11 +1,11 @@
 /**
- * Jobs that their deadline ended, counted by whoever finds them: upkeep, or a consumer that would have started them.
+ * Counts the jobs that expired. Upkeep finds them, and so does a consumer that would have started them.
  */
 import { Counter, type Registry } from 'prom-client';
 
 const NAME = 'sluice_jobs_expired_total';
 
-/** One for all roles of a process. */
+/** Returns the counter of the process; its roles share one. */
 export function createExpiredCounter(registry: Registry): Counter {
   return (
     (registry.getSingleMetric(NAME) as Counter | undefined) ??

@@ -1,5 +1,5 @@
 /**
- * What an operator allows jobs, from the configuration.
+ * The limits that an operator sets for jobs, from the configuration.
  */
 
 import { ConfigError, list } from '../../base/config.js';
@@ -11,19 +11,23 @@ export interface JobLimits {
   maxQueuedBytesPerTenant: number;
   maxQueuedPerModel: number;
   maxQueuedBytesPerModel: number;
-  /** How long a job is kept once it has ended, unless it or its tenant has a time of its own. */
+  /** How long a job is kept once it has ended, unless the job or its tenant has a time of its own. */
   retentionSeconds: number;
   fileRetentionSeconds: number;
   maxBatchesPerTenant: number;
   retentions: ReadonlyMap<string, number>;
-  /** Executions of a job whose error may go away. */
+  /** The most executions of a job whose error may go away. */
   maxAttempts: number;
-  /** A job that has waited so long goes before its priority. */
+  /** After this wait a job goes before its priority. */
   agingSeconds: number;
-  /** A tenant's share of a queue that others want too; 1 for those not named. */
+  /** The tenants' shares of a busy queue; a tenant that is not named has 1. */
   weights: ReadonlyMap<string, number>;
 }
 
+/**
+ * Returns the limits of a configuration.
+ * @throws ConfigError when SLUICE_TENANT_WEIGHTS or SLUICE_TENANT_RETENTION_SECONDS has a wrong form.
+ */
 export function jobLimitsOf(config: Config): JobLimits {
   return {
     maxQueuedPerTenant: config.SLUICE_MAX_QUEUED_PER_TENANT,
@@ -40,7 +44,7 @@ export function jobLimitsOf(config: Config): JobLimits {
   };
 }
 
-/** "tenant=number,tenant=number" */
+/** Reads a variable of the form `tenant=number,tenant=number`. */
 function perTenant(
   config: Config,
   name: 'SLUICE_TENANT_WEIGHTS' | 'SLUICE_TENANT_RETENTION_SECONDS',

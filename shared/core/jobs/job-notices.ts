@@ -1,26 +1,27 @@
 /**
- * Notices: what this process hears of jobs, on one connection, however many callers care.
+ * Job notices: what a process hears of jobs, on one connection, however many callers watch them.
  *
- * Whoever ends or changes a job publishes its id, nothing else. A notice may be missed while the connection is away, so
- * its return notifies everybody; whoever is notified reads the record, which alone is the truth.
+ * A script that ends or changes a job publishes its id and nothing else. A notice may be missed while the connection is away,
+ * so every watcher is notified when the connection is back. A watcher that is notified reads the record, which is the truth.
  */
 import type { Redis } from '../../redis/connect.js';
 
 export interface JobNotices {
   /** Calls `notify` when the job may have ended, until the returned function is called. */
   onEnd(id: string, notify: () => void): () => void;
-  /** The same when it may have changed in any way, its end included. */
+  /** Calls `notify` when the job may have changed in any way, its end included, until the returned function is called. */
   onChange(id: string, notify: () => void): () => void;
 }
 
 export interface JobNoticesDeps {
-  /** A connection of its own: it will only listen. */
+  /** A connection for this purpose alone, because a subscribed connection takes no other commands. */
   redis: Redis;
   channels: { ended: string; changed: string };
 }
 
 type Watchers = Map<string, Set<() => void>>;
 
+/** Subscribes to both channels and returns when the subscription stands. */
 export async function listenForJobNotices({ redis, channels }: JobNoticesDeps): Promise<JobNotices> {
   const ends: Watchers = new Map();
   const changes: Watchers = new Map();
@@ -33,12 +34,13 @@ export async function listenForJobNotices({ redis, channels }: JobNoticesDeps): 
     }
   });
   redis.on('ready', () => {
-    // ioredis subscribes again by itself; this answer says that it has been done, and nothing is missed from now on.
+    // ioredis subscribes again by itself. This reply tells that it has done so, and that nothing is missed from now on.
     subscribe().then(
       () => {
         for (const watchers of [ends, changes]) for (const each of watchers.values()) call(each);
       },
-      () => undefined, // Away again: the next return does it.
+      // The connection is away again; its next return notifies everybody.
+      () => undefined,
     );
   });
   await subscribe();

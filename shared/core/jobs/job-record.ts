@@ -1,9 +1,9 @@
 /**
- * A job's record as Redis holds it -> as the code reads it.
+ * A job's record as Redis holds it, in one hash, and as the code reads it.
  */
 import type { JobEnd, JobRecord, JobSpec, JobStatus, PastAttempt, Progress } from '../../contract/job.js';
 
-/** Fields that every reader needs; `input` and `output` are read only where they are used. */
+/** The fields that every reader needs; `input` and `output` are read only where they are used. */
 export const RECORD_FIELDS = [
   'status',
   'spec',
@@ -20,7 +20,7 @@ export const RECORD_FIELDS = [
   'end',
 ] as const;
 
-/** `values` in the order of `RECORD_FIELDS`; null when there is no such record. */
+/** Returns the record of `values`, which are in the order of `RECORD_FIELDS`; null when there is no such record. */
 export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRecord | null {
   const [
     status,
@@ -55,12 +55,13 @@ export function decodeRecord(values: readonly (Buffer | string | null)[]): JobRe
   };
 }
 
-/** "<token> <done> <total>": what an older execution has written no longer holds. */
+/** Reads `<token> <done> <total>`. The progress of an older execution does not count. */
 function progressOf(text: string | null | undefined, starts: string | null | undefined): Progress | null {
   const [token, done, total] = (text ?? '').split(' ');
   return token === starts && done && total ? { done: Number(done), total: Number(total) } : null;
 }
 
+/** Returns the number of a field; null when it is missing or empty. */
 export function numberOrNull(text: string | null | undefined): number | null {
   return text ? Number(text) : null;
 }

@@ -1,20 +1,21 @@
 /**
- * Results: what a job's view shows of its output. One whose JSON is too large for an answer is a file, which is made when
- * somebody first looks at it: its id follows from the job's, so that all processes make the same one.
+ * Job results: what a job's view shows of its output. Predictions whose JSON is too large for a response become a file when
+ * they are first looked at. The file's id follows from the job's id, so that all processes make the same file.
  */
 import type { JobRecord, Predictions } from '../../contract/job.js';
 import { presentPredictions } from '../../contract/tensors/prediction.js';
 import type { Files } from '../files/files.js';
 
-/** JSON of predictions that is shown in a job. */
+/** The most JSON of predictions that a job's view holds itself. */
 export const MAX_INLINE_RESULT_BYTES = 256 * 1024;
-/** Numbers grow to at most so many times their size when they are written as JSON. */
+/** Written as JSON, numbers take at most so many times their packed size. */
 const GROWTH = 7;
 
 export type JobResults = ReturnType<typeof createJobResults>;
 
+/** Returns the presenter of predictions. */
 export function createJobResults(files: Files) {
-  /** `output` as it was packed; null while there is none. */
+  /** Returns the predictions of a job from its packed output, or the address of their file; null without output. */
   async function present(
     { spec, deletedAfter }: JobRecord,
     output: Buffer | null,
@@ -38,7 +39,7 @@ export function createJobResults(files: Files) {
     return { file: id, url: await files.urlOf(record) };
   }
 
-  /** With the job that it is of. */
+  /** Removes the file of a job that is forgotten. */
   async function drop(tenant: string, job: string): Promise<void> {
     await files.remove(tenant, resultFileId(job));
   }

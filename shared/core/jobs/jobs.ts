@@ -1,5 +1,5 @@
 /**
- * Jobs: a caller's side of those that exist. Our record is the truth; how one is made stands in submission/.
+ * Jobs: a caller's side of the jobs that exist; submission/ makes them. The record in Redis is the truth.
  *
  *   cancel   queued | running -> canceled        expire   queued -> expired        erase   forgets one that has ended
  *
@@ -35,15 +35,17 @@ export interface JobFilter {
 
 export type Jobs = ReturnType<typeof createJobs>;
 
+/** Returns the caller's side of jobs. */
 export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
   const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
 
+  /** Returns a job of the tenant; null when it has none of this id. */
   async function get(tenant: string, id: string): Promise<JobRecord | null> {
     const record = decodeRecord(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
     return record?.spec.tenant === tenant ? record : null;
   }
 
-  /** The record and, once succeeded, its packed predictions: one read. */
+  /** Returns a job and its packed predictions, null before it has succeeded, in one read. */
   async function getWithOutput(
     tenant: string,
     id: string,
@@ -72,6 +74,10 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     return record;
   }
 
+  /**
+   * Cancels a job that has not ended.
+   * @throws {SluiceError} `not_found`, `job_finished`.
+   */
   async function cancel(tenant: string, id: string): Promise<JobRecord> {
     await end(await existing(tenant, id), 'canceled', ',queued,running,', CANCELED);
     const after = await existing(tenant, id);
@@ -80,7 +86,7 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     return after;
   }
 
-  /** False when it is not queued any more. */
+  /** Ends a queued job whose deadline is over; returns false when it is not queued any more. */
   async function expire(record: JobRecord): Promise<boolean> {
     return end(record, 'expired', ',queued,', EXPIRED);
   }
@@ -95,7 +101,10 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     return outcome === 'settled';
   }
 
-  /** What a job was given, once it has ended: to submit it again. */
+  /**
+   * Returns a job that has ended and its packed input, so that it can be submitted again.
+   * @throws {SluiceError} `not_found`, `job_not_finished`.
+   */
   async function endedInput(tenant: string, id: string): Promise<{ record: JobRecord; input: Buffer }> {
     const record = await existing(tenant, id);
     if (!isTerminal(record.status)) throw new SluiceError('job_not_finished');
@@ -105,12 +114,15 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     return { record, input };
   }
 
-  /** Forgets a job that has ended with all that it held; one that is queued is canceled first. */
+  /**
+   * Forgets a job that has ended, with all that it held. A queued job is canceled first.
+   * @throws {SluiceError} `not_found`; `job_not_finished` for a job that is running.
+   */
   async function erase(tenant: string, id: string): Promise<void> {
     const record = await existing(tenant, id);
     if (record.status === 'queued') await end(record, 'canceled', ',queued,', CANCELED);
     const outcome = await eraseScript([keys.job(id), keys.tenantJobs(tenant), keys.dueIndex], [id]);
-    // It was there just now: most likely we have erased it ourselves, and did not hear of it.
+    // The record was there just now. Most likely this call erased it, and the answer of Redis was lost.
     if (outcome !== 'erased' && outcome !== 'gone')
       throw new SluiceError('job_not_finished', 'The job is running; cancel it first.');
     await payloads.drop(record.spec, record.end);

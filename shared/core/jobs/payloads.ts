@@ -1,20 +1,21 @@
 /**
- * Payloads: where a job's input and output lie. Small ones stand in its record, larger ones are blobs that it names.
+ * Payloads: where a job's input and output lie. A small one stands in the record, a larger one is a blob that the record names.
  *
  *   jobs/<id>/input              written before the record that names it
- *   jobs/<id>/output-<token>     written before the end that names it; void executions write their own
+ *   jobs/<id>/output-<token>     written before the end that names it; a void execution writes a blob of its own
  *
- * A process that dies in between leaves a blob without an owner; the sweep removes those that are older than an hour.
+ * A process that dies in between leaves a blob without an owner, which the due index sweeps.
  */
 import type { BlobStore } from '../../blobs/blobs.js';
 import type { JobEnd, JobSpec } from '../../contract/job.js';
 import type { JobResults } from './job-results.js';
 
-/** Beyond this many bytes a payload is a blob. */
+/** A larger payload is a blob. */
 export const MAX_INLINE_BYTES = 32 * 1024;
+/** The folder of all payloads in the blob store. */
 export const PAYLOADS_FOLDER = 'jobs/';
 
-/** What stands in the record, and the blob beside it; one of the two. */
+/** A payload: its bytes in the record, or, when `blob` is a key, in that blob. */
 export interface Stored {
   inline: Buffer;
   blob: string | null;
@@ -22,6 +23,7 @@ export interface Stored {
 
 export type Payloads = ReturnType<typeof createPayloads>;
 
+/** Returns the store of payloads. */
 export function createPayloads(blobs: BlobStore, results: JobResults) {
   async function store(key: string, bytes: Buffer): Promise<Stored> {
     if (bytes.length <= MAX_INLINE_BYTES) return { inline: bytes, blob: null };
@@ -30,15 +32,17 @@ export function createPayloads(blobs: BlobStore, results: JobResults) {
   }
 
   return {
+    /** Stores the packed input of a job. */
     storeInput: (id: string, bytes: Buffer) => store(`${PAYLOADS_FOLDER}${id}/input`, bytes),
+    /** Stores the packed predictions of one execution, named by its fencing token. */
     storeOutput: (id: string, token: string, bytes: Buffer) =>
       store(`${PAYLOADS_FOLDER}${id}/output-${token}`, bytes),
 
-    /** The bytes, null when they are gone. */
+    /** Returns the bytes of a payload; null when they are gone. */
     load: ({ inline, blob }: Stored): Promise<Buffer | null> =>
       blob === null ? Promise.resolve(inline) : blobs.get(blob),
 
-    /** Of a job that is forgotten. What cannot be deleted now is left to the sweep. */
+    /** Deletes the blobs of a job that is forgotten. The sweep deletes what cannot be deleted now. */
     async drop(spec: JobSpec, end: JobEnd | null): Promise<void> {
       await discard(spec.inputBlob ?? null);
       if (!end?.outputBlob) return;

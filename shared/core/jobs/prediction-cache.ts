@@ -1,8 +1,9 @@
 /**
- * Answers: predictions kept for equal jobs, for callers who ask for it.
+ * The prediction cache: predictions that are kept for equal jobs, where callers ask for it.
  *
- * An answer is that of one tenant, one version as it was checked, and one input, byte by byte. It is kept apart from the job
- * that computed it, for as long as that job said, and only where it is whole and small enough for a record.
+ * Two jobs are equal when their tenant, their version and its files, and their input are the same, byte by byte. Predictions
+ * are kept apart from the job that computed them, for as long as that job said, and only where they are complete and small
+ * enough for a record.
  */
 import { createHash } from 'node:crypto';
 import type { JobSpec } from '../../contract/job.js';
@@ -13,16 +14,18 @@ import { MAX_INLINE_BYTES } from './payloads.js';
 
 export type PredictionCache = ReturnType<typeof createPredictionCache>;
 
+/** Returns the prediction cache. */
 export function createPredictionCache({ redis, keys }: { redis: Redis; keys: Keys }) {
   const cacheKey = ({ tenant, model, version }: JobSpec, hash: string) =>
     keys.cachedPredictions(tenant, model, version, hash);
 
   return {
-    /** Packed predictions, null when none are kept or none are asked for. */
+    /** Returns the packed predictions of an equal job; null when none are kept or the job does not ask for them. */
     async find(spec: JobSpec): Promise<Buffer | null> {
       return spec.cache ? redis.getBuffer(cacheKey(spec, spec.cache.hash)) : null;
     },
 
+    /** Keeps the packed predictions of a job that asks for it. */
     async keep(spec: JobSpec, output: Buffer): Promise<void> {
       if (!spec.cache || output.length > MAX_INLINE_BYTES) return;
       await redis.set(cacheKey(spec, spec.cache.hash), output, 'EX', spec.cache.seconds);
@@ -30,7 +33,10 @@ export function createPredictionCache({ redis, keys }: { redis: Redis; keys: Key
   };
 }
 
-/** Of packed instances, under a manifest: its files decide what is computed, its signature what is made of it. */
+/**
+ * Returns the SHA-256, in hex, of packed instances under a manifest, whose files decide what is computed and whose signature
+ * decides how it is presented.
+ */
 export function hashOfInput({ files, signature }: Manifest, input: Buffer): string {
   return createHash('sha256')
     .update(JSON.stringify([files, signature]))

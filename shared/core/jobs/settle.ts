@@ -1,7 +1,7 @@
 /**
- * How an execution, a canceller or a deadline ends jobs: one script for all.
+ * Ends jobs, by one script, whether an execution, a canceller, a deadline or a cached prediction ends them.
  *
- * Promises: a job has one end, which never changes; whoever comes second is told what it found.
+ * Promises: a job has one end, which never changes. Whoever comes second is told what it found.
  */
 
 import { type JobEnd, type JobError, jobError, type TerminalStatus } from '../../contract/job.js';
@@ -9,28 +9,28 @@ import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { SETTLE } from './job-scripts.js';
 
+/** How one job shall end. */
 export interface Ending {
   id: string;
   status: TerminalStatus;
-  /** States that it may come from, ",queued,running,". */
+  /** The states that the job may be in, as `,queued,running,`. */
   from: string;
-  /** JSON of a `JobEnd`. */
+  /** The JSON of a `JobEnd`. */
   end: string;
-  /** Of an execution: under what it runs, and what it computed. */
+  /** Under what an execution runs, and the packed predictions that it computed. */
   ticket?: string;
   token?: string;
   output?: Buffer | null;
-  /** Instead of ending, the job is queued again after a pause in milliseconds, if its deadline is later than that. */
+  /** The job is queued again after this pause instead of ending, if its deadline is later than that. */
   retryAfterMs?: number;
-  /** JSON of the attempt, for the ledger. */
+  /** The JSON of the failed attempt, for the job's history. */
   attempt?: string;
 }
 
-/**
- * Ends jobs of one version. Returns for each `settled`, `retried`, or the status that it found ("gone" without a record).
- */
+/** Ends jobs of one version; returns for each `settled`, `retried`, or the status that it found: `gone` without a record. */
 export type SettleJobs = (model: string, version: number, endings: readonly Ending[]) => Promise<string[]>;
 
+/** Returns the function that ends jobs. */
 export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): SettleJobs {
   const settleScript = defineScript<string[]>(redis, 'sluiceSettle', SETTLE);
   return (model, version, endings) =>
@@ -55,12 +55,12 @@ export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): Set
     ]);
 }
 
-/** Keys that ending a job takes, in the order that the scripts expect. */
+/** Returns the keys that a script needs to end jobs, in the order that it expects. */
 export function endingKeys(keys: Keys, model: string, version: number): string[] {
   return [keys.waiting(model, version), keys.dueIndex, keys.queued, keys.outbox, keys.subscribed];
 }
 
-/** The end of a job that no execution ended. */
+/** Returns the JSON of the end of a job that no execution ended. */
 export function endText(error: JobError | null): string {
   return JSON.stringify({ error, usageMs: 0, timings: null } satisfies JobEnd);
 }

@@ -1,8 +1,9 @@
 /**
- * The bundled versions of the configuration: those in a folder, or those under a place in a bucket, which are fetched into the
- * cache when a process starts.
+ * The bundled versions of the configuration. They lie in a folder, or in a bucket, from which a process fetches them into the
+ * cache when it starts.
  *
- * What was fetched lies under a hash of what the bucket listed, whole or not at all: a place that has changed is another folder.
+ * The fetched folder is named by a hash of the bucket's listing, so that a changed bucket is another folder. It is whole or
+ * does not exist.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -18,7 +19,10 @@ import { type BundledVersion, readModelFolder } from '../../model-packages/model
 
 type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
 
-/** Throws an error that lists every fault of every manifest; `unavailable` when the bucket cannot be read. */
+/**
+ * Returns the bundled versions, sorted by name and number.
+ * @throws ConfigError with every fault of every manifest; {SluiceError} `unavailable` when the bucket cannot be read.
+ */
 export async function readBundledVersions(config: BundledConfig, clock: Clock): Promise<BundledVersion[]> {
   const place = config.SLUICE_MODELS_DIR;
   if (!isBucket(place)) return readModelFolder(place);

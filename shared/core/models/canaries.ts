@@ -1,7 +1,7 @@
 /**
- * Canaries: looked at by upkeep, rolled back when they do worse than what they stand beside.
+ * Canaries: upkeep looks at each and rolls it back when it does worse than the version beside it.
  *
- * A rollback is one compare-and-set: a canary that was moved or begun anew meanwhile is judged by its own jobs.
+ * A rollback is one compare-and-set, so that a canary that was moved or begun anew meanwhile is judged by its own jobs.
  */
 import { type Clock, toTimestamp } from '../../base/clock.js';
 import type { Canary } from '../../contract/models/canary.js';
@@ -39,10 +39,11 @@ export interface CanariesDeps {
   outcomes: Pick<VersionOutcomesStore, 'read'>;
 }
 
+/** Returns the judge of canaries. */
 export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
   const rollBackScript = defineScript<number>(redis, 'sluiceRollBack', ROLL_BACK);
 
-  /** Answers those that were rolled back. */
+  /** Judges all canaries; returns those that it rolled back. */
   async function tend(): Promise<RolledBack[]> {
     const members = await redis.smembers(keys.canaries);
     const looked = await Promise.all(members.map(look));

@@ -1,6 +1,6 @@
 /**
- * Poisons: inputs of a version that have brought its backend down, known by their hash for an hour, so that none costs a
- * child twice. Every worker refuses what one of them has met, `FRESH_MS` later at most.
+ * The crash blocklist: inputs that have brought the backend of a version down. Each is known by its hash for an hour, so that
+ * it costs no second child process. Every worker refuses an input at most `FRESH_MS` after another worker has met it.
  */
 import type { Clock } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
@@ -8,15 +8,17 @@ import type { Keys } from '../../redis/keys.js';
 import { redisNow } from '../../redis/now.js';
 
 export interface CrashBlocklist {
-  /** SHA-256 of packed instances, in hex. */
+  /** Returns the inputs of a version that are refused: the SHA-256 of packed instances, in hex. */
   of(model: string, version: number): Promise<ReadonlySet<string>>;
+  /** Adds inputs by their hashes. */
   add(model: string, version: number, hashes: readonly string[]): Promise<void>;
 }
 
 const KEPT_SECONDS = 3600;
-/** For how long a process goes on with what it last read: jobs share one look. */
+/** For so long a process uses what it last read, so that jobs share one read. */
 const FRESH_MS = 1000;
 
+/** Returns the blocklist of one process. */
 export function createCrashBlocklist({
   redis,
   keys,
@@ -39,7 +41,7 @@ export function createCrashBlocklist({
       const known = seen.get(key);
       if (known && clock.monotonic() - known.readMs < FRESH_MS) return known.hashes;
       const hashes = read(key);
-      // Who asks is told; the next one asks again.
+      // The caller hears of the error, and the next caller reads again.
       hashes.catch(() => seen.delete(key));
       seen.set(key, { hashes, readMs: clock.monotonic() });
       return hashes;

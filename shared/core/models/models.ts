@@ -1,12 +1,11 @@
 /**
- * Models: which versions exist, what state they are in, which one a name means.
+ * Models: which versions exist, which state they are in, and which version a name means.
  *
- *   pending -> loading -> ready | failed        any -> retired, for good while its files stay what they are
+ *   pending -> loading -> ready | failed        any -> retired, for as long as its files do not change
  *
- * The registry says what may be submitted; a version is `ready` once a worker has loaded it and checked its golden
- * vectors. A job for a version that is still pending or loading is accepted and waits. `latest` is set when a model is
- * first registered and moves to a newer version when that first becomes ready; else it stays where it was put, as other
- * aliases do.
+ * A version is `ready` once a worker has loaded it and checked its golden vectors. A job for a version that is still pending or
+ * loading is accepted and waits. The alias `latest` is set when a model is first registered, and moves to a newer version when
+ * that first becomes ready. Otherwise it stays where a caller put it, as other aliases do.
  */
 import { type Clock, toTimestamp } from '../../base/clock.js';
 import { SluiceError } from '../../contract/errors.js';
@@ -31,7 +30,7 @@ import { type Resolved, resolveVersion } from './resolve-version.js';
 
 export type Models = ReturnType<typeof createModels>;
 
-/** For how long a process may go on with what it last read of a model. */
+/** For so long a process may use what it last read of a model. */
 const FRESH_MS = 1000;
 
 /**
@@ -112,17 +111,21 @@ export interface ModelsDeps {
   redis: Redis;
   keys: Keys;
   clock: Clock;
-  /** From 0 to below 1: draws whose turn a canary's is. */
+  /** Returns a number from 0 to below 1, by which canaries and shadows are drawn. */
   random?: () => number;
 }
 
+/** Returns the registry of models. */
 export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
   const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
   const addScript = defineScript<number>(redis, 'sluiceAddVersion', ADD_VERSION);
   const moveScript = defineScript<string[]>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
   const seen = new Map<string, { model: Model; readMs: number }>();
 
-  /** Adds a bundled version; one whose files have changed since starts again as pending. */
+  /**
+   * Adds a bundled version. A version whose files have changed starts again as pending.
+   * @throws Error when the number belongs to an uploaded version with other files.
+   */
   async function register({ manifest, sizeBytes }: VersionFiles): Promise<void> {
     const { name, version } = manifest;
     const key = keys.model(name);
@@ -148,7 +151,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     await redis.sadd(keys.models, name);
   }
 
-  /** Adds an uploaded version, never in the place of another: false when its number is taken. */
+  /** Adds an uploaded version, never in the place of another one; returns false when its number is taken. */
   async function add({ manifest, sizeBytes }: VersionFiles): Promise<boolean> {
     const { name, version, description = '' } = manifest;
     const createdAt = toTimestamp(clock.now());
@@ -161,12 +164,15 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return added === 1;
   }
 
-  /** Another than before: versions were uploaded or retired since. */
+  /** Returns a text that is another one after each upload and each retirement of a version. */
   async function revision(): Promise<string> {
     return (await redis.get(keys.modelsRevision)) ?? '';
   }
 
-  /** `ready` stands against a worker that is still loading or failed to: another one serves the version. `retired` stands. */
+  /**
+   * Stores the state of a version as a worker finds it. `ready` stands when another worker still loads it or fails to, because
+   * some worker serves the version. `retired` stands too.
+   */
   async function report(
     name: string,
     version: number,
@@ -177,7 +183,10 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     await reportScript([keys.model(name), keys.outbox, keys.subscribed], [version, state, report, name]);
   }
 
-  /** From now on `name@alias` means this version, but for the canary's share; other processes follow within a second. */
+  /**
+   * Puts an alias on a version, with a canary and a shadow beside it. Other processes follow within `FRESH_MS`.
+   * @throws {SluiceError} `model_not_found`, `version_retired`, `model_failed`, for any of these versions.
+   */
   async function moveAlias(name: string, alias: string, request: AliasRequest): Promise<void> {
     const { version, shadow } = request;
     const canary = request.canary && beginCanary(request.canary, toTimestamp(clock.now()));
@@ -206,19 +215,20 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     if (state === 'failed') throw new SluiceError('model_failed');
   }
 
-  /** The version must exist. Jobs that were accepted before are computed. */
+  /** Retires a version, which must exist. Jobs that were accepted before are still computed. */
   async function retire(name: string, version: number): Promise<void> {
     await redis.hset(keys.model(name), { [`state:${version}`]: 'retired' });
     await redis.incr(keys.modelsRevision);
     seen.delete(name);
   }
 
+  /** Returns a model as this process read it at most `FRESH_MS` ago; null when there is none. */
   async function find(name: string): Promise<Model | null> {
     const known = seen.get(name);
     return known && clock.monotonic() - known.readMs < FRESH_MS ? known.model : read(name);
   }
 
-  /** As it is now. */
+  /** Returns a model as it is now; null when there is none. */
   async function read(name: string): Promise<Model | null> {
     const fields = await redis.hgetall(keys.model(name));
     if (Object.keys(fields).length === 0) return null;
@@ -227,7 +237,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     return model;
   }
 
-  /** As they are now. */
+  /** Returns all models as they are now, sorted by name. */
   async function list(): Promise<Model[]> {
     const names = await redis.smembers(keys.models);
     const models = await Promise.all(names.sort().map(read));

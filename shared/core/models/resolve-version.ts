@@ -1,5 +1,5 @@
 /**
- * Which version a reference means: a number means itself, an alias means the version it was put on, or now and then its canary.
+ * Resolves a reference: a number means that version, an alias means the version that it was put on, or now and then its canary.
  */
 import { SluiceError } from '../../contract/errors.js';
 import type { ModelRef } from '../../contract/models/model-ref.js';

@@ -1,12 +1,13 @@
 /**
- * Shadows: a version that is given copies of an alias' jobs, whose predictions nobody gets; they are compared with those that
- * the caller got.
+ * Shadows: a version gets copies of an alias' jobs. Its predictions are compared with those that the callers got, and nobody
+ * else sees them.
  *
- * A copy is a job of a tenant of its own, at the lowest priority, computed only while a worker has nothing else to do. What
- * becomes of it is counted by the worker that ends it, best effort: one that expires or whose original is gone is not. A copy
- * may be done before its original, which is waited for a little.
- * Predictions agree when outputs with labels put the same label first, and others differ by no more than `TOLERANCE`, in
- * proportion to the largest value where that is above 1.
+ * A copy is a job of a tenant of its own at the lowest priority, so that it is computed only while a worker has nothing else to
+ * do. The worker that ends a copy counts it. A copy that expires, or whose original is gone, is not counted. A copy may end
+ * before its original, so the worker waits for that a little.
+ *
+ * Two predictions agree when outputs with labels have the same best label, and all other outputs differ by at most `TOLERANCE`
+ * times the largest value, or `TOLERANCE` where that is below 1.
  */
 import { type Clock, sleep } from '../../base/clock.js';
 import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
@@ -23,19 +24,19 @@ import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import type { Jobs } from '../jobs/jobs.js';
 
-/** A copy that was not started by then is dropped: the fleet has no time for it. */
+/** A copy that has not started by then expires, because the workers have no time for it. */
 const SHADOW_TTL_SECONDS = 300;
 const SHADOW_RETENTION_SECONDS = 60;
 const TOLERANCE = 1e-3;
-/** Looks at an original that has not ended. */
+/** The most looks at an original that has not ended. */
 const LOOKS = 50;
 const PAUSE_MS = 200;
 
 export interface Agreement {
-  /** Instances whose predictions were compared, and of them those that agreed. */
+  /** The instances whose predictions were compared, and how many of them agreed. */
   compared: number;
   agreed: number;
-  /** Copies for which the version computed nothing though the other did. */
+  /** The copies that failed although their originals succeeded. */
   failed: number;
 }
 
@@ -48,8 +49,9 @@ export interface ShadowsDeps {
   clock: Clock;
 }
 
+/** Returns what compares copies with their originals. */
 export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
-  /** `output`: packed predictions of the copy, null when it failed. */
+  /** Counts one copy. `output` holds its packed predictions; null when it failed. */
   async function count(spec: JobSpec, { outputs }: Signature, output: Buffer | null): Promise<void> {
     const { shadowOf, model, version } = spec;
     if (!shadowOf) return;
@@ -66,7 +68,7 @@ export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
     await Promise.all([redis.hincrby(key, 'compared', ours.length), redis.hincrby(key, 'agreed', agreed)]);
   }
 
-  /** As it is after the last look, if it does not end before. */
+  /** Returns the original once it has ended, or as it is at the last look. */
   async function ended({ tenant, id }: NonNullable<JobSpec['shadowOf']>) {
     for (let looks = 1; ; looks++) {
       const original = await jobs.getWithOutput(tenant, id);
@@ -76,6 +78,7 @@ export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
     }
   }
 
+  /** Returns what was counted of a version since it became a shadow. */
   async function read(model: string, version: number): Promise<Agreement> {
     const {
       compared = '0',
@@ -108,6 +111,7 @@ export function shadowCopy({ spec, input }: { spec: JobSpec; input: Buffer }, ve
   return { spec: copy, ttlSeconds: SHADOW_TTL_SECONDS, retentionSeconds: SHADOW_RETENTION_SECONDS, input };
 }
 
+/** Whether two predictions of one instance agree in every output. */
 export function agrees(outputs: readonly TensorSpec[], one: Instance, other: Instance): boolean {
   return outputs.every((spec) => {
     const [a, b] = [one[spec.name], other[spec.name]];

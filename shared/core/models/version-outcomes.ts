@@ -1,8 +1,8 @@
 /**
- * Outcomes: how many jobs of each version ended well or badly, and how long they computed.
+ * Version outcomes: how many jobs of each version succeeded and failed, and how long their batches computed.
  *
- * Counted where they are settled and written twice a second: whoever judges by them looks at many jobs, so the half second
- * that a killed worker loses is no matter.
+ * A worker counts the jobs that it settles and writes its counts twice a second. A worker that is killed loses half a second of
+ * them, which does not matter to a judgement over many jobs.
  */
 import type { Clock } from '../../base/clock.js';
 import { sizeClassOf, timeBucketOf, type VersionOutcomes } from '../../contract/models/canary-test.js';
@@ -10,15 +10,15 @@ import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
 export interface OutcomeCounter {
-  /** `batch`: null when it was in none. */
+  /** Counts one job; `batch` is null when it was in none. */
   count(model: string, version: number, status: 'succeeded' | 'failed', batch: JobBatch | null): void;
-  /** Writes what was counted. */
+  /** Stops, and writes what was counted. */
   close(): Promise<void>;
 }
 
-/** Of a job in several batches one like them. */
+/** The batch of a job. A job in several batches has one that is like them. */
 export interface JobBatch {
-  /** Instances. */
+  /** The number of instances. */
   size: number;
   computeMs: number;
 }
@@ -27,8 +27,9 @@ const WRITE_MS = 500;
 
 export type VersionOutcomesStore = ReturnType<typeof createVersionOutcomes>;
 
+/** Returns the counts of versions. */
 export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
-  /** Counts what this process settles, from now on. */
+  /** Begins to count what this process settles. */
   function startCounting(onError: (kind: string, error: unknown) => void): OutcomeCounter {
     let counted = new Map<string, Map<string, number>>();
 
@@ -62,6 +63,7 @@ export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; ke
     };
   }
 
+  /** Returns the counts of a version since a canary began beside it. */
   async function read(model: string, version: number): Promise<VersionOutcomes> {
     const {
       succeeded = '0',

@@ -63,6 +63,7 @@ const MAX_TRIES = 20;
 /** Errors of the file system that say that a path is taken. */
 const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR']);
 
+/** Returns the repository of uploaded versions. */
 export function createVersionRepository({ blobs, models, clock, config }: VersionRepositoryDeps) {
   const uploadsFolder = join(config.SLUICE_DATA_DIR, 'uploads');
   const fetchedFolder = join(config.SLUICE_CACHE_DIR, 'models');

@@ -1,8 +1,8 @@
 /**
- * The backlog: what waits in a model's queues, where a job stands in it, and whether it is held.
+ * The status of a model's queues: how many jobs wait, where one job stands, and whether the model is paused.
  *
- * While a model is paused no job of it is started; all else goes on. The rate of starting is measured by the script that
- * starts jobs, while jobs wait; until it has been measured there is no estimate.
+ * While a model is paused, none of its jobs starts; everything else goes on. The script that starts jobs measures the rate of
+ * starting while jobs wait. Before that there is no estimate.
  */
 
 import type { JobRecord, Place } from '../../contract/job.js';
@@ -22,14 +22,15 @@ export interface QueueState {
 export interface VersionQueue {
   version: number;
   queued: number;
-  /** Age of the job that starts next. */
+  /** The age of the job that starts next. */
   nextAgeMs: number | null;
-  /** Jobs started in a second, while jobs waited; null when not measured. */
+  /** The jobs that are started in a second while jobs wait; null before it has been measured. */
   startsPerSecond: number | null;
 }
 
 export type QueueStatus = ReturnType<typeof createQueueStatus>;
 
+/** Returns what can be asked and done about queues. */
 export function createQueueStatus({
   redis,
   keys,
@@ -39,7 +40,7 @@ export function createQueueStatus({
   keys: Keys;
   wakeTickets: WakeTickets;
 }) {
-  /** Jobs that start before this one, and when it starts; null once it no longer waits. */
+  /** Returns how many jobs start before this one, and when it will start; null once it no longer waits. */
   async function placeOf({ status, spec }: JobRecord): Promise<Place | null> {
     if (status !== 'queued') return null;
     const [position, measured, nowMs] = await Promise.all([
@@ -51,7 +52,7 @@ export function createQueueStatus({
     return { position, startsAt: startsAt(position, ratePerSecond(measured), nowMs) };
   }
 
-  /** Those of many jobs, by id: what they have in common is read once. */
+  /** Returns the places of many jobs by their ids, and reads once what the jobs have in common. */
   async function placesOf(records: readonly JobRecord[]): Promise<ReadonlyMap<string, Place>> {
     const queued = records.filter(({ status }) => status === 'queued');
     const rates = new Map<string, Promise<number | null>>();
@@ -71,7 +72,7 @@ export function createQueueStatus({
     return byId;
   }
 
-  /** No job of the version waits or runs. One that waits for another attempt may. */
+  /** Whether no job of the version waits in its queue or runs. A job may still wait for another attempt. */
   async function isDrained(model: string, version: number): Promise<boolean> {
     const [waiting, underWay] = await Promise.all([
       redis.zcard(keys.waiting(model, version)),
@@ -80,15 +81,18 @@ export function createQueueStatus({
     return waiting === 0 && underWay === 0;
   }
 
+  /** Holds all jobs of a model that have not started. */
   async function pause(model: string): Promise<void> {
     await redis.hsetnx(keys.paused, model, String(await redisNow(redis)));
   }
 
+  /** Lets the jobs of a model start again. */
   async function resume(model: string, versions: readonly number[]): Promise<void> {
     await redis.hdel(keys.paused, model);
     await Promise.all(versions.map((version) => wakeTickets.recall(model, version)));
   }
 
+  /** Returns the queues of some versions of a model. */
   async function stateOf(model: string, versions: readonly number[]): Promise<QueueState> {
     const since = await redis.hget(keys.paused, model);
     return {
@@ -123,7 +127,10 @@ function startsAt(position: number, rate: number | null, nowMs: number): number 
   return rate === null ? null : nowMs + Math.round(((position + 1) / rate) * 1000);
 }
 
-/** Jobs started ÷ time in which jobs waited, as the starting script keeps them; null when not measured. */
+/**
+ * Returns the jobs that are started in a second: `startedJobs` divided by `busyMs`, the time in which jobs waited, both as the
+ * starting script keeps them. Null before they have been measured.
+ */
 export function ratePerSecond([startedJobs, busyMs]: readonly (string | null | undefined)[]): number | null {
   const jobs = Number(startedJobs ?? 0);
   const ms = Number(busyMs ?? 0);

@@ -1,18 +1,18 @@
 /**
- * Wake tickets: what calls a worker to a queue in which jobs wait.
+ * Wake tickets call a worker to a queue in which jobs wait.
  *
- * While jobs wait in a queue, one ticket is out: who takes it gives out the next if it leaves jobs waiting. One that is
- * lost between the script that gave it out and the transport is replaced by the next submit or start, or by upkeep.
+ * While jobs wait in a queue, one ticket is out. The worker that takes it gives out the next if it leaves jobs waiting. A ticket
+ * that is lost between the script that gave it out and the transport is replaced by the next submit or start, or by upkeep.
  */
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { RECALL } from '../jobs/job-scripts.js';
 
-/** The queue as far as jobs need it: carries a ticket to a worker at least once, unless it loses it. */
+/** Carries a ticket to a worker at least once, unless it loses the ticket. */
 export interface Transport {
-  /** Does nothing when it already holds this ticket. */
+  /** Takes a ticket; does nothing when it holds this ticket already. */
   add(model: string, version: number, ticket: string): Promise<void>;
-  /** Tickets that nobody has taken, or whose taker has not finished. */
+  /** Returns the number of tickets that no worker has taken, or whose worker has not finished. */
   count(model: string, version: number): Promise<number>;
 }
 
@@ -20,16 +20,20 @@ export interface WakeTicketsDeps {
   redis: Redis;
   keys: Keys;
   transport: Transport;
-  /** Hears of a ticket that could not be handed over: nothing is lost, but its jobs may have to wait for the next. */
+  /** Hears of a ticket that could not be handed over. No job is lost, but some may have to wait for the next ticket. */
   onError: (kind: string, error: unknown) => void;
 }
 
 export type WakeTickets = ReturnType<typeof createWakeTickets>;
 
+/** Returns the giver of tickets. */
 export function createWakeTickets({ redis, keys, transport, onError }: WakeTicketsDeps) {
   const recallScript = defineScript<string>(redis, 'sluiceRecall', RECALL);
 
-  /** `ticket` as a script gave it out, '' or undefined for none. Never rejects: the records stand already. */
+  /**
+   * Hands a ticket to the transport. It never rejects, because the records of the jobs stand already.
+   * @param ticket is what a script gave out; an empty or missing one does nothing.
+   */
   async function handOver(model: string, version: number, ticket: string | undefined): Promise<void> {
     if (!ticket) return;
     try {
@@ -39,7 +43,7 @@ export function createWakeTickets({ redis, keys, transport, onError }: WakeTicke
     }
   }
 
-  /** Gives out a ticket if jobs wait; the one that is out once more, unless it was lost: its taker may not have heard of it. */
+  /** Hands a ticket over if jobs wait. The one that is out is handed over once more, because the transport may have lost it. */
   async function recall(model: string, version: number): Promise<void> {
     const queue = [keys.waiting(model, version), keys.queue(model, version), keys.paused];
     await handOver(model, version, await recallScript(queue, [model]));

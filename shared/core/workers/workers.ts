@@ -1,26 +1,26 @@
 /**
- * Workers: which processes there are, what they do, and where they compute. What a worker says of itself is kept for
- * `KEPT_SECONDS` after it last said it, so one that was killed is gone from the list that much later.
+ * Workers: which processes there are, what they do, and where they compute. An announcement is kept for `KEPT_SECONDS`, so a
+ * worker that was killed leaves the list that much later.
  *
- * For people and for what scales workers; no job depends on it.
+ * People read the list, and so does what scales workers; no job depends on it.
  */
 import type { Clock } from '../../base/clock.js';
 import { toTimestamp } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 
-/** A backend in a process of its own; it may have several. */
+/** A process that computes on one backend. */
 export interface Device {
   backend: string;
-  /** `cpu`, `gpu:0`. */
+  /** For example `cpu` or `gpu:0`. */
   device: string;
-  /** Of the GPU, or of the CPU; null where unknown. */
+  /** The name of the GPU or the CPU; null where it is unknown. */
   name: string | null;
-  /** Of the GPU; with the CPU that of the machine. Null where unknown. */
+  /** The memory of the GPU, or of the machine for a CPU; null where it is unknown. */
   memoryBytes: number | null;
-  /** Of the process that computes; null while there is none. */
+  /** The id of the process that computes; null while there is none. */
   pid: number | null;
-  /** What that process held after its last batch; null before the first. */
+  /** The memory that the process held after its last batch; null before the first. */
   rssBytes: number | null;
 }
 
@@ -28,7 +28,7 @@ export interface ServedModel {
   model: string;
   version: number;
   backend: string;
-  /** False while it makes room for others. */
+  /** False while the version is unloaded to make room for others. */
   loaded: boolean;
 }
 
@@ -41,7 +41,7 @@ export interface WorkerFacts extends Computing {
   id: string;
   host: string;
   pid: number;
-  /** Of Sluice. */
+  /** The version of Sluice. */
   software: string;
   roles: string[];
   startedAt: string;
@@ -56,7 +56,9 @@ export type Workers = ReturnType<typeof createWorkers>;
 export const ANNOUNCE_MS = 3000;
 const KEPT_SECONDS = 10;
 
+/** Returns the list of workers. */
 export function createWorkers({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  /** Stores what a worker says of itself. */
   async function announce(facts: WorkerFacts): Promise<void> {
     const seen: SeenWorker = { ...facts, seenAt: toTimestamp(clock.now()) };
     await Promise.all([
@@ -65,12 +67,12 @@ export function createWorkers({ redis, keys, clock }: { redis: Redis; keys: Keys
     ]);
   }
 
-  /** It ends in good order. */
+  /** Removes a worker that ends in good order. */
   async function leave(id: string): Promise<void> {
     await Promise.all([redis.del(keys.worker(id)), redis.srem(keys.workers, id)]);
   }
 
-  /** Those that were heard of lately, the oldest first; the others are forgotten. */
+  /** Returns the workers that announced themselves lately, the oldest first, and forgets the others. */
   async function list(): Promise<SeenWorker[]> {
     const ids = (await redis.smembers(keys.workers)).sort();
     if (ids.length === 0) return [];
@@ -80,7 +82,7 @@ export function createWorkers({ redis, keys, clock }: { redis: Redis; keys: Keys
     return texts.filter((text) => text !== null).map((text) => JSON.parse(text) as SeenWorker);
   }
 
-  /** How many of them serve each version; 0 for one that none does. */
+  /** Returns a function that tells how many workers serve a version. */
   async function servers(): Promise<(model: string, version: number) => number> {
     const counts = new Map<string, number>();
     for (const { models } of await list())

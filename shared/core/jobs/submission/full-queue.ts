@@ -1,5 +1,5 @@
 /**
- * A full queue: what a submit is told that found no room, and that those after it need not ask again.
+ * Full queues: the error of a submit that finds no room, which stands for the submits that follow for a moment.
  */
 import { LRUCache } from 'lru-cache';
 import { SluiceError } from '../../../contract/errors.js';
@@ -19,10 +19,10 @@ export interface Refusal {
   code: 'queue_full_for_tenant' | 'queue_full';
   tenant: string;
   model: string;
-  /** Queued jobs. */
+  /** The queued jobs of the tenant, and of the model. */
   ofTenant: number;
   ofModel: number;
-  /** As the script that starts jobs measured them; see `ratePerSecond`. */
+  /** The rate of starting, as `ratePerSecond` takes it. */
   startedJobs: string | undefined;
   busyMs: string | undefined;
 }

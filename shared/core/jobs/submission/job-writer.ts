@@ -64,6 +64,7 @@ export type JobWriter = ReturnType<typeof createJobWriter>;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
 const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: true } satisfies JobEnd);
 
+/** Returns the writer of new jobs. */
 export function createJobWriter(deps: JobWriterDeps) {
   const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits } = deps;
   const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);

@@ -59,7 +59,7 @@ export interface SubmitRequest {
   findFile?: FindFile;
   /** A line of a batch may use a version that was retired after the batch was accepted, and no endpoint is told of its job. */
   isLine?: boolean;
-  /** Called when the job is about to be written: who watches the id from here on misses nothing. */
+  /** Called with the job's id just before the job is written. A watch that begins here misses nothing. */
   onChecked?: (id: string) => void;
 }
 
@@ -67,6 +67,7 @@ export type Submission = ReturnType<typeof createSubmission>;
 
 const guardSubmit = compileGuard(submitSchema);
 
+/** Returns what makes jobs of bodies. */
 export function createSubmission(deps: SubmissionDeps) {
   const { jobs, jobWriter, models, files, endpoints, clock } = deps;
   const encoders = new Map<string, InputEncoder>();
