@@ -37,6 +37,8 @@ export interface Launched {
   /** Resolves when the API or the worker has given up; the caller must still call `stop`. */
   readonly failed: Promise<void>;
   stop(): Promise<void>;
+  /** Starts the API and the worker anew, and resolves once the API answers; Redis and all that is in it stay. */
+  restart(): Promise<void>;
   /** Ends the API and the worker at once, also in the middle of `stop`. */
   kill(): void;
 }
@@ -45,6 +47,8 @@ export interface Launched {
 export const CHILDREN_STOP_MS = 20_000;
 /** The worker goes on for this long, for the requests that the API is still answering. */
 const API_HEAD_START_MS = 3000;
+/** A restart is for whoever changes the code: it does not wait long for the requests and jobs under way. */
+const RESTART_GRACE_MS = 500;
 const READY_TIMEOUT_MS = 30_000;
 const READY_POLL_MS = 25;
 
@@ -78,12 +82,17 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
 
     const address = urlOf(config.HOST, port);
     const failed = Promise.race([api.ended, worker.ended]).then(() => undefined);
-    await untilReady(address, failed, options.signal, clock);
+    const ready = () => untilReady(address, failed, options.signal, clock);
+    await ready();
+    const restart = async () => {
+      await Promise.all([api.restart(RESTART_GRACE_MS), worker.restart(RESTART_GRACE_MS)]);
+      await ready();
+    };
     const kill = () => {
       api.kill();
       worker.kill();
     };
-    return { address, apiKey, redis: redis.origin, failed, stop, kill };
+    return { address, apiKey, redis: redis.origin, failed, stop, restart, kill };
   } catch (error) {
     await stop();
     throw error;

@@ -1,14 +1,14 @@
 /**
  * Keeps one program running.
  *
- * States: running -> waiting (the program ended by itself) -> running …; `stop` and exit code 78 lead to ended, which is
- * final. The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS`, and begins anew once the program has run for
+ * States: running -> waiting (the program ended by itself) -> running …; `restart` leads to running at once, `stop` and
+ * exit code 78 lead to ended, which is final. The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS`, and begins anew once the program has run for
  * `HEALTHY_MS`. Code 78 says that the program must not run as configured, so another try would end the same way.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { EXIT_CONFIG } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
-import type { Exit, Running } from './process.js';
+import { type Exit, end, type Running } from './process.js';
 
 export const FIRST_WAIT_MS = 500;
 export const LONGEST_WAIT_MS = 10_000;
@@ -28,6 +28,8 @@ export interface Supervised {
   /** Resolves once the program has ended for good: true after `stop`, false when it refused its configuration. */
   readonly ended: Promise<boolean>;
   stop(graceMs: number): Promise<void>;
+  /** Ends the program within `graceMs` and starts it again without a wait; resolves when the old run has ended. */
+  restart(graceMs: number): Promise<void>;
   /** Ends the program at once. */
   kill(): void;
 }
@@ -36,6 +38,7 @@ export interface Supervised {
 export function supervise(options: SupervisorOptions, first?: Running): Supervised {
   const { name, clock, tell } = options;
   const stopping = new AbortController();
+  let restarting = new AbortController();
   let current: Running | undefined;
 
   async function runOnce(running: Running | undefined): Promise<Exit> {
@@ -56,10 +59,15 @@ export function supervise(options: SupervisorOptions, first?: Running): Supervis
     let waitMs = FIRST_WAIT_MS;
     let next = first;
     for (;;) {
+      restarting = new AbortController();
       const startedMs = clock.monotonic();
       const exit = await runOnce(next);
       next = undefined;
       if (stopping.signal.aborted) return true;
+      if (restarting.signal.aborted) {
+        waitMs = FIRST_WAIT_MS;
+        continue;
+      }
       if (exit.code === EXIT_CONFIG) {
         tell(`${name} refuses its configuration:\n${options.lastWords()}`);
         return false;
@@ -69,7 +77,7 @@ export function supervise(options: SupervisorOptions, first?: Running): Supervis
       tell(
         `${name} ${describe(exit)}; starting it again in ${waitMs / 1000} s.${lastWords && `\n${lastWords}`}`,
       );
-      await sleep(clock, waitMs, stopping.signal);
+      await sleep(clock, waitMs, AbortSignal.any([stopping.signal, restarting.signal]));
       if (stopping.signal.aborted) return true;
       waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
     }
@@ -84,6 +92,10 @@ export function supervise(options: SupervisorOptions, first?: Running): Supervis
       current?.signal('SIGTERM');
       await ended;
       cancel();
+    },
+    async restart(graceMs) {
+      restarting.abort();
+      if (current) await end(current, graceMs, clock);
     },
     kill: () => current?.signal('SIGKILL'),
   };

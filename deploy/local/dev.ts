@@ -1,0 +1,61 @@
+/**
+ * `npm run dev`: what `npm start` does, and the API and the worker start again after each save of a source file.
+ *
+ * TypeScript's compiler watches the sources and writes what changed into dist. It does not check types, because that
+ * takes seconds; `npm run lint` does. Redis and all that is in it stay.
+ */
+import { createInterface } from 'node:readline';
+import { execa } from 'execa';
+import { systemClock } from '../../shared/base/clock.js';
+import { messageOf } from '../../shared/base/errors.js';
+import { runLauncher, type Terminal } from './run-launcher.js';
+
+const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
+/** The compiler's words when it sees a save, and when it has written the files that the save changed. */
+const SAVED = /File change detected/;
+const WRITTEN = /Found (\d+) errors?\. Watching/;
+
+runLauncher((launched, terminal) => {
+  const { tell, stopping } = terminal;
+  let saves = 0;
+  const restart = async (savedMs: number) => {
+    const save = ++saves;
+    await launched.restart();
+    if (save === saves)
+      tell(`The API and the worker run the saved sources, ${secondsSince(savedMs)} s after the save.`);
+  };
+  watchSources(terminal, (savedMs) => {
+    tell('A source file was saved: the API and the worker start again.');
+    restart(savedMs).catch((error: unknown) => stopping.aborted || tell(messageOf(error)));
+  });
+});
+
+/** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
+function watchSources({ tell, stopping }: Terminal, onCompiled: (savedMs: number) => void): void {
+  const compiler = execa('tsc', COMPILER, {
+    preferLocal: true,
+    cancelSignal: stopping,
+    stdin: 'ignore',
+    buffer: false,
+  });
+  const tellUnlessBlank = (line: string) => line.trim() && tell(line);
+  let isWatching = false;
+  let savedMs: number | undefined;
+  createInterface({ input: compiler.stdout }).on('line', (line) => {
+    const faults = WRITTEN.exec(line)?.[1];
+    if (SAVED.test(line)) savedMs ??= systemClock.monotonic();
+    else if (faults === undefined) tellUnlessBlank(line);
+    else if (!isWatching) {
+      isWatching = true;
+      tell('\nThe sources are watched. A save starts the API and the worker again; Redis stays.');
+    } else if (faults === '0' && savedMs !== undefined) {
+      onCompiled(savedMs);
+      savedMs = undefined;
+    }
+  });
+  compiler.catch((error: unknown) => stopping.aborted || tell(`Saves go unseen now: ${messageOf(error)}`));
+}
+
+function secondsSince(startedMs: number): string {
+  return ((systemClock.monotonic() - startedMs) / 1000).toFixed(1);
+}
