@@ -1,13 +1,12 @@
 /**
- * A batch of the API: a file of jobs of one model, a job a line, worked off in the order of the lines at `bulk` priority.
- * (What a worker computes together is a batch too; no file of code speaks of both.)
+ * A batch of the API: a file of jobs of one model, one job a line, worked off in the order of the lines at `bulk` priority.
+ * The rows that a worker computes together are a batch, too; those stand in worker/inference/batching.
  *
  *   queued -> running -> completed | failed | expired
  *   queued | running -> canceling -> canceled
  *
- * Completed, failed, canceled and expired are terminal and never change. Whatever the end, what was computed until then
- * is in the output file; a line without predictions is in the error file and says why, as often as the input could be
- * read.
+ * Completed, failed, canceled and expired are terminal and never change. Whatever the end, the output file holds the
+ * predictions computed until then, and the error file the reason for each other line that could be read.
  */
 import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
 import { type JobError, type JobSpec, submitSchema, type TerminalStatus } from './job.js';
@@ -25,7 +24,7 @@ export const BATCH_STATUSES = [
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 export type BatchEnd = 'completed' | 'failed' | 'canceled' | 'expired';
 
-/** Lines of an input file, blank ones not counted. */
+/** The most lines of an input file; blank ones do not count. */
 export const MAX_LINES = 50_000;
 export const DEFAULT_BATCH_TTL_SECONDS = 86_400;
 
@@ -47,7 +46,7 @@ export const createBatchSchema = {
   },
 } as const satisfies JsonSchema;
 
-/** What a line holds. */
+/** One line of the input file. */
 export const lineSchema = {
   type: 'object',
   additionalProperties: false,
@@ -63,16 +62,16 @@ export const lineSchema = {
 export type CreateBatch = TypeOf<typeof createBatchSchema>;
 export type BatchLine = TypeOf<typeof lineSchema>;
 
-/** Lines by what became of their jobs; one that is no job at all has failed. */
+/** Lines by the end of their jobs. A line that is no job at all counts as failed. */
 export type LineCounts = Record<TerminalStatus, number>;
 
 export const NO_LINES: Readonly<LineCounts> = { succeeded: 0, failed: 0, canceled: 0, expired: 0 };
 
-/** What is decided at the start and never changes; one JSON text in the record. */
+/** The part of a batch that is decided at the start and never changes: one JSON text in the record. */
 export interface BatchSpec
   extends Pick<JobSpec, 'id' | 'tenant' | 'model' | 'version' | 'alias' | 'metadata'> {
   inputFile: string;
-  /** Ids under which the results will be found. */
+  /** Ids of the files that will hold the results. */
   outputFile: string;
   errorFile: string;
 }
@@ -89,15 +88,17 @@ export interface BatchRecord {
   /** Lines of the input; null until they have been counted. */
   total: number | null;
   counts: LineCounts;
-  /** Which of its files there are. */
+  /** Tells which of its files exist. */
   files: { output: boolean; errors: boolean };
   error: JobError | null;
 }
 
+/** Tells whether a batch with this status has ended. */
 export function isEnded(status: BatchStatus): status is BatchEnd {
   return status !== 'queued' && status !== 'running' && status !== 'canceling';
 }
 
+/** Returns the view of a batch for callers. */
 export function presentBatch({ spec, ...record }: BatchRecord) {
   return {
     id: spec.id,

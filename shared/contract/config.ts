@@ -4,7 +4,7 @@
 import { readVariables, type ValuesOf } from '../base/config.js';
 import { VARIABLES } from './variables.js';
 
-/** In the data folder: the file that tells the address of the launcher's Redis. */
+/** The file in the data folder that tells the address of the launcher's Redis. */
 export const ADDRESS_FILE = 'redis.url';
 
 export type Config = ValuesOf<typeof VARIABLES>;

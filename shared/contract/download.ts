@@ -1,16 +1,16 @@
 /**
- * Downloads without an API key: who holds the address may read one blob until a time.
+ * Downloads without an API key: the holder of a signed address may read one blob until a time.
  *
- * Signed are key, tenant and expiry (HMAC-SHA256). The tenant is not in the address: the reader of it takes the tenant of
- * the record that it finds, so that an address stops working when its blob changes hands.
+ * The signature (HMAC-SHA256, RFC 2104) covers key, tenant and expiry. The tenant is not in the address. The process that
+ * answers takes it from the record that it finds, so an address stops working when its blob changes hands.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** Of the secret: as many as the hash has. */
+/** The least length of a secret: that of the hash (RFC 2104, section 3). */
 export const MIN_SECRET_BYTES = 32;
-/** Parts the signatures of this use, and of this form, from all others made with the same secret. */
+/** Keeps these signatures apart from all others that are made with the same secret. */
 const PURPOSE = 'sluice.download.v1';
-/** Seconds since the Unix epoch; ends in the year 5138. */
+/** Seconds since the Unix epoch, up to the year 5138. */
 const EXPIRES = /^[1-9][0-9]{0,10}$/;
 
 export interface Download {
@@ -18,13 +18,18 @@ export interface Download {
   tenant: string;
 }
 
-/** What the address carries, as its query has it. */
+/** The query of a signed address. */
 export interface DownloadQuery {
   expires: string;
   signature: string;
 }
 
-/** `expiresSeconds`: since the Unix epoch, rounded up to whole seconds. The first of the secrets signs. */
+/**
+ * Returns the query that allows a download until `expiresSeconds` since the Unix epoch, rounded up to whole seconds. The first
+ * of the secrets signs.
+ *
+ * @throws Error without a secret of at least 32 bytes
+ */
 export function signDownload(
   secrets: readonly Uint8Array[],
   download: Download,
@@ -38,8 +43,8 @@ export function signDownload(
 }
 
 /**
- * `forged` whatever is wrong, `expired` only for what was once valid. Each of the secrets is good, so that they can be
- * rotated. Takes the same time wherever a signature differs.
+ * Returns `expired` only for an address that was once valid, and `forged` for everything else that is wrong. Every secret is
+ * good, so that they can be rotated. The check takes the same time wherever a signature differs.
  */
 export function checkDownload(
   secrets: readonly Uint8Array[],
@@ -57,12 +62,12 @@ export function checkDownload(
 function hmac(secret: Uint8Array, { key, tenant }: Download, expires: string): Buffer {
   if (secret.byteLength < MIN_SECRET_BYTES)
     throw new Error(`A secret for downloads has at least ${MIN_SECRET_BYTES} bytes.`);
-  // As JSON, no two downloads are signed as the same text.
+  // JSON keeps the parts apart, so no two downloads are signed as the same text.
   const text = JSON.stringify([PURPOSE, key, tenant, expires]);
   return createHmac('sha256', secret).update(text).digest();
 }
 
-/** Compared as text: decoding would accept several spellings of one signature. */
+/** Compares the texts, because decoding would accept several spellings of one signature. */
 function equal(signature: string, expected: Buffer): boolean {
   const given = Buffer.from(signature);
   const wanted = Buffer.from(expected.toString('base64url'));

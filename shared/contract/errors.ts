@@ -1,8 +1,8 @@
 /**
- * Errors: one closed table, one class.
+ * Errors: one closed table and one class.
  *
- * Every failure that leaves this system, in a response or in a job, carries a `code` of this table. `detail` is for the
- * caller; what only an operator may read travels as `cause` and ends in the log.
+ * Every failure that leaves this system, in a response or in a job, carries a `code` of this table. The message is for the
+ * caller. Details that only an operator may read travel as `cause` and end in the log.
  */
 
 interface Entry {
@@ -15,7 +15,7 @@ interface Entry {
 }
 
 export const ERRORS = {
-  // The request
+  // Faults of the request.
   malformed_json: { status: 400, retryable: false, title: 'The body is not valid JSON.' },
   malformed_request: { status: 400, retryable: false, title: 'The request is malformed.' },
   unknown_field: {
@@ -70,7 +70,7 @@ export const ERRORS = {
     retryable: true,
     title: 'As many deliveries to this endpoint are pending as are kept.',
   },
-  // The service
+  // Faults of the service.
   internal: { status: 500, retryable: true, title: 'Something failed on our side.' },
   queue_full: { status: 503, retryable: true, title: 'The queue of this model is full.' },
   unavailable: {
@@ -84,7 +84,7 @@ export const ERRORS = {
     title: 'The store is nearly full; no job is taken until it has room.',
   },
   shutting_down: { status: 503, retryable: true, title: 'This process is shutting down.' },
-  // The execution of a job or of one of its instances
+  // Faults in the execution of a job or of one of its instances.
   backend_error: { status: 500, retryable: false, title: 'The backend refused this instance.' },
   input_crashed_backend: { status: 500, retryable: false, title: 'This instance crashes the backend.' },
   invalid_image: { status: 422, retryable: false, title: 'The image cannot be decoded.' },
@@ -113,6 +113,7 @@ export interface ErrorExtras {
   cause?: unknown;
 }
 
+/** A failure with a code of the table; without `detail` its message is the title of the code. */
 export class SluiceError extends Error {
   readonly code: ErrorCode;
   readonly faults: readonly Fault[];
@@ -135,7 +136,7 @@ export class SluiceError extends Error {
   }
 }
 
-/** The 422 every input check ends in: the first fault is the sentence, all of them are listed. */
+/** Returns the error of a check of input, `invalid_input` unless told. Its message is the first fault; it lists all of them. */
 export function invalid(faults: readonly Fault[], code: ErrorCode = 'invalid_input'): SluiceError {
   const first = faults[0];
   const more = faults.length > 1 ? ` (and ${faults.length - 1} more, see errors)` : '';
@@ -144,7 +145,7 @@ export function invalid(faults: readonly Fault[], code: ErrorCode = 'invalid_inp
   });
 }
 
-/** An error among the outcomes of several acts; paths of its faults begin at the item. */
+/** Returns the view of an error that belongs to one of several items. The paths of its faults begin at the item. */
 export function presentError({ code, message, retryable, retryAfterSeconds, faults }: SluiceError) {
   return {
     code,

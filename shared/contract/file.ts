@@ -1,5 +1,5 @@
 /**
- * A file: bytes that a caller has uploaded, to name them in jobs. Never changes; forgotten when its time is over.
+ * A file: bytes that a caller has uploaded, to name them in jobs. It never changes, and is forgotten when its time is over.
  */
 import { toTimestamp } from '../base/clock.js';
 
@@ -7,12 +7,12 @@ import { toTimestamp } from '../base/clock.js';
 export interface FileRecord {
   id: string;
   tenant: string;
-  /** Of its blob. */
+  /** Key of its blob. */
   key: string;
   bytes: number;
   /** In lower-case hexadecimal. */
   sha256: string;
-  /** As the caller says. */
+  /** The caller's own statement; nothing checks it. */
   contentType: string;
   /** Without folders; null when the caller gave none. */
   filename: string | null;
@@ -32,12 +32,13 @@ export interface FileView {
 
 export const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
 const MAX_FILENAME_LENGTH = 255;
-/** RFC 6838 names; parameters are not kept. */
+/** The names of RFC 6838, section 4.2; parameters are not kept. */
 const CONTENT_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/;
-/** Controls, and what turns the direction of the text around. */
+/** Control characters, and characters that turn the direction of the text around. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
+/** Returns the view of a file for callers. */
 export function presentFile(record: FileRecord): FileView {
   const { id, bytes, sha256, contentType, filename } = record;
   return {
@@ -51,13 +52,14 @@ export function presentFile(record: FileRecord): FileView {
   };
 }
 
-/** What is left of a name when folders and what cannot be shown are taken away; null for nothing. */
+/** Returns a name without its folders and without characters that cannot be shown; null when nothing is left. */
 export function cleanFilename(text: string | undefined): string | null {
   const name = (text ?? '').replace(UNSHOWABLE, '').split(/[/\\]/).at(-1) ?? '';
   if (name === '.' || name === '..') return null;
   return [...name].slice(0, MAX_FILENAME_LENGTH).join('') || null;
 }
 
+/** Returns the media type in lower case and without parameters; `application/octet-stream` when it is none. */
 export function cleanContentType(text: string | undefined): string {
   const type = (text ?? '').trim().toLowerCase();
   return CONTENT_TYPE.test(type) ? type : DEFAULT_CONTENT_TYPE;

@@ -1,8 +1,8 @@
 /**
- * Identifiers: `<prefix>_<10 characters of time><26 characters of chance>`, Crockford base 32 in lower case.
+ * Identifiers: `<prefix>_<10 characters of time><26 random characters>`, Crockford base 32 in lower case.
  *
- * They sort by creation time (to the millisecond) and hold 130 random bits, so an id cannot be guessed; they contain no
- * ':' and never consist of digits alone, which BullMQ demands of a job id.
+ * They sort by the time of their creation, to the millisecond, and hold 130 random bits, so an id cannot be guessed. They
+ * contain no ':' and do not consist of digits alone, as BullMQ demands of a job's id.
  */
 import { createHash, randomFillSync } from 'node:crypto';
 
@@ -12,21 +12,22 @@ const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_LENGTH = 10;
 const RANDOM_LENGTH = 26;
 
-/** Chance is drawn for many ids at once: a system call each would cost more than all the rest. */
+/** Random bytes for many ids, drawn at once, because a system call for each would cost more than all the rest. */
 const pool = new Uint8Array(128 * RANDOM_LENGTH);
 let used = pool.length;
 
+/** Returns a new id; `nowMs` is in milliseconds since the Unix epoch. */
 export function newId(prefix: IdPrefix, nowMs: number): string {
-  let chance = '';
+  let random = '';
   if (used + RANDOM_LENGTH > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
-  for (let i = 0; i < RANDOM_LENGTH; i++) chance += ALPHABET.charAt((pool[used++] ?? 0) & 31);
-  return `${prefixOfTime(prefix, nowMs)}${chance}`;
+  for (let i = 0; i < RANDOM_LENGTH; i++) random += ALPHABET.charAt((pool[used++] ?? 0) & 31);
+  return `${prefixOfTime(prefix, nowMs)}${random}`;
 }
 
-/** An id that follows from `names`: whoever makes it gets the same. It is as hard to guess as they are. */
+/** Returns the id that follows from `names`: the same names give the same id, which is as hard to guess as they are. */
 export function derivedId(prefix: IdPrefix, atMs: number, ...names: string[]): string {
   const digest = createHash('sha256').update(names.join('\n')).digest();
   let letters = '';
@@ -34,7 +35,7 @@ export function derivedId(prefix: IdPrefix, atMs: number, ...names: string[]): s
   return `${prefixOfTime(prefix, atMs)}${letters}`;
 }
 
-/** What ids of `atMs` begin with: no id of before sorts after it, none of then or later before it. */
+/** Returns the beginning of all ids made at `atMs`. Earlier ids sort before it, and later ones after it. */
 export function prefixOfTime(prefix: IdPrefix, atMs: number): string {
   let time = '';
   let rest = atMs;
@@ -45,6 +46,7 @@ export function prefixOfTime(prefix: IdPrefix, atMs: number): string {
   return `${prefix}_${time}`;
 }
 
+/** Tells whether `text` has the form of an id with this prefix. */
 export function isId(prefix: IdPrefix, text: string): boolean {
   return (
     text.length === prefix.length + 1 + TIME_LENGTH + RANDOM_LENGTH &&

@@ -1,5 +1,5 @@
 /**
- * A job: what a caller submits, what the record holds, what everybody is shown.
+ * A job: the request of a caller, the record in Redis, and the view that callers get.
  *
  *   queued -> running -> succeeded | failed
  *   queued | running -> canceled        queued -> expired
@@ -16,11 +16,12 @@ export const JOB_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancel
 export type JobStatus = (typeof JOB_STATUSES)[number];
 export type TerminalStatus = Exclude<JobStatus, 'queued' | 'running'>;
 
+/** Tells whether a job with this status has ended. */
 export function isTerminal(status: JobStatus): status is TerminalStatus {
   return status !== 'queued' && status !== 'running';
 }
 
-/** In the order in which they start. */
+/** Priorities in the order in which their jobs start. */
 export const PRIORITIES = ['interactive', 'standard', 'bulk'] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
@@ -28,9 +29,9 @@ export const DEFAULT_TTL_SECONDS = 6 * 3600;
 export const DEFAULT_TIMEOUT_SECONDS = 300;
 export const MAX_CACHE_SECONDS = 7 * 86_400;
 export const MAX_RETENTION_SECONDS = 30 * 86_400;
-/** Jobs of one bulk submit. */
+/** The most jobs of one bulk submit. */
 export const MAX_BULK_JOBS = 1000;
-/** Of copies for a shadow. No API key is of it: nobody sees its jobs. */
+/** The tenant of copies for a shadow. No API key belongs to it, so nobody sees its jobs. */
 export const SHADOW_TENANT = '~shadow';
 
 export const submitSchema = {
@@ -80,7 +81,7 @@ export const submitSchema = {
 
 export type Submit = TypeOf<typeof submitSchema>;
 
-/** What is decided at submit and never changes; one JSON text in the record. */
+/** The part of a job that is decided at submit and never changes: one JSON text in the record. */
 export interface JobSpec {
   id: string;
   tenant: string;
@@ -95,13 +96,13 @@ export interface JobSpec {
   metadata: Record<string, string>;
   webhook: NonNullable<Submit['webhook']> | null;
   retryOf: string | null;
-  /** Key of its input, where that is too large for the record. */
+  /** Key of the blob that holds its input, where that is too large for the record. */
   inputBlob?: string;
-  /** A line of a batch: endpoints are told nothing of it. */
+  /** The job is a line of a batch, so endpoints get no events of it. */
   untold?: true;
-  /** It is a copy: its predictions are compared with those of this job, and go to nobody. */
+  /** The job is a copy for a shadow. Its predictions are compared with those of this job and go to nobody. */
   shadowOf?: { id: string; tenant: string };
-  /** Its predictions may be those of an equal job, and are kept for others. */
+  /** The job may take the predictions of an equal job, and its own are kept for others. */
   cache?: { hash: string; seconds: number };
 }
 
@@ -121,25 +122,25 @@ export interface JobError {
 export interface Timings {
   /** From createdAt to startedAt. */
   queueMs: number;
-  /** In a forming batch. */
+  /** Time in a forming batch. */
   batchWaitMs: number;
-  /** In the backend. */
+  /** Time in the backend. */
   computeMs: number;
   totalMs: number;
-  /** Instances in the batch, the largest if the job was run in slices. */
+  /** Instances in the batch; in the largest one when the job ran in slices. */
   batchSize: number;
   backend: string;
 }
 
-/** What an execution left beside its output. */
+/** The end of a job, without its output. */
 export interface JobEnd {
   error: JobError | null;
-  /** This job's share of its batches' computing time. */
+  /** This job's share of the computing time of its batches. */
   usageMs: number;
   timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
-  /** Key of its output, where that is too large for the record. */
+  /** Key of the blob that holds its output, where that is too large for the record. */
   outputBlob?: string;
-  /** Its output was computed for an equal job. */
+  /** The output was computed for an equal job. */
   cached?: true;
 }
 
@@ -151,7 +152,7 @@ export interface PastAttempt {
   error: JobError;
 }
 
-/** Instances computed, of how many. */
+/** How many instances have been computed, and of how many. */
 export interface Progress {
   done: number;
   total: number;
@@ -167,11 +168,11 @@ export interface JobRecord {
   finishedAt: number | null;
   deletedAfter: number | null;
   attempts: number;
-  /** Grows with every start, those after the death of a worker included; the newest fencing token. */
+  /** Counts every start, also one after the death of a worker. It is the newest fencing token. */
   starts: number;
-  /** Of a running job that is run in several slices. */
+  /** Given for a running job that runs in several slices. */
   progress: Progress | null;
-  /** Under which it was taken; null before that. */
+  /** The ticket under which a worker took the job; null before that. */
   ticket: string | null;
   /** Attempts that failed and were followed by another. */
   history: PastAttempt[];
@@ -195,7 +196,7 @@ export interface JobView {
   history: { attempt: number; startedAt: string; finishedAt: string; error: JobError }[];
   queuePosition: number | null;
   estimatedStartAt: string | null;
-  /** While it runs in several slices. */
+  /** Given while the job runs in several slices. */
   progress: Progress | null;
   predictions: Predictions | null;
   /** The predictions were computed for an equal job. */
@@ -208,18 +209,18 @@ export interface JobView {
   links: { self: string; cancel: string; events: string };
 }
 
-/** One element per instance; a file of them, as JSON, where they are many. */
+/** One element per instance, or a file of them as JSON, where they are many. */
 export type Predictions = unknown[] | { file: string; url: string };
 
-/** Where a queued job stands. */
+/** The place of a queued job. */
 export interface Place {
-  /** Jobs that start before it. */
+  /** How many jobs start before it. */
   position: number;
   /** Milliseconds since the Unix epoch; null while no rate of starting is known. */
   startsAt: number | null;
 }
 
-/** The job as callers see it; `predictions` and `place` are looked up elsewhere. */
+/** Returns the view of a job for callers. `predictions` and `place` are looked up elsewhere. */
 export function presentJob(
   record: JobRecord,
   predictions: Predictions | null = null,
@@ -262,6 +263,7 @@ export function presentJob(
   };
 }
 
+/** Returns the error of a job; without a message it has the title of its code. */
 export function jobError(code: ErrorCode, message?: string, instanceErrors?: InstanceError[]): JobError {
   return {
     code,

@@ -1,5 +1,5 @@
 /**
- * JSON from outside: its nesting is bounded before it is parsed.
+ * Parsing JSON from outside. Its nesting is bounded before it is parsed.
  */
 import { messageOf } from '../base/errors.js';
 import { SluiceError } from './errors.js';
@@ -7,7 +7,7 @@ import { SluiceError } from './errors.js';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-/** Counts brackets outside of strings; a parser would spend memory on every level first. */
+/** Counts brackets outside strings, because a parser would spend memory on every level first. */
 function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
   let depth = 0;
   for (let i = 0; i < bytes.length; i++) {
@@ -23,14 +23,20 @@ function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
   return false;
 }
 
-/** `what` begins the sentence that says what is wrong. */
-export function parseJson(bytes: Buffer, maxDepth: number, what: string): unknown {
-  if (bytes.length === 0) throw new SluiceError('malformed_json', `${what} is empty.`);
+/**
+ * Returns the value that `bytes` hold.
+ *
+ * @param maxDepth how deep arrays and objects may nest
+ * @param subject begins the sentence of an error, such as "The body"
+ * @throws {SluiceError} `malformed_json`
+ */
+export function parseJson(bytes: Buffer, maxDepth: number, subject: string): unknown {
+  if (bytes.length === 0) throw new SluiceError('malformed_json', `${subject} is empty.`);
   if (depthExceeds(bytes, maxDepth))
-    throw new SluiceError('malformed_json', `${what} is nested deeper than ${maxDepth} levels.`);
+    throw new SluiceError('malformed_json', `${subject} is nested deeper than ${maxDepth} levels.`);
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (error) {
-    throw new SluiceError('malformed_json', `${what} is not JSON: ${messageOf(error)}.`);
+    throw new SluiceError('malformed_json', `${subject} is not JSON: ${messageOf(error)}.`);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * JSON Schema 2020-12, the one language in which data from outside is described.
+ * JSON Schema 2020-12, the one language that describes data from outside.
  *
  * A schema is written once (`as const satisfies JSONSchema`): its type, its compiled guard and its place in the OpenAPI
  * document come from that one text. Only schemas of this code base and those made from a registered model's signature
@@ -19,17 +19,18 @@ const OPTIONS = {
   strict: true,
   allowUnionTypes: true,
   ownProperties: true,
-  // A fault tells what it found; costs nothing where there is none.
+  // A fault tells the value that it found. This costs nothing where there is none.
   verbose: true,
   meta: false,
   validateSchema: false,
-  /** Those that a schema may name. */
+  /** Every format that a schema may name. */
   formats: { 'date-time': (text: string) => !Number.isNaN(parseTimestamp(text)) },
 };
 
-/** Null when `value` fits; else the first fault, its path a JSON Pointer that starts with `base`. */
+/** Returns null when `value` fits, else its first fault. The path is a JSON Pointer (RFC 6901) that starts with `base`. */
 export type Checker = (value: unknown, base?: string) => Fault | null;
 
+/** Returns the checker of a schema, which is compiled at its first use. */
 export function compileSchema(schema: JsonSchema): Checker {
   const compiled = onFirstUse(schema, false);
   return (value, base = '') => {
@@ -41,21 +42,24 @@ export function compileSchema(schema: JsonSchema): Checker {
 }
 
 /**
- * Every fault, of which at most `MAX_FAULTS` are told: for texts that somebody writes by hand, which are small, and who
- * wants to know all that is wrong.
+ * Returns a checker that finds every fault and tells at most `MAX_FAULTS` of them. It is for small texts that a person writes
+ * by hand and wants to mend at once.
  */
 export function compileThorough(schema: JsonSchema): (value: unknown) => Fault[] {
   const compiled = onFirstUse(schema, true);
   return (value) => {
     const validate = compiled();
     validate(value);
-    // What is wrong with a name is told beside it.
+    // Another error tells what is wrong with the name.
     const errors = (validate.errors ?? []).filter(({ keyword }) => keyword !== 'propertyNames');
     return errors.slice(0, MAX_FAULTS).map((error) => toFault(error, ''));
   };
 }
 
-/** A checker that throws: 400 for a field the schema does not know, 422 for every other fault. */
+/**
+ * Returns a guard: it returns a value that fits, with the type of the schema. For any other it throws a `SluiceError`,
+ * `unknown_field` for a field that the schema does not know, else `invalid_input`.
+ */
 export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) => TypeOf<S> {
   const check = compileSchema(schema);
   return (value) => {
@@ -65,7 +69,7 @@ export function compileGuard<S extends JsonSchema>(schema: S): (value: unknown) 
   };
 }
 
-/** A guard that tells every fault, unknown fields first: for a body that somebody writes by hand, whose size is bounded. */
+/** Returns a guard that tells every fault, unknown fields first. It is for small bodies that a person writes by hand. */
 export function compileThoroughGuard<S extends JsonSchema>(schema: S): (value: unknown) => TypeOf<S> {
   const check = compileThorough(schema);
   return (value) => {
@@ -123,12 +127,12 @@ function items(count: number): string {
   return `${count} item${count === 1 ? '' : 's'}`;
 }
 
-/** Of a value from outside, as it is told to who sent it. */
+/** Returns the kind of a value, with its article, for the sentence that tells its sender what is wrong. */
 export function kindOf(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
-  // What JSON writes as 1e400.
+  // JSON can write such a number as 1e400.
   if (typeof value === 'number' && !Number.isFinite(value)) return 'a number that is too large';
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { JobView } from '../../shared/contract/job.js';
-import type { JobEvent } from '../../shared/contract/webhooks/events.js';
+import type { JobEndEvent } from '../../shared/contract/webhooks/events.js';
 
 /** What an order's instances must do: be computed, or bring down what computes them. */
 export type Poison = 'throws' | 'aborts' | 'hangs' | 'swells';
@@ -54,7 +54,7 @@ export interface Arrival {
   /** `webhook-id`. */
   id: string;
   job: string;
-  type: JobEvent;
+  type: JobEndEvent;
   /** `webhook-timestamp`, seconds. */
   timestamp: number;
   atMs: number;

@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
 import type { JobView } from '../../shared/contract/job.js';
-import type { JobEvent } from '../../shared/contract/webhooks/events.js';
+import type { JobEndEvent } from '../../shared/contract/webhooks/events.js';
 import { openReceiver, type Received, type Receiver, type Respond } from '../support/receiver.js';
 import type { Certificate } from '../support/self-signed.js';
 import type { Ledger } from './ledger.js';
@@ -56,7 +56,7 @@ export async function openBookkeeper(options: ReceiverOptions): Promise<Receiver
   return receiver;
 }
 
-function parse(body: string): { type: JobEvent; data: JobView } {
+function parse(body: string): { type: JobEndEvent; data: JobView } {
   return JSON.parse(body);
 }
 

@@ -1,5 +1,5 @@
 /**
- * What an alias may mean: a version, beside it a canary that gets a share of its jobs, and a shadow that gets copies of them.
+ * An alias: it names a version, and may name a canary that gets a share of its jobs and a shadow that gets copies of them.
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { canarySchema } from './canary.js';

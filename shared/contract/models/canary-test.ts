@@ -4,7 +4,7 @@
  *   failures   its share of failed jobs exceeds that of the other version by at most `maxErrorPercent` percentage points
  *   time       the 95th percentile of its jobs' slowdown is at most `maxSlowdown`
  *
- * It claims no level of significance: whoever wants fewer false alarms raises `minJobs`. A rank test such as Mann-Whitney's
+ * It claims no level of significance: an operator who wants fewer false alarms raises `minJobs`. A rank test such as Mann-Whitney's
  * would find smaller differences, but would also roll back a canary that is reliably 1 % slower, which nobody minds.
  *
  * Only computing time counts, because jobs of both versions wait behind each other's batches. A canary with a small share has

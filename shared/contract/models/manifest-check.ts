@@ -1,5 +1,5 @@
 /**
- * Checks a manifest: first each part by its schema, then what must fit together.
+ * Checking a manifest: first each part by its schema, then the parts that must fit together.
  */
 import type { Fault } from '../errors.js';
 import { compileThorough } from '../schema.js';

@@ -1,7 +1,7 @@
 /**
  * A model version as its `model.yaml` declares it: signature, batching, files, golden vectors and provenance.
  *
- * A `shape` never contains the batch dimension. What must fit together is checked in manifest-check.ts.
+ * A `shape` never contains the batch dimension. manifest-check.ts checks the parts that must fit together.
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { DTYPES } from '../tensors/tensor.js';
@@ -23,16 +23,16 @@ const tensorSpec = {
     maxShape: { type: 'array', maxItems: 6, items: { type: 'integer', minimum: 1 } },
     /** Other shapes with as many elements in which a caller may nest the same values. */
     accepts: { type: 'array', items: { type: 'array', items: { type: 'integer', minimum: 1 } } },
-    /** Images only: the model sees pixel × scale, and what it computes ÷ scale is a pixel. */
+    /** Images only: the model takes pixel × scale, and its output ÷ scale is a pixel. */
     scale: { type: 'number', exclusiveMinimum: 0 },
     /** Images only: width × height above which a file is refused before it is decoded. */
     maxPixels: { type: 'integer', minimum: 1 },
-    /** Images that come in: what is done after decoding, before the model sees (pixel × scale - mean) ÷ std. */
+    /** Images that come in: the steps after decoding; the model takes (pixel × scale - mean) ÷ std. */
     preprocess: {
       type: 'object',
       additionalProperties: false,
       properties: {
-        /** To the height and width of `shape`: stretched, cut at the edges, or with black edges. */
+        /** Resizes to the height and width of `shape`: stretched, cut at the edges, or with black edges. */
         resize: { enum: ['fill', 'cover', 'contain'] },
         /** One for each channel. */
         mean: { type: 'array', items: { type: 'number' } },
@@ -58,9 +58,9 @@ const tensorSpec = {
         value: { type: 'number' },
       },
     },
-    /** Of an input that no caller sends: 1 for each place of the padded input named, 0 for its padding. */
+    /** Names the padded input whose mask this input is: 1 for each place, 0 for its padding. Callers do not send it. */
     maskOf: { type: 'string' },
-    /** Of an output whose varying size is that of the padded input named: callers get it without the padding. */
+    /** Names the padded input whose size this output has. Callers get the output without the padding. */
     unpad: { type: 'string' },
     description: { type: 'string' },
   },
@@ -90,22 +90,22 @@ export const manifestSchema = {
       additionalProperties: false,
       required: ['maxBatchSize', 'maxDelayMs'],
       properties: {
-        /** Instances. */
+        /** In instances. */
         maxBatchSize: { type: 'integer', minimum: 1, maximum: 4096 },
-        /** Longest the oldest task of a forming batch waits for company. */
+        /** The longest time that the oldest task of a forming batch waits for others. */
         maxDelayMs: { type: 'number', minimum: 0, maximum: 10_000 },
-        /** Of input, as callers send it; an instance that is larger runs alone. */
+        /** Bytes of input as callers send it. An instance that is larger runs alone. */
         maxBatchBytes: { type: 'integer', minimum: 1 },
-        /** Jobs of the model that may be queued when one for this version comes, where the operator does not allow fewer. */
+        /** The most jobs of the model that may be queued when one for this version comes; the operator may allow fewer. */
         maxEnqueued: { type: 'integer', minimum: 1 },
-        /** The only sizes that the backend is given: a batch is filled up to the next, with rows that nobody gets. */
+        /** The only sizes that the backend gets. A batch is filled up to the next one with rows that nobody gets. */
         preferredSizes: {
           type: 'array',
           minItems: 1,
           maxItems: 32,
           items: { type: 'integer', minimum: 1 },
         },
-        /** Size and delay are found by measurement, so that 99 of 100 tasks take no longer on the worker. */
+        /** The worker measures which size and delay let 99 of 100 tasks take no longer than this. */
         targetP99Ms: { type: 'number', exclusiveMinimum: 0 },
       },
     },
@@ -125,7 +125,7 @@ export const manifestSchema = {
       required: ['dtype', 'tolerance', 'originalBytes'],
       properties: {
         dtype: { enum: ['float16', 'uint8'] },
-        /** Of golden vectors, as GOLDEN_TOLERANCE else is. */
+        /** The tolerance of golden vectors, in the place of GOLDEN_TOLERANCE. */
         tolerance: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
         originalBytes: { type: 'integer', minimum: 0 },
       },
@@ -143,7 +143,7 @@ export type Signature = Manifest['signature'];
 
 export type Quantization = NonNullable<Manifest['quantization']>;
 
-/** Golden vectors as the file holds them: what a caller sends beside the raw float32 that the model then computes. */
+/** Golden vectors as the file holds them: instances as callers send them, and the raw float32 that the model computes. */
 export interface Golden {
   instances: unknown[];
   outputs: Record<string, { b64: string }>[];
@@ -152,19 +152,19 @@ export interface Golden {
 /** A version as its folder holds it. */
 export interface VersionFiles {
   manifest: Manifest;
-  /** Of all files together. */
+  /** The size of all files together. */
   sizeBytes: number;
 }
 
 const PATH_RULE = new RegExp(PATH);
 const MAX_PATH_LENGTH = 200;
 
-/** What callers send; the others are made of these. */
+/** Returns the inputs that callers send. Masks are made from these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {
   return inputs.filter(({ maskOf }) => maskOf === undefined);
 }
 
-/** Whether `text` is the path of a file inside the folder of a version. */
+/** Tells whether `text` is the path of a file inside the folder of a version. */
 export function isContainedPath(text: string): boolean {
   return text.length <= MAX_PATH_LENGTH && PATH_RULE.test(text);
 }

@@ -16,10 +16,12 @@ export interface ModelRef {
   alias?: string;
 }
 
+/** Tells whether `text` can be the name of a model. */
 export function isModelName(text: string): boolean {
   return NAME_RULE.test(text);
 }
 
+/** Tells whether `text` can be the name of an alias. */
 export function isAlias(text: string): boolean {
   return ALIAS_RULE.test(text);
 }

@@ -7,7 +7,7 @@ import type { JsonSchema } from '../schema.js';
 
 /** The end of a job; each job has exactly one. */
 export const JOB_EVENTS = ['job.succeeded', 'job.failed', 'job.canceled', 'job.expired'] as const;
-export type JobEvent = (typeof JOB_EVENTS)[number];
+export type JobEndEvent = (typeof JOB_EVENTS)[number];
 
 /** The progress of a job. It is sent only to subscriptions that name it, and never after the end of the job. */
 export const PROGRESS_EVENTS = ['job.started', 'job.progress'] as const;
