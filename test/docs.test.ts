@@ -10,14 +10,14 @@ import { VARIABLES } from '../shared/contract/variables.js';
 const ROOT = new URL('../', import.meta.url).pathname;
 const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 
-const documents = ['.', 'api', 'worker', 'shared', 'deploy', 'test']
-  .flatMap((folder) =>
-    readdirSync(join(ROOT, folder), { recursive: folder !== '.', encoding: 'utf8' }).map((name) =>
-      join(folder, name),
-    ),
-  )
-  // The results of benches are written by programs.
-  .filter((file) => file.endsWith('.md') && !file.startsWith('test/bench/results/'));
+const files = ['.', 'api', 'worker', 'shared', 'deploy', 'test'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: folder !== '.', encoding: 'utf8' }).map((name) =>
+    join(folder, name),
+  ),
+);
+// The results of benches are written by programs.
+const documents = files.filter((file) => file.endsWith('.md') && !file.startsWith('test/bench/results/'));
+const sources = files.filter((file) => file.endsWith('.ts'));
 
 it.each(documents)('%s links to what is there', (file) => {
   for (const [, target = ''] of text(file).matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -53,4 +53,15 @@ it('documents every variable and every error code, and none besides', () => {
   expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
     Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
   );
+});
+
+it('gives each decision an id of its own, and refers to none that is missing', () => {
+  const ids = documents
+    .filter((file) => file.endsWith('decisions.md'))
+    .flatMap((file) => [...text(file).matchAll(/^#+ ([A-Z]{3}-\d+)\. /gm)].map(([, id]) => id));
+  expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([]);
+  const series = [...new Set(ids.map((id) => id?.slice(0, 3)))];
+  const reference = new RegExp(`\\b(?:${series.join('|')})-\\d+\\b`, 'g');
+  for (const file of [...documents, ...sources])
+    for (const [id] of text(file).matchAll(reference)) expect(ids, `${id} in ${file}`).toContain(id);
 });

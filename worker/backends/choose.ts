@@ -22,7 +22,7 @@ const OPENERS: Record<BackendName, Opener> = {
   cpu: async () => (await import('./cpu.js')).openCpu(),
 };
 
-/** The order for a version that has not been measured on each backend yet (README, D2). */
+/** The order for a version that has not been measured on each backend yet (decisions.md, BCK-2). */
 const AUTO_ORDER: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 
 /** Resolves to the backend that serves; rejects, with a remedy, when no allowed one loads. */
