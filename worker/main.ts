@@ -85,17 +85,17 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
-      const { listenForStops } = await import('./inference/consumer/cancel-notices.js');
+      const { listenForCancelNotices } = await import('./inference/consumer/cancel-notices.js');
       const listener = await open('listen');
       defer('listener', () => listener.disconnect());
-      const stops = await listenForStops(listener, core.keys.stopped);
+      const cancelNotices = await listenForCancelNotices(listener, core.keys.stopped);
       const child = new URL('./inference/child/main.js', import.meta.url);
       inference = await startInference({
         config,
         child,
         core,
         queueRedis,
-        stops,
+        cancelNotices,
         clock,
         log,
         registry,

@@ -14,9 +14,9 @@ import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import { findGpus } from '../devices/gpus.js';
 import { findHardware } from '../devices/hardware.js';
-import type { Stops } from './consumer/cancel-notices.js';
-import { startConsumer } from './consumer/ticket-consumer.js';
-import { createCounting } from './consumer/version-metrics.js';
+import type { CancelNotices } from './consumer/cancel-notices.js';
+import { startTicketConsumer } from './consumer/ticket-consumer.js';
+import { startVersionMetrics } from './consumer/version-metrics.js';
 import { createInferenceMetrics } from './metrics.js';
 import { openBackendPool, type PoolEvents } from './pool/backend-pool.js';
 import { openBackendPools } from './pool/backend-pools.js';
@@ -33,7 +33,7 @@ export interface InferenceDeps {
   core: Core;
   /** The connection of BullMQ. */
   queueRedis: Redis;
-  stops: Stops;
+  cancelNotices: CancelNotices;
   clock: Clock;
   log: Logger;
   registry: Registry;
@@ -72,7 +72,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const timings = openBackendTimings(config.SLUICE_CACHE_DIR, onTimingsError, { childCount, gpus });
   const memory = createModelMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
-  const count = createCounting({ metrics, outcomes, expired: createExpiredCounter(deps.registry) });
+  const countDeps = { metrics, outcomes, expired: createExpiredCounter(deps.registry) };
   const served = createServedVersions({
     pools,
     events,
@@ -83,8 +83,9 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     metrics,
     log,
     startConsumer(manifest, route) {
-      const { hears, end } = count(manifest);
-      const consumer = startConsumer({ ...deps, prefix: config.SLUICE_KEY_PREFIX, manifest, route, hears });
+      const { listener, end } = startVersionMetrics(countDeps, manifest);
+      const prefix = config.SLUICE_KEY_PREFIX;
+      const consumer = startTicketConsumer({ ...deps, prefix, manifest, route, listener });
       return { ...consumer, close: () => consumer.close().finally(end) };
     },
   });

@@ -14,9 +14,9 @@
  */
 
 import { filledSize } from '../protocol/padded-shape.js';
-import type { BatchPolicy, Ran } from './batcher.js';
+import type { BatchPolicy, RanBatch } from './batcher.js';
 
-export interface Bounds {
+export interface BatchBounds {
   maxBatchSize: number;
   maxDelayMs: number;
   maxBatchBytes?: number;
@@ -26,7 +26,7 @@ export interface Bounds {
   targetP99Ms?: number;
 }
 
-export interface Tuning {
+export interface BatchTuner {
   /** For tasks that are made now. */
   readonly policy: BatchPolicy;
 }
@@ -40,7 +40,10 @@ const LEAST_SPREAD = 1e-3;
 /** 99 % of a normal distribution lie below so many standard deviations above the mean. */
 const SIGMAS = 2.33;
 
-export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => void = () => {}): Tuning {
+export function createBatchTuner(
+  bounds: BatchBounds,
+  onChange: (policy: BatchPolicy) => void = () => {},
+): BatchTuner {
   const cost = createCostModel();
   let ceiling = bounds.maxBatchSize;
   let policy = policyOf(ceiling, bounds.maxDelayMs);
@@ -51,7 +54,7 @@ export function createTuning(bounds: Bounds, onChange: (policy: BatchPolicy) => 
     return { maxBatchSize, maxDelayMs, maxInFlight, ...(maxBatchBytes && { maxBatchBytes }), onRan: observe };
   }
 
-  function observe({ size, computeMs, outOfMemoryAt }: Ran): void {
+  function observe({ size, computeMs, outOfMemoryAt }: RanBatch): void {
     if (outOfMemoryAt !== null) ceiling = Math.max(1, Math.min(ceiling, outOfMemoryAt >> 1));
     // What is filled up costs as much as what it is filled up to.
     else cost.observe(filledSize(bounds, size), computeMs);

@@ -25,10 +25,10 @@ export interface BatchPolicy {
   /** Batches with the executor for each of its children, this one among them, when it is handed over. */
   maxInFlight: number;
   /** Hears of every batch, by the policy of its first task. */
-  onRan?: (ran: Ran) => void;
+  onRan?: (ran: RanBatch) => void;
 }
 
-export interface Ran {
+export interface RanBatch {
   /** Instances. */
   size: number;
   computeMs: number;

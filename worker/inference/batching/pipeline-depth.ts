@@ -1,5 +1,5 @@
 /**
- * How many batches of a version are with each child at the same time, so that it never waits for the next one.
+ * Pipeline depth: how many batches of a version are with each child at the same time, so that it never waits for the next.
  *
  * A backend computes synchronously: its process hears nothing meanwhile. Tensors need one batch that computes and one that
  * has been sent. Pictures are decoded and encoded in other threads while others compute, but begun and finished between
@@ -7,9 +7,10 @@
  */
 import type { Signature } from '../../../shared/contract/models/manifest.js';
 
-const OF_TENSORS = 2;
-const OF_PICTURES = 4;
+const TENSOR_DEPTH = 2;
+const PICTURE_DEPTH = 4;
 
-export function depthOf({ inputs, outputs }: Signature): number {
-  return [...inputs, ...outputs].some(({ dtype }) => dtype === 'image') ? OF_PICTURES : OF_TENSORS;
+/** Returns the depth for versions of this signature, in batches. */
+export function pipelineDepthOf({ inputs, outputs }: Signature): number {
+  return [...inputs, ...outputs].some(({ dtype }) => dtype === 'image') ? PICTURE_DEPTH : TENSOR_DEPTH;
 }

@@ -1,27 +1,31 @@
 /**
- * Notices of running jobs that were canceled elsewhere. One that is missed costs computing time, nothing else: the result
- * of a job that has ended is void.
+ * Cancel notices: which running jobs were canceled elsewhere.
+ *
+ * A notice that is missed costs computing time and nothing else, because the result of a job that has ended is void.
  */
 import type { Redis } from '../../../shared/redis/connect.js';
 
-export interface Stops {
-  /** Calls `stop` when the job is canceled, until the returned function is called. */
-  watch(id: string, stop: () => void): () => void;
+export interface CancelNotices {
+  /** Calls `onCanceled` when the job is canceled, until the returned function is called. */
+  watch(id: string, onCanceled: () => void): () => void;
 }
 
-/** `redis`: a connection of its own, it will only listen. */
-export async function listenForStops(redis: Redis, channel: string): Promise<Stops> {
+/**
+ * Resolves once notices are heard.
+ * @param redis is a connection of its own, because it can only listen from now on.
+ */
+export async function listenForCancelNotices(redis: Redis, channel: string): Promise<CancelNotices> {
   const watched = new Map<string, () => void>();
   redis.on('message', (_, ids: string) => {
     for (const id of ids.split(' ')) watched.get(id)?.();
   });
   await redis.subscribe(channel);
   return {
-    watch(id, stop) {
-      watched.set(id, stop);
+    watch(id, onCanceled) {
+      watched.set(id, onCanceled);
       return () => {
-        // Started again here meanwhile, it is somebody else's.
-        if (watched.get(id) === stop) watched.delete(id);
+        // A job that was started here again meanwhile is watched by its new run.
+        if (watched.get(id) === onCanceled) watched.delete(id);
       };
     },
   };

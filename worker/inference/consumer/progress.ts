@@ -1,29 +1,30 @@
 /**
- * Progress of one execution: how many of its instances are done, reported at once and then each `PERIOD_MS` at most.
+ * Progress of one execution: how many of its instances are done, reported at once and then every `PERIOD_MS` at most.
  *
- * One report is under way at a time, so that a slow Redis gets fewer of them. A report that fails is made good by the
- * next; the last instance is not reported, since the end says so.
+ * One report is under way at a time, so that a slow Redis gets fewer of them. The next report makes good for one that
+ * fails. The last instance is not reported, because the job's end says so.
  */
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Progress } from '../../../shared/contract/job.js';
 
 export interface ProgressDeps {
   clock: Clock;
-  /** Instances of the job. */
+  /** How many instances the job has. */
   total: number;
   report: (progress: Progress) => Promise<unknown>;
   onError: (error: Error) => void;
 }
 
 export interface ProgressMeter {
-  /** So many instances more are done. */
+  /** So many more instances are done. */
   add(instances: number): void;
-  /** Nothing is reported any more. */
+  /** Reports nothing any more. */
   stop(): void;
 }
 
 export const PERIOD_MS = 250;
 
+/** Reports that nothing is done yet, and returns what counts from then on. */
 export function startProgress({ clock, total, report, onError }: ProgressDeps): ProgressMeter {
   let done = 0;
   let reported = -1;
@@ -59,5 +60,5 @@ export function startProgress({ clock, total, report, onError }: ProgressDeps): 
   };
 }
 
-/** Of an execution in one piece there is nothing to tell. */
+/** An execution in one piece has nothing to report. */
 export const NO_PROGRESS: ProgressMeter = { add: () => undefined, stop: () => undefined };

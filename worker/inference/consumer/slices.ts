@@ -1,7 +1,7 @@
 /**
- * A job's instances -> slices that fit a batch, and back.
+ * Slices: a job's instances are cut into parts that fit a batch, and the results of the parts are joined again.
  *
- * A slice holds instances of equal shapes, at most as many as a batch. Results are joined in the job's order.
+ * A slice holds instances of equal shapes, at most as many as a batch. Results come in the job's order.
  */
 import type { ErrorCode } from '../../../shared/contract/errors.js';
 import {
@@ -19,14 +19,14 @@ import type { InstanceResult } from '../protocol/messages.js';
 import { paddedShape } from '../protocol/padded-shape.js';
 
 export interface Slice {
-  /** Of instances that are not computed: each has brought the backend down before. */
-  refused: boolean;
-  /** Text that is equal for instances which may share a batch. */
+  /** Its instances are not computed, because each has brought the backend down before. */
+  isRefused: boolean;
+  /** A text that is equal for instances which may share a batch. */
   shape: string;
-  /** Places in the job. */
+  /** The places of its instances in the job. */
   indexes: number[];
   instances: Instance[];
-  /** Of input. */
+  /** How large its input is. */
   bytes: number;
 }
 
@@ -36,23 +36,26 @@ export interface SliceBounds {
   maxBatchBytes?: number;
 }
 
-/** `isRefused` is asked for the index of each instance. */
+/**
+ * Returns the slices of a job's instances.
+ * @param isBlocked tells by an instance's index whether it has brought the backend down before.
+ */
 export function sliceInstances(
   instances: readonly Instance[],
   { inputs }: Signature,
   { maxBatchSize, maxBatchBytes = Number.POSITIVE_INFINITY }: SliceBounds,
-  isRefused: (index: number) => boolean = () => false,
+  isBlocked: (index: number) => boolean = () => false,
 ): Slice[] {
   const slices: Slice[] = [];
   const open = new Map<string, Slice>();
   for (const [index, instance] of instances.entries()) {
-    const refused = isRefused(index);
+    const isRefused = isBlocked(index);
     const shape = shapeOf(inputs, instance);
-    const kind = `${refused} ${shape}`;
+    const kind = `${isRefused} ${shape}`;
     let slice = open.get(kind);
     const bytes = bytesOf(instance);
     if (!slice || slice.instances.length >= maxBatchSize || slice.bytes + bytes > maxBatchBytes) {
-      slice = { refused, shape, indexes: [], instances: [], bytes: 0 };
+      slice = { isRefused, shape, indexes: [], instances: [], bytes: 0 };
       open.set(kind, slice);
       slices.push(slice);
     }
@@ -63,31 +66,38 @@ export function sliceInstances(
   return slices;
 }
 
-/** Jobs share batches whose limits are within a factor of four: so long at most does one wait for what hangs beside it. */
+/**
+ * Returns the class of a job's time limit. Jobs of one class, whose limits are within a factor of four, share batches: so long
+ * at most does one wait for another that hangs beside it.
+ */
 export function limitClass({ timeoutSeconds }: JobSpec): number {
   return Math.floor(Math.log2(timeoutSeconds) / 2);
 }
 
-/** Of a slice that is not computed. */
+/** Returns the result of a slice of `count` instances that is not computed. */
 export function refusal(count: number): TaskResult<InstanceResult> {
   const message = 'This instance has brought the backend down within the last hour; it was not run again.';
   const result: InstanceResult = { ok: false, code: 'input_crashed_backend', message };
   return { results: new Array(count).fill(result), waitMs: 0, computeMs: 0, batchSize: 1 };
 }
 
-export interface Outcome {
+/** A job that was computed, well or not. */
+export interface ComputedJob {
   end: JobEnd;
   /** Packed predictions, null when the job failed. */
   output: Buffer | null;
 }
 
-/** One bad instance fails the job, unless it allows partial results and at least one instance is good. */
+/**
+ * Returns the job's end and its predictions from the results of its slices. One bad instance fails the job, unless the job
+ * allows partial results and at least one instance is good.
+ */
 export function joinResults(
   spec: JobSpec,
   slices: readonly Slice[],
   taskResults: readonly TaskResult<InstanceResult>[],
   backend: string,
-): Outcome {
+): ComputedJob {
   const results: InstanceResult[] = new Array(spec.instances);
   let usageMs = 0;
   let computeMs = 0;
@@ -109,7 +119,7 @@ export function joinResults(
   return { end: { error, usageMs, timings: { batchWaitMs, computeMs, batchSize, backend } }, output };
 }
 
-/** The batch that a job was in, or one like those that it was in. */
+/** Returns the batch that a job was in, or an average one when it was in several; null when it was in none. */
 export function batchOf(
   { instances }: JobSpec,
   { batchSize, computeMs }: { batchSize: number; computeMs: number },
@@ -137,7 +147,7 @@ function bytesOf(instance: Instance): number {
   return bytes;
 }
 
-/** In a batch: padded to the same size means equal. */
+/** Returns the shape in a batch: instances that are padded to the same size are equal. */
 function shapeOf(inputs: readonly TensorSpec[], instance: Instance): string {
   let text = '';
   for (const spec of inputs) {

@@ -17,7 +17,7 @@ import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Models } from '../../../shared/core/models/models.js';
 import type { Computing } from '../../../shared/core/workers/workers.js';
 import { loadedBytes } from '../../../shared/model-packages/weights.js';
-import type { Consumer } from '../consumer/ticket-consumer.js';
+import type { TicketConsumer } from '../consumer/ticket-consumer.js';
 import type { InferenceMetrics } from '../metrics.js';
 import type { PoolEvents } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
@@ -36,7 +36,7 @@ export interface ServedVersionsDeps {
   models: Models;
   metrics: InferenceMetrics;
   log: Logger;
-  startConsumer(manifest: Manifest, route: VersionRoute): Consumer;
+  startConsumer(manifest: Manifest, route: VersionRoute): TicketConsumer;
 }
 
 export interface ServedVersions {
@@ -62,7 +62,7 @@ interface ServedVersion {
   /** Where it was loaded first. */
   selected: SelectedPool;
   route: VersionRoute;
-  consumer: Consumer;
+  consumer: TicketConsumer;
 }
 
 /** Returns the versions of a worker, none at first. They follow the events of the pools. */
