@@ -9,8 +9,8 @@
  *     instead of unloading each other at every batch.
  *   - Loads that wait are served in their order.
  */
+import pLimit from 'p-limit';
 import { type Clock, sleep } from '../../../shared/base/clock.js';
-import { createMutex } from './mutex.js';
 
 /** What takes memory while it is loaded. */
 export interface Resident {
@@ -47,7 +47,7 @@ export const MIN_STAY_MS = 1000;
 export function createModelMemory(maxBytes: number, clock: Clock): ModelMemory {
   const stays = new Map<Resident, Stay>();
   const closing = new AbortController();
-  const inTurn = createMutex();
+  const inTurn = pLimit(1);
   let uses = 0;
 
   const bytesTaken = () => [...stays.keys()].reduce((sum, { bytes }) => sum + bytes, 0);

@@ -10,6 +10,7 @@
  *   - A version that was unloaded to make room for others (model-memory.ts) still takes jobs, and is loaded for them.
  *   - A version that cannot be loaded again is lost. It is served no more, and may be added as if it had never been here.
  */
+import pLimit from 'p-limit';
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest, VersionFiles } from '../../../shared/contract/models/manifest.js';
@@ -23,7 +24,6 @@ import type { PoolEvents } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
 import { type BackendSelection, NotHere, type SelectedPool } from './backend-selection.js';
 import type { ModelMemory } from './model-memory.js';
-import { createMutex } from './mutex.js';
 import { openVersionRoute, type VersionRoute } from './version-route.js';
 
 export interface ServedVersionsDeps {
@@ -71,7 +71,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   const served = new Map<string, ServedVersion>();
   /** The keys of versions that cannot be served here. */
   const refused = new Set<string>();
-  const inTurn = createMutex();
+  const inTurn = pLimit(1);
   let closing = false;
 
   async function add(folder: string, version: VersionFiles): Promise<boolean> {
