@@ -39,6 +39,18 @@ function anchorsOf(file: string): string[] {
   );
 }
 
+it.each(documents)('%s names files and folders that are there', (file) => {
+  for (const [, path = ''] of text(file).matchAll(/`([\w./-]+(?:\.(?:ts|lua|md)|\/))`/g)) {
+    // Folders that programs make.
+    if (/^(?:\.|dist\/|results\/)/.test(path)) continue;
+    const places = [join(dirname(file), path), path];
+    expect(
+      places.some((place) => existsSync(join(ROOT, place))),
+      `${path} in ${file}`,
+    ).toBe(true);
+  }
+});
+
 it.each(documents)('%s names commands that package.json has', (file) => {
   const { scripts } = JSON.parse(text('package.json'));
   for (const [, name = ''] of text(file).matchAll(/(?:^|`|&& |exec )npm (?:run )?([a-z]+(?::[a-z]+)*)/gm))
@@ -46,10 +58,26 @@ it.each(documents)('%s names commands that package.json has', (file) => {
       expect(Object.keys(scripts), `npm run ${name} in ${file}`).toContain(name);
 });
 
+const readmes = documents.filter((file) => file.endsWith('/README.md'));
+const longLines = (file: string) =>
+  text(file)
+    .split('\n')
+    .filter((line) => line.length > 160).length;
+
+it.each(readmes)('%s is a page of 60 lines at most', (file) => {
+  expect(text(file).trimEnd().split('\n').length).toBeLessThanOrEqual(60);
+});
+
+it.each(['README.md', ...readmes])('%s has ten long lines at most', (file) => {
+  expect(longLines(file)).toBeLessThanOrEqual(10);
+});
+
 it('documents every variable and every error code, and none besides', () => {
-  const variables = [...text('README.md').matchAll(/^\| `([A-Z][A-Z_]+)` +\|/gm)].map(([, name]) => name);
+  const variables = [...text('deploy/configuration.md').matchAll(/^\| `([A-Z][A-Z_]+)` +\|/gm)].map(
+    ([, name]) => name,
+  );
   expect(variables).toEqual(Object.keys(VARIABLES));
-  const codes = [...text('api/README.md').matchAll(/^\| `([a-z_]+)` +\| (\d+) +\| (yes|no) +\|/gm)];
+  const codes = [...text('api/errors.md').matchAll(/^\| `([a-z_]+)` +\| (\d+) +\| (yes|no) +\|/gm)];
   expect(codes.map(([, code, status, retryable]) => [code, Number(status), retryable === 'yes'])).toEqual(
     Object.entries(ERRORS).map(([code, { status, retryable }]) => [code, status, retryable]),
   );

@@ -1,5 +1,5 @@
 /**
- * The table of environment variables. It is the source of their types, their checks (config.ts) and the table in the README.
+ * The table of environment variables. It is the source of their types, their checks (config.ts) and the table in deploy/configuration.md.
  */
 import { homedir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * The commands of api/README.md, its own text, against the real API and worker.
+ * The commands of api/commands.md, its own text, against the real API and worker.
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -45,8 +45,8 @@ async function run(block: string): Promise<string> {
 }
 
 it('do what is said beside them', async () => {
-  const text = readFileSync(join(ROOT, 'api/README.md'), 'utf8');
-  const [, block = ''] = /## In commands\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(text) ?? [];
+  const text = readFileSync(join(ROOT, 'api/commands.md'), 'utf8');
+  const [, block = ''] = /```sh\n([\s\S]*?)```/.exec(text) ?? [];
   const lines = (await run(block)).split('\n').filter((line) => line.startsWith('{'));
   const answers = lines.map((line) => JSON.parse(line));
   const [job, jobs, bulk, batch, told, tested, deliveries, replayed, secret] = answers;

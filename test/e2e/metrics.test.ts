@@ -8,7 +8,7 @@ import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadedBytes } from '../../shared/model-packages/weights.js';
-import { labelsOf, type Row, readDescription, readTable, scrape, valuesOf } from '../support/metrics.js';
+import { labelsOf, type Row, readAlerts, readTable, scrape, valuesOf } from '../support/metrics.js';
 import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
@@ -347,7 +347,7 @@ describe('what is measured is described', () => {
   });
 
   it('and what alerts ask for is there', () => {
-    const [, alerts = ''] = /```promql\n([\s\S]*?)```/.exec(readDescription()) ?? [];
+    const [, alerts = ''] = /```promql\n([\s\S]*?)```/.exec(readAlerts()) ?? [];
     const asked = new Set(alerts.match(/\bsluice_\w+/g));
     expect(asked.size).toBeGreaterThan(4);
     expect([...asked].filter((name) => !table.some((row) => row.name === name))).toEqual([]);

@@ -368,7 +368,7 @@ describe('a SavedModel', () => {
   });
 
   it('is brought from Keras to a result as it is written', async () => {
-    const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
+    const text = readFileSync(join(ROOT, 'deploy/guides/serve-a-model.md'), 'utf8');
     const [, block = ''] = /```sh\n(python[\s\S]*?)```/.exec(text) ?? [];
     const [exporting = '', ...others] = block.trim().split('\n');
     expect(exporting).toContain(".export('export')");
@@ -484,7 +484,7 @@ function writePictures(): void {
   const path = join(models, 'pictures/1');
   cpSync(CNN, path, { recursive: true });
   rmSync(join(path, 'golden.json'));
-  const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
+  const text = readFileSync(join(ROOT, 'deploy/guides/describe-a-model.md'), 'utf8');
   const [, said = ''] = /```yaml\n(signature:[\s\S]*?)```/.exec(text) ?? [];
   writeFileSync(join(path, 'model.yaml'), said);
 }

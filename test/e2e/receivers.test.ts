@@ -1,5 +1,5 @@
 /**
- * The receivers of the client's README, its own text, as applications that have the package installed.
+ * The receivers of the guide, its own text, as applications that have the package installed.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.j
 import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
 
-const README = readFileSync(join(ROOT, 'shared/client/README.md'), 'utf8');
+const GUIDE = readFileSync(join(ROOT, 'deploy/guides/receive-webhooks.md'), 'utf8');
 const SECRET = newSigningSecret();
 const BODY = '{"type":"job.succeeded","timestamp":"2026-11-25T12:00:00.000Z","data":{"id":"job_ü"}}';
 
@@ -47,7 +47,7 @@ afterEach(async () => {
 
 /** Runs the example of a section and answers its URL. */
 async function run(section: string): Promise<string> {
-  const [, , code = ''] = new RegExp(`## (${section})\n[^]*?\`\`\`js\n([^]*?)\`\`\``).exec(README) ?? [];
+  const [, , code = ''] = new RegExp(`## (${section})\n[^]*?\`\`\`js\n([^]*?)\`\`\``).exec(GUIDE) ?? [];
   expect(code.trimEnd().split('\n').length, 'a short one').toBeLessThan(25);
   writeFileSync(join(folder.path, `${section}.mjs`), code);
   writeFileSync(join(folder.path, 'serve.mjs'), SERVE_FETCH);

@@ -313,7 +313,7 @@ describe('an archive', () => {
 
 describe('the worked example', () => {
   it('brings a tfjs model to a result, as it is written', async () => {
-    const text = readFileSync(join(ROOT, 'deploy/models/README.md'), 'utf8');
+    const text = readFileSync(join(ROOT, 'deploy/guides/serve-a-model.md'), 'utf8');
     const [, block = ''] = /```sh\n(KEY=[\s\S]*?)```/.exec(text) ?? [];
     const place = join(folder, 'place');
     cpSync(join(ROOT, 'deploy/models/mnist/examples'), join(place, 'deploy/models/mnist/examples'), {

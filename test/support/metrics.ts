@@ -78,17 +78,19 @@ export interface Row {
 
 /** Of deploy/monitoring. */
 export function readTable(): Row[] {
-  return [
-    ...readDescription().matchAll(/^\| `(sluice_\w+)` *\| (\w+) *\| ([^|]*)\| ([^|]*)\| ([^|]*)\|$/gm),
-  ].map(([, name = '', type = '', labels = '', servedBy = '', help = '']) => ({
-    name,
-    type,
-    labels: [...labels.matchAll(/`(\w+)`/g)].map(([, label = '']) => label).sort(),
-    servedBy: servedBy.trim().split(', '),
-    help: help.trim(),
-  }));
+  const text = readFileSync(join(ROOT, 'deploy/monitoring/metrics.md'), 'utf8');
+  return [...text.matchAll(/^\| `(sluice_\w+)` *\| (\w+) *\| ([^|]*)\| ([^|]*)\| ([^|]*)\|$/gm)].map(
+    ([, name = '', type = '', labels = '', servedBy = '', help = '']) => ({
+      name,
+      type,
+      labels: [...labels.matchAll(/`(\w+)`/g)].map(([, label = '']) => label).sort(),
+      servedBy: servedBy.trim().split(', '),
+      help: help.trim(),
+    }),
+  );
 }
 
-export function readDescription(): string {
+/** Returns the text of the folder's README, with the rules of its alerts. */
+export function readAlerts(): string {
   return readFileSync(join(ROOT, 'deploy/monitoring/README.md'), 'utf8');
 }
