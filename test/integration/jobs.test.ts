@@ -631,3 +631,14 @@ describe('a large payload', () => {
     expect(await blobKeys()).toEqual([`jobs/${id}/input`]);
   });
 });
+
+test('a script that Redis has forgotten is sent again', async () => {
+  await submit();
+  await redis.script('FLUSH');
+  const id = await submit();
+  await redis.script('FLUSH');
+  expect(idsOf(await start('t1'))).toContain(id);
+  await redis.script('FLUSH');
+  await jobs.cancel('acme', id);
+  expect(await statusOf(id)).toBe('canceled');
+});

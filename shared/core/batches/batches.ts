@@ -67,12 +67,12 @@ export type Batches = ReturnType<typeof createBatches>;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
 /** Returns what callers and drivers do with batches. */
 export function createBatches({ redis, keys, queue, limits, onError }: BatchesDeps) {
-  const createScript = defineScript<string[]>(redis, 'sluiceCreateBatch', CREATE_BATCH);
-  const cancelScript = defineScript<string>(redis, 'sluiceCancelBatch', CANCEL_BATCH);
-  const takeScript = defineScript<string[]>(redis, 'sluiceTakeBatch', TAKE_BATCH);
-  const reportScript = defineScript<DriverOrder>(redis, 'sluiceReportBatch', REPORT_BATCH);
-  const addPartScript = defineScript<string>(redis, 'sluiceAddPart', ADD_PART);
-  const finishScript = defineScript<string>(redis, 'sluiceFinishBatch', FINISH_BATCH);
+  const createScript = defineScript<string[]>(redis, CREATE_BATCH);
+  const cancelScript = defineScript<string>(redis, CANCEL_BATCH);
+  const takeScript = defineScript<string[]>(redis, TAKE_BATCH);
+  const reportScript = defineScript<DriverOrder>(redis, REPORT_BATCH);
+  const addPartScript = defineScript<string>(redis, ADD_PART);
+  const finishScript = defineScript<string>(redis, FINISH_BATCH);
 
   /**
    * Creates a batch.

@@ -58,7 +58,7 @@ const PAGE = 100;
 
 /** Returns the store of files. */
 export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
-  const createScript = defineScript<string[]>(redis, 'sluiceCreateFile', CREATE);
+  const createScript = defineScript<string[]>(redis, CREATE);
   let secret: Promise<Buffer> | undefined;
 
   /**

@@ -57,7 +57,7 @@ export type DueIndex = ReturnType<typeof createDueIndex>;
 /** Returns the upkeep of jobs. */
 export function createDueIndex(deps: DueIndexDeps) {
   const { redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits } = deps;
-  const enqueueScript = defineScript<number>(redis, 'sluiceEnqueue', ENQUEUE);
+  const enqueueScript = defineScript<number>(redis, ENQUEUE);
 
   /** Looks at the records that are due, at most `PAGE` of them; when `looked` is `PAGE`, more may be due. */
   async function tend(): Promise<Tended> {

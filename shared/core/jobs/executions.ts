@@ -76,8 +76,8 @@ export type Executions = ReturnType<typeof createExecutions>;
 
 /** Returns the worker's side of jobs. */
 export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits }: ExecutionsDeps) {
-  const startScript = defineScript<Buffer[]>(redis, 'sluiceStart', START, true);
-  const reportScript = defineScript<number>(redis, 'sluiceReport', REPORT);
+  const startScript = defineScript<Buffer[]>(redis, START, true);
+  const reportScript = defineScript<number>(redis, REPORT);
 
   /**
    * Starts the jobs that are next in a version's queue and returns them.

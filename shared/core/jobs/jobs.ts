@@ -37,7 +37,7 @@ export type Jobs = ReturnType<typeof createJobs>;
 
 /** Returns the caller's side of jobs. */
 export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
-  const eraseScript = defineScript<string>(redis, 'sluiceErase', ERASE);
+  const eraseScript = defineScript<string>(redis, ERASE);
 
   /** Returns a job of the tenant; null when it has none of this id. */
   async function get(tenant: string, id: string): Promise<JobRecord | null> {

@@ -32,7 +32,7 @@ export type SettleJobs = (model: string, version: number, endings: readonly Endi
 
 /** Returns the function that ends jobs. */
 export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): SettleJobs {
-  const settleScript = defineScript<string[]>(redis, 'sluiceSettle', SETTLE);
+  const settleScript = defineScript<string[]>(redis, SETTLE);
   return (model, version, endings) =>
     settleScript(endingKeys(keys, model, version), [
       keys.job(''),

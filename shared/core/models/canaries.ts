@@ -41,7 +41,7 @@ export interface CanariesDeps {
 
 /** Returns the judge of canaries. */
 export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
-  const rollBackScript = defineScript<number>(redis, 'sluiceRollBack', ROLL_BACK);
+  const rollBackScript = defineScript<number>(redis, ROLL_BACK);
 
   /** Judges all canaries; returns those that it rolled back. */
   async function tend(): Promise<RolledBack[]> {

@@ -117,9 +117,9 @@ export interface ModelsDeps {
 
 /** Returns the registry of models. */
 export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
-  const reportScript = defineScript<null>(redis, 'sluiceReportVersion', REPORT_VERSION);
-  const addScript = defineScript<number>(redis, 'sluiceAddVersion', ADD_VERSION);
-  const moveScript = defineScript<string[]>(redis, 'sluiceMoveAlias', MOVE_ALIAS);
+  const reportScript = defineScript<null>(redis, REPORT_VERSION);
+  const addScript = defineScript<number>(redis, ADD_VERSION);
+  const moveScript = defineScript<string[]>(redis, MOVE_ALIAS);
   const seen = new Map<string, { model: Model; readMs: number }>();
 
   /**

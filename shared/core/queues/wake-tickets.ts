@@ -28,7 +28,7 @@ export type WakeTickets = ReturnType<typeof createWakeTickets>;
 
 /** Returns the giver of tickets. */
 export function createWakeTickets({ redis, keys, transport, onError }: WakeTicketsDeps) {
-  const recallScript = defineScript<string>(redis, 'sluiceRecall', RECALL);
+  const recallScript = defineScript<string>(redis, RECALL);
 
   /**
    * Hands a ticket to the transport. It never rejects, because the records of the jobs stand already.

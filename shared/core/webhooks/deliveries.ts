@@ -64,15 +64,11 @@ export type Deliveries = ReturnType<typeof createDeliveries>;
 
 /** Returns the deliveries of all tenants. Every function rejects when Redis fails. */
 export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps) {
-  const createScript = defineScript<CreatedDelivery['status'] | 'made'>(
-    redis,
-    'sluiceCreateDelivery',
-    CREATE_DELIVERY,
-  );
-  const recordScript = defineScript<string[]>(redis, 'sluiceRecordAttempt', RECORD_ATTEMPT);
-  const holdScript = defineScript<number>(redis, 'sluiceHold', HOLD);
-  const releaseScript = defineScript<string[]>(redis, 'sluiceRelease', RELEASE);
-  const replayScript = defineScript<number>(redis, 'sluiceReplay', REPLAY);
+  const createScript = defineScript<CreatedDelivery['status'] | 'made'>(redis, CREATE_DELIVERY);
+  const recordScript = defineScript<string[]>(redis, RECORD_ATTEMPT);
+  const holdScript = defineScript<number>(redis, HOLD);
+  const releaseScript = defineScript<string[]>(redis, RELEASE);
+  const replayScript = defineScript<number>(redis, REPLAY);
 
   /** Creates a delivery whose first attempt is due at once, unless an earlier call has created it. */
   async function create({

@@ -51,11 +51,11 @@ export type Endpoints = ReturnType<typeof createEndpoints>;
 
 /** Returns the endpoints of all tenants. Every function rejects when Redis fails. */
 export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: EndpointsDeps) {
-  const createScript = defineScript<string[]>(redis, 'sluiceCreateEndpoint', CREATE_ENDPOINT);
-  const changeScript = defineScript<number>(redis, 'sluiceChangeEndpoint', CHANGE_ENDPOINT);
-  const removeScript = defineScript<number>(redis, 'sluiceRemoveEndpoint', REMOVE_ENDPOINT);
-  const rotateScript = defineScript<number>(redis, 'sluiceRotateEndpoint', ROTATE_ENDPOINT);
-  const rotateTenantScript = defineScript<number>(redis, 'sluiceRotateTenant', ROTATE_TENANT);
+  const createScript = defineScript<string[]>(redis, CREATE_ENDPOINT);
+  const changeScript = defineScript<number>(redis, CHANGE_ENDPOINT);
+  const removeScript = defineScript<number>(redis, REMOVE_ENDPOINT);
+  const rotateScript = defineScript<number>(redis, ROTATE_ENDPOINT);
+  const rotateTenantScript = defineScript<number>(redis, ROTATE_TENANT);
   const prefix = keys.endpoint('');
 
   /**

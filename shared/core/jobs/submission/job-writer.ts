@@ -67,7 +67,7 @@ const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: 
 /** Returns the writer of new jobs. */
 export function createJobWriter(deps: JobWriterDeps) {
   const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits } = deps;
-  const submitScript = defineScript<string[]>(redis, 'sluiceSubmit', SUBMIT);
+  const submitScript = defineScript<string[]>(redis, SUBMIT);
   const fullQueue = createFullQueue();
 
   /**
