@@ -62,14 +62,14 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   let inference: InferenceRole | null = null;
   const roles: Record<string, () => Promise<{ close(): Promise<void> }>> = {
     delivery: async () => {
-      const { createDeliveryRole } = await import('./delivery/role.js');
-      return createDeliveryRole({ config, connections, open, version: VERSION, registry });
+      const { startDelivery } = await import('./delivery/role.js');
+      return startDelivery({ config, connections, open, version: VERSION, registry });
     },
     upkeep: async () => {
       const { startUpkeep } = await import('./upkeep/role.js');
       const { createExpiredCounter } = await import('../shared/core/jobs/expired-counter.js');
-      const { watchQueues } = await import('./upkeep/queue-metrics.js');
-      watchQueues({ models: core.models, queueStatus: core.queueStatus, clock, registry });
+      const { registerQueueMetrics } = await import('./upkeep/queue-metrics.js');
+      registerQueueMetrics({ models: core.models, queueStatus: core.queueStatus, clock, registry });
       return startUpkeep({ core, clock, log, expired: createExpiredCounter(registry), onError });
     },
     batches: async () => {

@@ -10,7 +10,7 @@ function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | null)?.code;
 }
 
-/** @throws SluiceError `unavailable`, always; its text says whether the disk is full */
+/** @throws {SluiceError} `unavailable`, always; its text says whether the disk is full */
 export function fileFailure(error: unknown): never {
   throw FULL.has(codeOf(error)) ? storeFull(error) : storeFailure(error, 'The blob store failed.');
 }

@@ -32,7 +32,7 @@ const SHARD = /^[0-9a-f]{2}$/;
 /**
  * Opens the store, and makes the folder and its parents if they are missing.
  *
- * @throws SluiceError `unavailable` when the folder cannot be made
+ * @throws {SluiceError} `unavailable` when the folder cannot be made
  */
 export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobStore> {
   const uploads = join(folder, 'uploads');

@@ -13,7 +13,7 @@ const SLICE_BYTES = 1024 * 1024;
 /**
  * Returns the size and the SHA-256 of what was written. Errors of the source pass through as they are.
  *
- * @throws SluiceError `unavailable` when the file cannot be written
+ * @throws {SluiceError} `unavailable` when the file cannot be written
  */
 export async function writeHashed(file: FileHandle, content: BlobContent): Promise<StoredBlob> {
   const hash = createHash('sha256');

@@ -24,7 +24,7 @@ const SCHEME = 's3://';
 /**
  * Opens the configured store. A bucket is not contacted before the first call.
  *
- * @throws ConfigError when one of the two credentials is missing, or the data folder cannot be made
+ * @throws {ConfigError} when one of the two credentials is missing, or the data folder cannot be made
  */
 export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<BlobStore> {
   const { SLUICE_DATA_DIR: data, SLUICE_BLOBS: place } = config;
@@ -43,7 +43,7 @@ export function isBucket(place: string): boolean {
 /**
  * Opens a bucket. `place` is s3://bucket/prefix, with or without a prefix.
  *
- * @throws ConfigError when one of the two credentials is missing
+ * @throws {ConfigError} when one of the two credentials is missing
  */
 export async function openBucket(place: string, config: BucketConfig, clock: Clock): Promise<BlobStore> {
   const credentials = credentialsOf(config);

@@ -36,7 +36,7 @@ export function isTransient(error: unknown): boolean {
   return status === undefined || status >= 500 || TRANSIENT_STATUS.has(status);
 }
 
-/** @throws SluiceError `unavailable`, always; its text names the kind of failure, but no host, bucket or key */
+/** @throws {SluiceError} `unavailable`, always; its text names the kind of failure, but no host, bucket or key */
 export function bucketFailure(error: unknown): never {
   throw failureOf(error);
 }

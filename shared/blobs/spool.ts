@@ -24,7 +24,7 @@ export interface Spooled extends StoredBlob {
 /**
  * Writes `content` to a file in `folder`, which is made if it is missing.
  *
- * @throws SluiceError `unavailable` when the disk fails or is full; an error of the source passes through as it is
+ * @throws {SluiceError} `unavailable` when the disk fails or is full; an error of the source passes through as it is
  */
 export async function spool(folder: string, content: BlobContent): Promise<Spooled> {
   keepError(content);

@@ -61,8 +61,8 @@ const VERSION_PREFIX = 'v1,';
 /**
  * Returns the event of a request that Sluice has signed.
  *
- * @throws WebhookVerificationError when the request is not genuine or not recent; `reason` says which check failed
- * @throws TypeError when `body` is not the raw body, or `secret` is missing or malformed
+ * @throws {WebhookVerificationError} when the request is not genuine or not recent; `reason` says which check failed
+ * @throws {TypeError} when `body` is not the raw body, or `secret` is missing or malformed
  */
 export function verifyWebhook(options: VerifyOptions): WebhookEvent {
   const { secret, toleranceSeconds = TOLERANCE_SECONDS, now = systemClock.now } = options;

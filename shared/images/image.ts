@@ -12,8 +12,8 @@ import { IMAGE_FORMATS, type ImageHeader } from '../contract/tensors/image-input
 
 /**
  * Reads the header alone.
- * @throws Error whose message is for the caller, when the bytes are not an image of `IMAGE_FORMATS`.
- * @throws SluiceError `internal` when libvips does not load.
+ * @throws {Error} whose message is for the caller, when the bytes are not an image of `IMAGE_FORMATS`.
+ * @throws {SluiceError} `internal` when libvips does not load.
  */
 export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
   const metadata = bytes.length > 0 ? await readMetadata(bytes) : null;
@@ -33,7 +33,7 @@ export function openImage(bytes: Uint8Array, maxPixels?: number): Promise<Sharp>
 
 /**
  * Returns sharp's pipeline over encoded bytes, or over pixels where `options.raw` says so.
- * @throws SluiceError `internal` when libvips does not load.
+ * @throws {SluiceError} `internal` when libvips does not load.
  */
 export async function openSharp(
   bytes: Uint8Array | Uint8ClampedArray,

@@ -128,8 +128,8 @@ let loaded: { root: string; tensorflow: Tensorflow } | undefined;
 /**
  * Loads tfjs-node-gpu on the library of the cache. A process can hold one library: a second call for the same flavour returns
  * the same module.
- * @throws Error for the other flavour.
- * @throws ConfigError when the install has a fault.
+ * @throws {Error} for the other flavour.
+ * @throws {ConfigError} when the install has a fault.
  */
 export function loadTensorflow(cacheDir: string, flavour: Flavour): Tensorflow {
   const home = nativeHome(cacheDir, flavour);

@@ -1,47 +1,43 @@
 /**
- * The two things that we ask of BullMQ: carry an id, and forget it.
+ * The queues, as those see them who add messages. We ask two things of BullMQ: to carry an id, and to forget it.
+ *
+ * To add an id that the queue already holds does nothing.
  */
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import {
-  BATCH_OPTIONS,
   BATCHES_QUEUE,
   EVENT_STREAM_LENGTH,
-  INFERENCE_OPTIONS,
   inferenceQueue,
+  MESSAGE_OPTIONS,
+  WEBHOOKS_QUEUE,
 } from './catalog.js';
 
 export interface InferenceQueues {
-  /** Does nothing when the queue already holds this ticket. */
+  /** Adds a wake ticket of a version. */
   add(model: string, version: number, ticket: string): Promise<void>;
   /** Counts the wake tickets that no worker has taken or finished. */
   count(model: string, version: number): Promise<number>;
   close(): Promise<void>;
 }
 
-/** Opens one queue of the catalogue for adding messages; `onError` hears every fault of its connection. */
-export function openQueue(
-  redis: Redis,
-  prefix: string,
-  name: string,
-  onError: (error: Error) => void,
-): Queue {
-  const queue = new Queue(name, {
-    connection: redis,
-    prefix,
-    skipWaitingForReady: true,
-    streams: { events: { maxLen: EVENT_STREAM_LENGTH } },
-  });
-  queue.on('error', onError);
-  return queue;
+export interface BatchQueue {
+  add(id: string): Promise<void>;
+  close(): Promise<void>;
 }
 
-/** Opens the queues of all versions, each when it is first used. */
-export function openInferenceQueues(
-  redis: Redis,
-  prefix: string,
-  onError: (error: Error) => void,
-): InferenceQueues {
+export interface WebhookQueue {
+  /** Adds a delivery, which BullMQ hands out after `delayMs`. */
+  add(id: string, delayMs: number): Promise<void>;
+  /** Has BullMQ hand out a delivery now, even if the queue holds it back for later. */
+  addNow(id: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+type OnError = (error: Error) => void;
+
+/** Opens the queues of all versions, each when it is first used. `onError` hears every fault of the connection. */
+export function openInferenceQueues(redis: Redis, prefix: string, onError: OnError): InferenceQueues {
   const queues = new Map<string, Queue>();
   const queueOf = (model: string, version: number) => {
     const name = inferenceQueue(model, version);
@@ -51,7 +47,7 @@ export function openInferenceQueues(
   };
   return {
     async add(model, version, ticket) {
-      await queueOf(model, version).add('ticket', null, { ...INFERENCE_OPTIONS, jobId: ticket });
+      await queueOf(model, version).add('ticket', null, { ...MESSAGE_OPTIONS, jobId: ticket });
     },
     async count(model, version) {
       const counts = await queueOf(model, version).getJobCounts();
@@ -63,19 +59,42 @@ export function openInferenceQueues(
   };
 }
 
-export interface BatchQueue {
-  /** Does nothing when the queue already holds this batch. */
-  add(id: string): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** Opens the queue of file batches. */
-export function openBatchQueue(redis: Redis, prefix: string, onError: (error: Error) => void): BatchQueue {
+/** Opens the queue of batches. `onError` hears every fault of the connection. */
+export function openBatchQueue(redis: Redis, prefix: string, onError: OnError): BatchQueue {
   const queue = openQueue(redis, prefix, BATCHES_QUEUE, onError);
   return {
     async add(id) {
-      await queue.add('batch', null, { ...BATCH_OPTIONS, jobId: id });
+      await queue.add('batch', null, { ...MESSAGE_OPTIONS, jobId: id });
     },
     close: () => queue.close(),
   };
+}
+
+/** Opens the queue of deliveries. `onError` hears every fault of the connection. */
+export function openWebhookQueue(redis: Redis, prefix: string, onError: OnError): WebhookQueue {
+  const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, onError);
+  const add = (id: string, delay: number) =>
+    queue.add('delivery', null, { ...MESSAGE_OPTIONS, jobId: id, delay });
+  return {
+    async add(id, delayMs) {
+      await add(id, delayMs);
+    },
+    async addNow(id) {
+      const job = await add(id, 0);
+      // A job that is not delayed waits or runs already. It may also have started since the check, so the promotion may fail.
+      if (await job.isDelayed()) await job.promote().catch(() => undefined);
+    },
+    close: () => queue.close(),
+  };
+}
+
+function openQueue(redis: Redis, prefix: string, name: string, onError: OnError): Queue {
+  const queue = new Queue(name, {
+    connection: redis,
+    prefix,
+    skipWaitingForReady: true,
+    streams: { events: { maxLen: EVENT_STREAM_LENGTH } },
+  });
+  queue.on('error', onError);
+  return queue;
 }

@@ -11,7 +11,7 @@ import { composeCore } from '../../shared/core/compose.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
 import { openRedis, type Purpose } from '../../shared/redis/connect.js';
 import { RETRY_DELAYS_MS, RETRY_SCHEDULE } from '../../worker/delivery/retry-schedule.js';
-import { createDeliveryRole } from '../../worker/delivery/role.js';
+import { startDelivery } from '../../worker/delivery/role.js';
 import { idleConnections } from '../support/connections.js';
 import type { Site } from './site.js';
 import { openRedisFor } from './systems.js';
@@ -41,7 +41,7 @@ export async function outage(site: Site): Promise<Line[]> {
   const connections = idleConnections(redis, blobs);
   const { endpoints, deliveries } = composeCore(config, connections);
   const delaysMs = RETRY_DELAYS_MS.map((ms) => ms * SCALE);
-  const role = await createDeliveryRole({
+  const role = await startDelivery({
     config,
     connections,
     version: 'bench',

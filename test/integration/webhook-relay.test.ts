@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
 import type { DeliveryAttempt, DeliveryStatus } from '../../shared/contract/webhooks/delivery.js';
 import type { OutboxEvent } from '../../shared/core/webhooks/outbox.js';
-import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
+import { MESSAGE_OPTIONS } from '../../shared/queue/catalog.js';
 import {
   type DeliveryBench,
   deliveryIdOf,
@@ -31,7 +31,7 @@ const outboxEmpties = () =>
 async function madeAndQueued(event: OutboxEvent | undefined): Promise<string> {
   const made = await bench.fanOut.begin()(event as OutboxEvent);
   const id = String(made?.[0]?.id);
-  await bench.queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
+  await bench.queue.add('delivery', null, { ...MESSAGE_OPTIONS, jobId: id });
   return id;
 }
 

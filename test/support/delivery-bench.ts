@@ -2,6 +2,7 @@
  * What tests of webhook delivery share: a Redis prefix of their own, jobs that end, and the parts of the role one by one.
  * Everything opened here is closed by `close`, last opened first, and the keys are removed.
  */
+import { Queue } from 'bullmq';
 import { Registry } from 'prom-client';
 import { vi } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
@@ -14,8 +15,8 @@ import { createAddressRules } from '../../shared/contract/webhooks/address.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
 import { composeCore } from '../../shared/core/compose.js';
 import { decodeEvent, type OutboxEvent } from '../../shared/core/webhooks/outbox.js';
-import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
-import { openQueue } from '../../shared/queue/queues.js';
+import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
+import { openWebhookQueue } from '../../shared/queue/queues.js';
 import { openRedis, type Purpose, type Redis } from '../../shared/redis/connect.js';
 import { createAttempts } from '../../worker/delivery/attempts.js';
 import { createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
@@ -26,7 +27,7 @@ import { createRecipients } from '../../worker/delivery/recipients.js';
 import { startRelay } from '../../worker/delivery/relay.js';
 import { startRequeue } from '../../worker/delivery/requeue.js';
 import type { RetrySchedule } from '../../worker/delivery/retry-schedule.js';
-import { createDeliveryRole } from '../../worker/delivery/role.js';
+import { startDelivery } from '../../worker/delivery/role.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { idleConnections } from './connections.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
@@ -86,16 +87,12 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
   const connections = idleConnections(redis, await openFileBlobs(folder.path, clock), { onError });
   const core = composeCore(config, connections);
   const { keys, jobs, executions, models, endpoints, deliveries, fanOut } = core;
-  const queue = openQueue(redis, prefix, WEBHOOKS_QUEUE, (error) => onError('queue', error));
+  const webhookQueue = openWebhookQueue(redis, prefix, (error) => onError('queue', error));
+  closers.push(() => webhookQueue.close());
+  const queue = new Queue(WEBHOOKS_QUEUE, { connection: redis, prefix });
   closers.push(() => queue.close());
 
-  async function enqueue(id: string, dueAt: number): Promise<void> {
-    await queue.add('delivery', null, {
-      ...WEBHOOK_OPTIONS,
-      jobId: id,
-      delay: Math.max(0, dueAt - clock.now()),
-    });
-  }
+  const enqueue = (id: string, dueAt: number) => webhookQueue.add(id, Math.max(0, dueAt - clock.now()));
 
   async function submitted(webhook: Subscription, more: Partial<JobSpec> = {}): Promise<JobSpec> {
     const id = newId('job', clock.now());
@@ -115,6 +112,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     deliveries,
     log: core.deliveryLog,
     fanOut,
+    /** The queue of deliveries as BullMQ sees it. */
     queue,
     enqueue,
     /** What the parts reported. */
@@ -148,7 +146,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     /** The whole role. */
     async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Delivering> {
       const registry = new Registry();
-      const role = await createDeliveryRole({
+      const role = await startDelivery({
         config: { ...config, SLUICE_WEBHOOK_ALLOW_PRIVATE: allowed },
         connections,
         version: '0',
@@ -203,7 +201,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     },
 
     requeue(): { close(): Promise<void> } {
-      const requeue = startRequeue({ queue, deliveries, clock, onError });
+      const requeue = startRequeue({ queue: webhookQueue, deliveries, clock, onError });
       closers.push(requeue.close);
       return requeue;
     },

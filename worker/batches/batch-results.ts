@@ -41,7 +41,7 @@ export type BatchResults = ReturnType<typeof createBatchResults>;
 /**
  * Writes, joins and deletes the parts of a batch's results.
  *
- * @throws SluiceError `unavailable` from every function when the blob store fails
+ * @throws {SluiceError} `unavailable` from every function when the blob store fails
  */
 export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
   /** Writes the blobs of a part. A result whose predictions are no longer kept becomes `failed`. */
@@ -92,7 +92,7 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
    * Joins all parts into the two files and tells which of them exist. It is idempotent. `expiresAt` is in milliseconds since
    * the Unix epoch.
    *
-   * @throws SluiceError `not_found` when a part is no longer stored
+   * @throws {SluiceError} `not_found` when a part is no longer stored
    */
   async function publish(
     spec: BatchSpec,

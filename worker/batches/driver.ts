@@ -92,7 +92,7 @@ export function createDriver(deps: DriverDeps): Drive {
   }
 }
 
-/** Throws an error that may pass; the conclusion of a batch that failed by any other. */
+/** Returns the conclusion of a batch that `error` ends; throws `error` when it may pass. */
 function failedBy(error: unknown): Conclusion {
   if (!(error instanceof SluiceError) || error.retryable) throw error;
   return { status: 'failed', error: jobError(error.code, error.message) };

@@ -9,7 +9,7 @@ import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
 import { sign } from '../../shared/contract/webhooks/signing.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
 import type { AttemptFeedback, CircuitBreaker } from './circuit-breaker.js';
-import type { AttemptOutcome, DeliveryMetrics } from './metrics.js';
+import type { AttemptResult, DeliveryMetrics } from './metrics.js';
 import { type FindRecipient, type Recipient, receiverOf } from './recipients.js';
 import { isSuccess, nextStep, type RetrySchedule, requestedRestMs } from './retry-schedule.js';
 import type { Sender, SentAttempt } from './send.js';
@@ -80,7 +80,7 @@ export function createAttempts(deps: AttemptsDeps): Attempts {
     const { disableAfterMs } = schedule;
     const recorded = await deliveries.record(delivery, attempt, next.status, nextAt, disableAfterMs);
     if (!recorded) return null;
-    metrics.attempted(outcomeOf(next.status));
+    metrics.attempted(resultOf(next.status));
     if (recorded.disabled) metrics.disabled(recorded.disabled);
     return recorded.status === 'pending' ? recorded.nextAt : null;
   }
@@ -97,6 +97,6 @@ function feedbackOf({ attempt, retryAfter }: SentAttempt, nowMs: number): Attemp
   };
 }
 
-function outcomeOf(status: Delivery['status']): AttemptOutcome {
+function resultOf(status: Delivery['status']): AttemptResult {
   return status === 'pending' ? 'retried' : status;
 }

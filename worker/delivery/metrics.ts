@@ -6,13 +6,14 @@ import type { Clock } from '../../shared/base/clock.js';
 import { createReadGauge } from '../../shared/base/metrics.js';
 import type { DisabledReason } from '../../shared/contract/webhooks/endpoint.js';
 
-const OUTCOMES = ['delivered', 'retried', 'failed'] as const;
-export type AttemptOutcome = (typeof OUTCOMES)[number];
+/** What followed an attempt. */
+const RESULTS = ['delivered', 'retried', 'failed'] as const;
+export type AttemptResult = (typeof RESULTS)[number];
 /** The reasons for which Sluice itself disables an endpoint. */
 const BY_US = ['failing', 'gone'] as const satisfies DisabledReason[];
 
 export interface DeliveryMetrics {
-  attempted(outcome: AttemptOutcome): void;
+  attempted(result: AttemptResult): void;
   /** Observes the time from the event to the start of its first attempt. */
   firstAttempt(delaySeconds: number): void;
   /** Counts an endpoint that Sluice has disabled. */
@@ -87,10 +88,10 @@ export function createDeliveryMetrics(
     },
   });
   // Prometheus sees no increase in a series that first appears at 1, so every series begins at 0.
-  for (const outcome of OUTCOMES) attempts.inc({ outcome }, 0);
+  for (const result of RESULTS) attempts.inc({ outcome: result }, 0);
   for (const reason of BY_US) disabled.inc({ reason }, 0);
   return {
-    attempted: (outcome) => attempts.inc({ outcome }),
+    attempted: (result) => attempts.inc({ outcome: result }),
     // The event carries Redis' time. The clock of this process may be behind it, and a duration must not be negative.
     firstAttempt: (delaySeconds) => delay.observe(Math.max(0, delaySeconds)),
     disabled: (reason) => disabled.inc({ reason }),

@@ -93,8 +93,8 @@ export function startRelay(deps: RelayDeps): { close(): Promise<void> } {
   /** An entry that fails stays pending, and a relay takes it again. */
   async function relayAll(entries: readonly Entry[]): Promise<void> {
     const fanOut = deps.fanOut.begin();
-    const outcomes = await Promise.allSettled(entries.map((entry) => relay(entry, fanOut)));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') onError('relay', outcome.reason);
+    const relayed = await Promise.allSettled(entries.map((entry) => relay(entry, fanOut)));
+    for (const each of relayed) if (each.status === 'rejected') onError('relay', each.reason);
   }
 
   /** Reads all pending entries. If it read only the first page, entries that always fail would hide those behind them. */

@@ -2,18 +2,17 @@
  * Requeue: gives BullMQ the pending deliveries that it should have and has not, twice a second.
  *
  * These are replayed deliveries, deliveries that were held for an endpoint which is enabled again, and deliveries that BullMQ
- * or a process has lost. If BullMQ has the delivery already but holds it back for later, it is promoted.
+ * or a process has lost.
  */
-import type { Queue } from 'bullmq';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
-import { WEBHOOK_OPTIONS } from '../../shared/queue/catalog.js';
+import type { WebhookQueue } from '../../shared/queue/queues.js';
 
 const PERIOD_MS = 500;
 
 export interface RequeueDeps {
-  queue: Queue;
-  deliveries: Deliveries;
+  queue: Pick<WebhookQueue, 'addNow'>;
+  deliveries: Pick<Deliveries, 'overdue' | 'release'>;
   clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }
@@ -24,13 +23,7 @@ export function startRequeue({ queue, deliveries, clock, onError }: RequeueDeps)
 
   async function requeue(): Promise<void> {
     const ids = await Promise.all([deliveries.overdue(), deliveries.release()]);
-    await Promise.all(ids.flat().map(enqueue));
-  }
-
-  async function enqueue(id: string): Promise<void> {
-    const job = await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id });
-    // A job that is not delayed waits or runs already. It may also have started since the check, so the promotion may fail.
-    if (await job.isDelayed()) await job.promote().catch(() => undefined);
+    await Promise.all(ids.flat().map(queue.addNow));
   }
 
   async function run(): Promise<void> {

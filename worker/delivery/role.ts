@@ -6,8 +6,7 @@ import { list } from '../../shared/base/config.js';
 import type { Config } from '../../shared/contract/config.js';
 import { createAddressRules } from '../../shared/contract/webhooks/address.js';
 import { type CoreConnections, composeCore } from '../../shared/core/compose.js';
-import { WEBHOOK_OPTIONS, WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
-import { openQueue } from '../../shared/queue/queues.js';
+import { openWebhookQueue } from '../../shared/queue/queues.js';
 import type { Purpose, Redis } from '../../shared/redis/connect.js';
 import { createAttempts } from './attempts.js';
 import { createCircuitBreaker } from './circuit-breaker.js';
@@ -37,9 +36,9 @@ export interface DeliveryRoleDeps {
 /**
  * Starts the delivery role. `close` resolves when no attempt is under way, at the latest when the grace of the attempts ends.
  *
- * @throws ConfigError when SLUICE_WEBHOOK_ALLOW_PRIVATE lists something that is not a CIDR
+ * @throws {ConfigError} when SLUICE_WEBHOOK_ALLOW_PRIVATE lists something that is not a CIDR
  */
-export async function createDeliveryRole(deps: DeliveryRoleDeps): Promise<{ close(): Promise<void> }> {
+export async function startDelivery(deps: DeliveryRoleDeps): Promise<{ close(): Promise<void> }> {
   const { config, connections, version, open, registry } = deps;
   const { clock, onError } = connections;
   const schedule = deps.schedule ?? RETRY_SCHEDULE;
@@ -49,7 +48,7 @@ export async function createDeliveryRole(deps: DeliveryRoleDeps): Promise<{ clos
   // BullMQ's commands have a connection of their own: ioredis builds every pipeline with all scripts of its connection.
   const [redis, queueRedis, listen] = await Promise.all([open('work'), open('work'), open('listen')]);
   const { keys, endpoints, deliveries, fanOut } = composeCore(config, { ...connections, redis });
-  const queue = openQueue(queueRedis, prefix, WEBHOOKS_QUEUE, (error) => onError('webhooks queue', error));
+  const queue = openWebhookQueue(queueRedis, prefix, (error) => onError('webhooks queue', error));
   const sender = createSender({ clock, rules, version });
   const { longestRestMs } = schedule;
   const breaker = createCircuitBreaker(clock, { slotsPerReceiver: SLOTS_PER_RECEIVER, longestRestMs });
@@ -60,10 +59,7 @@ export async function createDeliveryRole(deps: DeliveryRoleDeps): Promise<{ clos
     openCircuits: breaker.openCircuits,
   });
   const findRecipient = createRecipients(endpoints, clock);
-  const enqueue = async (id: string, dueAt: number) => {
-    const delay = Math.max(0, Math.ceil(dueAt - clock.now()));
-    await queue.add('delivery', null, { ...WEBHOOK_OPTIONS, jobId: id, delay });
-  };
+  const enqueue = (id: string, dueAt: number) => queue.add(id, Math.max(0, Math.ceil(dueAt - clock.now())));
   const attempts = createAttempts({ deliveries, findRecipient, sender, breaker, clock, schedule, metrics });
   const dispatcher = createDispatcher({ attempts, breaker, deliveries, clock, enqueue, onError });
   const relay = startRelay({ redis, listen, keys, dispatcher, fanOut, metrics, clock, onError });

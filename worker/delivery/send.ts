@@ -61,10 +61,10 @@ export function createSender(deps: SenderDeps): Sender {
     signal.addEventListener('abort', abort, { once: true });
     const cancelTimeout = clock.after(timeoutMs, () => bound.abort(new Timeout(timeoutMs)));
     const attempted = (
-      outcome: Pick<DeliveryAttempt, 'status' | 'error' | 'responseBody'>,
+      received: Pick<DeliveryAttempt, 'status' | 'error' | 'responseBody'>,
       retryAfter: string | null = null,
     ): SentAttempt => ({
-      attempt: { at, ...outcome, latencyMs: Math.round(clock.monotonic() - startedMs) },
+      attempt: { at, ...received, latencyMs: Math.round(clock.monotonic() - startedMs) },
       retryAfter,
     });
     try {

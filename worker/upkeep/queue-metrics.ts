@@ -7,7 +7,7 @@ import { createReadGauge } from '../../shared/base/metrics.js';
 import type { Models } from '../../shared/core/models/models.js';
 import type { QueueStatus, VersionQueue } from '../../shared/core/queues/queue-status.js';
 
-export interface WatchQueuesDeps {
+export interface QueueMetricsDeps {
   models: Pick<Models, 'list'>;
   queueStatus: Pick<QueueStatus, 'stateOf'>;
   clock: Clock;
@@ -15,7 +15,7 @@ export interface WatchQueuesDeps {
 }
 
 /** Registers gauges that read Redis when Prometheus scrapes them. */
-export function watchQueues({ models, queueStatus, clock, registry }: WatchQueuesDeps): void {
+export function registerQueueMetrics({ models, queueStatus, clock, registry }: QueueMetricsDeps): void {
   const labelNames = ['model', 'version'] as const;
   const registers = [registry];
 

@@ -1,14 +1,18 @@
 /**
- * The upkeep role: expires jobs that are due (see shared/core/jobs/due-index.ts), deletes expired files and ended batches, and
- * checks canaries, all every `PERIOD_MS` and without a pause while much is due. It also deletes blobs without an owner every
- * `SWEEP_MS`.
+ * The upkeep role: what must happen without a request.
+ *
+ *   every `PERIOD_MS`   expires jobs, repairs their queues and deletes them after their retention (core/jobs/due-index.ts), deletes
+ *                       expired files, continues or deletes batches, and judges canaries; without a pause while much is due
+ *   every `SWEEP_MS`    deletes blobs that no record names
+ *
+ * Any number of workers may have this role at once.
  */
 import type { Counter } from 'prom-client';
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import type { Logger } from '../../shared/base/log.js';
 import type { Core } from '../../shared/core/compose.js';
 
-export interface UpkeepDeps {
+export interface UpkeepRoleDeps {
   core: Pick<Core, 'dueIndex' | 'files' | 'batchUpkeep' | 'canaries'>;
   clock: Clock;
   log: Logger;
@@ -18,12 +22,13 @@ export interface UpkeepDeps {
 
 /** The period of a round. A job expires at most this long after its deadline. */
 const PERIOD_MS = 500;
+/** The period of the sweeps, which list every blob and are not urgent. */
 const SWEEP_MS = 3_600_000;
 /** A round that deals with this many is followed by the next without a pause, because more are due. */
 const BUSY = 100;
 
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
-export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
+export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
   const { clock, log, expired, onError } = deps;
   const { dueIndex, files, batchUpkeep, canaries } = deps.core;
   const stop = new AbortController();
@@ -40,12 +45,14 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
     }
   }
 
+  /** Returns the number of records that were looked at. */
   async function tend(): Promise<number> {
     const tended = await dueIndex.tend();
     expired.inc(tended.expired);
     return tended.looked;
   }
 
+  /** Returns the number of canaries that were rolled back. */
   async function judge(): Promise<number> {
     const rolledBack = await canaries.tend();
     for (const { model, alias, version, reason } of rolledBack)
@@ -53,7 +60,7 @@ export function startUpkeep(deps: UpkeepDeps): { close(): Promise<void> } {
     return rolledBack.length;
   }
 
-  /** Returns how many were dealt with; 0 after an error. */
+  /** Returns what `act` returns; 0 when it fails, so that one duty does not stop the others. */
   async function attempt(kind: string, act: () => Promise<number>): Promise<number> {
     try {
       return await act();

@@ -56,7 +56,7 @@ const NOT_PUBLIC_V6 = networks('2001::/23', '2001:db8::/32', '2002::/16', '2620:
 /**
  * Returns the rules. `listed` holds the CIDRs that are reachable although they are not public.
  *
- * @throws ConfigError when an entry is not a CIDR in the usual spelling
+ * @throws {ConfigError} when an entry is not a CIDR in the usual spelling
  */
 export function createAddressRules(listed: readonly string[]): AddressRules {
   const list = listed.map(parseListed);

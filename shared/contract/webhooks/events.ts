@@ -10,11 +10,9 @@ export const JOB_EVENTS = ['job.succeeded', 'job.failed', 'job.canceled', 'job.e
 export type JobEndEvent = (typeof JOB_EVENTS)[number];
 
 /** The progress of a job. It is sent only to subscriptions that name it, and never after the end of the job. */
-export const PROGRESS_EVENTS = ['job.started', 'job.progress'] as const;
-export type ProgressEvent = (typeof PROGRESS_EVENTS)[number];
+const PROGRESS_EVENTS = ['job.started', 'job.progress'] as const;
 
-export const MODEL_EVENTS = ['model.version.ready', 'model.version.failed'] as const;
-export type ModelEvent = (typeof MODEL_EVENTS)[number];
+const MODEL_EVENTS = ['model.version.ready', 'model.version.failed'] as const;
 
 /** The events to which an endpoint may subscribe. */
 export const EVENTS = [...JOB_EVENTS, ...PROGRESS_EVENTS, ...MODEL_EVENTS, 'endpoint.disabled'] as const;
@@ -27,7 +25,7 @@ export type EventType = (typeof EVENTS)[number] | 'endpoint.test';
 export const PROGRESS_PERIOD_MS = 5000;
 
 /** Returns whether the event tells the progress of a job that has not ended. */
-export function isProgressEvent(type: EventType): type is ProgressEvent {
+export function isProgressEvent(type: EventType): type is (typeof PROGRESS_EVENTS)[number] {
   return (PROGRESS_EVENTS as readonly string[]).includes(type);
 }
 

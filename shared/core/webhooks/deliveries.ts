@@ -122,7 +122,7 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
   /**
    * Returns a delivery of the tenant.
    *
-   * @throws SluiceError `not_found` when the tenant has no such delivery
+   * @throws {SluiceError} `not_found` when the tenant has no such delivery
    */
   async function demand(tenant: string, id: string): Promise<Delivery> {
     const delivery = isId('dlv', id) ? await get(id) : null;

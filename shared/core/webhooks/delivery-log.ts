@@ -13,7 +13,7 @@ import type { Deliveries } from './deliveries.js';
 import { decodeHead, HEAD_FIELDS } from './delivery-record.js';
 
 /** The largest number of deliveries that one call replays. */
-export const MAX_REPLAYED = 1000;
+const MAX_REPLAYED = 1000;
 /** Deliveries that one command deletes. */
 const PAGE = 200;
 

@@ -61,7 +61,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Checks that a webhook may be sent to `url`; `path` is the JSON pointer (RFC 6901) of the URL in the request body.
    *
-   * @throws SluiceError `url_not_allowed` when the address rules forbid the URL
+   * @throws {SluiceError} `url_not_allowed` when the address rules forbid the URL
    */
   function checkUrl(url: string, path: string): void {
     const message = urlFault(url, rules);
@@ -71,10 +71,10 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Creates an endpoint, or returns the one that an earlier request with the same idempotency key has created (`replayed`).
    *
-   * @throws SluiceError `url_not_allowed` when the address rules forbid the URL
-   * @throws SluiceError `idempotency_key_reused` when the key came with another request before
-   * @throws SluiceError `too_many_endpoints` when the tenant has `maxPerTenant`
-   * @throws SluiceError `not_found` when the replayed endpoint was removed meanwhile
+   * @throws {SluiceError} `url_not_allowed` when the address rules forbid the URL
+   * @throws {SluiceError} `idempotency_key_reused` when the key came with another request before
+   * @throws {SluiceError} `too_many_endpoints` when the tenant has `maxPerTenant`
+   * @throws {SluiceError} `not_found` when the replayed endpoint was removed meanwhile
    */
   async function create(
     tenant: string,
@@ -118,7 +118,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Returns an endpoint of the tenant.
    *
-   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   * @throws {SluiceError} `not_found` when the tenant has no such endpoint
    */
   async function demand(tenant: string, id: string): Promise<Endpoint> {
     const endpoint = isId('whe', id) ? await find(id) : null;
@@ -143,8 +143,8 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Changes the fields that `body` contains. To enable an endpoint releases the deliveries that were held for it.
    *
-   * @throws SluiceError `not_found` when the tenant has no such endpoint
-   * @throws SluiceError `url_not_allowed` when the address rules forbid the new URL
+   * @throws {SluiceError} `not_found` when the tenant has no such endpoint
+   * @throws {SluiceError} `url_not_allowed` when the address rules forbid the new URL
    */
   async function change(tenant: string, id: string, body: PatchEndpoint): Promise<Endpoint> {
     await demand(tenant, id);
@@ -160,7 +160,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Removes an endpoint; its deliveries are left to `DeliveryLog.forget`.
    *
-   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   * @throws {SluiceError} `not_found` when the tenant has no such endpoint
    */
   async function remove(tenant: string, id: string): Promise<void> {
     await demand(tenant, id);
@@ -173,7 +173,7 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /**
    * Gives the endpoint a new secret. The previous one signs beside it for a day.
    *
-   * @throws SluiceError `not_found` when the tenant has no such endpoint
+   * @throws {SluiceError} `not_found` when the tenant has no such endpoint
    */
   async function rotate(tenant: string, id: string): Promise<Endpoint> {
     await demand(tenant, id);

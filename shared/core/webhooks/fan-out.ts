@@ -128,7 +128,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
    * Sends a test event to an endpoint, whatever events it subscribes to, and returns the id of the delivery, whose attempt is due at
    * once. `event` is a new id; `at` is the time of the event in milliseconds since the Unix epoch.
    *
-   * @throws SluiceError `too_many_deliveries` when the log of the endpoint is full of pending deliveries
+   * @throws {SluiceError} `too_many_deliveries` when the log of the endpoint is full of pending deliveries
    */
   async function test(endpoint: Endpoint, event: string, at: number): Promise<string> {
     const delivery: NewDelivery = {

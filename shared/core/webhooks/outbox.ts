@@ -24,7 +24,7 @@ export interface OutboxEvent {
 /**
  * Decodes an entry of the stream; `fields` alternates names and values, as ioredis returns them.
  *
- * @throws Error when the entry is not an event, which is a bug
+ * @throws {Error} when the entry is not an event, which is a bug
  */
 export function decodeEvent(fields: readonly string[]): OutboxEvent {
   const named: Record<string, string> = {};
