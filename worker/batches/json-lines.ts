@@ -1,5 +1,5 @@
 /**
- * Reads a file of JSON lines as a stream, and groups the lines into chunks.
+ * Reads a file of JSON lines (jsonlines.org) as a stream, and groups the lines into chunks.
  *
  * Memory is bounded: a line longer than the limit is dropped while it is read, and a chunk ends at `CHUNK_LINES` lines or
  * `CHUNK_BYTES` bytes.

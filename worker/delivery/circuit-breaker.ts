@@ -1,6 +1,6 @@
 /**
- * Circuit breaker: how many attempts may run at once to one receiver. A receiver that hangs or fails thus leaves room for
- * the others. It is pure but for the clock.
+ * Circuit breaker (M. Nygard, Release It!): how many attempts may run at once to one receiver. A receiver that hangs or fails thus
+ * leaves room for the others. Its only side effect is to read the clock.
  *
  *   closed   up to `slotsPerReceiver` attempts run at once
  *   open     after `OPENS_AFTER` failures in a row one attempt runs at a time, and a rest follows each. The rest is at least

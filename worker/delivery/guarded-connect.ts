@@ -3,7 +3,7 @@
  *
  * Literal addresses are checked here, because Node never calls a socket's `lookup` for them. A name is resolved once, every
  * address must be allowed, and the socket may connect to exactly those addresses. A second DNS answer therefore cannot differ
- * from the one that was checked. The address of the connected socket is checked once more.
+ * from the one that was checked (DNS rebinding). The address of the connected socket is checked once more.
  */
 import { ADDRCONFIG, promises as dns, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';

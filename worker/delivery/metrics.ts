@@ -6,7 +6,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import { createReadGauge } from '../../shared/base/metrics.js';
 import type { DisabledReason } from '../../shared/contract/webhooks/endpoint.js';
 
-/** What followed an attempt. */
+/** The values of the label `outcome`: `retried` means that another attempt follows. */
 const RESULTS = ['delivered', 'retried', 'failed'] as const;
 export type AttemptResult = (typeof RESULTS)[number];
 /** The reasons for which Sluice itself disables an endpoint. */

@@ -31,7 +31,7 @@ const PROGRESS_RETRIES = 2;
 /** A receiver that asks for more time gets no other delivery either, but for no longer than this. */
 const MAX_REST_MS = 60_000;
 
-/** What a receiver has said. */
+/** The part of a receiver's response that decides what follows. */
 export interface ReceiverResponse {
   /** The HTTP status; null when no response came. */
   status: number | null;

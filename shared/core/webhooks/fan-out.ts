@@ -39,9 +39,9 @@ export type FanOut = ReturnType<typeof createFanOut>;
 
 type EndpointsOf = (tenant: string | null) => Promise<Endpoint[]>;
 
-/** What an event is about. */
+/** The subject of an event, and who may hear of it. */
 interface Subject {
-  /** The tenant who may be told; null when every tenant may. */
+  /** The tenant who may hear of the event; null when every tenant may. */
   tenant: string | null;
   job: JobRecord | null;
   data: object;
@@ -67,12 +67,12 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
   async function fanOut(event: OutboxEvent, endpointsOf: EndpointsOf): Promise<CreatedDelivery[] | null> {
     const subject = await subjectOf(event);
     if (!subject) return null;
-    // Progress interests nobody once the job has ended.
+    // Progress is outdated once the job has ended.
     if (isProgressEvent(event.type) && subject.job && isTerminal(subject.job.status)) return [];
     const subscribed = (await endpointsOf(subject.tenant)).filter(({ events }) =>
       events.includes(event.type),
     );
-    // An endpoint is not told that it was disabled itself.
+    // An endpoint gets no event about itself. It could receive that it was disabled only once it is enabled again.
     const told = subscribed.filter(({ id, createdAt }) => createdAt <= event.at && id !== event.endpoint);
     const subscriptions: Subscription[] = [...ownWebhook(event, subject), ...told];
     return Promise.all(subscriptions.map((subscription) => createOne(event, subject, subscription)));

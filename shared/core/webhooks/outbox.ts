@@ -1,8 +1,8 @@
 /**
  * The outbox: a Redis stream of events whose deliveries are not created yet.
  *
- * The script that changes a state writes the event in the same step, so no event is lost and none is told of a change that did not
- * happen.
+ * The script that changes a state writes the event in the same step, so no event is lost, and no event tells of a change that
+ * did not happen.
  */
 import type { EventType } from '../../contract/webhooks/events.js';
 
