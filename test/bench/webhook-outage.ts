@@ -1,5 +1,5 @@
 /**
- * An outage of an hour, scaled: the delivery role on a schedule of which an hour takes half a minute.
+ * Scales an outage of an hour: the delivery role runs on a schedule whose hours last half a minute.
  */
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
@@ -19,14 +19,14 @@ import { ALLOWED, openReceiver, until } from './webhook-receivers.js';
 
 export type Line = [what: string, asked: string, measured: string];
 
-/** An hour passes in half a minute. */
+/** The factor by which the schedule is shortened: an hour lasts half a minute. */
 const SCALE = 1 / 120;
 const OUTAGE_MS = 3_600_000 * SCALE;
 const OUTAGE_EVENTS = 100;
-/** Below this a pause is measured by timers and queues, not by the schedule. */
+/** A shorter pause would measure timers and queues instead of the schedule. */
 const LEAST_PAUSE_MS = 1000;
 
-/** Events through a whole outage, each at its own time, on a schedule of which an hour takes half a minute. */
+/** Sends events at different times through a whole outage, and compares their attempts with the scaled schedule. */
 export async function outage(site: Site): Promise<Line[]> {
   const redisServer = await openRedisFor(site, 'outage');
   const open = (purpose: Purpose) => openRedis(redisServer.url, purpose, () => undefined);

@@ -10,7 +10,7 @@ export const ALLOWED = '127.0.0.0/8';
 
 export interface BenchReceiver {
   url: string;
-  /** From the end of each job to its arrival. */
+  /** The time from the end of each job to the arrival of its webhook. */
   delaysMs: number[];
   listen(): Promise<void>;
 }
@@ -38,7 +38,7 @@ export async function openReceiver(site: Site, isThere = true): Promise<BenchRec
   return { url: `http://127.0.0.1:${port}/`, delaysMs, listen: () => listenOn(port) };
 }
 
-/** Nobody listens there. */
+/** Returns a URL at which nobody listens. */
 export async function refusing(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));

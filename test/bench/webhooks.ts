@@ -1,9 +1,9 @@
 /**
  * `npm run bench:webhooks -- [--out DIR] [--seconds 20] [--rounds 5]`
  *
- * How soon a receiver is told, what a bad receiver costs its neighbours, and whether attempts keep to their schedule through
- * an outage. Production's own processes for the first two, which share the machine with the clients and the receivers; the
- * delivery role on a scaled schedule for the third.
+ * Measures how soon a receiver is called, what a bad receiver costs its neighbours, and whether attempts keep to their schedule
+ * through an outage. The first two run Sluice's own processes, which share the machine with the clients and the receivers. The
+ * third runs the delivery role on a scaled schedule.
  */
 import { parseArgs } from 'node:util';
 import { Pool } from 'undici';
@@ -25,10 +25,10 @@ const { values } = parseArgs({
 });
 const SECONDS = Number(values.seconds);
 const ROUNDS = Number(values.rounds);
-/** Of the first part, and of the second. */
+/** The load of the first part; that of the second follows. */
 const JOBS_PER_SECOND = 200;
 const BESIDE_PER_SECOND = 50;
-/** Receivers beside the one that is measured. */
+/** The number of receivers beside the one that is measured. */
 const BESIDE = 3;
 const TOLD_MS = 60_000;
 
@@ -47,7 +47,7 @@ async function measureAndReport(site: Site): Promise<void> {
   publish(lines, machineFacts(site.program.origin));
 }
 
-/** From the end of a job to the arrival of its first attempt. */
+/** Measures the time from the end of a job to the arrival of its first attempt. */
 async function soon(site: Site, client: Client): Promise<Line[]> {
   const receiver = await openReceiver(site);
   const endpoint = await client.register(receiver.url);
@@ -61,7 +61,7 @@ async function soon(site: Site, client: Client): Promise<Line[]> {
   return [[`first attempt after the end of a job, at ${JOBS_PER_SECOND} jobs/s`, asked, msOf(delaysMs)]];
 }
 
-/** The same receiver beside three that answer, and beside three that do not: one refuses, one hangs, one is slow. */
+/** Measures one receiver beside three that respond, and beside one that refuses, one that hangs and one that is slow. */
 async function beside(site: Site, client: Client): Promise<Line[]> {
   const good = await Promise.all(Array.from({ length: BESIDE }, () => openReceiver(site)));
   const bad = [await refusing(), await hanging(site), await slow(site)];
@@ -137,7 +137,7 @@ function openClient({ defer }: Site, { origin, apiKey }: System): Client {
   };
 }
 
-/** An open loop: a job every so often, whatever becomes of the others. Answers how many. */
+/** Submits jobs at a fixed rate, whether earlier ones have ended or not (an open loop). Returns how many. */
 async function load(client: Client, perSecond: number, seconds: number): Promise<number> {
   const jobs = perSecond * seconds;
   const startMs = clock.monotonic();

@@ -66,7 +66,7 @@ describe('a batch', () => {
     };
     const count = CHUNK_LINES + 100;
     const input = lines(count).map((good, nth) => bad[nth]?.[0] ?? good);
-    // Blank lines are no lines, and a file may end in one.
+    // Blank lines do not count, and a file may end in one.
     input.splice(5, 0, '', '  ');
     const { id } = await files.create([...input, ''], { metadata: { purpose: 'test' } });
     const batch = await files.ended(id);
@@ -93,7 +93,7 @@ describe('a batch', () => {
     expect(errors.map(({ line, error }) => [line, error?.code, error?.errors?.[0]?.path])).toEqual(
       Object.entries(bad).map(([nth, [, code, path]]) => [at(Number(nth)), code, path]),
     );
-    // Its jobs have served.
+    // The jobs of a batch that has ended are erased.
     const { body } = await stack.request('GET', '/v1/jobs?model=mnist');
     expect(body.data).toEqual([]);
   });

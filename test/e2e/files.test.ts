@@ -1,5 +1,5 @@
 /**
- * Files: uploaded, looked at, downloaded with and without an API key, deleted, forgotten; and uploads that go wrong.
+ * Files are uploaded, listed, downloaded with and without an API key, and deleted, and they expire. Uploads also fail.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ function formOf(
   return form;
 }
 
-/** A form written by hand, for what no client would write. */
+/** Builds a form by hand, because no client would send it. */
 const raw = (...lines: string[]) =>
   post(Buffer.from(lines.join('\r\n')), { 'content-type': 'multipart/form-data; boundary=b' });
 const upload = (bytes: Uint8Array<ArrayBuffer>, filename = 'a.bin', headers = {}) =>
@@ -67,7 +67,7 @@ const upload = (bytes: Uint8Array<ArrayBuffer>, filename = 'a.bin', headers = {}
 const get = (path: string, headers: Record<string, string> = {}) => fetch(stack.url + path, { headers });
 const own = () => ({ authorization: `Bearer ${stack.key}` });
 
-/** Names of blobs and of uploads under way. */
+/** Returns the names of blobs and of uploads under way. */
 function stored(): string[] {
   const names = readdirSync(join(folder.path, 'blobs'), { recursive: true, encoding: 'utf8' });
   return names.filter((name) => /^uploads\/|files,/.test(name)).sort();

@@ -1,5 +1,5 @@
 /**
- * The receivers of the guide, its own text, as applications that have the package installed.
+ * Runs the receivers in the guide as applications that have the package installed.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ const GUIDE = readFileSync(join(ROOT, 'deploy/guides/receive-webhooks.md'), 'utf
 const SECRET = newSigningSecret();
 const BODY = '{"type":"job.succeeded","timestamp":"2026-11-25T12:00:00.000Z","data":{"id":"job_ü"}}';
 
-/** What a framework does for a handler of `Request`s. */
+/** Serves a handler of `Request`s, as a web framework does. */
 const SERVE_FETCH = `
 import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
@@ -32,7 +32,7 @@ let told = '';
 
 beforeEach(() => {
   folder = temporaryFolder();
-  // As `npm install` of a folder does it.
+  // `npm install` of a folder makes the same link.
   mkdirSync(join(folder.path, 'node_modules'));
   symlinkSync(ROOT, join(folder.path, 'node_modules/sluice'));
   for (const name of ['koa', 'raw-body', 'express'])
@@ -45,7 +45,7 @@ afterEach(async () => {
   folder.remove();
 });
 
-/** Runs the example of a section and answers its URL. */
+/** Runs the example of a section and returns its URL. */
 async function run(section: string): Promise<string> {
   const [, , code = ''] = new RegExp(`## (${section})\n[^]*?\`\`\`js\n([^]*?)\`\`\``).exec(GUIDE) ?? [];
   expect(code.trimEnd().split('\n').length, 'a short one').toBeLessThan(25);

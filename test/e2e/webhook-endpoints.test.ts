@@ -68,7 +68,7 @@ async function created(body: object = {}): Promise<{ id: string; secret: string;
   return { ...answer.body, path: `${PATH}/${answer.body.id}` };
 }
 
-/** What came for an endpoint, once it is `count`. */
+/** Returns what an endpoint has received, once `count` requests have come. */
 async function cameTo(secret: string, count: number) {
   const verified = () =>
     receiver.received.flatMap(({ body, headers }) => {

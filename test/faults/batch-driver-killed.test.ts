@@ -1,5 +1,5 @@
 /**
- * The process that drives a batch is told to stop, dies, and is frozen until another has taken the batch.
+ * The process that drives a batch is stopped, killed, or frozen until another has taken the batch.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { figure } from './figures.js';
 
 const LINES = 6000;
 const DRIVER = { SLUICE_ROLES: 'batches', LOG_LEVEL: 'error' };
-/** A lost message is taken again after at most the time of its lock and a look for such. */
+/** Another worker takes a lost message after at most the time of its lock plus the period in which such are looked for. */
 const RESTART_MS = 15_000;
 const SLOW_MACHINE_MS = 3000;
 
@@ -37,7 +37,7 @@ it('every line has its result once, in its place', async () => {
   const beyond = (done: number) =>
     files.until(id, `${done} lines are done`, RESTART_MS * 2, ({ counts }) => counts.succeeded >= done);
 
-  // Told to stop, it gives the batch back at once.
+  // A process that is told to stop gives the batch back at once.
   await beyond(500);
   driver.kill('SIGTERM');
   expect(await exited(driver)).toBe(0);
@@ -68,6 +68,6 @@ it('every line has its result once, in its place', async () => {
   );
   for (const { customId, predictions } of output)
     expect(argmax(predictions?.[0] ?? [])).toBe(Number(customId) % 10);
-  // The jobs of all drivers have been dealt with: none is left, none waits.
+  // The jobs of all drivers are gone: none is left, and none waits.
   expect((await stack.request('GET', '/v1/jobs')).body.data).toEqual([]);
 });

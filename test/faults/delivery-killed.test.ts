@@ -1,5 +1,5 @@
 /**
- * F29 and more: whoever delivers webhooks is killed in the middle of its work, again and again.
+ * F29 and more: the process that delivers webhooks is killed in the middle of its work, again and again.
  */
 import { afterEach, expect, it } from 'vitest';
 import { IS_LONG } from '../support/long.js';
@@ -10,13 +10,13 @@ import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
 
 const KILLS = IS_LONG ? 20 : 5;
-/** Between two kills; more than are told before the next. */
+/** The jobs between two kills, more than a process can deliver before the next kill. */
 const JOBS = 20;
 const START_MS = 20_000;
 const DELIVERS = { SLUICE_ROLES: 'delivery' };
 const ORDERS = Array.from({ length: JOBS }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));
 
-/** Who waits in a line that died is looked for after 50 s, later the longer the line was. */
+/** The due index finds a delivery that waited in a dead process after 50 s, and later the more deliveries waited there. */
 const IN_LINE_MS = 90_000;
 /** A receiver's circuit opens at the fifth failure in a row. */
 const FAILURES = 5;
@@ -28,7 +28,7 @@ it('each end is told to each endpoint under one id, and none is missing', { time
   room = await openRoom({ env: { SLUICE_ROLES: 'inference,upkeep' } });
   const receiver = await room.endpoint();
   let nth = 0;
-  // Every third delivery fails at first, so that some are always waiting to be tried again.
+  // Every third delivery fails at first, so that some always wait for another attempt.
   await room.endpoint(undefined, { manner: (attempt) => (attempt === 1 && nth++ % 3 === 0 ? 500 : 204) });
 
   const ids: string[] = [];

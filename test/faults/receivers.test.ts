@@ -1,5 +1,5 @@
 /**
- * F28: receivers at their worst. All at once, so that their time-outs pass together.
+ * F28: receivers at their worst. They all run at once, so that their timeouts pass together.
  */
 import { writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
@@ -14,13 +14,13 @@ import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
 
-/** The first pause of the schedule is 5 s and varies by a tenth; a slow machine may add to it. */
+/** The first delay of the schedule is 5 s and varies by a tenth. A slow machine may add to it. */
 const PAUSE = [4500, 6000] as const;
 const TWICE = [9000, 12_000] as const;
 const ATTEMPT_MS = 15_000;
 const SLOW_MACHINE_MS = 3000;
 const READ_BYTES = 16 * 1024;
-/** More than are attempted at once. */
+/** More deliveries than are attempted at once. */
 const HANGING = 60;
 const NEIGHBOURS = 10;
 const NEIGHBOUR_MS = 5000;
@@ -43,7 +43,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-/** Does `first` at the first attempt, and takes the second. */
+/** Returns a receiver that does `first` at the first attempt and accepts the second. */
 const atFirst =
   (first: (response: ServerResponse) => number): Manner =>
   (attempt, response) =>
@@ -61,7 +61,7 @@ const throttle = (retryAfter: string) =>
     return 429;
   });
 
-/** A header a second: never an answer, never silence. */
+/** Sends a header each second, so that it neither responds nor falls silent. */
 const drip = atFirst((response) => {
   const { socket } = response;
   socket?.write('HTTP/1.1 200 OK\r\n');
@@ -88,11 +88,11 @@ const endless: Manner = (_, response) => {
 
 interface Case {
   manner: Manner;
-  /** Of the record after the first attempt. */
+  /** The status in the record after the first attempt. */
   status: number | null;
   state: string;
   pauseMs?: readonly [number, number];
-  /** Cut, not answered. */
+  /** True when the connection is cut instead of a response. */
   isCut?: boolean;
 }
 
@@ -117,7 +117,7 @@ async function submitTo(url: string): Promise<string> {
   return id;
 }
 
-/** What the record says once a first attempt is made. */
+/** Returns the record of the first attempt once it is made. */
 async function afterFirst(job: string) {
   return until(`${job} is told or not`, ATTEMPT_MS + 10_000, async () => {
     const [delivery] = await room.deliveriesOf(job);

@@ -1,5 +1,5 @@
 /**
- * Webhook receivers that keep books: every request is verified by the library of the standard and written down.
+ * Webhook receivers that keep books: the library of the standard verifies every request, and the receiver records it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
@@ -9,13 +9,13 @@ import { openReceiver, type Received, type Receiver, type Respond } from '../sup
 import type { Certificate } from '../support/self-signed.js';
 import type { Ledger } from './ledger.js';
 
-/** The status it answers with, 0 where it never does; `attempt` is 1 for the first request of a `webhook-id`. */
+/** Returns the status of the response; 0 means that none ever comes. `attempt` is 1 for the first request of a `webhook-id`. */
 export type Manner = (attempt: number, response: ServerResponse, request: IncomingMessage) => number;
 
 export interface ReceiverOptions {
   ledger: Ledger;
   tenant: string;
-  /** Asked at each arrival: an endpoint has one only once its receiver has an address. */
+  /** Returns the secret. It is called at each arrival, because an endpoint has a secret only once its receiver has an address. */
   secret: () => string;
   manner?: Manner;
   certificate?: Certificate;

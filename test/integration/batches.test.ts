@@ -1,5 +1,5 @@
 /**
- * The record of a batch: who drives it, what is lost and found again, what is forgotten.
+ * The record of a batch: which driver owns it, how lost batches are found again, and when a batch is deleted.
  */
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
@@ -78,7 +78,7 @@ describe('the record of a batch', () => {
     expect(await batches.report(older, 1, NO_LINES)).toBe('lost');
     expect(await batches.addPart(older, 1, PART, counts)).toBe(false);
     expect(await batches.finish(older, 'completed', NO_FILES, null)).toBe(false);
-    // Neither does a part in a place that is taken.
+    // A part whose place is taken is refused too.
     expect(await batches.addPart(newer, 0, { ...PART, token: '2' }, counts)).toBe(false);
     expect(await batches.get('acme', id)).toMatchObject({ status: 'running', total: 700, counts });
 

@@ -1,5 +1,5 @@
 /**
- * What only a bucket does: it is far away, and it says no.
+ * The faults that only a bucket has: the network fails, and the server refuses.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync } from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * What only a folder does: it shows in the file system, and it gets full.
+ * The properties that only a folder has: its files are visible, and its disk can be full.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -122,7 +122,7 @@ describe('a full disk', () => {
 it('says so of a file that may not grow any more, and leaves nothing', async () => {
   const folder = temporaryFolder();
   const child = new URL('../../.build/test/support/blob-limited.js', import.meta.url).pathname;
-  // Half a MiB, in blocks of 1024 bytes. Ignored, the signal becomes the error EFBIG.
+  // The limit is half a MiB, in blocks of 1024 bytes. The process ignores the signal, so a write fails with EFBIG.
   const command = `trap '' XFSZ; ulimit -f 512; exec "$0" "$@"`;
   const shell = spawn('bash', ['-c', command, process.execPath, child, folder.path], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -151,7 +151,7 @@ async function fill(store: BlobStore, size: number): Promise<void> {
   }
 }
 
-/** A disk of 4 MiB in memory, for who may mount one. */
+/** Mounts a disk of 4 MiB in memory, where the user of the tests may do so. */
 function mountSmallDisk(): { path: string; unmount(): void } | null {
   const folder = temporaryFolder();
   try {

@@ -10,7 +10,7 @@ import { type OpenedStore, STORES } from '../support/blob-stores.js';
 
 const MIB = 1024 * 1024;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
-/** In pieces of an odd size, as a network would. */
+/** Yields the bytes in pieces of an odd size, as a network does. */
 const streamOf = (bytes: Buffer) =>
   Readable.from(
     (function* () {
@@ -116,7 +116,7 @@ describe.each(STORES)('blobs in %s', (_, openStore) => {
     expect(await keys('a/4')).toEqual(['a/4']);
     expect(await keys('c')).toEqual([]);
     for (const { lastModifiedMs } of await listed('')) {
-      // Stores may tell whole seconds.
+      // A store may round to whole seconds.
       expect(lastModifiedMs).toBeGreaterThan(startMs - 1001);
       expect(lastModifiedMs).toBeLessThan(Date.now() + 1001);
     }

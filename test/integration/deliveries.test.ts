@@ -1,5 +1,5 @@
 /**
- * The log of deliveries: what is kept of them, looking for them, and telling again.
+ * The log of deliveries: which deliveries it keeps, how it finds them, and how it replays them.
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
@@ -16,11 +16,11 @@ import {
 import { answer } from '../support/receiver.js';
 
 const KEPT = 100;
-/** Of the events that a test makes up. */
+/** The time of the events that tests invent. */
 const start = Date.now() - 3_600_000;
 let bench: DeliveryBench;
 let endpoint: Endpoint;
-/** That a test made up: no two are the same. */
+/** The number of events that tests have invented, so that no two are the same. */
 let attempts = 0;
 beforeEach(async () => {
   bench = await openDeliveryBench(inject('redisUrl'), KEPT);
@@ -32,7 +32,7 @@ async function register(url: string): Promise<Endpoint> {
   return endpoint;
 }
 
-/** Made as a relay makes it, at a time of its own. */
+/** Creates a delivery as a relay does, for an event at the given time. */
 async function made(event: string, at = Date.now()): Promise<string> {
   const { id } = await bench.deliveries.create({
     event,
@@ -247,7 +247,7 @@ describe('a replay that is asked for during an attempt', () => {
       if (nth === 1) answerFirst = answer;
       else answer();
     });
-    // Of an endpoint, 410 would have the second attempt held.
+    // The test uses a job's own webhook, because 410 would disable an endpoint, and the second attempt would be held.
     await bench.succeeded({ url: receiver.url });
     const [event] = await bench.outbox();
     const id = deliveryIdOf(event);

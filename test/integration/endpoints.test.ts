@@ -1,5 +1,5 @@
 /**
- * Endpoints of tenants: what they are told, when they are not, and what comes of that.
+ * Endpoints of tenants: which events they receive, when they are disabled, and what happens to their deliveries then.
  */
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
@@ -35,7 +35,7 @@ function verifies({ secrets }: Endpoint, { body, headers }: Received, which = 0)
   }
 }
 
-/** Nothing more is under way. */
+/** Resolves when nothing is under way any more. */
 const settled = () =>
   eventually(async () => {
     expect(await bench.outbox()).toEqual([]);
@@ -129,7 +129,7 @@ describe('an endpoint is told', () => {
     await bench.models.add({ manifest, sizeBytes: 1 });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
-    // Another worker tries it.
+    // Another worker reports the same version.
     await bench.models.report('digits', 1, 'loading');
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'ready', { backend: 'wasm' });

@@ -1,5 +1,5 @@
 /**
- * First attempts and short delays do not go through BullMQ: what happens when there is no room, or their process dies.
+ * First attempts and short delays do not go through BullMQ. These tests fill the process, and let it die.
  */
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
@@ -37,7 +37,7 @@ const deliveryOf = (nth: number): Delivery => ({
   once: null,
 });
 
-/** A dispatcher whose attempts are `attempt`. */
+/** Returns a dispatcher that makes its attempts with `attempt`. */
 function open(
   attempt: (delivery: Delivery) => Promise<number | null>,
   clock: Clock = systemClock,
@@ -127,7 +127,7 @@ test('closing waits for a second attempt that is under way, and its response cou
   const role = await bench.deliver();
   await receiver.has(2);
   const closing = role.close();
-  // Everything else of the role has closed by then; an attempt has three seconds.
+  // The rest of the role has closed by then, and an attempt has three seconds.
   systemClock.after(1000, () => finish());
   await closing;
   expect(await bench.deliveries.get(id)).toMatchObject({ status: 'delivered', attempts: 2 });

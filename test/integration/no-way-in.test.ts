@@ -1,6 +1,7 @@
 /**
- * No way in: what a tenant may write into a webhook's URL, or into the DNS of a name of theirs, judged where the URL is
- * registered and by the real sender when it connects. One table; traps listen; every attempt of a socket is seen.
+ * No way in: everything that a tenant may write into a webhook's URL, or into the DNS of a name that they own. Each case is
+ * judged where the URL is registered, and by the real sender when it connects. Traps listen on this machine, and the tests see
+ * every address to which a socket tries to connect.
  */
 import type { LookupAddress } from 'node:dns';
 import { createServer, type Server, Socket } from 'node:net';
@@ -19,7 +20,7 @@ const MALFORMED = 'must be an absolute URL without spaces';
 const NOTHING = createAddressRules([]);
 const SECOND_LOOPBACK = createAddressRules(['127.0.0.2/32']);
 
-/** One address in every spelling: all of these are loopback, or "this host". */
+/** Every spelling of one address: all of these mean loopback, or "this host". */
 const SPELLINGS = [
   ...['127.0.0.1', '127.1', '127.0.1', '127.255.255.254', '127.0.0.1.', '127.0.0.1..', '0', '0.0.0.0', '1'],
   ...['2130706433', '0x7f000001', '017700000001', '0x7f.1', '0177.0.0.1', '0x7f.0.0.0x1', '00000177.0.0.01'],
@@ -30,7 +31,7 @@ const SPELLINGS = [
   ...['[::]', '[::1]', '[0:0:0:0:0:0:0:1]', '[0000::0001]', '[::0.0.0.1]', '[0:0:0:0:0:0:0:0]'],
 ];
 
-/** Addresses of IPv4 inside others: mapped, compatible, translated, tunnelled. */
+/** IPv6 addresses that embed an IPv4 address: mapped, compatible, translated, tunnelled. */
 const EMBEDDED = [
   ...['[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[0:0:0:0:0:ffff:127.0.0.1]', '[::FFFF:10.0.0.1]'],
   ...['[::ffff:169.254.169.254]', '[::ffff:a9fe:a9fe]', '[::ffff:8.8.8.8]', '[::ffff:0:127.0.0.1]'],
@@ -38,11 +39,11 @@ const EMBEDDED = [
   ...['[64:ff9b::7f00:1]', '[64:ff9b::127.0.0.1]', '[64:ff9b::a9fe:a9fe]', '[64:ff9b::8.8.8.8]'],
   ...['[64:ff9b:1::7f00:1]', '[64:ff9b:1:a00:0:100::]'],
   ...['[2002:7f00:1::]', '[2002:7f00:1::1]', '[2002:a00:1::]', '[2002:a9fe:a9fe::1]', '[2002:808:808::]'],
-  // Teredo, by its server and by its client, whose bits are turned over.
+  // Teredo embeds the addresses of its server and of its client, the latter with inverted bits (RFC 4380).
   ...['[2001:0:7f00:1::]', '[2001:0:4136:e378:8000:63bf:80ff:fffe]', '[2001::1]'],
 ];
 
-/** Where clouds answer a machine that asks who it is. */
+/** The metadata services of clouds, which give credentials to the machine that asks. */
 const METADATA = [
   ...[
     '169.254.169.254',
@@ -52,13 +53,13 @@ const METADATA = [
     '169.254.43518',
     '169.254.169.254.',
   ],
-  // Credentials of containers, clock, and a cloud that uses another.
+  // These give credentials to containers, serve the time, or belong to a cloud with an address of its own.
   ...['169.254.170.2', '169.254.170.23', '169.254.169.123', '169.254.0.23'],
   ...['100.100.100.200', '192.0.0.192', '168.63.129.16'],
   ...['[fd00:ec2::254]', '[fd00:ec2::23]', '[fd20:ce::254]', '[fd00:42::42]', '[fe80::a9fe:a9fe]'],
 ];
 
-/** What is not the public internet; of each block the first address, the last, and one between. */
+/** The blocks outside the public internet. The tests take the first address of each, the last, and one between. */
 const BLOCKS = [
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
   ...[
@@ -76,7 +77,7 @@ const BLOCKS = [
   ...['fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'ff02::/16'],
 ];
 
-/** Just outside of them, and ordinary hosts: may be registered. */
+/** Addresses just outside of those blocks, and ordinary hosts. They may be registered. */
 const PUBLIC_HOSTS = [
   ...[
     'example.com',
@@ -101,7 +102,7 @@ const PUBLIC_HOSTS = [
   ...['[2620:4f:7fff::1]', '[2620:4f:8001::1]', '[2a00:1450:4001::1]', '[3ffe::1]', '[2001:4860:4860::8888]'],
 ];
 
-/** Refused for what the URL is, wherever it points to. */
+/** URLs that are refused for their form, wherever they point to. */
 const FORMS: [url: string, fault: string][] = [
   ...[
     'ftp://example.com/',
@@ -165,7 +166,7 @@ const FORMS: [url: string, fault: string][] = [
   ].map((url): [string, string] => [url, MALFORMED]),
 ];
 
-/** Refused for the way to a public host, or for what a parser makes of it. */
+/** URLs of public hosts that are refused for their scheme or port, or for what a parser makes of them. */
 const ROUTES: [url: string, fault: string][] = [
   ['http://example.com/', 'must be an https URL'],
   ['http://8.8.8.8/', 'must be an https URL'],
@@ -190,7 +191,7 @@ const v4 = (address: string): LookupAddress => ({ address, family: 4 });
 const v6 = (address: string): LookupAddress => ({ address, family: 6 });
 const PUBLIC = v4('93.184.215.14');
 
-/** Names that may be registered; what DNS answers when they are called. */
+/** Names that may be registered, and what DNS answers when they are called. */
 const NAMES: [name: string, answers: LookupAddress[]][] = [
   ['loopback.test', [v4('127.0.0.1')]],
   ['127.0.0.1.nip.test', [v4('127.0.0.1')]],
@@ -229,7 +230,7 @@ const NAMES: [name: string, answers: LookupAddress[]][] = [
   ['wrong-family.test', [{ address: '127.0.0.1', family: 6 }]],
 ];
 
-/** Where the operator has listed 127.0.0.2 and nothing else. */
+/** The cases of an operator who has listed 127.0.0.2 and nothing else. */
 const BESIDE_A_LIST = [
   ...['http://127.0.0.1/', 'https://127.0.0.1/', 'http://127.0.0.3/', 'http://localhost/', 'http://[::1]/'],
   ...['http://[::ffff:127.0.0.2]/', 'http://[::7f00:2]/', 'http://[2002:7f00:2::]/', 'http://0.0.0.0/'],
@@ -242,9 +243,9 @@ const NAMES_BESIDE_A_LIST: [name: string, answers: LookupAddress[]][] = [
   ['listed-and-public-by-http.test', [v4('127.0.0.2'), PUBLIC]],
 ];
 
-/** All hosts of addresses that may not be called, as a URL has them. */
+/** All hosts that may not be called, as they stand in a URL. */
 const HOSTS = [...SPELLINGS, ...EMBEDDED, ...METADATA, ...BLOCKS.flatMap(samplesOf)];
-/** Ways to a host; those of 443 and 8443 are open to public hosts, so that the address alone decides. */
+/** URLs of a host. Public hosts may be called on 443 and 8443, so there the address alone decides. */
 const WAYS = (host: string) => [
   ...[`https://${host}/hook`, `https://${host}:8443/hook`],
   ...[`http://${host}/`, `http://${host}:${trapPort}/`, `https://${host}:${trapPort}/`],
@@ -254,16 +255,16 @@ const traps: Server[] = [];
 let trapPort = 0;
 let caught = 0;
 let looked = 0;
-/** Addresses that a socket of this process set out for. */
+/** Addresses to which a socket of this process tried to connect. */
 const attempts: string[] = [];
 const judged = new Set<string>();
 
 beforeAll(async () => {
   watchSockets();
-  // All addresses of this machine at once: 127.0.0.1, 127.0.0.2, ::1, 0.0.0.0 and those of its networks.
+  // This trap listens on all addresses of this machine: 127.0.0.1, 127.0.0.2, ::1 and those of its networks.
   const open = await trap(0);
   trapPort = (open.address() as { port: number }).port;
-  // The ports that public hosts may be called on, where this machine lets us have them.
+  // These are the ports of public hosts. This machine may not let us listen on them.
   for (const port of [443, 8443]) await trap(port).catch(() => {});
 });
 
@@ -273,7 +274,7 @@ afterAll(async () => {
   process.stdout.write(`no way in: ${judged.size} cases, ${traps.length} ports with traps\n`);
 });
 
-/** Each connection is counted and cut. */
+/** Opens a trap, which counts each connection and cuts it. */
 function trap(port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
@@ -288,7 +289,7 @@ function trap(port: number): Promise<Server> {
   });
 }
 
-/** Sees every address just before a socket sets out for it; one beyond this machine is never set out for. */
+/** Records every address just before a socket connects to it, and stops a socket that would leave this machine. */
 function watchSockets(): void {
   const connect = Socket.prototype.connect as (...args: unknown[]) => Socket;
   vi.spyOn(Socket.prototype, 'connect').mockImplementation(function (this: Socket, ...args: unknown[]) {
@@ -306,10 +307,10 @@ const resolverOf =
     looked++;
     return answers;
   };
-/** For what is decided without DNS. */
+/** The resolver of cases that must be decided without DNS. */
 const NO_DNS: Resolve = (name) => Promise.reject(new Error(`DNS was asked for ${name}`));
 
-/** What the sender says; it must not have set out for anything. */
+/** Returns the error of the sender, which must not have got a response. */
 async function errorOf(url: string, rules = NOTHING, resolve = NO_DNS): Promise<string | null> {
   const sender = createSender({ clock: systemClock, rules, version: '1.2.3', timeoutMs: 2000, resolve });
   try {
@@ -321,7 +322,7 @@ async function errorOf(url: string, rules = NOTHING, resolve = NO_DNS): Promise<
   }
 }
 
-/** The connector alone, as if nothing before it had judged. */
+/** Returns the error of the connector alone, as if nothing before it had judged. */
 function connectorError(text: string, rules = NOTHING, resolve = NO_DNS): Promise<string | null> {
   const { hostname, host, protocol, port } = new URL(text);
   const options = { hostname: hostname.replace(/^\[|\]$/g, ''), host, protocol, port };
@@ -334,12 +335,12 @@ function connectorError(text: string, rules = NOTHING, resolve = NO_DNS): Promis
   );
 }
 
-/** With the URL's beginning for the title. */
+/** Puts the start of the URL first, for the title of the test. */
 function shown([url, fault]: [string, string]): [string, string, string] {
   return [url.slice(0, 60), fault, url];
 }
 
-/** The first address, one between and the last. */
+/** Returns the first address of a block, the last, and one between. */
 function samplesOf(block: string): string[] {
   const [first, length] = ipaddr.parseCIDR(block);
   const bytes = first.toByteArray();
@@ -383,7 +384,7 @@ describe('URLs', () => {
   test.each(ROUTES.map(shown))('%j is refused: %s', async (_, fault, url) => {
     judged.add(url);
     expect(urlFault(url, NOTHING)).toBe(fault);
-    // By the sender with the most that DNS can do for it: an address that is public.
+    // DNS gives the sender a public address here, so only the URL can be the reason to refuse.
     expect(await errorOf(url, NOTHING, resolverOf([PUBLIC]))).toBe(REFUSED);
     expect(await connectorError(url, NOTHING, resolverOf([PUBLIC]))).toBe(REFUSED);
   });
@@ -442,7 +443,7 @@ describe('in all', () => {
     expect(judged.size).toBeGreaterThanOrEqual(100);
     expect(attempts).toEqual([]);
     expect(caught).toBe(0);
-    // DNS was asked where a name was called, so it was not the lack of an answer that refused it.
+    // DNS was asked for each name, so no name was refused for lack of an answer.
     expect(looked).toBeGreaterThan(NAMES.length);
   });
 

@@ -1,5 +1,5 @@
 /**
- * Nothing is lost, invented or early: relay and consumer with what dead ones left behind.
+ * Relay and consumer lose, invent and hurry nothing, even when they take over from processes that died.
  */
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
@@ -27,7 +27,7 @@ const outboxEmpties = () =>
     expect((await bench.redis.xpending(bench.keys.outbox, 'relay'))[0]).toBe(0);
   });
 
-/** Makes the delivery and queues it, as a relay does that dies before it acknowledges. */
+/** Creates the delivery and queues it, like a relay that dies before it acknowledges the event. */
 async function madeAndQueued(event: OutboxEvent | undefined): Promise<string> {
   const made = await bench.fanOut.begin()(event as OutboxEvent);
   const id = String(made?.[0]?.id);
@@ -35,7 +35,7 @@ async function madeAndQueued(event: OutboxEvent | undefined): Promise<string> {
   return id;
 }
 
-/** Writes an attempt down as a consumer does that dies before it tells the queue. */
+/** Records an attempt, like a consumer that dies before it tells the queue. */
 async function attempted(id: string, attempt: DeliveryAttempt, status: DeliveryStatus, nextAt: number) {
   const delivery = await bench.deliveries.get(id);
   if (!delivery) throw new Error(`there is no ${id}`);

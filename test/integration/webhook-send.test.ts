@@ -1,5 +1,5 @@
 /**
- * Attempts on real sockets: what the network does. Where they may not go is in no-way-in.test.ts.
+ * Attempts on real sockets, with the faults of a network. no-way-in.test.ts tests the addresses that are refused.
  */
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
@@ -56,7 +56,7 @@ describe('an attempt', () => {
       'webhook-id': 'dlv_1',
     });
     expect(second?.headers).toEqual(first?.headers);
-    // One is used again; a second may open while the first is still reading its answer's end.
+    // One connection is used again. A second may open while the first still reads the end of its response.
     expect(receiver.connections()).toBeLessThanOrEqual(2);
   });
 

@@ -76,7 +76,7 @@ describe('a delivery', () => {
         },
       ]);
     const rest = '[[],{"y":[0],"z":0}]'.length;
-    // n zeros take 2n - 1 characters.
+    // A list of n zeros takes 2n - 1 characters.
     const most = Math.floor((20_000 - rest + 1) / 2);
     for (const size of [most, most + 1, 300_000])
       await bench.succeeded({ url: receiver.url, includePredictions: true }, outputOf(size));

@@ -1,11 +1,11 @@
 /**
- * Batches for black-box tests: uploads lines, waits for what becomes of them, reads the files back.
+ * Batches for black-box tests: uploads lines, waits for the batch, and reads the files back.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Answer, Stack } from './stack.js';
 
-/** As the API shows it, as far as tests look. */
+/** The fields of a batch that tests read, as the API shows them. */
 export interface BatchView {
   id: string;
   status: string;
@@ -52,7 +52,7 @@ export function createBatchFiles(stack: Stack) {
   const get = async (id: string): Promise<BatchView> =>
     (await stack.request('GET', `/v1/batches/${id}`)).body;
 
-  /** The first view of which `is` holds; each is handed to it. */
+  /** Polls the batch and returns the first view for which `is` returns true. */
   async function until(id: string, what: string, boundMs: number, is: (batch: BatchView) => boolean) {
     const end = Date.now() + boundMs;
     for (;;) {

@@ -1,5 +1,5 @@
 /**
- * A process to be killed in the middle of a put: it writes one MiB, says so, and never comes to the end.
+ * A process to be killed during a put: it writes one MiB, says so, and never ends the stream.
  */
 import { systemClock } from '../../shared/base/clock.js';
 import { openBlobs } from '../../shared/blobs/open.js';

@@ -1,6 +1,6 @@
 /**
  * The stores that the blob tests run against: a folder, a bucket of the strict server in `s3-server.ts`, and the bucket
- * of SLUICE_BLOBS where somebody has set one.
+ * of SLUICE_BLOBS if that is set.
  */
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/base/clock.js';
@@ -14,14 +14,14 @@ import { openS3Server, type S3Server } from './s3-server.js';
 export interface OpenedStore {
   store: BlobStore;
   config: BlobsConfig;
-  /** Of the data: the store's files, if any, are in its folder `blobs`. */
+  /** The data folder. The files of the store, if it has any, are in its folder `blobs`. */
   folder: string;
   close(): Promise<void>;
 }
 
 export interface OpenedBucket extends OpenedStore {
   server: S3Server;
-  /** How long retries waited; they don't in tests. */
+  /** The delays that retries asked for. In tests they do not wait. */
   pausesMs: number[];
 }
 
@@ -73,7 +73,7 @@ async function openConfigured(): Promise<OpenedStore> {
   return { store, config, folder: folder.path, close };
 }
 
-/** Retries don't wait, what they would have waited is noted; longer bounds run as ever. */
+/** Returns a clock on which the delays of retries are recorded and pass at once. Longer times pass as usual. */
 function hasty(pausesMs: number[]): Clock {
   return {
     ...systemClock,
@@ -89,7 +89,7 @@ export function uploadsOf({ folder }: OpenedStore): string {
   return join(folder, 'blobs', 'uploads');
 }
 
-/** Returns the store with all its blobs so much older. */
+/** Returns the store as if all its blobs were older by the given time. */
 export function agedBlobs(store: BlobStore, ageMs: number): BlobStore {
   return {
     ...store,

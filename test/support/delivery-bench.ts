@@ -1,6 +1,6 @@
 /**
- * What tests of webhook delivery share: a Redis prefix of their own, jobs that end, and the parts of the role one by one.
- * Everything opened here is closed by `close`, last opened first, and the keys are removed.
+ * The bench for tests of webhook delivery: a Redis prefix of its own, jobs that end, and the parts of the role one by one.
+ * `close` closes everything that was opened here, in reverse order, and removes the keys.
  */
 import { Queue } from 'bullmq';
 import { Registry } from 'prom-client';
@@ -42,7 +42,7 @@ interface Delivering {
 export type DeliveryBench = Awaited<ReturnType<typeof openDeliveryBench>>;
 
 const ALLOWED = '127.0.0.0/8';
-/** Three attempts. */
+/** A schedule of three attempts. */
 export const SOON: RetrySchedule = {
   delaysMs: [20, 20],
   disableAfterMs: 3_600_000,
@@ -52,7 +52,7 @@ export const SOON: RetrySchedule = {
 const MAX_KEPT = 1000;
 const SLOTS_PER_RECEIVER = 10;
 const ROW = { y: { dtype: 'float32', shape: [2], data: toBytes(new Float32Array([0.5, 1])) } } as const;
-/** The second row failed. */
+/** Two rows, of which the second failed. */
 const OUTPUT = packInstances([ROW, {}]);
 const TRAITS = { alias: null, priority: 'standard', timeoutSeconds: 60, allowPartial: true } as const;
 
@@ -115,11 +115,11 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     /** The queue of deliveries as BullMQ sees it. */
     queue,
     enqueue,
-    /** What the parts reported. */
+    /** The errors that the parts reported. */
     errors,
     submitted,
 
-    /** A job that has succeeded, its event in the outbox. */
+    /** Runs a job that succeeds, so that its event is in the outbox. */
     async succeeded(webhook: Subscription, output = OUTPUT, more: Partial<JobSpec> = {}): Promise<JobSpec> {
       const spec = await submitted(webhook, more);
       const started = await executions.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
@@ -143,7 +143,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       return receiver;
     },
 
-    /** The whole role. */
+    /** Starts the whole role. */
     async deliver({ allowed = ALLOWED, schedule = SOON } = {}): Promise<Delivering> {
       const registry = new Registry();
       const role = await startDelivery({
@@ -160,7 +160,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       return { registry, close };
     },
 
-    /** A relay that gives every delivery to BullMQ. */
+    /** Starts a relay that gives every delivery to BullMQ. */
     async relay(reclaimMs = 10_000): Promise<{ close(): Promise<void> }> {
       const listen = await opened('listen');
       const queued: Promise<void>[] = [];
@@ -220,7 +220,7 @@ function metricsOf(registry: Registry) {
   });
 }
 
-/** Of the delivery to an endpoint, or to the webhook of the event's own job. */
+/** Returns the id of the delivery to an endpoint, or to the own webhook of the event's job. */
 export function deliveryIdOf(event: OutboxEvent | undefined, endpoint = 'job'): string {
   return event ? derivedId('dlv', event.at, event.id, endpoint) : 'of no event';
 }

@@ -1,5 +1,5 @@
 /**
- * A webhook receiver: answers as a test tells it and keeps what it was sent.
+ * A webhook receiver that responds as a test tells it and keeps what it was sent.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
@@ -15,9 +15,9 @@ export interface Receiver {
   port: number;
   url: string;
   received: Received[];
-  /** Connections that were opened to it. */
+  /** The number of connections that were opened to it. */
   connections(): number;
-  /** Shows another certificate from now on. */
+  /** Presents another certificate from now on. */
   show(certificate: Certificate): void;
   /** Resolves once `count` requests have come. */
   has(count: number): Promise<void>;

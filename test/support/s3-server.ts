@@ -1,7 +1,7 @@
 /**
  * A server that speaks the part of S3 which Sluice uses, path-style: objects by PUT, GET and DELETE, and ListObjectsV2 with
- * pages. Strict where S3 is: signatures and the hashes of bodies are checked, an object appears whole or not
- * at all. Kept in memory. A test tells it to misbehave on the requests that come next.
+ * pages. It is as strict as S3: it checks signatures and the hashes of bodies, and an object appears whole or not
+ * at all. It keeps objects in memory. A test can have it misbehave on the requests that come next.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -15,8 +15,8 @@ export interface S3Object {
 }
 
 /**
- * `cut-upload`: the connection ends in the middle of the body. `cut-download`: so does that of the answer. `silent`: no
- * answer, ever. A status with S3's code: that answer.
+ * `cut-upload`: the connection ends in the middle of the request's body. `cut-download`: it ends in the middle of the response's
+ * body. `silent`: no response ever comes. A status with S3's code: that response comes.
  */
 export type Fault = 'cut-upload' | 'cut-download' | 'silent' | { status: number; code: string };
 
@@ -25,18 +25,18 @@ export interface S3Server {
   bucket: string;
   credentials: SigningCredentials;
   objects: Map<string, S3Object>;
-  /** Of every request so far. */
+  /** The number of requests so far. */
   requests: { method: string; key: string; headers: IncomingMessage['headers'] }[];
-  /** The next requests meet these, in order; then all is well again. */
+  /** Makes the next requests fail with these faults, in order. The requests after them succeed again. */
   fail(...faults: Fault[]): void;
-  /** Every request that is meant meets this, until another or null is given. */
+  /** Makes every request fail with this fault until another fault or null is given. */
   failAlways(fault: Fault | null, isMeant?: (method: string, key: string) => boolean): void;
   close(): Promise<void>;
 }
 
 const BUCKET = 'sluice-test';
 const CREDENTIALS = { accessKeyId: 'AKIATEST', secretAccessKey: 'secret/of+the=test' };
-/** Small, so that a list of few has several pages. */
+/** The size of a page. It is small, so that a list of few objects has several pages. */
 const PAGE = 3;
 
 const STATUS: Record<string, number> = {

@@ -1,10 +1,10 @@
 /**
- * A certificate for 127.0.0.1 that nobody has signed but itself, made anew each time.
+ * A self-signed certificate for 127.0.0.1, a new one at each call.
  */
 import { generateKeyPairSync, sign } from 'node:crypto';
 
 export interface Certificate {
-  /** PEM. */
+  /** In PEM (RFC 7468). */
   key: string;
   cert: string;
 }
@@ -53,7 +53,7 @@ function oid(hex: string): Buffer {
   return der(TAG.oid, Buffer.from(hex, 'hex'));
 }
 
-/** UTCTime: YYMMDDhhmmssZ. */
+/** Encodes a UTCTime, YYMMDDhhmmssZ (RFC 5280). */
 function time(epochMs: number): Buffer {
   const digits = new Date(epochMs).toISOString().replace(/[-:T]|\.\d+/g, '');
   return der(TAG.time, Buffer.from(digits.slice(2)));

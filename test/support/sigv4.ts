@@ -11,7 +11,7 @@ export interface SigningCredentials {
 
 export interface SignedRequest {
   method: string;
-  /** Path and query as they came. */
+  /** The path and the query as they came. */
   url: string;
   headers: IncomingHttpHeaders;
 }
@@ -20,7 +20,7 @@ const FORM =
   /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/;
 const MAX_SKEW_MS = 15 * 60_000;
 
-/** S3's code for what is wrong with the signature; null: nothing. */
+/** Returns S3's code for the fault of the signature, or null when it is right. */
 export function faultOfSignature(
   request: SignedRequest,
   credentials: SigningCredentials,
@@ -71,7 +71,7 @@ function canonicalQuery(query: string): string {
     .join('&');
 }
 
-/** Everything but the unreserved characters, whatever the sender had encoded. */
+/** Encodes everything except the unreserved characters (RFC 3986), whatever the sender had encoded. */
 function encodeAgain(text: string): string {
   return encodeURIComponent(decodeURIComponent(text)).replace(
     /[!'()*]/g,
@@ -91,7 +91,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** "20130524T000000Z" */
+/** Parses a time such as `20130524T000000Z`. */
 function parseTime(text: string): number {
   return Date.parse(text.replace(/^(....)(..)(..)T(..)(..)(..)Z$/, '$1-$2-$3T$4:$5:$6Z'));
 }

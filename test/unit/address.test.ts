@@ -1,5 +1,5 @@
 /**
- * The rules of addresses as such; URLs and hosts are in integration/no-way-in.test.ts.
+ * The address rules by themselves. integration/no-way-in.test.ts tests URLs and hosts.
  */
 import { describe, expect, test } from 'vitest';
 import { createAddressRules, isPublicAddress } from '../../shared/contract/webhooks/address.js';

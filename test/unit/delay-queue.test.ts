@@ -7,7 +7,7 @@ import { createManualClock } from '../support/clock.js';
 const SUCCESS: AttemptFeedback = { isSuccess: true, tookMs: 10, restMs: 0 };
 const HANGS: AttemptFeedback = { isSuccess: false, tookMs: 15_000, restMs: 0 };
 
-/** A queue before a receiver `a`, whose deliveries take a slot as soon as they may. */
+/** Returns a queue before the receiver `a`; its deliveries take a slot as soon as they may. */
 function open(slotsPerReceiver = 1) {
   const clock = createManualClock();
   const breaker = createCircuitBreaker(clock, { slotsPerReceiver, longestRestMs: 1000 });

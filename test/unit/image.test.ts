@@ -1,4 +1,4 @@
-/** What a stranger's file says of itself, and which files are not opened at all. */
+/** Reading the header of a stranger's file, and refusing files that are not images. */
 import sharp from 'sharp';
 import { expect, it } from 'vitest';
 import { openImage, readImageHeader } from '../../shared/images/image.js';

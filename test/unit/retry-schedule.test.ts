@@ -9,7 +9,7 @@ import {
 } from '../../worker/delivery/retry-schedule.js';
 
 const NOW = Date.UTC(2025, 0, 1);
-/** No jitter. */
+/** The real schedule without jitter. */
 const schedule: RetrySchedule = { ...RETRY_SCHEDULE, random: () => 0.5 };
 const FIRST: AttemptedDelivery = { type: 'job.succeeded', attempts: 0, once: null };
 const stepAfter = (

@@ -9,7 +9,7 @@ import {
 } from '../../shared/client/webhooks.js';
 import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
 
-/** As the standard's libraries publish it. */
+/** The test vector that the libraries of the standard publish. */
 const VECTOR = {
   secret: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
   id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
@@ -25,7 +25,7 @@ const HEADERS = {
   'webhook-signature': VECTOR.signature,
 };
 
-/** The published request, verified at the second it was signed, with changes. */
+/** Verifies the published request, with changes, at the second in which it was signed. */
 const verify = (change: Partial<VerifyOptions> = {}) =>
   verifyWebhook({ body: BODY, headers: HEADERS, secret: SECRET, now: () => SECONDS * 1000, ...change });
 
@@ -189,7 +189,7 @@ describe('what we sign', () => {
     id: fc.stringMatching(/^[a-z]{3}_[0-9A-Za-z]{1,30}$/),
     seconds: fc.integer({ min: 0, max: 4e9 }),
     body: fc.json(),
-    // Which byte is changed, and by what.
+    // The first number selects the byte to change, the second the change.
     place: fc.nat(),
     change: fc.integer({ min: 1, max: 255 }),
   });

@@ -1,5 +1,5 @@
 /**
- * What we sign, as the verifiers of others see it: callers bring their own.
+ * Checks our signatures with the verifiers of others, because receivers bring their own.
  */
 import OpenAI from 'openai';
 import { validateWebhook } from 'replicate';
@@ -13,7 +13,7 @@ interface Sent {
   headers: Record<keyof SignedHeaders, string>;
 }
 
-/** Each rejects, or resolves to what is not true, for what it does not take. */
+/** Each verifier rejects, or resolves to something other than true, when the request is not genuine. */
 const VERIFIERS: Record<string, (request: Sent, secret: string) => unknown> = {
   standardwebhooks: ({ body, headers }, secret) => new Webhook(secret).verify(body, headers),
   replicate: ({ body, headers }, secret) =>
@@ -71,7 +71,7 @@ describe.each(Object.keys(VERIFIERS))('%s', (name) => {
   });
 });
 
-// The package of Replicate does not look at the time.
+// Replicate's package does not check the timestamp.
 test.each(Object.keys(VERIFIERS).filter((name) => name !== 'replicate'))(
   '%s does not take one of six minutes ago, nor from six minutes ahead',
   async (name) => {
