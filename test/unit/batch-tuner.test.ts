@@ -6,7 +6,7 @@ import { createManualClock } from '../support/clock.js';
 
 const ran = (size: number, computeMs: number) => ({ size, computeMs, outOfMemoryAt: null });
 
-describe('a tuned policy', () => {
+describe('the policy of a batch tuner', () => {
   it('is that of the manifest where no target is set', () => {
     const tuner = createBatchTuner({ maxInFlight: 2, maxBatchSize: 32, maxDelayMs: 5, maxBatchBytes: 1000 });
     for (let i = 0; i < 100; i++) tuner.policy.onRan?.(ran(32, 10_000));
@@ -37,7 +37,7 @@ describe('a tuned policy', () => {
     expect(roomy.policy).toMatchObject({ maxBatchSize: 8, maxDelayMs: 24 });
   });
 
-  it('counts the batches that are before one', () => {
+  it("counts the batches that go before a task's own", () => {
     const sizeOf = (maxInFlight: number) => {
       const tuner = createBatchTuner({ maxInFlight, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
       for (let i = 0; i < 20; i++)
@@ -61,7 +61,7 @@ describe('a tuned policy', () => {
     }
   });
 
-  it('keeps room for batches that take longer than the mean', () => {
+  it('leaves time for batches that take longer than the mean', () => {
     const tuner = createBatchTuner({ maxInFlight: 2, maxBatchSize: 64, maxDelayMs: 0, targetP99Ms: 60 });
     for (let i = 0; i < 200; i++)
       tuner.policy.onRan?.(ran(1 + (i % 10), 4 + 1 + (i % 10) + (i % 2 === 0 ? 2 : -2)));
@@ -113,7 +113,7 @@ describe('a tuned policy', () => {
     expect(tuner.policy.maxBatchSize).toBe(1);
   });
 
-  it('takes what is filled up for what it is filled up to', () => {
+  it('counts a batch that is filled up by the size to which it is filled up', () => {
     const preferredSizes = [8, 16, 64];
     const tuner = createBatchTuner({
       maxInFlight: 2,

@@ -29,8 +29,8 @@ function setUp(options: { maxEnqueued?: number; children?: number } = {}) {
   return { clock, batcher, running, started, submit };
 }
 
-describe('batcher', () => {
-  it('runs a lone task at once while the executor is idle', async () => {
+describe('a batcher', () => {
+  it('runs a lone task at once while a child is idle', async () => {
     const { clock, running, submit } = setUp();
     const result = submit('a');
     await clock.advance(0);
@@ -68,7 +68,7 @@ describe('batcher', () => {
     expect(started.slice(1)).toEqual([['a', 'b'], ['c'], ['d'], ['large'], ['e']]);
   });
 
-  it('runs what is in the background only while nothing else is there', async () => {
+  it('runs background tasks only while nothing else is there', async () => {
     const { clock, started, running, submit } = setUp();
     const background = { kind: 'm@2|shadow|', isBackground: true };
     void submit('x');
@@ -96,7 +96,7 @@ describe('batcher', () => {
     expect(started.slice(4)).toEqual([['b5']]);
   });
 
-  it('has the most urgent batch go first, and nobody overtaken for longer than a second', async () => {
+  it('hands over the most urgent batch first, and lets none be overtaken for longer than a second', async () => {
     const { clock, started, running, submit } = setUp();
     const full = (name: string, rank: number) => {
       for (let i = 0; i < 4; i++) void submit(`${name}${i}`, { kind: name, rank: i === 3 ? rank : 2 });
@@ -131,7 +131,7 @@ describe('batcher', () => {
     expect(started).toEqual([['u']]);
   });
 
-  it('tells what ran, by the policy of the first', async () => {
+  it('tells the policy of the first task what ran', async () => {
     const { clock, running, submit } = setUp();
     const told: unknown[] = [];
     const policy = { ...POLICY, onRan: (ran: unknown) => void told.push(ran) };
@@ -165,7 +165,7 @@ describe('batcher', () => {
     expect(started).toEqual([['x'], ['a', 'b', 'c', 'd']]);
   });
 
-  it('hands over as many as the policy of the next lets be under way', async () => {
+  it('hands over as many batches as the policy of the next one allows', async () => {
     const { clock, started, running, submit } = setUp();
     const policy = { ...POLICY, maxBatchSize: 1, maxInFlight: 4 };
     for (const name of 'abcdef') void submit(name, { kind: 'pictures@1', policy });
@@ -192,7 +192,7 @@ describe('batcher', () => {
     expect(started.slice(3).map((batch) => batch.length)).toEqual([4, 4, 4]);
   });
 
-  it('runs what is in the background beside nothing, however many children are idle', async () => {
+  it('runs background tasks beside nothing, however many children are idle', async () => {
     const { clock, started, running, submit } = setUp({ children: 2 });
     void submit('x');
     await clock.advance(0);
@@ -206,7 +206,7 @@ describe('batcher', () => {
     expect(started.slice(1)).toEqual([['b'], ['y']]);
   });
 
-  it('hands a batch over when its oldest task is maxDelayMs old, although the executor is busy', async () => {
+  it('hands a batch over when its oldest task is maxDelayMs old, although the child is busy', async () => {
     const { clock, started, submit } = setUp();
     void submit('x');
     await clock.advance(0);

@@ -1,35 +1,42 @@
 /**
  * Dynamic batcher: tasks of equal kind wait for each other a little and run together.
  *
- * A kind is a model version and a shape; only tasks of one kind share a batch. A forming batch is monotonic: tasks are
- * added until it closes, and it closes
+ *   forming -> closed -> handed over -> results
+ *
+ * A kind is a model version and a shape; only tasks of one kind share a batch. Tasks are added to a forming batch until it
+ * closes, and it closes
  *   - when the next task would not fit (`maxBatchSize` counts instances, `maxBatchBytes` their input),
  *   - when its oldest task has waited `maxDelayMs`,
- *   - at once when a child of the executor is idle: nobody waits for company while one has nothing to do.
- * A closed batch may be handed over while others run, so that the executor finds it ready; for each child at most
- * `maxInFlight` are with it. Over all kinds the batch with the most urgent task goes first, then the oldest; nobody is
- * overtaken for longer than `OVERTAKEN_MS`. What is in the background goes only while nothing else is there. A task whose
- * signal aborts leaves a batch that still forms.
+ *   - at once when a child is idle, because nobody waits for company while a child has nothing to do.
  *
- * Pure but for the clock: it neither knows tensors nor processes. (After TensorFlow Serving's and TEI's batchers.)
+ * Promises:
+ *   - A closed batch may be handed over while others run, so that a child finds it ready. For each child at most
+ *     `maxInFlight` batches are handed over at a time.
+ *   - Over all kinds the batch with the most urgent task goes first, then the oldest. No batch is overtaken for longer than
+ *     `OVERTAKEN_MS`.
+ *   - Background tasks go only while nothing else is there.
+ *   - A task whose signal aborts leaves a batch that was not handed over.
+ *
+ * The batcher knows neither tensors nor processes; only its clock makes it impure. It follows the batchers of TensorFlow
+ * Serving (BatchingSession) and of Hugging Face's Text Embeddings Inference.
  */
 import type { Clock } from '../../../shared/base/clock.js';
 
 export interface BatchPolicy {
-  /** Instances. */
+  /** How many instances a batch holds at most. */
   maxBatchSize: number;
-  /** For which the oldest task waits at most, unless the executor is busy for longer. */
+  /** How long the oldest task waits for others, unless the children are busy for longer. */
   maxDelayMs: number;
-  /** Of input; a task that is larger has a batch of its own. */
+  /** How much input a batch holds at most; a task that is larger has a batch of its own. */
   maxBatchBytes?: number;
-  /** Batches with the executor for each of its children, this one among them, when it is handed over. */
+  /** How many batches are handed over for each child at a time, this one among them. */
   maxInFlight: number;
-  /** Hears of every batch, by the policy of its first task. */
+  /** Hears of every batch whose first task has this policy. */
   onRan?: (ran: RanBatch) => void;
 }
 
 export interface RanBatch {
-  /** Instances. */
+  /** How many instances it held. */
   size: number;
   computeMs: number;
   /** The least number of instances for which the memory did not suffice; null when it did. */
@@ -37,55 +44,58 @@ export interface RanBatch {
 }
 
 export interface Task<I> {
-  /** Model version and shape. */
+  /** Names the model version and the shape. */
   kind: string;
   policy: BatchPolicy;
-  /** At most `policy.maxBatchSize`. */
+  /** There are at most `policy.maxBatchSize`. */
   instances: readonly I[];
-  /** Of its input. */
+  /** How large its input is. */
   bytes: number;
-  /** Limit for computing it. */
+  /** How long each instance may compute. */
   timeoutMs: number;
   signal?: AbortSignal;
-  /** The lower goes first; 0 where left out. */
+  /** A lower rank goes first; 0 where left out. */
   rank?: number;
-  /** It is computed only while nothing else waits or runs; tasks of its kind are all so. */
+  /** A background task is computed only while nothing else waits or runs. All tasks of its kind are such. */
   isBackground?: boolean;
 }
 
 export interface TaskResult<R> {
   /** One for each instance of the task, in their order. */
   results: R[];
-  /** From submit until its batch was handed over. */
+  /** The time from submit until its batch was handed over. */
   waitMs: number;
-  /** Of the whole batch. */
+  /** How long the whole batch was computed. */
   computeMs: number;
-  /** Instances in the batch. */
+  /** How many instances the batch held. */
   batchSize: number;
 }
 
 export interface Batch<I> {
   kind: string;
   instances: I[];
-  /** Limit of each instance, as its task has it. */
+  /** The limit of each instance, as its task has it. */
   timeoutsMs: number[];
 }
 
 export interface BatcherDeps<I, R> {
   clock: Clock;
-  /** One result for each instance, in their order. */
+  /** Resolves with one result for each instance, in their order. */
   run: (batch: Batch<I>) => Promise<{ results: R[]; computeMs: number; outOfMemoryAt?: number | null }>;
-  /** Batches that run at the same time; 1 where left out. */
+  /** How many batches can be computed at the same time; 1 where left out. */
   children?: number;
-  /** Tasks waiting at most; more are refused. */
+  /** Bound of the tasks that wait; more are refused. */
   maxEnqueued: number;
   onBatch?: (batch: { kind: string; size: number; waitMs: number; computeMs: number }) => void;
 }
 
 export interface Batcher<I, R> {
-  /** Rejects with the run's error, with the signal's reason, or at once when the batcher is full. */
+  /**
+   * Resolves with the task's part of its batch's results. Rejects with the error of `run`, with the signal's reason, or at
+   * once when the batcher is full.
+   */
   submit(task: Task<I>): Promise<TaskResult<R>>;
-  /** Tasks that have not been handed over. */
+  /** How many tasks have not been handed over. */
   readonly enqueued: number;
 }
 
@@ -105,12 +115,10 @@ interface Forming<I, R> {
   cancelDelay: () => void;
 }
 
+/** A batch whose oldest task has waited for so long goes before more urgent ones. */
 const OVERTAKEN_MS = 1000;
 
-function isForeground({ entries }: Forming<unknown, never>): boolean {
-  return !entries[0]?.task.isBackground;
-}
-
+/** Returns a batcher that hands its batches to `run`. */
 export function createBatcher<I, R>({
   clock,
   run,
@@ -172,7 +180,7 @@ export function createBatcher<I, R>({
   function leave(entry: Entry<I, R>): void {
     const batches = [...closed, ...forming.values()];
     const batch = batches.find(({ entries }) => entries.includes(entry));
-    if (!batch) return; // already with the executor
+    if (!batch) return; // It was handed over, and its results are waited for.
     batch.entries.splice(batch.entries.indexOf(entry), 1);
     batch.size -= entry.task.instances.length;
     batch.bytes -= entry.task.bytes;
@@ -188,7 +196,7 @@ export function createBatcher<I, R>({
     if (index >= 0) closed.splice(index, 1);
   }
 
-  /** Not at once: tasks that arrive in the same turn of the event loop shall meet. */
+  /** Dispatches at the end of this turn of the event loop, so that tasks that arrive in it meet. */
   function planDispatch(): void {
     if (dispatchPlanned) return;
     dispatchPlanned = true;
@@ -209,7 +217,7 @@ export function createBatcher<I, R>({
     }
   }
 
-  /** The first of equals; none in the background. */
+  /** Returns the first of the most urgent batches, none in the background. */
   function mostUrgent(batches: readonly Forming<I, R>[]): Forming<I, R> | undefined {
     const ranked = batches.filter(isForeground).map((batch) => ({ batch, rank: rankOf(batch) }));
     return ranked.reduce<(typeof ranked)[number] | undefined>(
@@ -223,7 +231,7 @@ export function createBatcher<I, R>({
     return Math.min(...[first, ...others].map(({ task }) => task.rank ?? 0));
   }
 
-  /** One in the background only where there is no other, and nothing runs. */
+  /** Closes the most urgent forming batch; one in the background only where there is no other and nothing runs. */
   function closeNext(): void {
     // A map keeps the order in which batches were opened.
     const open = [...forming.values()];
@@ -273,4 +281,8 @@ export function createBatcher<I, R>({
       return enqueued;
     },
   };
+}
+
+function isForeground({ entries }: Forming<unknown, never>): boolean {
+  return !entries[0]?.task.isBackground;
 }
