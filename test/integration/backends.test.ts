@@ -27,7 +27,7 @@ import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { Backend, BackendName, LoadedModel } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { stack } from '../../worker/backends/tensors.js';
-import { createVersions, type Versions } from '../../worker/inference/child/loaded-versions.js';
+import { createLoadedVersions, type LoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import {
   denseByHand,
@@ -98,7 +98,7 @@ describe('the choice of a backend', () => {
 });
 
 /** As the child does it. */
-async function runOn(versions: Versions, name: string, version: number, instances: Instance[]) {
+async function runOn(versions: LoadedVersions, name: string, version: number, instances: Instance[]) {
   const { results } = await versions.compute(name, version, await versions.prepare(name, version, instances));
   return results;
 }
@@ -134,8 +134,8 @@ for (const { name, device, fault } of NAMES) {
       expect(backend.liveTensors()).toBe(before);
     }
 
-    function versionsOf(): Versions {
-      return createVersions(backend, systemClock);
+    function versionsOf(): LoadedVersions {
+      return createLoadedVersions(backend, systemClock);
     }
 
     it('leaves nothing behind after 10,000 batches, failures among them', async () => {
@@ -320,9 +320,9 @@ for (const { name, device, fault } of NAMES) {
 }
 
 describe('what a version must be to load', () => {
-  let versions: Versions;
+  let versions: LoadedVersions;
   beforeAll(async () => {
-    versions = createVersions((await chooseBackend('cpu', SLUICE_CACHE_DIR)).backend, systemClock);
+    versions = createLoadedVersions((await chooseBackend('cpu', SLUICE_CACHE_DIR)).backend, systemClock);
   });
   const load = (tiny: TinyModel) => versions.load(tiny.folder, tiny.manifest);
 

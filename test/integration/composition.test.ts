@@ -13,7 +13,7 @@ import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { Backend, BackendName } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { readGolden } from '../../worker/inference/child/golden.js';
-import { createVersions } from '../../worker/inference/child/loaded-versions.js';
+import { createLoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createRandom } from '../faults/random.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();
@@ -51,7 +51,7 @@ async function openVersions(name: BackendName, batching: Manifest['batching'], s
       };
     },
   };
-  const versions = createVersions(noting, systemClock);
+  const versions = createLoadedVersions(noting, systemClock);
   await versions.load(FOLDER, { ...manifest, batching });
   return {
     async compute(instances: readonly Instance[], exact = false): Promise<number[][]> {

@@ -12,7 +12,7 @@ import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import { type Instance, toNested } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
-import { createVersions, type Versions } from '../../worker/inference/child/loaded-versions.js';
+import { createLoadedVersions, type LoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { padInstance, trim } from '../../worker/inference/child/padding.js';
 import { sliceInstances } from '../../worker/inference/consumer/slices.js';
 import { paddingOf } from '../../worker/inference/protocol/padded-shape.js';
@@ -135,10 +135,10 @@ describe('a padded input', () => {
 });
 
 describe('a model with padding', () => {
-  let versions: Versions;
+  let versions: LoadedVersions;
   beforeAll(async () => {
     const { backend } = await chooseBackend('cpu', '');
-    versions = createVersions(backend, systemClock);
+    versions = createLoadedVersions(backend, systemClock);
     await load(masked);
   });
   const load = ({ folder: path, manifest }: TinyModel) => versions.load(path, manifest);

@@ -18,7 +18,7 @@ import { readSavedModel } from '../../shared/model-packages/saved-model/signatur
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { Backend } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
-import { createVersions } from '../../worker/inference/child/loaded-versions.js';
+import { createLoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { editSavedModel } from '../support/saved-model-edit.js';
@@ -136,7 +136,7 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
 
   it('give what TensorFlow gave, whatever shares their batch, and keep nothing', async () => {
     const before = backend.liveTensors();
-    const versions = createVersions(backend, systemClock);
+    const versions = createLoadedVersions(backend, systemClock);
     expect((await versions.load(MODEL, manifest)).goldenDifference).toBe(0);
     const compute = async (rows: Instance[]) => {
       const { results } = await versions.compute('types', 1, await versions.prepare('types', 1, rows));
@@ -165,7 +165,7 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
     const said = { inputs: asPicture(inputs, 'pixels'), outputs: asPicture(outputs, 'inverted') };
     writeFileSync(join(folder, 'model.yaml'), JSON.stringify({ signature: said }));
     const described = await manifestOf(folder);
-    const versions = createVersions(backend, systemClock);
+    const versions = createLoadedVersions(backend, systemClock);
     await versions.load(folder, described);
     const png = await (await openSharp(Uint8Array.of(0, 1, 254, 255), GREY)).png().toBuffer();
     const sent = { ...GIVEN, pixels: { image: { b64: png.toString('base64') } } };

@@ -15,7 +15,7 @@ import { readSavedModel } from '../../shared/model-packages/saved-model/signatur
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
-import { createVersions } from '../../worker/inference/child/loaded-versions.js';
+import { createLoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { verifyFiles } from '../../worker/inference/child/verified-files.js';
 import { createBackendSelection, NotHere } from '../../worker/inference/versions/backend-selection.js';
 import { ROOT } from '../support/stack.js';
@@ -155,7 +155,7 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
   it('computes what Keras computed, to 1e-5, and keeps no tensor', async () => {
     const manifest = await manifestOf();
     const { backend } = await chooseBackend('native', SLUICE_CACHE_DIR);
-    const versions = createVersions(backend, systemClock);
+    const versions = createLoadedVersions(backend, systemClock);
     const before = backend.liveTensors();
     const { goldenDifference } = await versions.load(folder, manifest);
     expect(goldenDifference).toBeLessThan(1e-5);
@@ -201,7 +201,7 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
     const saved = join(ROOT, 'test/fixtures/exports/trained/1');
     const trained = await readManifest(saved, { name: 'trained', version: 1 });
     const { backend } = await chooseBackend('native', SLUICE_CACHE_DIR);
-    const versions = createVersions(backend, systemClock);
+    const versions = createLoadedVersions(backend, systemClock);
     expect((await versions.load(saved, trained)).goldenDifference).toBeLessThan(1e-6);
     versions.unload('trained', 1);
   });
@@ -210,7 +210,7 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
     const manifest = await manifestOf();
     const { backend } = await chooseBackend('native', SLUICE_CACHE_DIR);
     replaceOperation('MaxPool', 'PyFuncX');
-    await expect(createVersions(backend, systemClock).load(folder, manifest)).rejects.toThrow(
+    await expect(createLoadedVersions(backend, systemClock).load(folder, manifest)).rejects.toThrow(
       /saved_model\.pb has the sha256/,
     );
     await expect(backend.load(folder, manifest)).rejects.toThrow(/not allowed: PyFuncX/);

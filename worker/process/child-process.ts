@@ -1,5 +1,5 @@
 /**
- * One child's process: forked, up within a bound, ended.
+ * Child process: one child, forked, up within a bound, ended.
  *
  *   starting -> up -> gone            starting -> gone (it says why, is too slow, or dies)
  */
@@ -10,45 +10,49 @@ import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
 import { messageOf } from '../../shared/base/errors.js';
 import type { Logger } from '../../shared/base/log.js';
 
-/** What every child says of its start: it is up, with a report, or it refuses to run as configured. */
+/** How every child reports its start: it is up, or it refuses to run as configured. */
 export type StartMessage<Report> = { type: 'up'; report: Report } | { type: 'refused'; reason: string };
 
-/** `Message`: what the child says once it is up. */
+/** `Message` is what the child says once it is up. */
 export interface ChildProcessDeps<Message extends { type: string }> {
-  /** Its entry point. */
+  /** The entry point of the child. */
   child: URL;
-  /** Handed to it as its only argument, as JSON. */
+  /** The child gets them as its only argument, as JSON. */
   options: object;
-  /** Added to its environment, such as where CUDA's libraries lie. */
+  /** These variables are added to its environment, such as where CUDA's libraries lie. */
   environment: Record<string, string>;
   clock: Clock;
   log: Logger;
-  /** From its start until it is up. */
+  /** Bound of the time from its start until it is up. */
   upTimeoutMs?: number | undefined;
-  /** What it says once it is up. */
+  /** Hears what the child says once it is up. */
   onMessage: (message: Message) => void;
-  /** It was up and is gone, and why. */
+  /** Hears why a child that was up is gone. */
   onGone: (why: string) => void;
 }
 
 export interface StartedChild<Report> {
-  /** Rejects with the reason for which it is not. */
+  /** Resolves with the child's report; rejects with the reason why it is not up. */
   readonly up: Promise<Report>;
   /** Null when it is gone. */
   readonly pid: number | null;
-  /** False when it hears nothing any more. */
+  /** Whether the child can still be sent messages. */
   readonly isConnected: boolean;
   send(message: object): void;
   kill(): void;
-  /** Resolves when it is gone: by itself, or killed a little later. */
+  /** Cuts the channel and resolves when the child is gone; one that does not end by itself is killed a little later. */
   end(): Promise<void>;
 }
 
 /** TensorFlow looks at every GPU before it answers. */
 const UP_TIMEOUT_MS = 120_000;
-/** How long it may go on after its channel was cut. */
+/** A child may go on for so long after its channel was cut. */
 const EXIT_GRACE_MS = 2000;
 
+/**
+ * Starts a child process at once.
+ * A child that cannot be started rejects `up`.
+ */
 export function startChild<Report, Message extends { type: string }>(
   deps: ChildProcessDeps<Message>,
 ): StartedChild<Report> {
@@ -62,7 +66,7 @@ export function startChild<Report, Message extends { type: string }>(
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
     child.on('error', (error) => {
       log.error({ err: error }, 'child');
-      // One that could not be made never exits.
+      // A process that could not be made never exits.
       if (child.pid === undefined) resolve(messageOf(error));
     });
   });
@@ -77,7 +81,7 @@ export function startChild<Report, Message extends { type: string }>(
     },
     send(message) {
       child.send(message, (error) => {
-        // It is gone, which is told apart.
+        // A child that is gone is reported by `onGone`.
         if (error) log.debug({ err: error }, 'send to child');
       });
     },

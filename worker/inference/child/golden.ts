@@ -1,7 +1,7 @@
 /**
  * Golden vectors: instances as a caller sends them, beside the raw float32 that the model must compute for them.
  *
- * They catch what a checksum cannot: a backend or a library that computes something else from the same bytes.
+ * They catch what a checksum cannot catch: a backend or a library that computes something else from the same bytes.
  */
 import { readFile } from 'node:fs/promises';
 import type { Golden, Manifest } from '../../../shared/contract/models/manifest.js';
@@ -12,18 +12,19 @@ import type { BatchTensors } from '../../backends/backend.js';
 import { containedPath } from './verified-files.js';
 
 /**
- * Largest |computed - golden| at which a version may serve, for an output whose golden values stay within ±1; in proportion
- * to the largest of them else, dark pixels included: one float32 sum over 0…255 differs by more between correct backends.
+ * A version serves while |computed - golden| is at most this, for an output whose golden values stay within ±1. Where they are
+ * larger, the tolerance grows in proportion to the largest of them, because a float32 sum over 0…255 differs by more between
+ * correct backends. That holds for dark pixels of such an output, too.
  */
 export const GOLDEN_TOLERANCE = 1e-4;
 
 export interface GoldenVectors {
   instances: Instance[];
-  /** For each instance, by output name. */
+  /** The expected values of each instance, by output name. */
   outputs: Record<string, Float32Array>[];
 }
 
-/** Null when the version has none. */
+/** Resolves with the golden vectors of a version, or with null when it has none. Rejects when the file is damaged. */
 export async function readGolden(folder: string, manifest: Manifest): Promise<GoldenVectors | null> {
   if (manifest.golden === undefined) return null;
   const text = await readFile(await containedPath(folder, manifest.golden), 'utf8');
@@ -41,7 +42,11 @@ export async function readGolden(folder: string, manifest: Manifest): Promise<Go
   };
 }
 
-/** Largest difference of one computed row from its golden one; throws when it is above the tolerance or not comparable. */
+/**
+ * Returns the largest difference between a computed row and its golden one. Throws when it is above the tolerance, or when the
+ * two cannot be compared.
+ * @param allowed is the tolerance for values within ±1.
+ */
 export function compareGolden(
   expected: Record<string, Float32Array>,
   computed: BatchTensors,
@@ -56,7 +61,7 @@ export function compareGolden(
     const tolerance = allowed * values.reduce((peak, value) => Math.max(peak, Math.abs(value)), 1);
     for (let i = 0; i < values.length; i++) {
       const difference = Math.abs((data[i] as number) - (values[i] as number));
-      // Also true of NaN.
+      // NaN is refused here, too.
       if (!(difference <= tolerance)) {
         throw new Error(`output ${name}[${i}] is ${data[i]}, golden ${values[i]} (tolerance ${tolerance})`);
       }

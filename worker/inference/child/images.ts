@@ -1,8 +1,8 @@
 /**
  * Images at the edge of a model: an encoded file -> float32 pixels × scale, and back to a PNG.
  *
- * Decoding is where a stranger's bytes meet native code: it happens in the child only, one image fails by itself, and
- * no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB (or grey for one channel); transparency is
+ * Decoding is where a stranger's bytes meet native code. It happens in the child only, an image that is damaged fails alone,
+ * and no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB, or grey for one channel; transparency is
  * dropped.
  */
 
@@ -11,8 +11,8 @@ import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tens
 import { openImage, openSharp } from '../../../shared/images/image.js';
 
 /**
- * float32 [height, width, channels], resized where the spec says so, each pixel × `spec.scale` and normalised. Rejects when
- * the file is damaged or not of `value.shape`.
+ * Resolves with float32 [height, width, channels], resized where the spec says so, each pixel × `spec.scale` and normalised.
+ * Rejects when the file is damaged, or when its size is not `value.shape`.
  */
 export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
   const [height, width, channels] = value.shape as [number, number, number];
@@ -30,7 +30,10 @@ export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value
   return { dtype: 'float32', shape, data: toBytes(normalised(data, spec)) };
 }
 
-/** A PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. */
+/**
+ * Resolves with a PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. Rejects when
+ * the value has another dtype or shape.
+ */
 export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value> {
   const [height = 0, width = 0, channels = 0] = value.shape;
   if (value.dtype !== 'float32' || value.shape.length !== 3 || (channels !== 1 && channels !== 3)) {
@@ -57,7 +60,7 @@ function normalised(pixels: Uint8Array, { shape, scale = 1, preprocess = {} }: T
 
 function unscaled(values: Float32Array, scale: number): Uint8ClampedArray {
   const pixels = new Uint8ClampedArray(values.length);
-  // A clamped array rounds to nearest and clamps by itself.
+  // Assigning to a clamped array rounds to the nearest integer and clamps.
   for (let i = 0; i < pixels.length; i++) pixels[i] = (values[i] as number) / scale;
   return pixels;
 }

@@ -4,18 +4,22 @@
  *   starting -> up -> ended            starting -> refused -> ended (no allowed backend loads)
  *
  * Its parent (child-supervisor.ts) hands it its options as the only argument (JSON) and talks to it over Node's IPC channel.
- * Promises: messages are dealt with one after the other and answered in the order they came, each exactly once, though
- * pictures are decoded before and encoded after a call's turn, unless that is `exact`: what it dies of then was nothing
- * else; it ends when the channel closes and at no signal that a terminal sends to the whole group (the parent finishes
- * its work first); nothing but its log goes to stdout, what tfjs prints goes to stderr; an error nobody expected ends it,
- * told, with code 1.
+ * Promises:
+ *   - Calls are worked on one after the other and replied to in their order, each exactly once. Pictures are decoded before
+ *     and encoded after a call's turn, so that other calls compute meanwhile.
+ *   - Nothing is done beside an `exact` call. So when the child dies, that call is at fault and nothing else.
+ *   - The child ends when the channel closes. It ignores the signals that a terminal sends to the whole group, because the
+ *     parent finishes its work first.
+ *   - Only its log goes to stdout; what tfjs prints goes to stderr.
+ *   - An error that nobody expected is logged and ends the child with code 1.
  */
 import { systemClock } from '../../../shared/base/clock.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import { createLogger } from '../../../shared/base/log.js';
 import { chooseBackend } from '../../backends/choose.js';
 import type { ChildOptions, FromChild, InstanceResult, ToChild } from '../protocol/messages.js';
-import { createVersions, type Decoded, type Versions } from './loaded-versions.js';
+import type { DecodedInstance } from './instances.js';
+import { createLoadedVersions, type LoadedVersions } from './loaded-versions.js';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
 const log = createLogger('child', options.logLevel);
@@ -29,33 +33,33 @@ console.log = console.info = console.debug = console.error;
 
 const started = start();
 let computing: Promise<unknown> = started;
-let answering: Promise<unknown> = started;
-/** The last call that nothing else is done beside. */
-let alone: Promise<unknown> = started;
-/** Calls that are computed and not answered yet. */
-let unanswered = 0;
+let replying: Promise<unknown> = started;
+/** The last `exact` call. */
+let exactRun: Promise<unknown> = started;
+/** How many calls are computed and not replied to yet. */
+let unsent = 0;
 process.on('message', (message) => {
-  const asked = message as ToChild;
-  const isAlone = asked.type === 'run' && asked.exact;
-  const early = isAlone ? null : alone.then(() => prepare(asked));
+  const call = message as ToChild;
+  const isExact = call.type === 'run' && call.exact;
+  const early = isExact ? null : exactRun.then(() => prepare(call));
   computing = computing.then(async () => {
-    // What has arrived meanwhile is read before, so that its pictures are decoded while this one computes.
+    // Calls that have arrived are read first, so that their pictures are decoded while this one computes.
     await new Promise(setImmediate);
-    if (isAlone) await answering;
-    await turnTo(await started, asked, await early);
-    if (isAlone) await answering;
+    if (isExact) await replying;
+    await turnTo(await started, call, await early);
+    if (isExact) await replying;
   });
-  if (isAlone) alone = computing;
+  if (isExact) exactRun = computing;
 });
 
 /** Resolves when a backend is up; without one the process ends after the parent has been told why. */
-async function start(): Promise<Versions> {
+async function start(): Promise<LoadedVersions> {
   try {
     const { backend, refused } = await chooseBackend(options.backend, options.cacheDir);
     const report = { name: backend.name, device: backend.device, refused };
     log.debug({ backend: report }, 'up');
     send({ type: 'up', report });
-    return createVersions(backend, systemClock);
+    return createLoadedVersions(backend, systemClock);
   } catch (error) {
     log.debug({ err: error }, 'refused');
     send({ type: 'refused', reason: messageOf(error) }, () => process.exit(1));
@@ -63,35 +67,43 @@ async function start(): Promise<Versions> {
   }
 }
 
-/** Null for what needs no preparation, or cannot have it yet; then it is made in its turn. */
-async function prepare(message: ToChild): Promise<Decoded[] | null> {
+/** Resolves with null for a call that needs no preparation, or cannot have it yet; it is then prepared in its turn. */
+async function prepare(message: ToChild): Promise<DecodedInstance[] | null> {
   if (message.type !== 'run') return null;
   const versions = await started;
   return versions.prepare(message.model, message.version, message.instances).catch(() => null);
 }
 
-/** Resolves when the next call may have its turn; the answer may take longer, and keeps its place. */
-async function turnTo(versions: Versions, message: ToChild, early: Decoded[] | null): Promise<void> {
+/** Resolves when the next call may have its turn. The reply may take longer, and keeps its place. */
+async function turnTo(
+  versions: LoadedVersions,
+  message: ToChild,
+  early: DecodedInstance[] | null,
+): Promise<void> {
   const { call } = message;
-  // Whoever has to know of what a child dies would take the oldest call without an answer for it.
-  if (unanswered > 0) send({ type: 'computing', call });
-  const answer = await obey(versions, message, early).catch((error: unknown) => failed(message, error));
-  unanswered++;
-  answering = answering
-    .then(() => answer.ready)
+  // The parent would otherwise blame the oldest pending call when this child dies.
+  if (unsent > 0) send({ type: 'computing', call });
+  const reply = await obey(versions, message, early).catch((error: unknown) => failed(message, error));
+  unsent++;
+  replying = replying
+    .then(() => reply.ready)
     .catch((error: unknown) => failed(message, error).ready)
     .then((ready) => {
-      unanswered--;
+      unsent--;
       send(ready);
     });
 }
 
-/** An answer that may not be ready, in an object, so that waiting for the one is not waiting for the other. */
-interface Answer {
+/** A reply that may not be ready, in an object, so that waiting for the object is not waiting for the reply. */
+interface PendingReply {
   ready: FromChild | Promise<FromChild>;
 }
 
-async function obey(versions: Versions, message: ToChild, early: Decoded[] | null): Promise<Answer> {
+async function obey(
+  versions: LoadedVersions,
+  message: ToChild,
+  early: DecodedInstance[] | null,
+): Promise<PendingReply> {
   const { call } = message;
   switch (message.type) {
     case 'ping':
@@ -125,14 +137,14 @@ async function obey(versions: Versions, message: ToChild, early: Decoded[] | nul
   }
 }
 
-function failed({ call, type }: ToChild, error: unknown): Answer & { ready: FromChild } {
-  // Why a version cannot be loaded is told by whoever asked, once for all backends.
+function failed({ call, type }: ToChild, error: unknown): PendingReply & { ready: FromChild } {
+  // The parent logs why a version cannot be loaded, once for all backends.
   log[type === 'load' ? 'debug' : 'warn']({ err: error, call, asked: type }, 'call failed');
   return { ready: { type: 'failed', call, message: messageOf(error) } };
 }
 
 function send(message: FromChild, sent: () => void = () => undefined): void {
-  if (!process.send) throw new Error('child/main.ts is started by its keeper, not by itself');
+  if (!process.send) throw new Error('child/main.ts is started by its supervisor, not by itself');
   process.send(message, undefined, undefined, (error: Error | null) => {
     // The channel is gone: `disconnect` follows and ends the process.
     if (error) log.debug({ err: error }, 'answer not delivered');

@@ -1,7 +1,6 @@
 /**
  * Padding of inputs whose size varies: values are filled up to one of a few sizes, so that instances of unlike length share a
- * batch; a mask says which elements are real, and outputs are cut back to the length of their instance. A batch is filled up
- * in the same way, with rows, where its version prefers some sizes.
+ * batch. A mask says which elements are real, and outputs are cut back to the length of their instance.
  */
 import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
 import {
@@ -17,7 +16,10 @@ import {
 import type { BatchTensor } from '../../backends/backend.js';
 import { paddedShape } from '../protocol/padded-shape.js';
 
-/** What the model is given of an instance whose images are decoded: padded values, and the masks. */
+/**
+ * Returns an instance as the model is given it: padded values, and the masks.
+ * @param instance has its images decoded.
+ */
 export function padInstance({ inputs }: Signature, instance: Instance): Instance {
   if (!inputs.some(({ padding }) => padding)) return instance;
   const padded: Record<string, Value> = {};
@@ -38,7 +40,7 @@ function pad(spec: TensorSpec, value: Tensor): Tensor {
   return filled;
 }
 
-/** 1 for each place of the masked input's varying dimension that is real, 0 for padding. */
+/** Returns 1 for each place of the masked input's varying dimension that is real, and 0 for padding. */
 function maskOf(spec: TensorSpec, inputs: readonly TensorSpec[], value: Tensor): Tensor {
   const masked = inputs.find(({ name }) => name === spec.maskOf) as TensorSpec;
   const axis = masked.shape.indexOf(null);
@@ -48,7 +50,7 @@ function maskOf(spec: TensorSpec, inputs: readonly TensorSpec[], value: Tensor):
   return mask;
 }
 
-/** An output as its caller gets it: without what was computed of padding. */
+/** Returns an output as its caller gets it, without what was computed of padding. */
 export function trim(
   spec: TensorSpec,
   inputs: readonly TensorSpec[],
@@ -66,7 +68,7 @@ export function trim(
   return trimmed;
 }
 
-/** The same of a batch of one. */
+/** Does the same as `trim` for the output `name` of a batch of one. */
 export function trimBatch(
   manifest: Manifest,
   name: string,
@@ -81,7 +83,7 @@ export function trimBatch(
   return { dtype: batch.dtype, shape: [1, ...shape], data: toTypedArray(batch.dtype, data) };
 }
 
-/** One instance of zeros for each padded size, so that a backend meets them all before a caller does; null without padding. */
+/** Returns one instance of zeros for each padded size, so that a backend meets them all before a caller does; null without padding. */
 export function examplesBySize({ inputs }: Signature, example: Instance): Instance[] | null {
   const counts = inputs.map(({ padding }) => padding?.sizes.length ?? 0);
   const most = Math.max(...counts);
@@ -112,7 +114,7 @@ function newTensor(dtype: Tensor['dtype'], shape: readonly number[], fill: numbe
   return { dtype, shape, data };
 }
 
-/** Of each run along `axis` the first `size` places. */
+/** Copies the first `size` places along `axis`. */
 function copyRuns(from: Tensor, to: Tensor, axis: number, size: number): void {
   const inner = elementsOf(from.shape.slice(axis + 1)) * BYTES_PER_ELEMENT[from.dtype];
   const outer = elementsOf(from.shape.slice(0, axis));

@@ -1,10 +1,13 @@
 /**
- * The `postprocess` block of an output: of many scores the best, each with its label.
+ * Ranking: the `postprocess` block of an output keeps the best of many scores, each with its label.
  */
 import type { TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { packRanking, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
 
-/** The `topK` largest of `value` [labels], the largest first; of equal ones that of the lower index. */
+/**
+ * Returns the `topK` largest scores with their labels, the largest first; of equal scores the one of the lower index.
+ * @param value is float32 with one score for each label.
+ */
 export function rank(value: Value, { labels = [], postprocess }: TensorSpec): Value {
   const scores = toTypedArray('float32', value.data);
   const best = [...labels.keys()]

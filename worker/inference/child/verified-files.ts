@@ -1,8 +1,8 @@
 /**
- * A version's files, trusted only after they were checked against its manifest.
+ * Verified files: a version's files are trusted only after they were checked against its manifest.
  *
- * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link; every file listed has
- * the sha256 that the manifest states; of a SavedModel, which TensorFlow reads as a folder, every file is listed.
+ * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link. Every listed file has
+ * the sha256 that the manifest states. Every file of a SavedModel is listed, because TensorFlow reads it as a folder.
  */
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { hashFile, pathsIn } from '../../../shared/base/disk.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import { isContainedPath, type Manifest } from '../../../shared/contract/models/manifest.js';
 
-/** The absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
+/** Resolves with the absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
 export async function containedPath(folder: string, path: string): Promise<string> {
   if (!isContainedPath(path)) throw new Error(`${JSON.stringify(path)} is not a path inside the folder`);
   const root = await realpath(folder);
@@ -22,7 +22,7 @@ export async function containedPath(folder: string, path: string): Promise<strin
   return wanted;
 }
 
-/** Rejects, naming the file, at the first that is not what the manifest states. */
+/** Resolves when all files are what the manifest states; rejects at the first that is not, and names it. */
 export async function verifyFiles(
   folder: string,
   { files, format }: Pick<Manifest, 'files' | 'format'>,

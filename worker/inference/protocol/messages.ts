@@ -1,8 +1,8 @@
 /**
- * What a keeper (in the parent, which holds the locks) and its child (computes) say to each other.
+ * Messages between a child supervisor (in the parent, which holds the locks) and its child (which computes).
  *
- * They travel over Node's IPC channel in `advanced` serialisation, so bytes stay bytes. Every message that asks carries
- * a `call` number, and exactly one answer bears the same number, unless the child dies first.
+ * They travel over Node's IPC channel in `advanced` serialisation, so that bytes stay bytes. Every call has a number, and exactly
+ * one reply bears the same number, unless the child dies first.
  */
 import type { ErrorCode } from '../../../shared/contract/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
@@ -17,14 +17,14 @@ export interface ChildOptions {
   logLevel: string;
 }
 
-/** Which backend serves, and why those before it in the order do not. */
+/** Which backend the child has, and why it has none that comes earlier in the order. */
 export interface BackendReport {
   name: BackendName;
   device: string;
   refused: { name: BackendName; reason: string }[];
 }
 
-/** One instance's end: what was computed for it, or why nothing was. */
+/** What was computed for one instance, or why nothing was. */
 export type InstanceResult =
   | { ok: true; outputs: Instance }
   | { ok: false; code: ErrorCode; message: string };
@@ -32,7 +32,7 @@ export type InstanceResult =
 export interface LoadReport {
   loadMs: number;
   warmUpMs: number;
-  /** Largest |computed - golden|, null when the version has no golden vectors. */
+  /** The largest |computed - golden|; null when the version has no golden vectors. */
   goldenDifference: number | null;
 }
 
@@ -43,29 +43,29 @@ export interface Speed {
 }
 
 export type ToChild =
-  /** Asked while there is nothing else to do: whether it hears. */
+  /** Asks a child that has nothing else to do whether it is alive. */
   | { type: 'ping'; call: number }
   | { type: 'load'; call: number; folder: string; manifest: Manifest }
   | { type: 'unload'; call: number; model: string; version: number }
-  /** Runs the version on its example for about `budgetMs`; answered by the speed, null where there is no example. */
+  /** Runs the version on its example for about `budgetMs`; the reply is the speed, or null where there is no example. */
   | { type: 'measure'; call: number; model: string; version: number; batchSize: number; budgetMs: number }
   /**
-   * `instances` have equal shapes and are at most the version's maxBatchSize; `exact`: no row is added to them, and nothing is
-   * done beside.
+   * Computes `instances`, which have equal shapes and are at most the version's maxBatchSize. With `exact` no padding row is
+   * added to them, and nothing is done beside.
    */
   | { type: 'run'; call: number; model: string; version: number; instances: Instance[]; exact: boolean };
 
 export type FromChild =
   | StartMessage<BackendReport>
-  /** It has turned to this call though older ones are not answered yet: of this it dies, if it dies. */
+  /** The child has turned to this call though older ones are pending. If it dies now, this call is at fault. */
   | { type: 'computing'; call: number }
   | { type: 'pong'; call: number }
   | { type: 'loaded'; call: number; report: LoadReport }
   | { type: 'unloaded'; call: number }
   | { type: 'measured'; call: number; speed: Speed | null }
-  /** `rssBytes`: what the child holds of memory by now. */
+  /** `rssBytes` is the memory that the child holds by now. */
   | { type: 'ran'; call: number; results: InstanceResult[]; computeMs: number; rssBytes: number }
-  /** The whole call failed; for a run the parent finds the instance at fault by halves. */
+  /** The whole call failed. The parent finds the instance at fault of a run by halves. */
   | { type: 'failed'; call: number; message: string };
 
 /** What settles a call. */

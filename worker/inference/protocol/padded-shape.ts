@@ -1,11 +1,11 @@
 /**
- * The shapes and sizes to which values and batches are padded: parent and child must agree on them. The parent decides by
- * them which instances may share a batch; the child copies the values.
+ * Padded shape: to which shapes and sizes values and batches are padded. Parent and child must agree on them: by them the
+ * parent decides which instances may share a batch, and the child copies the values.
  */
 import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { elementsOf, type Instance } from '../../../shared/contract/tensors/tensor.js';
 
-/** Shape that a value of the input has in a batch. */
+/** Returns the shape that a value of the input has in a batch. */
 export function paddedShape({ shape, padding }: TensorSpec, actual: readonly number[]): readonly number[] {
   if (!padding) return actual;
   const axis = shape.indexOf(null);
@@ -14,7 +14,7 @@ export function paddedShape({ shape, padding }: TensorSpec, actual: readonly num
   return padded === size ? actual : actual.map((each, i) => (i === axis ? padded : each));
 }
 
-/** Elements of an instance, and how many of padding come to them in a batch. */
+/** Returns how many elements an instance has, and how many elements of padding come to them in a batch. */
 export function paddingOf({ inputs }: Signature, instance: Instance): { real: number; padding: number } {
   let real = 0;
   let all = 0;
@@ -27,7 +27,7 @@ export function paddingOf({ inputs }: Signature, instance: Instance): { real: nu
   return { real, padding: all - real };
 }
 
-/** Rows that the backend is given for a batch of `size`; no fewer where it is larger than all preferred sizes. */
+/** Returns how many rows the backend is given for a batch of `size`; `size` itself where it is above all preferred sizes. */
 export function filledSize({ preferredSizes }: Manifest['batching'], size: number): number {
   return preferredSizes?.find((each) => each >= size) ?? size;
 }

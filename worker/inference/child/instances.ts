@@ -1,0 +1,99 @@
+/**
+ * Instances on their way through a model: decoded, stacked to a batch, and split into results again.
+ *
+ * Promises: an instance that cannot be decoded, or for which the model computes NaN or Infinity, fails alone.
+ */
+import { messageOf } from '../../../shared/base/errors.js';
+import { SluiceError } from '../../../shared/contract/errors.js';
+import type { Manifest, TensorSpec } from '../../../shared/contract/models/manifest.js';
+import type { Instance, Value } from '../../../shared/contract/tensors/tensor.js';
+import type { BatchTensors } from '../../backends/backend.js';
+import { finiteRows, split, stack } from '../../backends/tensors.js';
+import type { InstanceResult } from '../protocol/messages.js';
+import { decodeImage, encodeImage } from './images.js';
+import { padInstance, trim } from './padding.js';
+import { rank } from './ranking.js';
+
+/** An instance, or why it cannot be computed. */
+export type DecodedInstance = SoundInstance | Extract<InstanceResult, { ok: false }>;
+
+export interface SoundInstance {
+  ok: true;
+  /** The instance with its images decoded. */
+  instance: Instance;
+  /** The same as the model is given it: padded, and with masks. */
+  padded: Instance;
+}
+
+/**
+ * Resolves with the instance as a model of this manifest is given it; one that cannot be decoded is `invalid_image`.
+ * @throws {SluiceError} when this installation cannot decode images at all.
+ */
+export async function decodeInstance({ signature }: Manifest, instance: Instance): Promise<DecodedInstance> {
+  const decoded: Record<string, Value> = { ...instance };
+  for (const spec of signature.inputs) {
+    const value = instance[spec.name];
+    if (value?.dtype !== 'image') continue;
+    try {
+      decoded[spec.name] = await decodeImage(value, spec);
+    } catch (error) {
+      if (error instanceof SluiceError) throw error;
+      return { ok: false, code: 'invalid_image', message: `${spec.name}: ${messageOf(error)}` };
+    }
+  }
+  return { ok: true, instance: decoded, padded: padInstance(signature, decoded) };
+}
+
+/** Returns the inputs of a batch, one row for each padded instance. Throws when their shapes differ. */
+export function stackInstances({ signature }: Manifest, padded: readonly Instance[]): BatchTensors {
+  return Object.fromEntries(signature.inputs.map(({ name }) => [name, stack(padded, name)]));
+}
+
+/**
+ * Resolves with one result for each instance, in their order, once its images are encoded.
+ * @param outputs has the rows of the sound instances, in their order; rows that filled the batch up may follow.
+ */
+export async function resultsOf(
+  manifest: Manifest,
+  outputs: BatchTensors,
+  decoded: readonly DecodedInstance[],
+): Promise<InstanceResult[]> {
+  const sound = decoded.filter((entry) => entry.ok);
+  const computed = (await soundResults(manifest, outputs, sound)).values();
+  return decoded.map((entry) => (entry.ok ? (computed.next().value as InstanceResult) : entry));
+}
+
+async function soundResults(
+  { signature }: Manifest,
+  outputs: BatchTensors,
+  sound: readonly SoundInstance[],
+): Promise<InstanceResult[]> {
+  const columns = signature.outputs.map((spec) => {
+    const batch = outputs[spec.name];
+    if (!batch) throw new Error(`the backend answered without ${spec.name}`);
+    return { spec, rows: split(batch), finite: finiteRows(batch) };
+  });
+  const resultOf = async ({ instance }: SoundInstance, row: number): Promise<InstanceResult> => {
+    const values: Record<string, Value> = {};
+    for (const { spec, rows, finite } of columns) {
+      if (!finite[row]) {
+        return { ok: false, code: 'non_finite_output', message: `${spec.name} has NaN or Infinity in it` };
+      }
+      values[spec.name] = await finish(rows[row] as Value, spec, signature.inputs, instance);
+    }
+    return { ok: true, outputs: values };
+  };
+  return Promise.all(sound.map(resultOf));
+}
+
+/** Resolves with a row of an output as a caller gets it. */
+async function finish(
+  row: Value,
+  spec: TensorSpec,
+  inputs: readonly TensorSpec[],
+  given: Instance,
+): Promise<Value> {
+  const value = trim(spec, inputs, row, given);
+  if (spec.dtype === 'image') return encodeImage(value, spec);
+  return spec.postprocess ? rank(value, spec) : value;
+}
