@@ -1,5 +1,5 @@
 /**
- * A worker process: does what SLUICE_ROLES says, each role loaded only where it is wanted.
+ * A worker process plays the roles of SLUICE_ROLES. The code of a role is loaded only where it is wanted.
  */
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';

@@ -57,12 +57,12 @@ async function submit(row: number[]): Promise<number[] | string> {
 
 async function submitAll(disturb: () => void = () => {}): Promise<void> {
   const rows = Array.from({ length: TASKS }, (_, i) => [i, 1, -i]);
-  const answers = rows.map(submit);
+  const outputs = rows.map(submit);
   disturb();
-  for (const [i, answer] of (await Promise.all(answers)).entries()) {
+  for (const [i, output] of (await Promise.all(outputs)).entries()) {
     const expected = denseByHand(rows[i] as number[]);
-    expect(answer).toHaveLength(expected.length);
-    for (const [k, value] of expected.entries()) expect((answer as number[])[k]).toBeCloseTo(value, 4);
+    expect(output).toHaveLength(expected.length);
+    for (const [k, value] of expected.entries()) expect((output as number[])[k]).toBeCloseTo(value, 4);
   }
 }
 

@@ -155,7 +155,7 @@ describe('the backend of a version', () => {
     expect(cpu.backend.name).toBe('cpu');
   });
 
-  it('changes while tasks come: each is answered once, and the old backend is rid of the version', async () => {
+  it('changes while tasks come: each has its result once, and the old backend is rid of the version', async () => {
     const { folder: path, manifest } = tiny;
     const first: BackendPool = pools.first;
     const second = await pools.of('cpu');
@@ -171,15 +171,15 @@ describe('the backend of a version', () => {
       log: createLogger('test', 'silent'),
     });
     const rows = Array.from({ length: 200 }, (_, i) => [i, 1, -i]);
-    const answers: Promise<TaskResult<InstanceResult>>[] = [];
+    const results: Promise<TaskResult<InstanceResult>>[] = [];
     let moved: Promise<void> | undefined;
     for (const [i, row] of rows.entries()) {
-      answers.push(route.submit(taskOf(tiny, row)));
+      results.push(route.submit(taskOf(tiny, row)));
       if (i === 100) moved = route.move(second);
       if (i % 10 === 0) await new Promise(setImmediate);
     }
     expect(route.pool).toBe(second);
-    const values = (await Promise.all(answers)).map(valuesOf);
+    const values = (await Promise.all(results)).map(valuesOf);
     for (const [i, row] of rows.entries()) {
       const expected = denseByHand(row);
       expect(values[i]).toHaveLength(expected.length);

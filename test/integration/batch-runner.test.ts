@@ -29,17 +29,17 @@ const SLACK_MS = 2000;
 let children: BackendChildren;
 let runner: BatchRunner;
 let deaths = 0;
-let renewals = 0;
-/** Versions that could not be loaded again. */
+let recycled = 0;
+/** The names of versions that could not be loaded again. */
 let lost: string[] = [];
-/** Whether it stood still, each time it told of a change. */
+/** Whether the children stood still, at each change. */
 let changes: boolean[] = [];
 
 interface Options {
   recycle?: RecycleLimits;
   loadTimeoutMs?: number;
   childCount?: number;
-  /** Of each child; none where left out. */
+  /** The GPU of each child; none where left out. */
   gpus?: (string | null)[];
   heartbeat?: { periodMs: number; limitMs: number };
   upTimeoutMs?: number;
@@ -53,7 +53,7 @@ async function start({
   ...options
 }: Options = {}): Promise<void> {
   deaths = 0;
-  renewals = 0;
+  recycled = 0;
   changes = [];
   lost = [];
   for (const what of ['hangs', 'fragile', 'deadly', 'unlucky']) rmSync(noteOf(what), { force: true });
@@ -68,7 +68,7 @@ async function start({
     listener: {
       onChange: () => changes.push(children?.standsStill()),
       onDeath: () => deaths++,
-      onRecycle: () => renewals++,
+      onRecycle: () => recycled++,
       onVersionLost: ({ name }) => lost.push(name),
     },
   });
@@ -148,13 +148,13 @@ describe("a batch runner on a backend's children", () => {
     expect(ran.outOfMemoryAt).toBeNull();
   });
 
-  it('adds no rows to what is run again', async () => {
+  it('adds no padding rows to a retry', async () => {
     await start();
     expect(await run([1, NEEDS_ROOM, 3])).toEqual([2, 2 * NEEDS_ROOM, 6]);
     expect(deaths).toBe(0);
   });
 
-  it('answers every instance in its place', async () => {
+  it('gives every instance its result in its place', async () => {
     await start();
     expect(await run(batchOf(32, {}))).toEqual(doubled(32, {}));
   });
@@ -165,10 +165,10 @@ describe("a batch runner on a backend's children", () => {
     const runs = Array.from({ length: 33 }, (_, i) => run(i % 7 === 3 ? [i, IS_LATE] : [i, i + 1]));
     for (const [i, result] of (await Promise.all(runs)).entries())
       expect(result).toEqual([2 * i, i % 7 === 3 ? 2 * IS_LATE : 2 * i + 2]);
-    expect(renewals).toBeGreaterThan(0);
+    expect(recycled).toBeGreaterThan(0);
     // One after the other, so that each child gets just what it may have.
     for (let i = 0; i < 20; i++) expect(await run([i])).toEqual([2 * i]);
-    expect(renewals).toBeGreaterThanOrEqual(4);
+    expect(recycled).toBeGreaterThanOrEqual(4);
     expect(deaths).toBe(0);
     expect(pids()[0]).not.toBe(first);
   });
@@ -305,10 +305,10 @@ describe("a batch runner on a backend's children", () => {
     await start();
     for (let i = 0; i < 40; i++) expect(await run([THROWS])).toEqual(['backend_error']);
     expect(await run([1])).toEqual([2]);
-    expect(renewals).toBe(0);
+    expect(recycled).toBe(0);
     expect(await run([SICKENS])).toEqual(['backend_error']);
     await expect.poll(() => run([1]), { timeout: 20_000, interval: 5 }).toEqual([2]);
-    expect(renewals).toBe(1);
+    expect(recycled).toBe(1);
     expect(deaths).toBe(0);
   });
 
@@ -380,7 +380,7 @@ describe("a batch runner on a backend's children", () => {
       left = first();
     }
     expect(deaths).toBe(0);
-    expect(renewals).toBeGreaterThanOrEqual(2);
+    expect(recycled).toBeGreaterThanOrEqual(2);
     expect(first()).toBe(0);
   });
 
@@ -421,7 +421,7 @@ describe("a batch runner on a backend's children", () => {
     expect(await run([4])).toEqual([8]);
   });
 
-  it('is not at fault for what one batch costs', async () => {
+  it('takes the deaths by one batch for no crash loop', async () => {
     await start();
     const bad = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [i, ABORTS]));
     const codes = await run(batchOf(8, bad));
@@ -452,7 +452,7 @@ describe("a batch runner on a backend's children", () => {
     expect(pids()).not.toContain(stopped);
   });
 
-  it('asks one that computes for no sign: the limit of what it computes stands', async () => {
+  it('pings no child that computes, because its call has a limit of its own', async () => {
     await start({ heartbeat: { periodMs: 20, limitMs: 50 } });
     const startedMs = performance.now();
     expect(await run([HANGS], 1000)).toEqual(['timeout']);

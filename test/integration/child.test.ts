@@ -1,4 +1,4 @@
-/** The real child process, driven by hand over its channel as the executor drives it. */
+/** The real child process, driven by hand over its channel as its supervisor drives it. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -21,7 +21,7 @@ import type {
   ToChild,
 } from '../../worker/inference/protocol/messages.js';
 
-/** What it says that it holds. */
+/** It says that it holds so much memory. */
 const RSS_BYTES = 1e9;
 
 const send = (message: FromChild) => process.send?.(message);
@@ -65,7 +65,7 @@ function isFirst(what: string): boolean {
 
 process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(0));
-/** Answers that are late; a call that has its turn before is announced. */
+/** Replies that are late; a call that has its turn before them is announced. */
 const late: (() => void)[] = [];
 const LATE_MS = 200;
 
@@ -98,9 +98,9 @@ process.on('message', (message: ToChild) => {
   try {
     demandMemory(message.instances, message.exact);
     const results = message.instances.map(compute);
-    const answer = () => send({ type: 'ran', call, results, computeMs: 1, rssBytes: RSS_BYTES });
-    if (!isLate(message.instances)) return answer();
-    late.push(answer);
+    const reply = () => send({ type: 'ran', call, results, computeMs: 1, rssBytes: RSS_BYTES });
+    if (!isLate(message.instances)) return reply();
+    late.push(reply);
     setTimeout(() => late.shift()?.(), LATE_MS);
   } catch (error) {
     send({ type: 'failed', call, message: (error as Error).message });

@@ -1,10 +1,11 @@
 /**
- * What the inference role measures; deploy/monitoring has the table of all metrics.
+ * The metrics of the inference role; deploy/monitoring has the table of all metrics.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 export type InferenceMetrics = ReturnType<typeof createInferenceMetrics>;
 
+/** Returns the metrics, registered. */
 export function createInferenceMetrics(registry: Registry) {
   const registers = [registry];
   return {

@@ -28,7 +28,7 @@ import { createServedVersions } from './versions/served-versions.js';
 
 export interface InferenceDeps {
   config: Config;
-  /** Entry point of the child. */
+  /** The entry point of the child. */
   child: URL;
   core: Core;
   /** The connection of BullMQ. */
@@ -42,11 +42,12 @@ export interface InferenceDeps {
 
 export interface InferenceRole {
   describe(): Computing;
-  /** Why it should not be taken for ready; null when it should. */
+  /** Returns why this worker is not ready; null when it is. */
   fault(): string | null;
   close(): Promise<void>;
 }
 
+/** Resolves once the bundled versions are served or refused; rejects when no configured backend loads. */
 export async function startInference(deps: InferenceDeps): Promise<InferenceRole> {
   const { config, child, core, clock, log, onError } = deps;
   const { models } = core;

@@ -34,7 +34,7 @@ export interface ChildProcessDeps<Message extends { type: string }> {
 export interface StartedChild<Report> {
   /** Resolves with the child's report; rejects with the reason why it is not up. */
   readonly up: Promise<Report>;
-  /** Null when it is gone. */
+  /** The process id; null when the child is gone. */
   readonly pid: number | null;
   /** Whether the child can still be sent messages. */
   readonly isConnected: boolean;

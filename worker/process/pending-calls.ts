@@ -8,10 +8,10 @@
  */
 import type { Clock } from '../../shared/base/clock.js';
 
-/** What settles a call; `failed` rejects it. */
+/** A reply settles a call; `failed` rejects it. */
 export type Reply = { type: string; call: number } | { type: 'failed'; call: number; message: string };
 
-/** Why a call ended without a reply, or with `failed`. */
+/** A call ended without a reply, or with `failed`. */
 export class CallFailed extends Error {
   constructor(
     readonly code: 'backend_error' | 'input_crashed_backend' | 'timeout',

@@ -61,7 +61,7 @@ export interface Task<I> {
 }
 
 export interface TaskResult<R> {
-  /** One for each instance of the task, in their order. */
+  /** There is one for each instance of the task, in their order. */
   results: R[];
   /** The time from submit until its batch was handed over. */
   waitMs: number;

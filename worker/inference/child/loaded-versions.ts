@@ -20,7 +20,7 @@ import { verifyFiles } from './verified-files.js';
 import { checkGolden, exampleOf, warmUp } from './version-checks.js';
 
 export interface ComputedBatch {
-  /** One result for each instance, in their order; pictures may still be encoded when this is returned. */
+  /** Resolves with one result for each instance, in their order, when pictures have been encoded. */
   results: Promise<InstanceResult[]>;
   /** The time in the backend alone, without images, stacking and splitting. */
   computeMs: number;

@@ -27,9 +27,9 @@ export interface BackendChildrenDeps extends Omit<ChildSupervisorDeps, 'mayRecyc
 export interface ChildState {
   /** `cpu`, `gpu:0`. */
   device: string;
-  /** Null while there is none. */
+  /** The process id; null while there is no process. */
   pid: number | null;
-  /** What it held after its last batch, in bytes; null before the first. */
+  /** The memory that it held after its last batch, in bytes; null before the first. */
   rssBytes: number | null;
 }
 

@@ -20,7 +20,7 @@ import type { ChildOptions, InstanceResult } from '../protocol/messages.js';
 import { type BackendChildren, startBackendChildren } from './backend-children.js';
 import { createBatchRunner } from './batch-runner.js';
 
-/** What happens in the pools of a worker. */
+/** The pools of a worker report what happens in them. */
 export type PoolEvents = EventEmitter<{
   /** A pool stands still now, or computes again. */
   changed: [];
@@ -29,13 +29,13 @@ export type PoolEvents = EventEmitter<{
 }>;
 
 export interface BackendPoolDeps {
-  /** Entry point of the child. */
+  /** The entry point of the child. */
   child: URL;
   options: Omit<ChildOptions, 'backend'>;
   recycle?: RecycleLimits;
   /** How many children each backend has; where left out one, and with `cuda` one for each GPU. */
   childCount?: number | undefined;
-  /** None where left out. */
+  /** There are none where left out. */
   gpus?: readonly string[];
   /** Returns what is known of the GPU that a child is given, null for none; unknown where left out. */
   hardwareOf?: (gpu: string | null) => Hardware;
@@ -45,7 +45,7 @@ export interface BackendPoolDeps {
   events?: PoolEvents;
 }
 
-/** What is submitted while it stands still is refused with `RunElsewhere`. */
+/** Tasks that are submitted while the pool stands still are refused with `RunElsewhere`. */
 export interface BackendPool extends Omit<BackendChildren, 'run' | 'states'> {
   /** How many batches it computes at the same time. */
   readonly childCount: number;

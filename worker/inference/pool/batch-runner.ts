@@ -30,7 +30,7 @@ export interface VersionBatch {
 }
 
 export interface BatchResult {
-  /** One for each instance, in their order. */
+  /** There is one for each instance, in their order. */
   results: InstanceResult[];
   computeMs: number;
   /** The least number of instances for which the memory did not suffice, though it does for each; null when it did. */

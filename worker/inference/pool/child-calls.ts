@@ -14,7 +14,7 @@ import type {
   ToChild,
 } from '../protocol/messages.js';
 
-/** What a child says once it is up. */
+/** A child says one of these once it is up. */
 export type ChildMessage = ChildReply | Extract<FromChild, { type: 'computing' }>;
 
 export type RunCall = Omit<Extract<ToChild, { type: 'run' }>, 'type' | 'call'>;

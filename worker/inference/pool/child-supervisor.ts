@@ -44,7 +44,7 @@ export interface ChildListener {
 export interface ChildSupervisorDeps
   extends Omit<ChildProcessDeps<ChildMessage>, 'onMessage' | 'onGone' | 'options'> {
   options: ChildOptions;
-  /** None where left out. */
+  /** There are no limits where left out. */
   recycle?: RecycleLimits | undefined;
   /** Bound of loading one version. */
   loadTimeoutMs?: number | undefined;
@@ -66,7 +66,7 @@ export interface ChildSupervisor extends Pick<ChildCalls, 'load' | 'measure' | '
   readonly isUp: boolean;
   /** The child's process id, null while there is none. */
   readonly pid: number | null;
-  /** What the child held after its last batch, in bytes; null before the first. */
+  /** The memory that the child held after its last batch, in bytes; null before the first. */
   readonly rssBytes: number | null;
   /** How many calls the child has not replied to. */
   readonly pendingCalls: number;
@@ -82,7 +82,7 @@ export interface ChildSupervisor extends Pick<ChildCalls, 'load' | 'measure' | '
 
 const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
-/** After so many runs on which the backend threw, one after the other, the child is asked whether it can compute at all. */
+/** When the backend threw on so many runs, one after the other, the child is asked whether it can compute at all. */
 const MAX_THROWS = 8;
 const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
 const NO_LIMITS: RecycleLimits = { maxBatches: 0, maxRssBytes: 0 };
@@ -121,7 +121,7 @@ export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSuperviso
       ...deps,
       options: { ...deps.options, backend },
       onMessage(message) {
-        // Whoever waits for the reply shall find a child that is to be replaced on its way out.
+        // The run is noted first, so that whoever waits for the reply finds a child that is to be replaced on its way out.
         if (message.type === 'ran') noteRun(message);
         calls.hear(message);
       },

@@ -10,21 +10,21 @@ import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { BackendName } from '../../backends/backend.js';
 import type { StartMessage } from '../../process/child-process.js';
 
-/** What the parent hands the child at the start, as its only argument (JSON). */
+/** The child gets its options at the start, as its only argument (JSON). */
 export interface ChildOptions {
   backend: BackendName | 'auto';
   cacheDir: string;
   logLevel: string;
 }
 
-/** Which backend the child has, and why it has none that comes earlier in the order. */
+/** A report names the child's backend, and says why those before it in the order do not serve. */
 export interface BackendReport {
   name: BackendName;
   device: string;
   refused: { name: BackendName; reason: string }[];
 }
 
-/** What was computed for one instance, or why nothing was. */
+/** A result holds what was computed for one instance, or why nothing was. */
 export type InstanceResult =
   | { ok: true; outputs: Instance }
   | { ok: false; code: ErrorCode; message: string };
@@ -36,7 +36,7 @@ export interface LoadReport {
   goldenDifference: number | null;
 }
 
-/** How fast a version computes at one batch size. */
+/** A speed says how fast a version computes at one batch size. */
 export interface Speed {
   batchSize: number;
   rowsPerSecond: number;
@@ -68,5 +68,5 @@ export type FromChild =
   /** The whole call failed. The parent finds the instance at fault of a run by halves. */
   | { type: 'failed'; call: number; message: string };
 
-/** What settles a call. */
+/** A reply settles a call. */
 export type ChildReply = Exclude<Extract<FromChild, { call: number }>, { type: 'computing' }>;

@@ -20,7 +20,7 @@ import type { BackendTimings, Comparison } from './backend-timings.js';
 export interface SelectedPool {
   pool: BackendPool;
   report: LoadReport;
-  /** Null until the backends have been compared. */
+  /** The comparison is null until the backends have been compared. */
   comparison: Comparison | null;
 }
 

@@ -14,7 +14,7 @@ import { FLAVOURS, homeName, nativeHome } from '../../../shared/native/tensorflo
 import type { BackendName } from '../../backends/backend.js';
 import type { Speed } from '../protocol/messages.js';
 
-/** For each backend how fast the version is there at each batch size, or why it was not timed. */
+/** A comparison tells for each backend how fast the version is there at each batch size, or why it was not timed. */
 export type Comparison = Partial<Record<BackendName, Speed[] | string>>;
 
 export interface FastestBackend {
@@ -29,7 +29,7 @@ export interface BackendTimings {
   set(manifest: Manifest, fastest: FastestBackend): void;
 }
 
-/** What a timing depends on, besides the machine's processors and the libraries installed. */
+/** A timing depends on the equipment, besides the machine's processors and the libraries installed. */
 export interface Equipment {
   /** How many children each backend has, where that was configured. */
   childCount?: number | undefined;

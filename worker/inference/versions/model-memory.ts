@@ -12,7 +12,7 @@
 import pLimit from 'p-limit';
 import { type Clock, sleep } from '../../../shared/base/clock.js';
 
-/** What takes memory while it is loaded. */
+/** A resident takes memory while it is loaded. */
 export interface Resident {
   readonly bytes: number;
   load(): Promise<void>;
