@@ -2,7 +2,7 @@
  * The documents say what is there: links and commands exist, and tables are equal to those of the code.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ERRORS } from '../shared/contract/errors.js';
 import { VARIABLES } from '../shared/contract/variables.js';
@@ -43,6 +43,8 @@ it.each(documents)('%s names files and folders that are there', (file) => {
   for (const [, path = ''] of text(file).matchAll(/`([\w./-]+(?:\.(?:ts|lua|md)|\/))`/g)) {
     // Folders that programs make.
     if (/^(?:\.|dist\/|results\/)/.test(path)) continue;
+    // The glossary names files of any folder; another test checks them.
+    if (file === 'ARCHITECTURE.md' && !path.includes('/')) continue;
     const places = [join(dirname(file), path), path];
     expect(
       places.some((place) => existsSync(join(ROOT, place))),
@@ -92,4 +94,27 @@ it('gives each decision an id of its own, and refers to none that is missing', (
   const reference = new RegExp(`\\b(?:${series.join('|')})-\\d+\\b`, 'g');
   for (const file of [...documents, ...sources])
     for (const [id] of text(file).matchAll(reference)) expect(ids, `${id} in ${file}`).toContain(id);
+});
+
+it('shows every folder of the code in ARCHITECTURE.md, and none besides', () => {
+  const [, tree = ''] = /## The rooms\n[\s\S]*?```\n([\s\S]*?)```/.exec(text('ARCHITECTURE.md')) ?? [];
+  const path: string[] = [];
+  const shown = [...tree.matchAll(/^( *)([\w-]+)\/ /gm)].map(([, indent = '', name = '']) => {
+    path.splice(indent.length / 2, path.length, name);
+    return path.join('/');
+  });
+  const withParents = (folder: string): string[] =>
+    folder === '.' ? [] : [folder, ...withParents(dirname(folder))];
+  const folders = files
+    .filter((file) => /\.(ts|lua)$/.test(file))
+    .flatMap((file) => withParents(dirname(file)));
+  expect(shown.toSorted()).toEqual([...new Set(folders)].sort());
+});
+
+it('names files in the glossary that are there', () => {
+  const [, glossary = ''] = text('ARCHITECTURE.md').split('## The words');
+  const named = [...glossary.matchAll(/^\|.*\| `([\w-]+\.ts)` +\|$/gm)].map(([, name]) => name);
+  expect(named.length).toBeGreaterThan(40);
+  const names = new Set(sources.map((file) => basename(file)));
+  expect(named.filter((name) => !names.has(name ?? ''))).toEqual([]);
 });
