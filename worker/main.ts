@@ -48,15 +48,7 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
   defer('blobs', () => blobs.close());
   const roleNames = list(config.SLUICE_ROLES);
   const onSubmitted = roleNames.includes('batches') ? createSubmittedCounter(registry) : undefined;
-  const connections = {
-    redis,
-    transport,
-    batchQueue,
-    blobs,
-    clock,
-    onError,
-    ...(onSubmitted && { onSubmitted }),
-  };
+  const connections = { redis, transport, batchQueue, blobs, clock, onError, onSubmitted };
   const core = composeCore(config, connections);
 
   let inference: InferenceRole | null = null;

@@ -50,7 +50,7 @@ export interface CoreConnections {
   /** Hears of a fault that the core repairs by itself later. */
   onError: (kind: string, error: unknown) => void;
   /** Hears of each job that is made. */
-  onSubmitted?: (record: JobRecord) => void;
+  onSubmitted?: ((record: JobRecord) => void) | undefined;
 }
 
 export type Core = ReturnType<typeof composeCore>;
