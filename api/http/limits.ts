@@ -127,7 +127,7 @@ export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
   return { dtype, tolerance };
 }
 
-export interface Page {
+export interface PageQuery {
   limit: number;
   cursor: string | undefined;
 }
@@ -137,14 +137,14 @@ export interface Page {
  *
  * @throws {SluiceError} `invalid_input` for a limit that is not from 1 to 100, or a cursor that is none
  */
-export function parsePage(ctx: Context, prefix: IdPrefix): Page {
+export function parsePage(ctx: Context, prefix: IdPrefix): PageQuery {
   const faults: Fault[] = [];
   const page = pageOf(ctx, prefix, faults);
   if (faults.length > 0) throw invalid(faults);
   return page;
 }
 
-function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): Page {
+function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): PageQuery {
   const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
   if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
     faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });

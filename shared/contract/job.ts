@@ -213,7 +213,7 @@ export interface JobView {
 export type Predictions = unknown[] | { file: string; url: string };
 
 /** The place of a queued job. */
-export interface Place {
+export interface QueuePlace {
   /** How many jobs start before it. */
   position: number;
   /** Milliseconds since the Unix epoch; null while no rate of starting is known. */
@@ -224,7 +224,7 @@ export interface Place {
 export function presentJob(
   record: JobRecord,
   predictions: Predictions | null = null,
-  place: Place | null = null,
+  place: QueuePlace | null = null,
 ): JobView {
   const { spec, end } = record;
   return {

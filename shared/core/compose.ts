@@ -9,11 +9,12 @@ import type { BlobStore } from '../blobs/blobs.js';
 import type { Config } from '../contract/config.js';
 import type { JobRecord } from '../contract/job.js';
 import { createAddressRules } from '../contract/webhooks/address.js';
+import type { BatchQueue } from '../queue/queues.js';
 import type { Redis } from '../redis/connect.js';
 import { createKeys } from '../redis/keys.js';
 import { createApiKeys } from './access/api-keys.js';
 import { createBatchUpkeep } from './batches/batch-upkeep.js';
-import { type BatchQueue, createBatches } from './batches/batches.js';
+import { createBatches } from './batches/batches.js';
 import { createFiles } from './files/files.js';
 import { createDueIndex } from './jobs/due-index.js';
 import { createExecutions } from './jobs/executions.js';
@@ -44,7 +45,8 @@ export interface CoreConnections {
   redis: Redis;
   /** Carries wake tickets to the workers of a version. */
   transport: Transport;
-  batchQueue: BatchQueue;
+  /** Calls drivers to batches. */
+  batchQueue: Pick<BatchQueue, 'add'>;
   blobs: BlobStore;
   clock: Clock;
   /** Hears of a fault that the core repairs by itself later. */

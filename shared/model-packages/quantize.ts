@@ -50,12 +50,12 @@ export async function quantizeWeights(
 }
 
 type Shards = Awaited<ReturnType<typeof openShards>>;
-type Place = { offset: number; count: number; width: number };
+type WeightPlace = { offset: number; count: number; width: number };
 
 /** Weights that are not float32, or are quantised already, stay as they are. */
 async function copyWeight(
   source: Shards,
-  place: Place,
+  place: WeightPlace,
   weight: Weight,
   dtype: Quantization['dtype'],
   write: (bytes: Uint8Array) => Promise<void>,
@@ -74,7 +74,7 @@ async function copyWeight(
   return { ...weight, quantization: { dtype, ...range, original_dtype: 'float32' } };
 }
 
-async function rangeOf(source: Shards, place: Place, name: string): Promise<Range> {
+async function rangeOf(source: Shards, place: WeightPlace, name: string): Promise<Range> {
   let [low, high] = [0, 0];
   for await (const bytes of chunksOf(source, place))
     for (const value of floatsOf(bytes)) {
@@ -94,7 +94,7 @@ function toUint8(values: Float32Array, { min, scale }: Range): Uint8Array {
   return bytesOf(quantized.buffer);
 }
 
-async function* chunksOf(source: Shards, { offset, count, width }: Place): AsyncGenerator<Uint8Array> {
+async function* chunksOf(source: Shards, { offset, count, width }: WeightPlace): AsyncGenerator<Uint8Array> {
   for (let done = 0; done < count; done += CHUNK_ELEMENTS)
     yield await source.read(offset + done * width, Math.min(CHUNK_ELEMENTS, count - done) * width);
 }

@@ -3,19 +3,19 @@
  */
 import type { BlobStore } from '../../blobs/blobs.js';
 import { type BatchSpec, type BatchStatus, isEnded } from '../../contract/batch.js';
+import type { BatchQueue } from '../../queue/queues.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { redisNow } from '../../redis/now.js';
 import { sweepOrphans } from '../sweep-orphans.js';
 import { BATCH_FIELDS, BATCHES_FOLDER, decodeBatch } from './batch-record.js';
 import { CHECK_BATCH_MS } from './batch-scripts.js';
-import type { BatchQueue } from './batches.js';
 
 export interface BatchUpkeepDeps {
   redis: Redis;
   keys: Keys;
   blobs: BlobStore;
-  queue: BatchQueue;
+  queue: Pick<BatchQueue, 'add'>;
 }
 
 export type BatchUpkeep = ReturnType<typeof createBatchUpkeep>;

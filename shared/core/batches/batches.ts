@@ -21,6 +21,7 @@ import {
 import { SluiceError } from '../../contract/errors.js';
 import { isId } from '../../contract/ids.js';
 import type { JobError } from '../../contract/job.js';
+import type { BatchQueue } from '../../queue/queues.js';
 import { defineScript, type Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import type { JobLimits } from '../jobs/job-limits.js';
@@ -35,16 +36,11 @@ import {
   TAKE_BATCH,
 } from './batch-scripts.js';
 
-/** Calls drivers to batches. */
-export interface BatchQueue {
-  /** Does nothing when a driver is called to this batch already. */
-  add(id: string): Promise<void>;
-}
-
 export interface BatchesDeps {
   redis: Redis;
   keys: Keys;
-  queue: BatchQueue;
+  /** Calls a driver to a batch; does nothing when one is called to it already. */
+  queue: Pick<BatchQueue, 'add'>;
   limits: Pick<JobLimits, 'maxBatchesPerTenant' | 'fileRetentionSeconds'>;
   onError: (kind: string, error: unknown) => void;
 }

@@ -16,7 +16,7 @@ import type { Keys } from '../../redis/keys.js';
 import type { WakeTickets } from '../queues/wake-tickets.js';
 import type { JobLimits } from './job-limits.js';
 import { REPORT, START } from './job-scripts.js';
-import type { Stored } from './payloads.js';
+import type { StoredPayload } from './payloads.js';
 import { type Ending, EXPIRED, endingKeys, endText, type SettleJobs } from './settle.js';
 
 /** A job that was started so often without an end probably kills its workers, so it fails. */
@@ -45,7 +45,7 @@ export interface Share {
 /** A job that its worker must run and settle. */
 export interface Started {
   spec: JobSpec;
-  input: Stored;
+  input: StoredPayload;
   ticket: string;
   token: string;
   /** The first attempt is 1. */
@@ -65,7 +65,7 @@ export interface Finished {
   job: Omit<Started, 'input'>;
   end: JobEnd;
   /** The packed predictions; null when the job failed. */
-  output: Stored | null;
+  output: StoredPayload | null;
 }
 
 /** A result is `void`, and does not count, when the job has ended meanwhile or was started by another worker. */

@@ -16,7 +16,7 @@ export const MAX_INLINE_BYTES = 32 * 1024;
 export const PAYLOADS_FOLDER = 'jobs/';
 
 /** A payload: its bytes in the record, or, when `blob` is a key, in that blob. */
-export interface Stored {
+export interface StoredPayload {
   inline: Buffer;
   blob: string | null;
 }
@@ -25,7 +25,7 @@ export type Payloads = ReturnType<typeof createPayloads>;
 
 /** Returns the store of payloads. */
 export function createPayloads(blobs: BlobStore, results: JobResults) {
-  async function store(key: string, bytes: Buffer): Promise<Stored> {
+  async function store(key: string, bytes: Buffer): Promise<StoredPayload> {
     if (bytes.length <= MAX_INLINE_BYTES) return { inline: bytes, blob: null };
     await blobs.put(key, bytes);
     return { inline: EMPTY, blob: key };
@@ -39,7 +39,7 @@ export function createPayloads(blobs: BlobStore, results: JobResults) {
       store(`${PAYLOADS_FOLDER}${id}/output-${token}`, bytes),
 
     /** Returns the bytes of a payload; null when they are gone. */
-    load: ({ inline, blob }: Stored): Promise<Buffer | null> =>
+    load: ({ inline, blob }: StoredPayload): Promise<Buffer | null> =>
       blob === null ? Promise.resolve(inline) : blobs.get(blob),
 
     /** Deletes the blobs of a job that is forgotten. The sweep deletes what cannot be deleted now. */

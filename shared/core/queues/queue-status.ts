@@ -5,7 +5,7 @@
  * starting while jobs wait. Before that there is no estimate.
  */
 
-import type { JobRecord, Place } from '../../contract/job.js';
+import type { JobRecord, QueuePlace } from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { redisNow } from '../../redis/now.js';
@@ -41,7 +41,7 @@ export function createQueueStatus({
   wakeTickets: WakeTickets;
 }) {
   /** Returns how many jobs start before this one, and when it will start; null once it no longer waits. */
-  async function placeOf({ status, spec }: JobRecord): Promise<Place | null> {
+  async function placeOf({ status, spec }: JobRecord): Promise<QueuePlace | null> {
     if (status !== 'queued') return null;
     const [position, measured, nowMs] = await Promise.all([
       redis.zrank(keys.waiting(spec.model, spec.version), spec.id),
@@ -53,7 +53,7 @@ export function createQueueStatus({
   }
 
   /** Returns the places of many jobs by their ids, and reads once what the jobs have in common. */
-  async function placesOf(records: readonly JobRecord[]): Promise<ReadonlyMap<string, Place>> {
+  async function placesOf(records: readonly JobRecord[]): Promise<ReadonlyMap<string, QueuePlace>> {
     const queued = records.filter(({ status }) => status === 'queued');
     const rates = new Map<string, Promise<number | null>>();
     const [nowMs, ...places] = await Promise.all([
@@ -66,7 +66,7 @@ export function createQueueStatus({
         return { id, position: await position, rate: await rate };
       }),
     ]);
-    const byId = new Map<string, Place>();
+    const byId = new Map<string, QueuePlace>();
     for (const { id, position, rate } of places)
       if (position !== null) byId.set(id, { position, startsAt: startsAt(position, rate, nowMs) });
     return byId;

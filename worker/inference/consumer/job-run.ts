@@ -16,7 +16,7 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type Instance, packInstances, unpackInstances } from '../../../shared/contract/tensors/tensor.js';
 import type { Core } from '../../../shared/core/compose.js';
 import type { Finished } from '../../../shared/core/jobs/executions.js';
-import type { Stored } from '../../../shared/core/jobs/payloads.js';
+import type { StoredPayload } from '../../../shared/core/jobs/payloads.js';
 import type { BatchTuner } from '../batching/batch-tuner.js';
 import type { TaskResult } from '../batching/batcher.js';
 import type { InstanceResult } from '../protocol/messages.js';
@@ -40,7 +40,10 @@ export interface JobRunDeps {
 }
 
 /** Resolves with how the job ended. Rejects when it was dropped or left, or as the route does; then it has not ended. */
-export type JobRun = (job: Finished['job'], input: Stored) => Promise<Pick<Finished, 'end' | 'output'>>;
+export type JobRun = (
+  job: Finished['job'],
+  input: StoredPayload,
+) => Promise<Pick<Finished, 'end' | 'output'>>;
 
 /** The job was canceled; its batch goes on for the others. */
 class Canceled extends Error {}

@@ -12,10 +12,10 @@ export interface FullQueue {
    */
   demandRoom(tenant: string, model: string): void;
   /** Returns the error of a submit that was refused just now, and remembers it for `REMEMBER_MS`. */
-  refuse(refusal: Refusal): SluiceError;
+  refuse(refusal: QueueRefusal): SluiceError;
 }
 
-export interface Refusal {
+export interface QueueRefusal {
   code: 'queue_full_for_tenant' | 'queue_full';
   tenant: string;
   model: string;
@@ -53,7 +53,7 @@ export function createFullQueue(): FullQueue {
 }
 
 /** Estimated from the rate of starting; a tenant's share of that rate is its share of the queue. */
-function retrySeconds({ code, ofTenant, ofModel, startedJobs, busyMs }: Refusal): number {
+function retrySeconds({ code, ofTenant, ofModel, startedJobs, busyMs }: QueueRefusal): number {
   const rate = ratePerSecond([startedJobs, busyMs]);
   if (rate === null) return UNKNOWN_RETRY_SECONDS;
   const [queued, share] =
