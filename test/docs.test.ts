@@ -118,3 +118,10 @@ it('names files in the glossary that are there', () => {
   const names = new Set(sources.map((file) => basename(file)));
   expect(named.filter((name) => !names.has(name ?? ''))).toEqual([]);
 });
+
+it('shows no shell command in README.md that the quickstart test does not run', () => {
+  const blocks = (part: string) => part.match(/```sh\n/g)?.length ?? 0;
+  const [, start = ''] = text('README.md').split('## Five minutes to a result\n');
+  expect(blocks(text('README.md'))).toBe(2);
+  expect(blocks(start.split('\n## ')[0] ?? '')).toBe(2);
+});
