@@ -12,13 +12,9 @@ import { loadConfig } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
 import { createSubmittedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
-import {
-  checkDurable,
-  openRedis,
-  type Purpose,
-  redisUrl,
-  watchWhileDraining,
-} from '../shared/redis/connect.js';
+import { openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
+import { watchWhileDraining } from '../shared/redis/draining.js';
+import { checkDurable } from '../shared/redis/durability.js';
 import { createReadiness } from '../shared/redis/readiness.js';
 import { startAnnouncing } from './announce.js';
 import type { InferenceRole } from './inference/role.js';

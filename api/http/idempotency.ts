@@ -3,7 +3,7 @@
  */
 import type { Context } from 'koa';
 import { SluiceError } from '../../shared/contract/errors.js';
-import type { Idempotency } from '../../shared/core/jobs/submission/job-writer.js';
+import type { Idempotency } from '../../shared/core/idempotency.js';
 
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 

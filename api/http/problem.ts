@@ -4,7 +4,7 @@
 import type { Middleware } from 'koa';
 import type { Logger } from '../../shared/base/log.js';
 import { ERRORS, type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
-import { isRedisFailure } from '../../shared/redis/connect.js';
+import { isRedisFailure } from '../../shared/redis/failures.js';
 import type { RequestState } from './request-context.js';
 
 /** Returns the middleware that answers errors as problems. Errors of the service itself go to the log as well. */

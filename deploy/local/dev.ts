@@ -1,9 +1,10 @@
 /**
  * `npm run dev`: what `npm start` does, and the API and the worker start again after each save of a source file.
  *
- * TypeScript's compiler watches the sources and writes what changed into dist. It does not check types, because that
+ * TypeScript's compiler watches the sources and writes the changed files into dist; Lua scripts are copied. It does not check types, because that
  * takes seconds; `npm run lint` does. Redis and all that is in it stay.
  */
+import { cpSync, watch } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { systemClock } from '../../shared/base/clock.js';
@@ -11,6 +12,9 @@ import { messageOf } from '../../shared/base/errors.js';
 import { runLauncher, type Terminal } from './run-launcher.js';
 
 const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
+const SCRIPTS = 'shared/redis/lua';
+/** An editor's save may be several events. */
+const SAVE_MS = 50;
 /** The compiler's words when it sees a save, and when it has written the files that the save changed. */
 const SAVED = /File change detected/;
 const WRITTEN = /Found (\d+) errors?\. Watching/;
@@ -24,11 +28,27 @@ runLauncher((launched, terminal) => {
     if (save === saves)
       tell(`The API and the worker run the saved sources, ${secondsSince(savedMs)} s after the save.`);
   };
-  watchSources(terminal, (savedMs) => {
+  const onSaved = (savedMs: number) => {
     tell('A source file was saved: the API and the worker start again.');
     restart(savedMs).catch((error: unknown) => stopping.aborted || tell(messageOf(error)));
-  });
+  };
+  watchSources(terminal, onSaved);
+  watchScripts(terminal, onSaved);
 });
+
+/** Copies the Lua scripts after each save of one, and calls `onCopied` with the time of the save. */
+function watchScripts({ stopping }: Terminal, onCopied: (savedMs: number) => void): void {
+  let savedMs: number | undefined;
+  watch(SCRIPTS, { recursive: true, signal: stopping }, () => {
+    if (savedMs !== undefined) return;
+    savedMs = systemClock.monotonic();
+    systemClock.after(SAVE_MS, () => {
+      cpSync(SCRIPTS, `dist/${SCRIPTS}`, { recursive: true });
+      onCopied(savedMs as number);
+      savedMs = undefined;
+    });
+  });
+}
 
 /** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
 function watchSources({ tell, stopping }: Terminal, onCompiled: (savedMs: number) => void): void {

@@ -3,7 +3,7 @@
  */
 import type { BlobStore } from '../blobs/blobs.js';
 import type { Redis } from '../redis/connect.js';
-import { redisNow } from '../redis/now.js';
+import { redisNow } from '../redis/redis-time.js';
 
 /** A younger blob may still get its record. */
 export const ORPHAN_AGE_MS = 3_600_000;

@@ -1,42 +1,43 @@
 /**
  * Connections to Redis, by purpose.
  *
- * - `request`: somebody waits for the answer. Fails within `ANSWER_WITHIN_MS`, queues nothing while Redis is away.
- *   A command that timed out may still have been carried out.
- * - `work`: nobody waits. Commands are held and sent again until Redis is back; required by BullMQ workers.
- * - `listen`: subscriptions and blocking reads; as `work`.
+ * - `request`: somebody waits for the answer. A command fails within `ANSWER_WITHIN_MS`, and none is queued while Redis is
+ *   away. A command that timed out may still have been carried out.
+ * - `work`: nobody waits. Commands are held and sent again until Redis is back, as BullMQ's workers need it.
+ * - `listen`: subscriptions and blocking reads, which are sent again like those of `work`.
  *
- * Commands of one tick travel as one pipeline. A cut that nobody announces is noticed after `SOCKET_TIMEOUT_MS`, which
- * has to exceed the 10 s for which BullMQ blocks at most.
+ * Commands of one tick travel as one pipeline. A cut that nobody announces is noticed after `SOCKET_TIMEOUT_MS`, which must
+ * exceed the 10 s for which BullMQ blocks at most.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis, type RedisOptions } from 'ioredis';
-import { type Clock, sleep, systemClock } from '../base/clock.js';
+import { sleep, systemClock } from '../base/clock.js';
 import { ConfigError } from '../base/config.js';
-import { messageOf, Refusal } from '../base/errors.js';
+import { Refusal } from '../base/errors.js';
 import { ADDRESS_FILE, type Config } from '../contract/config.js';
 
 export type { Redis } from 'ioredis';
 export type Purpose = 'request' | 'work' | 'listen';
 
-/** The longest that somebody waits for one command. */
+/** The longest time that somebody waits for one command. */
 const ANSWER_WITHIN_MS = 2000;
-/** A pipeline waits for the one before it, so that a command may wait for two time-outs. */
+/** A pipeline waits for the one before it, so a command may wait for two time-outs. */
 const COMMAND_TIMEOUT_MS = ANSWER_WITHIN_MS / 2;
 const SOCKET_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** How long a process that ends waits for a Redis that is away. */
-const AWAY_MS = 5000;
-const PING_MS = 500;
 const DEFAULT_PORT = 6379;
-/** For how long a process that starts waits for a Redis that is away, or loads its data. */
+/** A process that starts waits so long for a Redis that is away or loads its data. */
 const START_WITHIN_MS = 15_000;
-/** When it says so for the first time, and how often from then on. */
+/** A process that waits says so after this time, and then again in this period. */
 const WAITING_AFTER_MS = 1000;
 const WAITING_EVERY_MS = 5000;
 
+/**
+ * Returns the URL of Redis: the configured one, else the one of the launcher.
+ *
+ * @throws {ConfigError} when there is neither
+ */
 export function redisUrl(config: Config): string {
   if (config.REDIS_URL) return config.REDIS_URL;
   try {
@@ -60,9 +61,10 @@ const OPTIONS = {
 } as const satisfies Record<Purpose, RedisOptions>;
 
 /**
- * Opens a connection and waits until it is ready, for `START_WITHIN_MS` at most: whoever starts a process may start its
- * Redis at the same time. Until then `onWaiting` hears, now and then, for whom it waits and why; from then on `onError` hears
- * of every fault.
+ * Opens a connection and waits until it is ready, because Redis may be starting at the same time. Until then `onWaiting` hears
+ * now and then where Redis should be and what is wrong; from then on `onError` hears of every fault.
+ *
+ * @throws {Refusal} when Redis is not ready within `START_WITHIN_MS`
  */
 export async function openRedis(
   url: string,
@@ -80,13 +82,13 @@ export async function openRedis(
   });
   let isOpen = false;
   let reason = 'it does not answer';
-  // Without somebody who hears of them, errors would crash the process.
+  // An error without a listener would crash the process.
   redis.on('error', (error: NodeJS.ErrnoException) => {
     reason = reasonOf(error) ?? reason;
     if (isOpen) onError(error);
   });
   const ready = new Promise<void>((resolve) => redis.once('ready', resolve));
-  // It tries again by itself.
+  // The client tries again by itself.
   redis.connect().catch(() => undefined);
   const place = placeOf(url);
   isOpen = await isInTime(ready, () => onWaiting(`waiting for Redis at ${place}: ${reason}`));
@@ -97,7 +99,7 @@ export async function openRedis(
   return redis;
 }
 
-/** False when Redis was not ready within `START_WITHIN_MS`. */
+/** Resolves to false when Redis was not ready within `START_WITHIN_MS`. */
 async function isInTime(ready: Promise<void>, tell: () => void): Promise<boolean> {
   const stop = new AbortController();
   const isLate = sleep(systemClock, START_WITHIN_MS, stop.signal).then(() => false);
@@ -108,89 +110,14 @@ async function isInTime(ready: Promise<void>, tell: () => void): Promise<boolean
   return came;
 }
 
-/** Where a name has several addresses, the error of all has a code and no text. A path may begin with user and password. */
+/** Returns the reason of an error without user and password. The error of a name with several addresses has a code but no text. */
 function reasonOf({ message, code }: NodeJS.ErrnoException): string | undefined {
   return message.replace(/\/\/\S*@/g, '//') || code;
 }
 
-/** Without user and password. */
+/** Returns the address in a URL without user and password. */
 function placeOf(url: string): string {
   if (!URL.canParse(url)) return 'REDIS_URL';
   const { protocol, hostname, port, pathname } = new URL(url);
   return protocol === 'unix:' ? pathname : `${hostname || 'localhost'}:${port || DEFAULT_PORT}`;
-}
-
-/**
- * Once `draining`, calls `giveUp` when Redis has not answered for `AWAY_MS`: whatever is closed then waits for it, BullMQ's
- * workers as long as it takes. What they have not settled is taken again elsewhere when their locks have run out.
- */
-export function watchWhileDraining(
-  redis: Redis,
-  clock: Clock,
-  draining: AbortSignal,
-  giveUp: () => void,
-): void {
-  async function watch(): Promise<void> {
-    for (;;) {
-      const cancel = clock.after(AWAY_MS, giveUp);
-      await redis.ping().catch(() => undefined);
-      cancel();
-      await sleep(clock, PING_MS);
-    }
-  }
-  draining.addEventListener('abort', () => void watch(), { once: true });
-}
-
-/** A Lua script as a function of its keys and arguments. */
-export type Script<Reply> = (
-  keys: readonly string[],
-  args: readonly (string | number | Buffer)[],
-) => Promise<Reply>;
-
-type ScriptCommand = (body: string, ...rest: unknown[]) => Promise<unknown>;
-
-/**
- * Returns a Lua script as a function. Redis keeps scripts by their hash (EVALSHA); one that it has forgotten is sent whole again.
- *
- * ioredis' own `defineCommand` copies every script of a connection into each pipeline, which takes 1 to 3 µs a script.
- * @param binary keeps replies as Buffers.
- */
-export function defineScript<Reply>(redis: Redis, lua: string, binary = false): Script<Reply> {
-  const sha = createHash('sha1').update(lua).digest('hex');
-  const commands = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, ScriptCommand>;
-  const [call, send] = binary ? (['evalshaBuffer', 'evalBuffer'] as const) : (['evalsha', 'eval'] as const);
-  return async (keys, args) => {
-    try {
-      return (await commands[call](sha, keys.length, ...keys, ...args)) as Reply;
-    } catch (error) {
-      if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      return (await commands[send](lua, keys.length, ...keys, ...args)) as Reply;
-    }
-  };
-}
-
-/** Refuses a Redis that may forget an accepted job: one that evicts keys, or that keeps no append-only file. */
-export async function checkDurable(redis: Redis, allowUnsafe: boolean): Promise<string[]> {
-  const info = await redis.info();
-  const faults: string[] = [];
-  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-  if (policy !== 'noeviction')
-    faults.push(`maxmemory-policy is ${policy ?? 'unknown'}, it must be noeviction`);
-  if (/^aof_enabled:(\d)/m.exec(info)?.[1] !== '1')
-    faults.push('appendonly is off, accepted jobs would die with Redis');
-  if (faults.length > 0 && !allowUnsafe) {
-    throw new ConfigError(
-      `Redis is not safe for jobs: ${faults.join('; ')}. SLUICE_ALLOW_UNSAFE_REDIS=1 starts all the same.`,
-    );
-  }
-  return faults;
-}
-
-/** Whether an error says that Redis could not be reached or would not serve, rather than that we asked wrongly. */
-export function isRedisFailure(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error.name === 'MaxRetriesPerRequestError' || error.name === 'AbortError') return true;
-  return /^(Command timed out|Connection is closed|Stream isn't writeable|Socket timeout|connect E|LOADING|OOM|MISCONF|READONLY|read E|write E)/.test(
-    error.message,
-  );
 }

@@ -1,7 +1,7 @@
 /**
- * Whether Redis has room for more jobs: looked at once a second, long before Redis itself would refuse.
+ * Watches once a second whether Redis has room for more jobs, and refuses them long before Redis itself would.
  *
- * A full Redis refuses every write, those that end jobs and renew locks too; so what is running must have room left.
+ * A full Redis refuses every write, also those that end jobs and renew locks. So the jobs that run must have room left.
  */
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/log.js';
@@ -17,7 +17,7 @@ export interface Watermark {
   close(): void;
 }
 
-/** `percent` of Redis' maxmemory; a Redis without maxmemory has no watermark. */
+/** Resolves to the watch over `percent` of Redis' maxmemory. A Redis without maxmemory has no watermark. */
 export async function watchMemory(
   redis: Redis,
   percent: number,

@@ -12,7 +12,10 @@ import { type JobSpec, jobError, type Priority, SHADOW_TENANT } from '../../shar
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started, Unstarted } from '../../shared/core/jobs/executions.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
-import { TICKET_LOST_MS } from '../../shared/core/jobs/script-parts.js';
+
+/** The time after which lua/include/wake-ticket.lua takes a ticket for lost. */
+const TICKET_LOST_MS = 2000;
+
 import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import type { Keys } from '../../shared/redis/keys.js';

@@ -6,10 +6,10 @@ import { type BatchSpec, type BatchStatus, isEnded } from '../../contract/batch.
 import type { BatchQueue } from '../../queue/queues.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { redisNow } from '../../redis/now.js';
+import { redisNow } from '../../redis/redis-time.js';
 import { sweepOrphans } from '../sweep-orphans.js';
 import { BATCH_FIELDS, BATCHES_FOLDER, decodeBatch } from './batch-record.js';
-import { CHECK_BATCH_MS } from './batch-scripts.js';
+import { CHECK_BATCH_MS } from './batches.js';
 
 export interface BatchUpkeepDeps {
   redis: Redis;

@@ -9,7 +9,6 @@
  * lines whose driver died. Another tenant's batch does not exist.
  */
 
-import { sha256Of } from '../../base/hash.js';
 import {
   type BatchEnd,
   type BatchRecord,
@@ -22,19 +21,13 @@ import { SluiceError } from '../../contract/errors.js';
 import { isId } from '../../contract/ids.js';
 import type { JobError } from '../../contract/job.js';
 import type { BatchQueue } from '../../queue/queues.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
+import { type Idempotency, idempotencyValues } from '../idempotency.js';
 import type { JobLimits } from '../jobs/job-limits.js';
 import { type Page, readPage } from '../page.js';
 import { BATCH_FIELDS, type BatchPart, decodeBatch, decodeCounts } from './batch-record.js';
-import {
-  ADD_PART,
-  CANCEL_BATCH,
-  CREATE_BATCH,
-  FINISH_BATCH,
-  REPORT_BATCH,
-  TAKE_BATCH,
-} from './batch-scripts.js';
 
 export interface BatchesDeps {
   redis: Redis;
@@ -60,15 +53,17 @@ export interface TakenBatch {
 export type DriverOrder = 'go' | 'cancel' | 'expire' | 'lost';
 export type Batches = ReturnType<typeof createBatches>;
 
-const IDEMPOTENCY_SECONDS = 24 * 3600;
+/** Upkeep looks at an open batch so long after its start or the last look: was its message lost? */
+export const CHECK_BATCH_MS = 10_000;
+
 /** Returns what callers and drivers do with batches. */
 export function createBatches({ redis, keys, queue, limits, onError }: BatchesDeps) {
-  const createScript = defineScript<string[]>(redis, CREATE_BATCH);
-  const cancelScript = defineScript<string>(redis, CANCEL_BATCH);
-  const takeScript = defineScript<string[]>(redis, TAKE_BATCH);
-  const reportScript = defineScript<DriverOrder>(redis, REPORT_BATCH);
-  const addPartScript = defineScript<string>(redis, ADD_PART);
-  const finishScript = defineScript<string>(redis, FINISH_BATCH);
+  const createBatch = loadScript(redis, 'create-batch');
+  const cancelBatch = loadScript(redis, 'cancel-batch');
+  const takeBatch = loadScript(redis, 'take-batch');
+  const reportBatch = loadScript(redis, 'report-batch');
+  const addBatchPart = loadScript(redis, 'add-batch-part');
+  const finishBatch = loadScript(redis, 'finish-batch');
 
   /**
    * Creates a batch.
@@ -78,27 +73,22 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
   async function create(
     spec: BatchSpec,
     ttlSeconds: number,
-    idempotency?: { key: string; fingerprint: string },
+    idempotency?: Omit<Idempotency, 'route'>,
   ): Promise<{ replayed: boolean; record: BatchRecord }> {
     const { id, tenant } = spec;
-    const [outcome, known] = await createScript(
-      [
-        keys.batch(id),
-        keys.tenantBatches(tenant),
-        keys.batches,
-        keys.openBatches,
-        idempotency ? keys.idempotency(tenant, 'batches', sha256Of(idempotency.key)) : keys.batch(id),
-      ],
-      [
-        id,
-        tenant,
-        JSON.stringify(spec),
-        ttlSeconds * 1000,
-        limits.maxBatchesPerTenant,
-        idempotency?.fingerprint ?? '',
-        IDEMPOTENCY_SECONDS,
-      ],
-    );
+    const [outcome, known] = await createBatch({
+      batchKey: keys.batch(id),
+      tenantBatchesKey: keys.tenantBatches(tenant),
+      batchesKey: keys.batches,
+      openBatchesKey: keys.openBatches,
+      ...idempotencyValues(keys, tenant, idempotency && { ...idempotency, route: 'batches' }, keys.batch(id)),
+      id,
+      tenant,
+      spec: JSON.stringify(spec),
+      ttlMs: ttlSeconds * 1000,
+      maxOpen: limits.maxBatchesPerTenant,
+      checkAfterMs: CHECK_BATCH_MS,
+    });
     if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
     if (outcome === 'too_many') throw new SluiceError('too_many_batches');
     if (outcome === 'created') await call(id);
@@ -131,7 +121,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
    */
   async function cancel(tenant: string, id: string): Promise<BatchRecord | null> {
     if (!(await get(tenant, id))) return null;
-    const status = (await cancelScript([keys.batch(id)], [])) as BatchStatus;
+    const status = (await cancelBatch({ batchKey: keys.batch(id) })) as BatchStatus;
     if (status === 'canceling') await call(id);
     const record = await get(tenant, id);
     if (record && isEnded(record.status) && record.status !== 'canceled')
@@ -141,7 +131,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
 
   /** Takes a batch for a new driver; null when the batch has ended. */
   async function take(id: string): Promise<TakenBatch | null> {
-    const [token, now] = await takeScript([keys.batch(id)], []);
+    const [token, now] = await takeBatch({ batchKey: keys.batch(id) });
     if (!token) return null;
     const fields = await redis.hgetall(keys.batch(id));
     const record = decodeBatch(BATCH_FIELDS.map((name) => fields[name] ?? null));
@@ -154,8 +144,13 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
   }
 
   /** Stores how far a driver is; returns what it shall do next. */
-  function report({ record, token }: TakenBatch, total: number, counts: LineCounts): Promise<DriverOrder> {
-    return reportScript([keys.batch(record.spec.id)], [token, total, JSON.stringify(counts)]);
+  async function report(
+    { record, token }: TakenBatch,
+    total: number,
+    counts: LineCounts,
+  ): Promise<DriverOrder> {
+    const batchKey = keys.batch(record.spec.id);
+    return (await reportBatch({ batchKey, token, total, counts: JSON.stringify(counts) })) as DriverOrder;
   }
 
   /** Adds a part; returns false when another driver has taken the batch. `counts` includes the lines of this part. */
@@ -165,10 +160,13 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     part: BatchPart,
     counts: LineCounts,
   ): Promise<boolean> {
-    const outcome = await addPartScript(
-      [keys.batch(record.spec.id)],
-      [token, index, JSON.stringify(part), JSON.stringify(counts)],
-    );
+    const outcome = await addBatchPart({
+      batchKey: keys.batch(record.spec.id),
+      token,
+      number: index,
+      part: JSON.stringify(part),
+      counts: JSON.stringify(counts),
+    });
     return outcome === 'added';
   }
 
@@ -182,18 +180,18 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
     files: BatchRecord['files'],
     error: JobError | null,
   ): Promise<boolean> {
-    const outcome = await finishScript(
-      [keys.batch(spec.id), keys.batches, keys.openBatches],
-      [
-        token,
-        spec.id,
-        spec.tenant,
-        status,
-        error ? JSON.stringify(error) : '',
-        JSON.stringify(files),
-        limits.fileRetentionSeconds * 1000,
-      ],
-    );
+    const outcome = await finishBatch({
+      batchKey: keys.batch(spec.id),
+      batchesKey: keys.batches,
+      openBatchesKey: keys.openBatches,
+      token,
+      id: spec.id,
+      tenant: spec.tenant,
+      status,
+      error: error ? JSON.stringify(error) : '',
+      files: JSON.stringify(files),
+      keptMs: limits.fileRetentionSeconds * 1000,
+    });
     return outcome !== 'lost';
   }
 

@@ -20,10 +20,11 @@ import {
 import { SluiceError } from '../../contract/errors.js';
 import type { FileRecord } from '../../contract/file.js';
 import { isId, newId } from '../../contract/ids.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { redisNow } from '../../redis/now.js';
-import { IDEMPOTENCY } from '../jobs/script-parts.js';
+import { loadScript } from '../../redis/load-script.js';
+import { redisNow } from '../../redis/redis-time.js';
+import { type Idempotency, idempotencyValues } from '../idempotency.js';
 import { type Page, readPage } from '../page.js';
 import { sweepOrphans } from '../sweep-orphans.js';
 
@@ -52,13 +53,12 @@ export type Files = ReturnType<typeof createFiles>;
 
 const FOLDER = 'files/';
 const LINK_SECONDS = 3600;
-const IDEMPOTENCY_SECONDS = 24 * 3600;
 /** The most records that one call looks at. */
 const PAGE = 100;
 
 /** Returns the store of files. */
 export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
-  const createScript = defineScript<string[]>(redis, CREATE);
+  const createFile = loadScript(redis, 'create-file');
   let secret: Promise<Buffer> | undefined;
 
   /**
@@ -69,10 +69,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     const key = `${FOLDER}${file.id}`;
     const { sizeBytes, sha256 } = await blobs.put(key, content, { contentType: file.contentType });
     const record = { ...file, key, bytes: sizeBytes, sha256, createdAt: clock.now() };
-    await createScript(
-      [keys.file(file.id), keys.tenantFiles(file.tenant), keys.files, keys.file(file.id)],
-      [file.id, JSON.stringify(record), file.expiresAt, '', ''],
-    );
+    await writeRecord(record);
     return record;
   }
 
@@ -92,27 +89,28 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     const createdAt = clock.now();
     const expiresAt = createdAt + retentionSeconds * 1000;
     const record = { id, tenant, key, bytes: sizeBytes, sha256, contentType, filename, createdAt, expiresAt };
-    const [outcome, known = ''] = await createScript(
-      [
-        keys.file(id),
-        keys.tenantFiles(tenant),
-        keys.files,
-        idempotencyKey ? keys.idempotency(tenant, 'files', sha256Of(idempotencyKey)) : keys.file(id),
-      ],
-      [
-        id,
-        JSON.stringify(record),
-        expiresAt,
-        idempotencyKey ? sha256Of(JSON.stringify([sha256, contentType, filename])) : '',
-        IDEMPOTENCY_SECONDS,
-      ],
-    );
+    const fingerprint = sha256Of(JSON.stringify([sha256, contentType, filename]));
+    const idempotency = idempotencyKey ? { route: 'files', key: idempotencyKey, fingerprint } : undefined;
+    const [outcome, known = ''] = await writeRecord(record, idempotency);
     if (outcome === 'created') return { replayed: false, record };
     await discard(key);
     if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
     const replayed = await get(tenant, known);
     if (!replayed) throw new SluiceError('not_found', 'The file of this Idempotency-Key is no longer kept.');
     return { replayed: true, record: replayed };
+  }
+
+  function writeRecord(record: FileRecord, idempotency?: Idempotency): Promise<string[]> {
+    const { id, tenant, expiresAt } = record;
+    return createFile({
+      fileKey: keys.file(id),
+      tenantFilesKey: keys.tenantFiles(tenant),
+      filesKey: keys.files,
+      ...idempotencyValues(keys, tenant, idempotency, keys.file(id)),
+      id,
+      record: JSON.stringify(record),
+      expiresAt,
+    });
   }
 
   /** Returns a file of the tenant; null when it has none of this id. */
@@ -220,18 +218,3 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
 function decode(text: string | null): FileRecord | null {
   return text === null ? null : (JSON.parse(text) as FileRecord);
 }
-
-/**
- * KEYS file, tenant's files, files, idempotency
- * ARGV 1 id, 2 record, 3 expiresAt, 4 fingerprint ("" = no Idempotency-Key), 5 seconds an Idempotency-Key is kept
- * Reply {created} | {replayed, id} | {mismatch}
- */
-const CREATE = `${IDEMPOTENCY}
-local before = used_before(KEYS[4], 'file', ARGV[4], KEYS[1], ARGV[1])
-if before then return before end
-use(KEYS[4], 'file', ARGV[4], ARGV[1], ARGV[5])
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[2], 0, ARGV[1])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-return {'created'}
-`;

@@ -11,14 +11,14 @@
 
 import type { BlobStore } from '../../blobs/blobs.js';
 import { isTerminal, type JobRecord, type JobSpec, PRIORITIES } from '../../contract/job.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { redisNow } from '../../redis/now.js';
+import { loadScript } from '../../redis/load-script.js';
+import { redisNow } from '../../redis/redis-time.js';
 import type { Transport, WakeTickets } from '../queues/wake-tickets.js';
 import { sweepOrphans } from '../sweep-orphans.js';
 import type { JobLimits } from './job-limits.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
-import { CHECK_MS, ENQUEUE } from './job-scripts.js';
 import type { Jobs } from './jobs.js';
 import { jobOfPayload, PAYLOADS_FOLDER, type Payloads } from './payloads.js';
 
@@ -51,13 +51,15 @@ interface Look {
 }
 
 const PAGE = 200;
+/** Upkeep looks again at a queued or running record after this time. */
+export const CHECK_MS = 60_000;
 
 export type DueIndex = ReturnType<typeof createDueIndex>;
 
 /** Returns the upkeep of jobs. */
 export function createDueIndex(deps: DueIndexDeps) {
   const { redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits } = deps;
-  const enqueueScript = defineScript<number>(redis, ENQUEUE);
+  const enqueueJob = loadScript(redis, 'enqueue-job');
 
   /** Looks at the records that are due, at most `PAGE` of them; when `looked` is `PAGE`, more may be due. */
   async function tend(): Promise<Tended> {
@@ -95,7 +97,13 @@ export function createDueIndex(deps: DueIndexDeps) {
     const { id, model, version, priority } = record.spec;
     const agesAt = record.createdAt + limits.agingSeconds * 1000;
     const rank = now >= agesAt ? 0 : PRIORITIES.indexOf(priority);
-    await enqueueScript([keys.job(id), keys.waiting(model, version), keys.queue(model, version)], [id, rank]);
+    await enqueueJob({
+      jobKey: keys.job(id),
+      waitingKey: keys.waiting(model, version),
+      queueKey: keys.queue(model, version),
+      id,
+      rank,
+    });
     const again = Math.min(
       record.expiresAt,
       now + CHECK_MS,

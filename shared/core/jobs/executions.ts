@@ -11,11 +11,13 @@
  */
 import type { ErrorCode } from '../../contract/errors.js';
 import { type JobEnd, type JobSpec, jobError, type Progress } from '../../contract/job.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import { PROGRESS_PERIOD_MS } from '../../contract/webhooks/events.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import type { WakeTickets } from '../queues/wake-tickets.js';
+import { CHECK_MS } from './due-index.js';
 import type { JobLimits } from './job-limits.js';
-import { REPORT, START } from './job-scripts.js';
 import type { StoredPayload } from './payloads.js';
 import { type Ending, EXPIRED, endingKeys, endText, type SettleJobs } from './settle.js';
 
@@ -76,8 +78,8 @@ export type Executions = ReturnType<typeof createExecutions>;
 
 /** Returns the worker's side of jobs. */
 export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits }: ExecutionsDeps) {
-  const startScript = defineScript<Buffer[]>(redis, START, true);
-  const reportScript = defineScript<number>(redis, REPORT);
+  const startJobs = loadScript(redis, 'start-jobs');
+  const reportProgress = loadScript(redis, 'report-progress');
 
   /**
    * Starts the jobs that are next in a version's queue and returns them.
@@ -90,26 +92,23 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
     share: Share,
     onUnstarted: (unstarted: Unstarted) => void = () => undefined,
   ): Promise<Started[]> {
-    const [next, expired, lost, ...taken] = await startScript(
-      [
-        ...endingKeys(keys, model, version),
-        keys.queue(model, version),
-        keys.taken(model, version, ticket),
-        keys.paused,
-      ],
-      [
-        ticket,
-        share.maxInstances,
-        share.maxBytes,
-        MAX_STARTS,
-        keys.job(''),
-        model,
-        EXPIRED,
-        LOST,
-        keys.ended,
-        keys.changed,
-      ],
-    );
+    const [next, expired, lost, ...taken] = await startJobs({
+      ...endingKeys(keys, model, version),
+      queueKey: keys.queue(model, version),
+      takenKey: keys.taken(model, version, ticket),
+      pausedKey: keys.paused,
+      ticket,
+      maxInstances: share.maxInstances,
+      maxBytes: share.maxBytes,
+      maxStarts: MAX_STARTS,
+      jobPrefix: keys.job(''),
+      model,
+      expiredEnd: EXPIRED,
+      lostEnd: LOST,
+      endedChannel: keys.ended,
+      changedChannel: keys.changed,
+      checkAfterMs: CHECK_MS,
+    });
     onUnstarted({ expired: Number(expired), lost: Number(lost) });
     await wakeTickets.handOver(model, version, next?.toString());
     const started: Started[] = [];
@@ -145,8 +144,18 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
 
   /** Stores how far a job is; returns false when the execution is void. */
   async function report({ spec, token }: Finished['job'], { done, total }: Progress): Promise<boolean> {
-    const reported = [keys.job(spec.id), keys.outbox, keys.subscribed];
-    return (await reportScript(reported, [spec.id, token, done, total, keys.changed])) === 1;
+    const isNewest = await reportProgress({
+      jobKey: keys.job(spec.id),
+      outboxKey: keys.outbox,
+      subscribedKey: keys.subscribed,
+      id: spec.id,
+      token,
+      done,
+      total,
+      changedChannel: keys.changed,
+      eventPeriodMs: PROGRESS_PERIOD_MS,
+    });
+    return isNewest === 1;
   }
 
   function endingOf({ job, end, output }: Finished): Ending {

@@ -8,11 +8,11 @@
  */
 import { SluiceError } from '../../contract/errors.js';
 import { isTerminal, type JobRecord, type JobStatus, type TerminalStatus } from '../../contract/job.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import { type Page, readPage } from '../page.js';
 import { decodeRecord, RECORD_FIELDS } from './job-record.js';
-import { ERASE } from './job-scripts.js';
 import type { Payloads } from './payloads.js';
 import { EXPIRED, endText, type SettleJobs } from './settle.js';
 
@@ -37,7 +37,7 @@ export type Jobs = ReturnType<typeof createJobs>;
 
 /** Returns the caller's side of jobs. */
 export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
-  const eraseScript = defineScript<string>(redis, ERASE);
+  const eraseJob = loadScript(redis, 'erase-job');
 
   /** Returns a job of the tenant; null when it has none of this id. */
   async function get(tenant: string, id: string): Promise<JobRecord | null> {
@@ -121,7 +121,12 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
   async function erase(tenant: string, id: string): Promise<void> {
     const record = await existing(tenant, id);
     if (record.status === 'queued') await end(record, 'canceled', ',queued,', CANCELED);
-    const outcome = await eraseScript([keys.job(id), keys.tenantJobs(tenant), keys.dueIndex], [id]);
+    const outcome = await eraseJob({
+      jobKey: keys.job(id),
+      tenantJobsKey: keys.tenantJobs(tenant),
+      dueIndexKey: keys.dueIndex,
+      id,
+    });
     // The record was there just now. Most likely this call erased it, and the answer of Redis was lost.
     if (outcome !== 'erased' && outcome !== 'gone')
       throw new SluiceError('job_not_finished', 'The job is running; cancel it first.');

@@ -5,9 +5,9 @@
  */
 
 import { type JobEnd, type JobError, jobError, type TerminalStatus } from '../../contract/job.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { SETTLE } from './job-scripts.js';
+import { loadScript } from '../../redis/load-script.js';
 
 /** How one job shall end. */
 export interface Ending {
@@ -32,16 +32,19 @@ export type SettleJobs = (model: string, version: number, endings: readonly Endi
 
 /** Returns the function that ends jobs. */
 export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): SettleJobs {
-  const settleScript = defineScript<string[]>(redis, SETTLE);
+  const settleJobs = loadScript(redis, 'settle-jobs');
   return (model, version, endings) =>
-    settleScript(endingKeys(keys, model, version), [
-      keys.job(''),
-      model,
-      keys.ended,
-      keys.stopped,
-      keys.taken(model, version, ''),
-      keys.changed,
-      ...endings.flatMap((ending) => [
+    settleJobs(
+      {
+        ...endingKeys(keys, model, version),
+        jobPrefix: keys.job(''),
+        model,
+        endedChannel: keys.ended,
+        stoppedChannel: keys.stopped,
+        takenPrefix: keys.taken(model, version, ''),
+        changedChannel: keys.changed,
+      },
+      endings.flatMap((ending) => [
         ending.id,
         ending.ticket ?? '',
         ending.from,
@@ -52,12 +55,18 @@ export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): Set
         ending.retryAfterMs ?? '',
         ending.attempt ?? '',
       ]),
-    ]);
+    );
 }
 
-/** Returns the keys that a script needs to end jobs, in the order that it expects. */
-export function endingKeys(keys: Keys, model: string, version: number): string[] {
-  return [keys.waiting(model, version), keys.dueIndex, keys.queued, keys.outbox, keys.subscribed];
+/** Returns the keys that a script needs to end jobs. */
+export function endingKeys(keys: Keys, model: string, version: number) {
+  return {
+    waitingKey: keys.waiting(model, version),
+    dueIndexKey: keys.dueIndex,
+    queuedKey: keys.queued,
+    outboxKey: keys.outbox,
+    subscribedKey: keys.subscribed,
+  };
 }
 
 /** Returns the JSON of the end of a job that no execution ended. */

@@ -6,29 +6,15 @@
 import { type Clock, toTimestamp } from '../../base/clock.js';
 import type { Canary } from '../../contract/models/canary.js';
 import { testCanary } from '../../contract/models/canary-test.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import type { VersionOutcomesStore } from './version-outcomes.js';
 
 export interface RolledBack extends Canary {
   model: string;
   alias: string;
 }
-
-/**
- * KEYS model, canaries
- * ARGV 1 alias, 2 the canary as it was read, 3 as it is from now on, 4 member of canaries
- * Reply 1 | 0 when it is another now
- */
-const ROLL_BACK = `
-local canary = redis.call('HGET', KEYS[1], 'canary:' .. ARGV[1])
--- Sent again after its answer was lost.
-if canary == ARGV[3] then return 1 end
-if canary ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[3])
-redis.call('SREM', KEYS[2], ARGV[4])
-return 1
-`;
 
 export type Canaries = ReturnType<typeof createCanaries>;
 
@@ -41,7 +27,7 @@ export interface CanariesDeps {
 
 /** Returns the judge of canaries. */
 export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
-  const rollBackScript = defineScript<number>(redis, ROLL_BACK);
+  const rollBackCanary = loadScript(redis, 'roll-back-canary');
 
   /** Judges all canaries; returns those that it rolled back. */
   async function tend(): Promise<RolledBack[]> {
@@ -62,10 +48,14 @@ export function createCanaries({ redis, keys, clock, outcomes }: CanariesDeps) {
     const reason = testCanary(canary, own, other);
     if (reason === null) return null;
     const ended: Canary = { ...canary, state: 'rolled_back', reason, endedAt: toTimestamp(clock.now()) };
-    const isDone = await rollBackScript(
-      [keys.model(model), keys.canaries],
-      [alias, text, JSON.stringify(ended), member],
-    );
+    const isDone = await rollBackCanary({
+      modelKey: keys.model(model),
+      canariesKey: keys.canaries,
+      alias,
+      judged: text,
+      rolledBack: JSON.stringify(ended),
+      canaryMember: member,
+    });
     return isDone === 1 ? { ...ended, model, alias } : null;
   }
 

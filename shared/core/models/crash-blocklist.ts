@@ -5,7 +5,7 @@
 import type { Clock } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { redisNow } from '../../redis/now.js';
+import { redisNow } from '../../redis/redis-time.js';
 
 export interface CrashBlocklist {
   /** Returns the inputs of a version that are refused: the SHA-256 of packed instances, in hex. */

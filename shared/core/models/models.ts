@@ -15,9 +15,9 @@ import { beginCanary } from '../../contract/models/canary.js';
 import type { VersionFiles } from '../../contract/models/manifest.js';
 import { parseModelRef } from '../../contract/models/model-ref.js';
 import type { VersionState } from '../../contract/models/version-state.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { TIME } from '../jobs/script-parts.js';
+import { loadScript } from '../../redis/load-script.js';
 import {
   decodeModel,
   filesHash,
@@ -33,80 +33,6 @@ export type Models = ReturnType<typeof createModels>;
 /** For so long a process may use what it last read of a model. */
 const FRESH_MS = 1000;
 
-/**
- * `told` is what was last told of a version: each worker that starts loads it anew, which is no news unless it ends otherwise.
- *
- * KEYS model, outbox, subscribed
- * ARGV 1 version, 2 state, 3 report, 4 name
- */
-const REPORT_VERSION = `${TIME}
-local before = redis.call('HGET', KEYS[1], 'state:' .. ARGV[1])
-if before == 'retired' or before == 'ready' and ARGV[2] ~= 'ready' then return end
-redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], ARGV[2], 'report:' .. ARGV[1], ARGV[3])
-local latest = tonumber(redis.call('HGET', KEYS[1], 'alias:latest') or '0')
-if ARGV[2] == 'ready' and before ~= 'ready' and tonumber(ARGV[1]) > latest then
-  redis.call('HSET', KEYS[1], 'alias:latest', ARGV[1])
-end
-local told = redis.call('HGET', KEYS[1], 'told:' .. ARGV[1]) or before
-if (ARGV[2] ~= 'ready' and ARGV[2] ~= 'failed') or told == ARGV[2] then return end
-redis.call('HSET', KEYS[1], 'told:' .. ARGV[1], ARGV[2])
-if redis.call('HLEN', KEYS[3]) > 0 then
-  local now = time()
-  local subject = ARGV[4] .. '@' .. ARGV[1]
-  local type = 'model.version.' .. ARGV[2]
-  redis.call('XADD', KEYS[2], '*', 'id', 'evt_' .. subject .. '-' .. now, 'type', type, 'version', subject, 'at', now)
-end
-`;
-
-/**
- * KEYS model, models, revision
- * ARGV 1 version, 2 the version as it is stored, 3 description, 4 name, 5 id of the call
- * Reply 1, also to a call that made it and did not hear so; 0 when the number is taken
- */
-const ADD_VERSION = `
-if redis.call('HSETNX', KEYS[1], 'version:' .. ARGV[1], ARGV[2]) == 0 then
-  return redis.call('HGET', KEYS[1], 'maker:' .. ARGV[1]) == ARGV[5] and 1 or 0
-end
-redis.call('HSET', KEYS[1], 'state:' .. ARGV[1], 'pending', 'maker:' .. ARGV[1], ARGV[5])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'description', ARGV[3]) end
-redis.call('HSETNX', KEYS[1], 'alias:latest', ARGV[1])
-redis.call('SADD', KEYS[2], ARGV[4])
-redis.call('INCR', KEYS[3])
-return 1
-`;
-
-/**
- * KEYS model, canaries, outcomes of the version, of the canary's version, agreement of the shadow
- * ARGV 1 alias, 2 version, 3 version of the canary ("" = none), 4 the canary, 5 member of canaries, 6 version of the
- *      shadow ("" = none), 7 the shadow
- * Reply {""} when it is done, {state, version} when that version's state forbids the move, {missing, version} without it
- */
-const MOVE_ALIAS = `
-for _, version in ipairs({ARGV[2], ARGV[3], ARGV[6]}) do
-  if version ~= '' then
-    if redis.call('HEXISTS', KEYS[1], 'version:' .. version) == 0 then return {'missing', version} end
-    local state = redis.call('HGET', KEYS[1], 'state:' .. version)
-    if state == 'failed' or state == 'retired' then return {state, version} end
-  end
-end
-redis.call('HSET', KEYS[1], 'alias:' .. ARGV[1], ARGV[2])
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[1], 'canary:' .. ARGV[1])
-  redis.call('SREM', KEYS[2], ARGV[5])
-else
-  redis.call('HSET', KEYS[1], 'canary:' .. ARGV[1], ARGV[4])
-  redis.call('SADD', KEYS[2], ARGV[5])
-  redis.call('DEL', KEYS[3], KEYS[4])
-end
-if ARGV[6] == '' then
-  redis.call('HDEL', KEYS[1], 'shadow:' .. ARGV[1])
-else
-  redis.call('HSET', KEYS[1], 'shadow:' .. ARGV[1], ARGV[7])
-  redis.call('DEL', KEYS[5])
-end
-return {''}
-`;
-
 export interface ModelsDeps {
   redis: Redis;
   keys: Keys;
@@ -117,9 +43,9 @@ export interface ModelsDeps {
 
 /** Returns the registry of models. */
 export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
-  const reportScript = defineScript<null>(redis, REPORT_VERSION);
-  const addScript = defineScript<number>(redis, ADD_VERSION);
-  const moveScript = defineScript<string[]>(redis, MOVE_ALIAS);
+  const reportVersion = loadScript(redis, 'report-version');
+  const addVersion = loadScript(redis, 'add-version');
+  const moveAliasTo = loadScript(redis, 'move-alias');
   const seen = new Map<string, { model: Model; readMs: number }>();
 
   /**
@@ -157,9 +83,16 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     const createdAt = toTimestamp(clock.now());
     const sha256 = filesHash(manifest.files);
     const stored: StoredVersion = { manifest, createdAt, sizeBytes, sha256, uploaded: true };
-    const keysOfIt = [keys.model(name), keys.models, keys.modelsRevision];
-    const call = newId('req', clock.now());
-    const added = await addScript(keysOfIt, [version, JSON.stringify(stored), description, name, call]);
+    const added = await addVersion({
+      modelKey: keys.model(name),
+      modelsKey: keys.models,
+      revisionKey: keys.modelsRevision,
+      version,
+      stored: JSON.stringify(stored),
+      description,
+      name,
+      call: newId('req', clock.now()),
+    });
     seen.delete(name);
     return added === 1;
   }
@@ -179,8 +112,15 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     state: VersionState,
     detail: Partial<VersionReport> = {},
   ): Promise<void> {
-    const report = JSON.stringify({ ...UNREPORTED, ...detail });
-    await reportScript([keys.model(name), keys.outbox, keys.subscribed], [version, state, report, name]);
+    await reportVersion({
+      modelKey: keys.model(name),
+      outboxKey: keys.outbox,
+      subscribedKey: keys.subscribed,
+      version,
+      state,
+      report: JSON.stringify({ ...UNREPORTED, ...detail }),
+      name,
+    });
   }
 
   /**
@@ -190,24 +130,20 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
   async function moveAlias(name: string, alias: string, request: AliasRequest): Promise<void> {
     const { version, shadow } = request;
     const canary = request.canary && beginCanary(request.canary, toTimestamp(clock.now()));
-    const [state = '', refused = ''] = await moveScript(
-      [
-        keys.model(name),
-        keys.canaries,
-        keys.versionOutcomes(name, version),
-        keys.versionOutcomes(name, canary?.version ?? version),
-        keys.agreement(name, shadow?.version ?? version),
-      ],
-      [
-        alias,
-        version,
-        canary?.version ?? '',
-        JSON.stringify(canary ?? null),
-        `${name}@${alias}`,
-        shadow?.version ?? '',
-        JSON.stringify(shadow ?? null),
-      ],
-    );
+    const [state = '', refused = ''] = await moveAliasTo({
+      modelKey: keys.model(name),
+      canariesKey: keys.canaries,
+      versionOutcomesKey: keys.versionOutcomes(name, version),
+      canaryOutcomesKey: keys.versionOutcomes(name, canary?.version ?? version),
+      agreementKey: keys.agreement(name, shadow?.version ?? version),
+      alias,
+      version,
+      canaryVersion: canary?.version ?? '',
+      canary: JSON.stringify(canary ?? null),
+      canaryMember: `${name}@${alias}`,
+      shadowVersion: shadow?.version ?? '',
+      shadow: JSON.stringify(shadow ?? null),
+    });
     seen.delete(name);
     if (state === 'missing')
       throw new SluiceError('model_not_found', `The model "${name}" has no version ${refused}.`);

@@ -8,7 +8,7 @@
 import type { JobRecord, QueuePlace } from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { redisNow } from '../../redis/now.js';
+import { redisNow } from '../../redis/redis-time.js';
 import type { WakeTickets } from './wake-tickets.js';
 
 export interface QueueState {

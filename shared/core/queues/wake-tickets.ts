@@ -4,9 +4,9 @@
  * While jobs wait in a queue, one ticket is out. The worker that takes it gives out the next if it leaves jobs waiting. A ticket
  * that is lost between the script that gave it out and the transport is replaced by the next submit or start, or by upkeep.
  */
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
-import { RECALL } from '../jobs/job-scripts.js';
+import { loadScript } from '../../redis/load-script.js';
 
 /** Carries a ticket to a worker at least once, unless it loses the ticket. */
 export interface Transport {
@@ -28,7 +28,7 @@ export type WakeTickets = ReturnType<typeof createWakeTickets>;
 
 /** Returns the giver of tickets. */
 export function createWakeTickets({ redis, keys, transport, onError }: WakeTicketsDeps) {
-  const recallScript = defineScript<string>(redis, RECALL);
+  const recallTicket = loadScript(redis, 'recall-ticket');
 
   /**
    * Hands a ticket to the transport. It never rejects, because the records of the jobs stand already.
@@ -45,8 +45,13 @@ export function createWakeTickets({ redis, keys, transport, onError }: WakeTicke
 
   /** Hands a ticket over if jobs wait. The one that is out is handed over once more, because the transport may have lost it. */
   async function recall(model: string, version: number): Promise<void> {
-    const queue = [keys.waiting(model, version), keys.queue(model, version), keys.paused];
-    await handOver(model, version, await recallScript(queue, [model]));
+    const ticket = await recallTicket({
+      waitingKey: keys.waiting(model, version),
+      queueKey: keys.queue(model, version),
+      pausedKey: keys.paused,
+      model,
+    });
+    await handOver(model, version, ticket);
   }
 
   return { handOver, recall, count: transport.count };

@@ -15,16 +15,18 @@ import {
   type DeliveryStatus,
   shortenResponse,
 } from '../../contract/webhooks/delivery.js';
-import type { DisabledReason, Endpoint } from '../../contract/webhooks/endpoint.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import { type DisabledReason, type Endpoint, QUIET_MS } from '../../contract/webhooks/endpoint.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import { decodeDelivery, HEAD_FIELDS } from './delivery-record.js';
-import { CREATE_DELIVERY, HOLD, LOOK_AFTER_MS, RECORD_ATTEMPT, RELEASE, REPLAY } from './webhook-scripts.js';
 
 /** A log holds this many test events more, so that a tenant can test an endpoint whose log is full. */
 const ROOM_FOR_TESTS = 100;
 /** Deliveries that one call of `overdue` returns, and that one call of `release` returns for each endpoint. */
 const PAGE = 200;
+/** A delivery that should have been attended to is looked for so long after, which is more than an attempt takes. */
+export const LOOK_AFTER_MS = 20_000;
 
 export interface DeliveriesDeps {
   redis: Redis;
@@ -64,11 +66,11 @@ export type Deliveries = ReturnType<typeof createDeliveries>;
 
 /** Returns the deliveries of all tenants. Every function rejects when Redis fails. */
 export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps) {
-  const createScript = defineScript<CreatedDelivery['status'] | 'made'>(redis, CREATE_DELIVERY);
-  const recordScript = defineScript<string[]>(redis, RECORD_ATTEMPT);
-  const holdScript = defineScript<number>(redis, HOLD);
-  const releaseScript = defineScript<string[]>(redis, RELEASE);
-  const replayScript = defineScript<number>(redis, REPLAY);
+  const createDelivery = loadScript(redis, 'create-delivery');
+  const recordAttempt = loadScript(redis, 'record-attempt');
+  const holdDelivery = loadScript(redis, 'hold-delivery');
+  const releaseDeliveries = loadScript(redis, 'release-deliveries');
+  const replayDelivery = loadScript(redis, 'replay-delivery');
 
   /** Creates a delivery whose first attempt is due at once, unless an earlier call has created it. */
   async function create({
@@ -86,30 +88,31 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     const once = isTest ? 'failed' : null;
     const nextAt = clock.now();
     const id = derivedId('dlv', at, event, endpoint ?? 'job');
-    const status = await createScript(
-      [
-        keys.delivery(id),
-        keys.deliveryLog(tenant, endpoint),
-        keys.deliveryDueIndex,
-        keys.endpoint(endpoint ?? ''),
-        keys.endedDeliveries(tenant, endpoint),
-      ],
-      [
+    const status = await createDelivery(
+      {
+        deliveryKey: keys.delivery(id),
+        logKey: keys.deliveryLog(tenant, endpoint),
+        dueIndexKey: keys.deliveryDueIndex,
+        endpointKey: keys.endpoint(endpoint ?? ''),
+        endedKey: keys.endedDeliveries(tenant, endpoint),
         id,
-        DELIVERY_KEPT_MS,
+        keptMs: DELIVERY_KEPT_MS,
         nextAt,
-        prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
-        isTest ? maxKept + ROOM_FOR_TESTS : maxKept,
-        keys.delivery(''),
-        keys.attempts(''),
-        endpoint ?? '',
+        leastId: prefixOfTime('dlv', clock.now() - DELIVERY_KEPT_MS),
+        maxEntries: isTest ? maxKept + ROOM_FOR_TESTS : maxKept,
+        deliveryPrefix: keys.delivery(''),
+        attemptsPrefix: keys.attempts(''),
+        endpoint: endpoint ?? '',
+        lookAfterMs: LOOK_AFTER_MS,
+      },
+      [
         ...['tenant', tenant, 'type', type, 'body', body, 'at', at],
         ...(url === null ? ['endpoint', endpoint ?? ''] : ['url', url]),
         ...(job ? ['job', job] : []),
         ...(once ? ['once', once] : []),
       ],
     );
-    if (status !== 'made') return { id, status, delivery: null };
+    if (status !== 'made') return { id, status: status as CreatedDelivery['status'], delivery: null };
     const delivery = { id, tenant, endpoint, url, type, job, body, at, attempts: 0, nextAt, once } as const;
     return { id, status: 'pending', delivery: { ...delivery, status: 'pending' } };
   }
@@ -153,31 +156,29 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     nextAt: number,
     disableAfterMs: number,
   ): Promise<RecordedAttempt | null> {
-    const [recorded, next, disabled] = await recordScript(
-      [
-        keys.delivery(id),
-        keys.attempts(id),
-        keys.deliveryDueIndex,
-        keys.endpoint(endpoint ?? ''),
-        keys.outbox,
-        keys.subscribed,
-        keys.endedDeliveries(tenant, endpoint),
-      ],
-      [
-        id,
-        status,
-        nextAt,
-        JSON.stringify(shortenResponse(attempt)),
-        JSON.stringify(attempt),
-        clock.now(),
-        endpoint ?? '',
-        attempt.status === 410 ? 'gone' : '',
-        disableAfterMs,
-        attempts,
-        DELIVERY_KEPT_MS,
-        dueAt,
-      ],
-    );
+    const [recorded, next, disabled] = await recordAttempt({
+      deliveryKey: keys.delivery(id),
+      attemptsKey: keys.attempts(id),
+      dueIndexKey: keys.deliveryDueIndex,
+      endpointKey: keys.endpoint(endpoint ?? ''),
+      outboxKey: keys.outbox,
+      subscribedKey: keys.subscribed,
+      endedKey: keys.endedDeliveries(tenant, endpoint),
+      id,
+      statusAfter: status,
+      nextAttemptAt: nextAt,
+      attempt: JSON.stringify(shortenResponse(attempt)),
+      lastAttempt: JSON.stringify(attempt),
+      now: clock.now(),
+      endpoint: endpoint ?? '',
+      gone: attempt.status === 410 ? 'gone' : '',
+      disableAfterMs,
+      attemptsBefore: attempts,
+      keptMs: DELIVERY_KEPT_MS,
+      dueAt,
+      lookAfterMs: LOOK_AFTER_MS,
+      quietMs: QUIET_MS,
+    });
     if (!recorded) return null;
     return {
       status: recorded as DeliveryStatus,
@@ -198,10 +199,13 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
 
   /** Holds the delivery until its endpoint is enabled. Returns false when the endpoint is enabled, is gone, or the delivery has ended. */
   async function hold(id: string, endpoint: string): Promise<boolean> {
-    const held = await holdScript(
-      [keys.delivery(id), keys.endpoint(endpoint), keys.deliveryDueIndex, keys.held(endpoint)],
-      [id],
-    );
+    const held = await holdDelivery({
+      deliveryKey: keys.delivery(id),
+      endpointKey: keys.endpoint(endpoint),
+      dueIndexKey: keys.deliveryDueIndex,
+      heldKey: keys.held(endpoint),
+      id,
+    });
     return held === 1;
   }
 
@@ -210,10 +214,15 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
     const endpoints = await redis.smembers(keys.releasing);
     const released = await Promise.all(
       endpoints.map((id) =>
-        releaseScript(
-          [keys.endpoint(id), keys.held(id), keys.releasing, keys.deliveryDueIndex],
-          [id, PAGE, clock.now() + LOOK_AFTER_MS],
-        ),
+        releaseDeliveries({
+          endpointKey: keys.endpoint(id),
+          heldKey: keys.held(id),
+          releasingKey: keys.releasing,
+          dueIndexKey: keys.deliveryDueIndex,
+          endpoint: id,
+          count: PAGE,
+          lookAt: clock.now() + LOOK_AFTER_MS,
+        }),
       ),
     );
     return released.flat();
@@ -239,10 +248,13 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
   async function replay(id: string): Promise<void> {
     const [tenant, endpoint] = await redis.hmget(keys.delivery(id), 'tenant', 'endpoint');
     if (!tenant) return;
-    await replayScript(
-      [keys.delivery(id), keys.deliveryDueIndex, keys.endedDeliveries(tenant, endpoint ?? null)],
-      [id, clock.now()],
-    );
+    await replayDelivery({
+      deliveryKey: keys.delivery(id),
+      dueIndexKey: keys.deliveryDueIndex,
+      endedKey: keys.endedDeliveries(tenant, endpoint ?? null),
+      id,
+      now: clock.now(),
+    });
   }
 
   /** Deletes a delivery whose endpoint no longer exists. */

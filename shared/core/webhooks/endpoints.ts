@@ -6,7 +6,6 @@
  * it.
  */
 import type { Clock } from '../../base/clock.js';
-import { sha256Of } from '../../base/hash.js';
 import { invalid, SluiceError } from '../../contract/errors.js';
 import { isId, newId } from '../../contract/ids.js';
 import { type AddressRules, urlFault } from '../../contract/webhooks/address.js';
@@ -23,20 +22,11 @@ import {
   type SigningSecrets,
   secretsAt,
 } from '../../contract/webhooks/signing.js';
-import { defineScript, type Redis } from '../../redis/connect.js';
+import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
+import { type Idempotency, idempotencyValues } from '../idempotency.js';
 import { numberOrNull } from '../jobs/job-record.js';
-import type { Idempotency } from '../jobs/submission/job-writer.js';
-import {
-  CHANGE_ENDPOINT,
-  CREATE_ENDPOINT,
-  REMOVE_ENDPOINT,
-  ROTATE_ENDPOINT,
-  ROTATE_TENANT,
-} from './webhook-scripts.js';
-
-/** How long an Idempotency-Key is remembered. */
-const IDEMPOTENCY_SECONDS = 24 * 3600;
 
 export interface EndpointsDeps {
   redis: Redis;
@@ -51,12 +41,20 @@ export type Endpoints = ReturnType<typeof createEndpoints>;
 
 /** Returns the endpoints of all tenants. Every function rejects when Redis fails. */
 export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: EndpointsDeps) {
-  const createScript = defineScript<string[]>(redis, CREATE_ENDPOINT);
-  const changeScript = defineScript<number>(redis, CHANGE_ENDPOINT);
-  const removeScript = defineScript<number>(redis, REMOVE_ENDPOINT);
-  const rotateScript = defineScript<number>(redis, ROTATE_ENDPOINT);
-  const rotateTenantScript = defineScript<number>(redis, ROTATE_TENANT);
-  const prefix = keys.endpoint('');
+  const createEndpoint = loadScript(redis, 'create-endpoint');
+  const changeEndpoint = loadScript(redis, 'change-endpoint');
+  const removeEndpoint = loadScript(redis, 'remove-endpoint');
+  const rotateEndpointSecrets = loadScript(redis, 'rotate-endpoint-secrets');
+  const rotateTenantSecrets = loadScript(redis, 'rotate-tenant-secrets');
+
+  const endpointOf = (tenant: string, id: string) => ({
+    endpointKey: keys.endpoint(id),
+    tenantEndpointsKey: keys.tenantEndpoints(tenant),
+    subscribedKey: keys.subscribed,
+    id,
+    tenant,
+    endpointPrefix: keys.endpoint(''),
+  });
 
   /**
    * Checks that a webhook may be sent to `url`; `path` is the JSON pointer (RFC 6901) of the URL in the request body.
@@ -83,22 +81,13 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   ): Promise<{ replayed: boolean; endpoint: Endpoint }> {
     checkUrl(body.url, '/url');
     const id = newId('whe', clock.now());
-    const [reply, known = id] = await createScript(
+    const [reply, known = id] = await createEndpoint(
+      {
+        ...endpointOf(tenant, id),
+        ...idempotencyValues(keys, tenant, idempotency, keys.endpoint(id)),
+        maxEndpoints: maxPerTenant,
+      },
       [
-        keys.endpoint(id),
-        keys.tenantEndpoints(tenant),
-        keys.subscribed,
-        idempotency
-          ? keys.idempotency(tenant, idempotency.route, sha256Of(idempotency.key))
-          : keys.endpoint(id),
-      ],
-      [
-        id,
-        tenant,
-        prefix,
-        maxPerTenant,
-        idempotency?.fingerprint ?? '',
-        IDEMPOTENCY_SECONDS,
         ...fieldsOf({ events: [...DEFAULT_EVENTS], description: '', includePredictions: false, ...body }),
         ...['tenant', tenant, 'enabled', body.enabled === false ? '0' : '1'],
         ...['secrets', JSON.stringify(newSigningSecrets())],
@@ -150,9 +139,15 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
     await demand(tenant, id);
     if (body.url !== undefined) checkUrl(body.url, '/url');
     const enabled = body.enabled === undefined ? '' : body.enabled ? '1' : '0';
-    await changeScript(
-      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
-      [id, tenant, prefix, clock.now(), enabled, ...fieldsOf(body)],
+    await changeEndpoint(
+      {
+        ...endpointOf(tenant, id),
+        heldKey: keys.held(id),
+        releasingKey: keys.releasing,
+        now: clock.now(),
+        enabled,
+      },
+      fieldsOf(body),
     );
     return demand(tenant, id);
   }
@@ -164,10 +159,11 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
    */
   async function remove(tenant: string, id: string): Promise<void> {
     await demand(tenant, id);
-    await removeScript(
-      [keys.endpoint(id), keys.tenantEndpoints(tenant), keys.subscribed, keys.held(id), keys.releasing],
-      [id, tenant, prefix],
-    );
+    await removeEndpoint({
+      ...endpointOf(tenant, id),
+      heldKey: keys.held(id),
+      releasingKey: keys.releasing,
+    });
   }
 
   /**
@@ -177,10 +173,10 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
    */
   async function rotate(tenant: string, id: string): Promise<Endpoint> {
     await demand(tenant, id);
-    const key = keys.endpoint(id);
+    const endpointKey = keys.endpoint(id);
     await swap(
-      () => redis.hget(key, 'secrets'),
-      (before, after) => rotateScript([key], [before, after]),
+      () => redis.hget(endpointKey, 'secrets'),
+      (before, after) => rotateEndpointSecrets({ endpointKey, before, after }),
     );
     return demand(tenant, id);
   }
@@ -201,10 +197,10 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   /** Adds a new secret for the own webhooks of the tenant's jobs, and returns all that sign now, newest first. */
   async function rotateTenant(tenant: string): Promise<string[]> {
     await tenantSecrets(tenant);
-    const key = keys.signingSecret(tenant);
+    const secretsKey = keys.signingSecret(tenant);
     await swap(
-      () => redis.get(key),
-      (before, after) => rotateTenantScript([key], [before, after]),
+      () => redis.get(secretsKey),
+      (before, after) => rotateTenantSecrets({ secretsKey, before, after }),
     );
     return tenantSecrets(tenant);
   }

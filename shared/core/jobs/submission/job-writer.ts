@@ -5,19 +5,18 @@
  * Promises: an Idempotency-Key makes one job, however often it comes. A record is written whole or not at all; a large input
  * is stored before its record, and deleted again when no job came of it.
  */
-import { sha256Of } from '../../../base/hash.js';
 import { SluiceError } from '../../../contract/errors.js';
 import { type JobEnd, type JobRecord, type JobSpec, PRIORITIES } from '../../../contract/job.js';
 import { JOB_EVENTS } from '../../../contract/webhooks/events.js';
-import { defineScript, type Redis } from '../../../redis/connect.js';
+import type { Redis } from '../../../redis/connect.js';
 import type { Keys } from '../../../redis/keys.js';
+import { loadScript } from '../../../redis/load-script.js';
+import { type Idempotency, idempotencyValues } from '../../idempotency.js';
 import type { WakeTickets } from '../../queues/wake-tickets.js';
 import type { JobLimits } from '../job-limits.js';
-import { SUBMIT } from '../job-scripts.js';
 import type { Jobs } from '../jobs.js';
 import type { Payloads } from '../payloads.js';
 import type { PredictionCache } from '../prediction-cache.js';
-import { TOLD_TO_NOBODY } from '../script-parts.js';
 import type { SettleJobs } from '../settle.js';
 import { createFullQueue } from './full-queue.js';
 
@@ -31,15 +30,6 @@ export interface NewJob {
   input: Buffer;
   /** The most jobs of its model that may be queued, where its version allows fewer than the operator. */
   maxEnqueued?: number | undefined;
-}
-
-/** An Idempotency-Key in its scope; `fingerprint` identifies the body that came with it. */
-export interface Idempotency {
-  route: string;
-  key: string;
-  fingerprint: string;
-  /** A day by default. */
-  keptSeconds?: number;
 }
 
 export interface Submitted {
@@ -61,13 +51,16 @@ export interface JobWriterDeps {
 
 export type JobWriter = ReturnType<typeof createJobWriter>;
 
-const IDEMPOTENCY_SECONDS = 24 * 3600;
+/** Upkeep first looks at a queued record after this time, and repairs a ticket that was lost. */
+export const CHECK_QUEUED_AFTER_MS = 5000;
+/** The events of a job of which nobody is told anything, as scripts read them. */
+export const EVENTS_OF_NONE = 'none';
 const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: true } satisfies JobEnd);
 
 /** Returns the writer of new jobs. */
 export function createJobWriter(deps: JobWriterDeps) {
   const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits } = deps;
-  const submitScript = defineScript<string[]>(redis, SUBMIT);
+  const submitJob = loadScript(redis, 'submit-job');
   const fullQueue = createFullQueue();
 
   /**
@@ -128,38 +121,33 @@ export function createJobWriter(deps: JobWriterDeps) {
   function callSubmit(job: NewJob, inline: Buffer, idempotency?: Idempotency): Promise<string[]> {
     const { spec, ttlSeconds, retentionSeconds, input, maxEnqueued = Number.POSITIVE_INFINITY } = job;
     const { id, tenant, model, version, instances } = spec;
-    return submitScript(
-      [
-        keys.job(id),
-        keys.waiting(model, version),
-        keys.dueIndex,
-        keys.tenantJobs(tenant),
-        keys.queued,
-        keys.queue(model, version),
-        keys.paused,
-        idempotency ? keys.idempotency(tenant, idempotency.route, sha256Of(idempotency.key)) : keys.job(id),
-      ],
-      [
-        id,
-        tenant,
-        model,
-        JSON.stringify(spec),
-        inline,
-        instances,
-        instances / (limits.weights.get(tenant) ?? 1),
-        ttlSeconds * 1000,
-        PRIORITIES.indexOf(spec.priority),
-        eventsOf(spec),
-        limits.maxQueuedPerTenant,
-        limits.maxQueuedBytesPerTenant,
-        Math.min(limits.maxQueuedPerModel, maxEnqueued),
-        limits.maxQueuedBytesPerModel,
-        idempotency?.fingerprint ?? '',
-        idempotency?.keptSeconds ?? IDEMPOTENCY_SECONDS,
-        input.length,
-        retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
-      ],
-    );
+    return submitJob({
+      jobKey: keys.job(id),
+      waitingKey: keys.waiting(model, version),
+      dueIndexKey: keys.dueIndex,
+      tenantJobsKey: keys.tenantJobs(tenant),
+      queuedKey: keys.queued,
+      queueKey: keys.queue(model, version),
+      pausedKey: keys.paused,
+      ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
+      id,
+      tenant,
+      model,
+      spec: JSON.stringify(spec),
+      input: inline,
+      instances,
+      cost: instances / (limits.weights.get(tenant) ?? 1),
+      ttlMs: ttlSeconds * 1000,
+      rank: PRIORITIES.indexOf(spec.priority),
+      events: eventsOf(spec),
+      maxTenantJobs: limits.maxQueuedPerTenant,
+      maxTenantBytes: limits.maxQueuedBytesPerTenant,
+      maxModelJobs: Math.min(limits.maxQueuedPerModel, maxEnqueued),
+      maxModelBytes: limits.maxQueuedBytesPerModel,
+      bytes: input.length,
+      keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
+      checkAfterMs: CHECK_QUEUED_AFTER_MS,
+    });
   }
 
   /**
@@ -196,6 +184,6 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
 
 /** Returns the events that the job's own webhook is told, as scripts read them: ",job.failed,". */
 function eventsOf({ webhook, untold }: JobSpec): string {
-  if (untold) return TOLD_TO_NOBODY;
+  if (untold) return EVENTS_OF_NONE;
   return webhook ? `,${(webhook.events ?? JOB_EVENTS).join(',')},` : '';
 }

@@ -9,6 +9,7 @@
  *
  * A job that is refused leaves nothing behind.
  */
+
 import type { Clock } from '../../../base/clock.js';
 import { invalid, SluiceError } from '../../../contract/errors.js';
 import { newId } from '../../../contract/ids.js';
@@ -25,6 +26,7 @@ import type { FindFile } from '../../../contract/tensors/input-value.js';
 import { packInstances } from '../../../contract/tensors/tensor.js';
 import { readImageHeader } from '../../../images/image.js';
 import type { Files } from '../../files/files.js';
+import type { Idempotency } from '../../idempotency.js';
 import type { Version } from '../../models/model-record.js';
 import type { Models } from '../../models/models.js';
 import type { Resolved } from '../../models/resolve-version.js';
@@ -32,7 +34,7 @@ import { shadowCopy } from '../../models/shadows.js';
 import type { Endpoints } from '../../webhooks/endpoints.js';
 import type { Jobs } from '../jobs.js';
 import { hashOfInput } from '../prediction-cache.js';
-import type { Idempotency, JobWriter, NewJob, Submitted } from './job-writer.js';
+import type { JobWriter, NewJob, Submitted } from './job-writer.js';
 import { openRequestFiles } from './request-files.js';
 
 export interface SubmissionDeps {

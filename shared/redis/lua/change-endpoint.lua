@@ -1,0 +1,33 @@
+-- Changes a webhook endpoint. Fields and values of its record follow the arguments. An endpoint that is enabled again
+-- releases the deliveries that it held.
+--
+-- Reply 1, 0 when there is no such endpoint
+
+--- @include "subscribe-tenant"
+
+local endpointKey = KEYS[1]
+local tenantEndpointsKey = KEYS[2]
+local subscribedKey = KEYS[3]
+local heldKey = KEYS[4]
+local releasingKey = KEYS[5]
+local id = ARGV[1]
+local tenant = ARGV[2]
+local endpointPrefix = ARGV[3] -- of the keys of endpoints
+local now = ARGV[4]
+local enabled = ARGV[5] -- "1", "0", or "" to leave it
+
+local FIRST_FIELD = 6
+
+local before = redis.call('HGET', endpointKey, 'enabled')
+if not before then return 0 end
+if #ARGV >= FIRST_FIELD then redis.call('HSET', endpointKey, unpack(ARGV, FIRST_FIELD)) end
+if enabled == '1' and before == '0' then
+  redis.call('HSET', endpointKey, 'enabled', '1')
+  redis.call('HDEL', endpointKey, 'disabledAt', 'disabledReason', 'failingSince', 'lastFailureAt')
+  if redis.call('EXISTS', heldKey) == 1 then redis.call('SADD', releasingKey, id) end
+elseif enabled == '0' and before == '1' then
+  redis.call('HSET', endpointKey, 'enabled', '0', 'disabledAt', now, 'disabledReason', 'paused')
+  redis.call('SREM', releasingKey, id)
+end
+subscribeTenant(subscribedKey, tenantEndpointsKey, endpointPrefix, tenant)
+return 1

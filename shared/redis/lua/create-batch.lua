@@ -1,0 +1,32 @@
+-- Writes a new batch, unless its tenant has too many open ones.
+--
+-- Reply {created}, also to a call that created it and did not hear so; {replayed, id} | {mismatch} | {too_many}
+
+--- @include "redis-time"
+--- @include "idempotency"
+
+local batchKey = KEYS[1]
+local tenantBatchesKey = KEYS[2]
+local batchesKey = KEYS[3]
+local openBatchesKey = KEYS[4]
+local idempotencyKey = KEYS[5]
+local id = ARGV[1]
+local tenant = ARGV[2]
+local spec = ARGV[3] -- JSON
+local ttlMs = ARGV[4]
+local maxOpen = ARGV[5] -- batches of a tenant
+local fingerprint = ARGV[6] -- of the body, "" without an Idempotency-Key
+local idempotencySeconds = ARGV[7]
+local checkAfterMs = ARGV[8] -- upkeep first looks at the batch after this time
+
+local used = usedBefore(idempotencyKey, 'batch', fingerprint, batchKey, id)
+if used then return used end
+if redis.call('EXISTS', batchKey) == 1 then return {'created'} end
+if tonumber(redis.call('HGET', openBatchesKey, tenant) or '0') >= tonumber(maxOpen) then return {'too_many'} end
+local now = redisTime()
+redis.call('HSET', batchKey, 'status', 'queued', 'spec', spec, 'createdAt', now, 'expiresAt', now + tonumber(ttlMs), 'parts', 0)
+redis.call('ZADD', tenantBatchesKey, 0, id)
+redis.call('ZADD', batchesKey, now + tonumber(checkAfterMs), id)
+redis.call('HINCRBY', openBatchesKey, tenant, 1)
+useKey(idempotencyKey, 'batch', fingerprint, id, idempotencySeconds)
+return {'created'}

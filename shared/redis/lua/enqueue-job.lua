@@ -1,0 +1,19 @@
+-- Puts a queued job (back) into its queue: one whose pause after a failure is over, or one that has waited so long that it may
+-- go before its priority.
+--
+-- Reply 1, 0 when the job has no need of it
+
+--- @include "queue-place"
+
+local jobKey = KEYS[1]
+local waitingKey = KEYS[2]
+local queueKey = KEYS[3]
+local id = ARGV[1]
+local rank = ARGV[2] -- of the priority, 0 starts first
+
+local status, tenant, cost = unpack(redis.call('HMGET', jobKey, 'status', 'tenant', 'cost'))
+if status ~= 'queued' then return 0 end
+local place = redis.call('ZSCORE', waitingKey, id)
+if place and tonumber(place) < (rank + 1) * LANE then return 0 end
+redis.call('ZADD', waitingKey, queuePlace(queueKey, rank, tenant, cost), id)
+return 1

@@ -1,0 +1,15 @@
+-- Forgets a job that has ended, with everything that it held.
+--
+-- Reply erased | its status when it has not ended | gone
+
+local jobKey = KEYS[1]
+local tenantJobsKey = KEYS[2]
+local dueIndexKey = KEYS[3]
+local id = ARGV[1]
+
+local status = redis.call('HGET', jobKey, 'status')
+if status == 'queued' or status == 'running' then return status end
+redis.call('DEL', jobKey)
+redis.call('ZREM', tenantJobsKey, id)
+redis.call('ZREM', dueIndexKey, id)
+return status and 'erased' or 'gone'

@@ -1,0 +1,28 @@
+-- Ends a batch. One that is being canceled ends as canceled, whatever its driver says.
+--
+-- Reply the status in which it ended, also to a call that ended it and did not hear so; lost
+
+--- @include "redis-time"
+--- @include "batch-driver"
+
+local batchKey = KEYS[1]
+local batchesKey = KEYS[2]
+local openBatchesKey = KEYS[3]
+local token = ARGV[1]
+local id = ARGV[2]
+local tenant = ARGV[3]
+local status = ARGV[4] -- terminal
+local error = ARGV[5] -- JSON, "" = none
+local files = ARGV[6] -- JSON
+local keptMs = ARGV[7] -- after its end
+
+local newest, finishedAt, present = unpack(redis.call('HMGET', batchKey, 'token', 'finishedAt', 'status'))
+if newest == token and finishedAt then return present end
+if not isDriver(batchKey, token) then return 'lost' end
+local now = redisTime()
+local ended = present == 'canceling' and 'canceled' or status
+local deleted = now + tonumber(keptMs)
+redis.call('HSET', batchKey, 'status', ended, 'error', error, 'files', files, 'finishedAt', now, 'deletedAfter', deleted)
+redis.call('ZADD', batchesKey, deleted, id)
+if redis.call('HINCRBY', openBatchesKey, tenant, -1) <= 0 then redis.call('HDEL', openBatchesKey, tenant) end
+return ended

@@ -1,0 +1,32 @@
+-- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less.
+--
+-- Each worker that starts loads the version anew. The field `told` keeps the last event, so that only a change makes another.
+--
+-- Reply nothing
+
+--- @include "redis-time"
+
+local modelKey = KEYS[1]
+local outboxKey = KEYS[2]
+local subscribedKey = KEYS[3]
+local version = ARGV[1]
+local state = ARGV[2]
+local report = ARGV[3] -- JSON
+local name = ARGV[4]
+
+local before = redis.call('HGET', modelKey, 'state:' .. version)
+if before == 'retired' or before == 'ready' and state ~= 'ready' then return end
+redis.call('HSET', modelKey, 'state:' .. version, state, 'report:' .. version, report)
+local latest = tonumber(redis.call('HGET', modelKey, 'alias:latest') or '0')
+if state == 'ready' and before ~= 'ready' and tonumber(version) > latest then
+  redis.call('HSET', modelKey, 'alias:latest', version)
+end
+local told = redis.call('HGET', modelKey, 'told:' .. version) or before
+if (state ~= 'ready' and state ~= 'failed') or told == state then return end
+redis.call('HSET', modelKey, 'told:' .. version, state)
+if redis.call('HLEN', subscribedKey) > 0 then
+  local now = redisTime()
+  local subject = name .. '@' .. version
+  local event = 'evt_' .. subject .. '-' .. now
+  redis.call('XADD', outboxKey, '*', 'id', event, 'type', 'model.version.' .. state, 'version', subject, 'at', now)
+end

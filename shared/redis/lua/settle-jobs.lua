@@ -1,0 +1,70 @@
+-- Settles jobs: ends each of them, or puts it back in its queue for another attempt.
+--
+-- The jobs follow the arguments, with nine values each: id, ticket it was taken under ("" = none), states it may come from
+-- (",running,"), fencing token ("" = any), terminal status, its end as JSON, output ("" = none), pause in milliseconds before
+-- another attempt ("" = it ends now), JSON object of this attempt.
+--
+-- Reply for each job: settled | retried | its present status or "gone". An execution that did not hear so gets the same again.
+
+--- @include "redis-time"
+--- @include "finish-job"
+
+local waitingKey = KEYS[1]
+local dueIndexKey = KEYS[2]
+local queuedKey = KEYS[3]
+local outboxKey = KEYS[4]
+local subscribedKey = KEYS[5]
+local jobPrefix = ARGV[1] -- of the keys of jobs
+local model = ARGV[2]
+local endedChannel = ARGV[3]
+local stoppedChannel = ARGV[4] -- running jobs that were canceled
+local takenPrefix = ARGV[5] -- of the keys of jobs taken under a ticket
+local changedChannel = ARGV[6] -- changes that are no ends
+
+local FIRST_JOB = 7
+local VALUES_A_JOB = 9
+
+local now = redisTime()
+local queue = {
+  model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
+  outboxKey = outboxKey, subscribedKey = subscribedKey,
+}
+local ended = {} -- ids
+local stopped = {} -- ids
+local retried = {} -- ids
+local reply = {}
+
+-- Returns 'retried' when the job waits for another attempt; nil when this execution is not the newest, or no time is left.
+local function retry(jobKey, id, token, pauseMs, attempt)
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'bytes', 'expiresAt', 'startedAt', 'history')
+  local status, starts, tenant, bytes, expiresAt, startedAt, history = unpack(job)
+  if status == 'queued' and starts == token then return 'retried' end
+  if status ~= 'running' or starts ~= token then return nil end
+  local entry = '{"startedAt":' .. startedAt .. ',"finishedAt":' .. now .. ',' .. string.sub(attempt, 2)
+  redis.call('HSET', jobKey, 'history', history and history .. ',' .. entry or entry)
+  if now + pauseMs >= tonumber(expiresAt) then return nil end
+  redis.call('HSET', jobKey, 'status', 'queued')
+  redis.call('HDEL', jobKey, 'startedAt', 'ticket')
+  redis.call('ZADD', dueIndexKey, now + pauseMs, id)
+  countQueued(queuedKey, tenant, model, 1, tonumber(bytes))
+  return 'retried'
+end
+
+for i = FIRST_JOB, #ARGV, VALUES_A_JOB do
+  local id, ticket, from, token, status, ending, output, pauseMs, attempt = unpack(ARGV, i, i + VALUES_A_JOB - 1)
+  local jobKey = jobPrefix .. id
+  local outcome, before = pauseMs ~= '' and retry(jobKey, id, token, tonumber(pauseMs), attempt) or nil
+  if not outcome then
+    outcome, before = finishJob(queue, jobKey, id, from, token, status, ending, output)
+  end
+  if outcome == 'settled' and before then ended[#ended + 1] = id end
+  if outcome == 'retried' then retried[#retried + 1] = id end
+  if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
+  -- A job that still runs does so under a newer token, and is in newer hands.
+  if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', takenPrefix .. ticket, id) end
+  reply[#reply + 1] = outcome
+end
+if #ended > 0 then redis.call('PUBLISH', endedChannel, table.concat(ended, ' ')) end
+if #stopped > 0 then redis.call('PUBLISH', stoppedChannel, table.concat(stopped, ' ')) end
+if #retried > 0 then redis.call('PUBLISH', changedChannel, table.concat(retried, ' ')) end
+return reply

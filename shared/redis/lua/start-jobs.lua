@@ -1,0 +1,123 @@
+-- Starts jobs of a queue for the worker that holds a ticket.
+--
+-- Jobs that were taken under this ticket and have not ended were left behind by a worker that died or lost its lock. They are
+-- started again under a new token, which makes the result of the old execution void, and that costs no attempt. Then, unless
+-- the model is paused, the ticket is filled up from the jobs that wait. The first job is taken whatever its size.
+--
+-- Reply {ticket to hand over or "", jobs ended as expired, as lost (without copies for a shadow); then for each job: id,
+--        fencing token, attempt, spec, input}
+
+--- @include "redis-time"
+--- @include "wake-ticket"
+--- @include "priority-lane"
+--- @include "measure-rate"
+--- @include "finish-job"
+
+local waitingKey = KEYS[1]
+local dueIndexKey = KEYS[2]
+local queuedKey = KEYS[3]
+local outboxKey = KEYS[4]
+local subscribedKey = KEYS[5]
+local queueKey = KEYS[6]
+local takenKey = KEYS[7] -- set: jobs taken under this ticket
+local pausedKey = KEYS[8]
+local ticket = ARGV[1]
+local maxInstances = ARGV[2]
+local maxBytes = ARGV[3] -- of input
+local maxStarts = ARGV[4] -- of a job
+local jobPrefix = ARGV[5] -- of the keys of jobs
+local model = ARGV[6]
+local expiredEnd = ARGV[7] -- JSON
+local lostEnd = ARGV[8] -- JSON
+local endedChannel = ARGV[9]
+local changedChannel = ARGV[10]
+local checkAfterMs = ARGV[11] -- upkeep looks at a running record again then
+
+-- Rounds of looking for jobs in one start: bounds the work when many have expired.
+local MAX_ROUNDS = 4
+
+local now = redisTime()
+local queue = {
+  model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
+  outboxKey = outboxKey, subscribedKey = subscribedKey,
+}
+local instancesLeft, bytesLeft = tonumber(maxInstances), tonumber(maxBytes)
+local expired, lost, taken = 0, 0, 0
+local started = {} -- ids
+local ended = {} -- ids
+local reply = {'', '0', '0'} -- the started jobs follow
+
+local function handOut(id, jobKey, attempt, instances, bytes, spec, input)
+  local token = redis.call('HINCRBY', jobKey, 'starts', 1)
+  redis.call('ZADD', dueIndexKey, now + tonumber(checkAfterMs), id)
+  instancesLeft = instancesLeft - tonumber(instances)
+  bytesLeft = bytesLeft - tonumber(bytes)
+  started[#started + 1] = id
+  for _, value in ipairs({id, tostring(token), tostring(attempt), spec, input}) do reply[#reply + 1] = value end
+end
+
+local function takeAgain(id)
+  local jobKey = jobPrefix .. id
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts', 'tenant')
+  local status, starts, instances, spec, input, bytes, attempts, tenant = unpack(job)
+  if status ~= 'running' then
+    redis.call('SREM', takenKey, id)
+  elseif tonumber(starts) >= tonumber(maxStarts) then
+    finishJob(queue, jobKey, id, ',running,', '', 'failed', lostEnd, '')
+    redis.call('SREM', takenKey, id)
+    ended[#ended + 1] = id
+    if tenant ~= SHADOW_TENANT then lost = lost + 1 end
+  else
+    handOut(id, jobKey, attempts, instances, bytes, spec, input)
+  end
+end
+
+local function take(id, place)
+  local jobKey = jobPrefix .. id
+  local job = redis.call('HMGET', jobKey, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events')
+  local expiresAt, tenant, instances, spec, input, bytes, events = unpack(job)
+  if not expiresAt then
+    redis.call('ZREM', waitingKey, id)
+  elseif now >= tonumber(expiresAt) then
+    finishJob(queue, jobKey, id, ',queued,', '', 'expired', expiredEnd, '')
+    ended[#ended + 1] = id
+    if tenant ~= SHADOW_TENANT then expired = expired + 1 end
+  elseif #reply > 3 and tonumber(bytes) > bytesLeft then
+    bytesLeft = 0
+  else
+    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', now, 'ticket', ticket)
+    redis.call('ZREM', waitingKey, id)
+    countQueued(queuedKey, tenant, model, -1, -bytes)
+    redis.call('SADD', takenKey, id)
+    local rank = math.floor(place / LANE)
+    redis.call('HSET', queueKey, 'tag:' .. rank, place - rank * LANE)
+    taken = taken + 1
+    local attempt = redis.call('HINCRBY', jobKey, 'attempts', 1)
+    local event = 'evt_' .. string.sub(id, 5) .. '-started-' .. attempt
+    tellJobEvent(outboxKey, subscribedKey, tenant, events, 'job.started', event, id, now)
+    handOut(id, jobKey, attempt, instances, bytes, spec, input)
+  end
+end
+
+if redis.call('HGET', queueKey, 'out') == ticket then redis.call('HDEL', queueKey, 'out', 'outSince') end
+for _, id in ipairs(redis.call('SMEMBERS', takenKey)) do takeAgain(id) end
+local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
+for _ = 1, isPaused and 0 or MAX_ROUNDS do
+  if instancesLeft <= 0 or bytesLeft <= 0 then break end
+  local next = redis.call('ZRANGE', waitingKey, 0, instancesLeft - 1, 'WITHSCORES')
+  if #next == 0 then break end
+  for i = 1, #next, 2 do
+    if instancesLeft > 0 and bytesLeft > 0 then take(next[i], tonumber(next[i + 1])) end
+  end
+end
+if #ended > 0 then redis.call('PUBLISH', endedChannel, table.concat(ended, ' ')) end
+if #started > 0 then redis.call('PUBLISH', changedChannel, table.concat(started, ' ')) end
+
+local isLeft = not isPaused and redis.call('ZCARD', waitingKey) > 0
+measureRate(queueKey, taken, isLeft, now)
+if isLeft then
+  reply[1] = giveTicket(queueKey, now)
+  if reply[1] == '' then reply[1] = ticketOut(queueKey) end
+end
+reply[2], reply[3] = tostring(expired), tostring(lost)
+return reply

@@ -1,0 +1,75 @@
+-- Writes a new job into its queue, unless its tenant or its model has too many queued jobs.
+--
+-- A client of Redis sends a command again when a broken connection left it unanswered. So this may run twice for one submit,
+-- the second time when the job has ended long since: a record that exists stays as it is, and the ticket that is out is handed
+-- over once more.
+--
+-- Reply {created, now, ticket to hand over or ""} | {replayed, id} | {mismatch} |
+--       {tenant_full | model_full, jobs queued by the tenant, by the model, jobs started, in how many busy milliseconds}
+
+--- @include "redis-time"
+--- @include "idempotency"
+--- @include "wake-ticket"
+--- @include "queue-place"
+--- @include "count-queued"
+
+local jobKey = KEYS[1]
+local waitingKey = KEYS[2]
+local dueIndexKey = KEYS[3]
+local tenantJobsKey = KEYS[4]
+local queuedKey = KEYS[5]
+local queueKey = KEYS[6]
+local pausedKey = KEYS[7]
+local idempotencyKey = KEYS[8]
+local id = ARGV[1]
+local tenant = ARGV[2]
+local model = ARGV[3]
+local spec = ARGV[4] -- JSON
+local input = ARGV[5] -- packed instances, "" when they are in a blob
+local instances = ARGV[6]
+local cost = ARGV[7] -- instances / the tenant's weight
+local ttlMs = ARGV[8]
+local rank = ARGV[9] -- of the priority, 0 starts first
+local events = ARGV[10] -- of the job's own webhook, ",job.failed," or ""
+local maxTenantJobs = ARGV[11] -- queued
+local maxTenantBytes = ARGV[12]
+local maxModelJobs = ARGV[13] -- queued
+local maxModelBytes = ARGV[14]
+local fingerprint = ARGV[15] -- of the body, "" without an Idempotency-Key
+local idempotencySeconds = ARGV[16]
+local bytes = ARGV[17] -- of the input, wherever it is
+local keptSeconds = ARGV[18] -- after its end
+local checkAfterMs = ARGV[19] -- upkeep first looks at the record then, and repairs a ticket that was lost
+
+local used = usedBefore(idempotencyKey, 'job', fingerprint, jobKey, id)
+if used then return used end
+local createdAt = redis.call('HGET', jobKey, 'createdAt')
+if createdAt then return {'created', createdAt, ticketOut(queueKey)} end
+
+local queued = redis.call('HMGET', queuedKey, 'tenant:' .. tenant, 'tenant-bytes:' .. tenant, 'model:' .. model, 'model-bytes:' .. model)
+local function isFull(count, more, limit)
+  return tonumber(count or '0') + more > tonumber(limit)
+end
+local refusal
+if isFull(queued[1], 1, maxTenantJobs) or isFull(queued[2], bytes, maxTenantBytes) then
+  refusal = 'tenant_full'
+elseif isFull(queued[3], 1, maxModelJobs) or isFull(queued[4], bytes, maxModelBytes) then
+  refusal = 'model_full'
+end
+if refusal then
+  local rate = redis.call('HMGET', queueKey, 'startedJobs', 'busyMs')
+  return {refusal, queued[1] or '0', queued[3] or '0', rate[1] or '0', rate[2] or '0'}
+end
+
+local now = redisTime()
+local expires = now + tonumber(ttlMs)
+redis.call('HSET', jobKey, 'status', 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
+  'instances', instances, 'cost', cost, 'events', events, 'createdAt', now, 'expiresAt', expires,
+  'attempts', 0, 'starts', 0, 'keptSeconds', keptSeconds)
+redis.call('ZADD', waitingKey, queuePlace(queueKey, rank, tenant, cost), id)
+redis.call('ZADD', dueIndexKey, math.min(now + tonumber(checkAfterMs), expires), id)
+redis.call('ZADD', tenantJobsKey, 0, id)
+countQueued(queuedKey, tenant, model, 1, bytes)
+useKey(idempotencyKey, 'job', fingerprint, id, idempotencySeconds)
+local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
+return {'created', tostring(now), isPaused and '' or giveTicket(queueKey, now)}
