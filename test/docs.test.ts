@@ -125,3 +125,11 @@ it('shows no shell command in README.md that the quickstart test does not run', 
   expect(blocks(text('README.md'))).toBe(2);
   expect(blocks(start.split('\n## ')[0] ?? '')).toBe(2);
 });
+
+it('tells the price of each decision', () => {
+  const silent = documents
+    .filter((file) => file.endsWith('decisions.md'))
+    .flatMap((file) => text(file).split(/^#+ (?=[A-Z]{3}-\d+\. )/m))
+    .filter((part) => /^[A-Z]{3}-\d+\. /.test(part) && !/\bPrice:\s/.test(part));
+  expect(silent).toEqual([]);
+});
