@@ -135,3 +135,17 @@ it('hands no module more than ten dependencies', () => {
     for (const [, name, body = ''] of text(file).matchAll(bag))
       expect(body.match(field)?.length ?? 0, `fields of ${name} in ${file}`).toBeLessThanOrEqual(10);
 });
+
+it('runs every test, but for those that say loudly why they are skipped', () => {
+  const tests = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join('test', name));
+  // The words are put together here, so that this file does not find itself.
+  const silenced = new RegExp(`\\.(${['only', 'skip', 'todo', 'fails'].join('|')})\\b`);
+  const conditional = new RegExp(`\\.(${['skipIf', 'runIf'].join('|')})\\(`);
+  for (const file of tests) {
+    expect(text(file), file).not.toMatch(silenced);
+    if (conditional.test(text(file)))
+      expect(text(file), `${file} skips in silence`).toMatch(/SKIPPED|IS_LONG/);
+  }
+});

@@ -15,7 +15,7 @@ import { type Usage, usageOf } from './usage.js';
 
 export interface Plan {
   rounds: number;
-  /** Of load for each row and round. */
+  /** The seconds of load for each row and round. */
   seconds: number;
   inFlight: number;
   /** Worker concurrencies to try for the rival; the best one runs. */

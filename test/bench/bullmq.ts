@@ -1,7 +1,7 @@
 /**
  * Bare BullMQ: one process adds jobs and processes them with an empty function, no HTTP, no model, no result.
  *
- * What any system built on it can reach at most; `inFlight` jobs are added and not yet processed at any time.
+ * No system built on BullMQ can be faster than this; `inFlight` jobs are added and not yet processed at any time.
  */
 import { type Job, Queue, Worker } from 'bullmq';
 import { systemClock as clock } from '../../shared/base/clock.js';

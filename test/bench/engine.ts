@@ -1,8 +1,8 @@
 /**
  * `npm run bench:engine -- [--backends N,N] [--models N,N] [--instances N] [--children N] [--rounds N] [--seconds S] [--out DIR]`
  *
- * What the engine makes of a backend: rows per second of a saturated worker, fed through the queue, beside those of the
- * bare backend in a child of the same kind, at batch 1 and at each model's full batch; and what batching costs a lone job.
+ * Measures what the engine makes of a backend: rows per second of a saturated worker, fed through the queue, beside those of
+ * the bare backend in a child of the same kind, at batch 1 and at each model's full batch; and what batching costs a lone job.
  * Rounds take all of them in turn, a ratio is taken within a round.
  */
 import { join } from 'node:path';

@@ -1,8 +1,8 @@
 /**
  * `npm run bench:growth -- [--levels N,N] [--rounds N] [--out DIR]`
  *
- * What a job costs while others wait: latency of a submit and of a start, and Redis' memory for each queued job, with
- * 1,000 to 1,000,000 jobs queued. Every level has a Redis of its own, filled beforehand; the rounds take the levels in
+ * Measures what a job costs while others wait: the latency of a submit and of a start, and Redis' memory for each queued
+ * job, with 1,000 to 1,000,000 jobs queued. Every level has a Redis of its own, filled beforehand; the rounds take the levels in
  * turn, and a ratio is taken within a round. The core is called without HTTP, so that nothing hides what grows.
  */
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ interface Level {
 interface Sample {
   submitP50: number;
   submitP99: number;
-  /** Of a call that starts up to `BATCH` jobs. */
+  /** The latency of a call that starts up to `BATCH` jobs. */
   startP50: number;
 }
 

@@ -7,7 +7,7 @@ export interface Sample {
   p50Ms?: number;
   p99Ms?: number;
   batchSize?: number;
-  /** Of all processes of the system and its Redis; null where the machine does not tell. */
+  /** The sum over all processes of the system and its Redis; null where the machine does not tell. */
   cpuMsPerJob: number | null;
   memoryMb?: number | null;
   redisMb?: number | null;
@@ -34,7 +34,7 @@ export interface Row {
   samples: Sample[];
 }
 
-/** What the rival did at one worker concurrency. */
+/** The rival's figures at one worker concurrency. */
 export interface Trial {
   concurrency: number;
   perSecond: number;

@@ -1,5 +1,5 @@
 /**
- * What one would write instead of Sluice: Koa, BullMQ and tfjs in one process and sixty lines.
+ * The rival, which one would write instead of Sluice: Koa, BullMQ and tfjs in one process and sixty lines.
  *
  * POST /predict {"image": [784 numbers]} queues a job that holds the tensor as JSON, waits for it, and answers the ten
  * probabilities, which are the job's return value. Nothing here is made slow on purpose.

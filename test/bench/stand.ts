@@ -43,9 +43,9 @@ export interface StandPlan {
   batchSize: number;
   /** Folder of the model's folder. */
   modelsDir: string;
-  /** Of a job that is drained. */
+  /** The number of instances of a drained job. */
   instances: number;
-  /** Of its worker. */
+  /** The number of children of its worker. */
   children: number;
 }
 

@@ -18,7 +18,7 @@ export interface System {
   protocol: ProtocolName;
   origin: string;
   apiKey: string;
-  /** Of its own processes. */
+  /** The process ids of the system. */
   pids: number[];
   redis: RedisServer;
 }
@@ -66,7 +66,7 @@ export async function startSluice(site: Site, more: Record<string, string> = {})
 }
 
 export interface BenchWorker {
-  /** Of the worker, in Prometheus' text format. */
+  /** Returns the metrics of the worker, in Prometheus' text format. */
   metrics(): Promise<string>;
   stop(): Promise<unknown>;
 }

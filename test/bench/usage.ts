@@ -1,5 +1,5 @@
 /**
- * What a system uses: processor time and memory of its processes and all that they started, from /proc.
+ * Reads from /proc the processor time and the memory of a system's processes and of all that they started.
  *
  * Null on a system without /proc.
  */

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
-import { temporaryFolder } from '../support/redis.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();
 let stack: Stack;

@@ -5,8 +5,8 @@ import { spawn } from 'node:child_process';
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const PATIENCE = { timeout: 40_000, interval: 50 };
 /** A restart takes about 2 s on two free cores; other tests may have both of them. */

@@ -8,8 +8,8 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { type EventReader, readEvents } from '../support/events.js';
-import { startRedis, temporaryFolder } from '../support/redis.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const UNKNOWN = `job_${'0'.repeat(36)}`;

@@ -7,8 +7,8 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync } from
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { freePort } from '../../deploy/local/redis/redis.js';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, ROOT } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const NOBODY = 65534;
 const AS_NOBODY = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
@@ -71,7 +71,7 @@ function succeeds(...line: string[]): boolean {
   }
 }
 
-/** What a process told that looked for a Redis; `before` is the command that changes its surroundings. */
+/** Looks for a Redis in a process of its own and returns what it told; the command `before` changes its surroundings. */
 async function found(before: string[] = [], name = 'one'): Promise<string> {
   const data = join(folder.path, name);
   mkdirSync(data);

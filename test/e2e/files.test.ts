@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/redis/connect.js';
-import { temporaryFolder } from '../support/redis.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const MAX_BYTES = 3_000_000;
 const UNKNOWN = `file_${'0'.repeat(36)}`;

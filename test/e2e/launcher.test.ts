@@ -1,5 +1,5 @@
 /**
- * What `npm start` runs after the build: one command, several processes, all of them gone at the end.
+ * The launcher behind `npm start`: one command, several processes, all of them gone at the end.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
@@ -8,8 +8,8 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { verifyWebhook } from '../../shared/client/webhooks.js';
 import { answer, openReceiver } from '../support/receiver.js';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let launcher: ChildProcess | undefined;

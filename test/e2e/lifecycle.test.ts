@@ -1,13 +1,13 @@
 /**
- * What may happen to a job besides being run: retried, erased, held back, canceled while it runs, refused for want of room.
+ * A job may be retried, erased, held back, canceled while it runs, or refused for want of room.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/redis/connect.js';
-import { startRedis, temporaryFolder } from '../support/redis.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const UNKNOWN = `job_${'0'.repeat(36)}`;

@@ -1,5 +1,5 @@
 /**
- * What an API and a worker measure: as deploy/monitoring describes it, with values that follow from the work that was done,
+ * The metrics of an API and a worker: as deploy/monitoring describes them, with values that follow from the work that was done,
  * and with no label that a caller can multiply.
  */
 import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
@@ -12,8 +12,8 @@ import { labelsOf, type Row, readAlerts, readTable, scrape, valuesOf } from '../
 import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
-import { temporaryFolder } from '../support/redis.js';
 import { freePort, type Stack, startStack } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 import { type TinyModel, writeDense } from '../support/tiny-models.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -30,7 +30,7 @@ let receiver: Receiver;
 let gone: Receiver;
 let apiPort: number;
 let workerPort: number;
-/** What was asked of `POST /v1/jobs`, by status. */
+/** The requests to `POST /v1/jobs`, by status. */
 const submits = new Map<number, number>();
 
 /** One that keeps to its model.yaml, and one that can meet its target with no batch at all. */
@@ -239,7 +239,7 @@ describe('what was done is measured', () => {
     );
     const count = ofRoute.reduce((sum, name) => sum + (all[name] ?? 0), 0);
     expect(all['sluice_http_request_seconds_count{route="/v1/jobs"}']).toBe(count);
-    // Of requests that were held for a second.
+    // Some requests were held for a second.
     expect(all['sluice_http_request_seconds_sum{route="/v1/jobs"}']).toBeGreaterThan(1);
   });
 
@@ -337,7 +337,7 @@ describe('what is measured is described', () => {
       expect(found.sort(), role).toEqual(serves(role).sort());
       for (const name of found) others.add(name);
     }
-    // What no other role serves, though one of them may serve it, too.
+    // No other role serves these metrics, though each may serve some of those before.
     const left = (await names(workerPort)).filter((name) => !others.has(name));
     const alone = table.filter(({ servedBy }) => servedBy.join() === 'inference').map(({ name }) => name);
     expect(left.sort()).toEqual(alone.sort());

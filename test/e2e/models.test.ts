@@ -228,7 +228,7 @@ describe('a canary', () => {
     expect(rolledBack.canaries.stable.reason).toMatch(/^100 % of its \d+ jobs failed, at most 5 % may$/);
     for (const { status, model } of harmed) expect(status).toBe(model.version === 3 ? 'failed' : 'succeeded');
     expect(stack.output()).toMatch(/canary rolled back/);
-    // What this process read of the model is a second old at most.
+    // The API may have read the model a second ago.
     await expect.poll(async () => (await many(8)).every(({ model }) => model.version === 1)).toBe(true);
     expect(
       (await many(30)).filter(({ status, model }) => status !== 'succeeded' || model.version !== 1),

@@ -7,8 +7,8 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Redis } from 'ioredis';
 import { afterEach, expect, inject, it } from 'vitest';
 import { queueSchema } from '../../api/openapi/operators.js';
-import { startRedis, temporaryFolder } from '../support/redis.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 

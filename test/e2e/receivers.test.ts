@@ -6,8 +6,8 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const GUIDE = readFileSync(join(ROOT, 'deploy/guides/receive-webhooks.md'), 'utf8');
 const SECRET = newSigningSecret();

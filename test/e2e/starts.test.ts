@@ -1,10 +1,10 @@
 /**
- * What a process says that starts and does not find what it needs, to whoever reads its log: one line that tells what to do.
+ * A process that does not find what it needs at its start logs one line that tells what to do.
  */
 import { createServer } from 'node:net';
 import { afterEach, expect, inject, it } from 'vitest';
-import { startRedis, temporaryFolder } from '../support/redis.js';
 import { exited, freePort, type Stack, startStack } from '../support/stack.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => {

@@ -5,9 +5,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { temporaryFolder } from '../support/redis.js';
 import { type Fault, openS3Server, type S3Server } from '../support/s3-server.js';
 import { type Answer, type Stack, startStack } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, writeDense } from '../support/tiny-models.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };

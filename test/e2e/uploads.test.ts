@@ -43,7 +43,7 @@ afterAll(async () => {
 
 type Files = Record<string, string | Uint8Array<ArrayBuffer>>;
 
-/** What a caller has who brings mnist: its files, and what a manifest must say of a layers model. */
+/** The upload of a caller who brings mnist: its files, and what a manifest must say of a layers model. */
 const described = readFileSync(join(MNIST, 'model.yaml'), 'utf8');
 const manifest = described.replace(/^(name|version): .*\n/gm, '').replace(/^files:\n( .*\n)+/m, '');
 const mnist: Files = {
@@ -142,7 +142,7 @@ describe('an uploaded version', () => {
     const [child] = childrenOf(stack.workers.at(-1)?.pid);
     expect(signal(child, 'SIGKILL')).toBe(true);
     expect((await submit('mnist@1')).body).toMatchObject({ status: 'succeeded', attempts: 1 });
-    // What comes meanwhile is handed back until they are here again, which must not use up its starts.
+    // Jobs that come meanwhile are handed back until the files are here again, which must not use up their starts.
     const models = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? 'later@7' : 'mnist@2'));
     const answers = await Promise.all(models.map(submit));
     expect(answers.map(({ body }) => body.error ?? body.status)).toEqual(models.map(() => 'succeeded'));

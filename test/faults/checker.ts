@@ -17,14 +17,14 @@ export interface Verdict {
 }
 
 export interface Violation {
-  /** Of the job, the entry, the delivery. */
+  /** The id of the job, of the entry or of the delivery. */
   id: string;
   what: string;
 }
 
 type Found = Pick<Verdict, 'counts' | 'violations'>;
 
-/** What a poison must be told as; a hanging one runs into its own limit. */
+/** The error codes that a poison must end with; a hanging one runs into its own limit. */
 const POISON_CODES = {
   throws: 'backend_error',
   aborts: 'input_crashed_backend',

@@ -1,8 +1,8 @@
 /**
  * The client: asks over HTTP as anybody would, and writes everything into the ledger.
  *
- * Whatever happens to a request is an answer: `status` 0 says that there was none. A submit that was answered 5xx, or not
- * at all, is unknown, and whoever has an Idempotency-Key asks again.
+ * Every request has an answer here: `status` 0 says that none came. A submit that was answered 5xx, or not at all, is
+ * unknown, and a client that gave an Idempotency-Key asks again.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { JobView } from '../../shared/contract/job.js';
@@ -19,7 +19,7 @@ export interface Reply {
 }
 
 export interface Where {
-  /** Of an API. */
+  /** The address of an API. */
   url: string;
   /** After which the client hangs up. */
   patienceMs?: number;

@@ -1,5 +1,5 @@
 /**
- * What there is in the end: every job as the API shows it, and what only records and logs tell.
+ * Collects the final state: every job as the API shows it, and what only records and logs tell.
  */
 import type { Redis } from 'ioredis';
 import type { JobView } from '../../shared/contract/job.js';
@@ -13,9 +13,9 @@ export interface Sources {
   api: Where;
   tenants: readonly string[];
   records: Redis;
-  /** Of every key. */
+  /** The prefix of every key. */
   prefix: string;
-  /** What the processes wrote. */
+  /** Everything that the processes wrote. */
   logs: string;
   trapped: number;
 }
@@ -24,7 +24,7 @@ export interface Sources {
 const LANES = 8;
 const PAGE = 100;
 
-/** What is not at rest yet, in words; null when everything is. */
+/** Returns in words what is not at rest yet, or null when everything is. */
 export async function unrest(sources: Pick<Sources, 'client' | 'api' | 'tenants' | 'records' | 'prefix'>) {
   const open: string[] = [];
   for (const tenant of sources.tenants)

@@ -26,7 +26,7 @@ export function instancesOf({ digits, poison }: Pick<Entry, 'digits' | 'poison'>
   return poison && last ? [...instances.slice(0, -1), poisoned(last.b64, poison)] : instances;
 }
 
-/** What is wrong with the predictions; null when they are what each digit has when it is computed alone. */
+/** Returns what is wrong with the predictions, or null when each digit has those that it has when computed alone. */
 export function faultIn(predictions: unknown[] | null, digits: readonly number[]): string | null {
   if (predictions?.length !== digits.length)
     return `${predictions?.length ?? 'no'} predictions for ${digits.length} instances`;

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import type { JobView } from '../../shared/contract/job.js';
 import type { JobEndEvent } from '../../shared/contract/webhooks/events.js';
 
-/** What an order's instances must do: be computed, or bring down what computes them. */
+/** The fate of an order's instances: they are computed, or they bring down the process that computes them. */
 export type Poison = 'throws' | 'aborts' | 'hangs' | 'swells';
 
 /** A job that a client wants, however often it has to ask for it. */
@@ -41,7 +41,7 @@ export interface Seen {
   job: string;
   where: 'answer' | 'webhook';
   status: JobView['status'];
-  /** Of everything but the predictions. */
+  /** A digest of everything but the predictions. */
   end: string;
   /** Null where they were not told. */
   predictions: string | null;
@@ -49,7 +49,7 @@ export interface Seen {
 
 /** One request to a receiver. */
 export interface Arrival {
-  /** Whose receiver it came to. */
+  /** The tenant whose receiver it came to. */
   tenant: string;
   /** `webhook-id`. */
   id: string;

@@ -27,11 +27,11 @@ export interface Member {
 
 export interface Fleet {
   members: ReadonlyMap<string, Member>;
-  /** Of its APIs. */
+  /** The addresses of its APIs. */
   urls: string[];
-  /** What ended by itself, or not at all when it was told to. */
+  /** Processes that ended by themselves, or did not end when they were told to. */
   badEnds: string[];
-  /** What had to be ended by its own bound. */
+  /** Processes that their own bound had to end. */
   forcedEnds: string[];
   /** Ends the restarting; the room ends the processes. */
   close(): void;
@@ -59,7 +59,7 @@ export async function startFleet(room: Room, env: Record<string, string>): Promi
     let current: ChildProcess;
     let isWanted = true;
     let isDown = false;
-    /** What the present process was told to end by, and when. */
+    /** The signal that told the present process to end, and the time. */
     const orders: Told[] = [];
 
     async function start(): Promise<void> {

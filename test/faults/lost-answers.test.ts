@@ -1,7 +1,7 @@
 /**
  * Redis carries a command out and its answer is lost: the client connects again and sends it once more.
  *
- * Whoever asked is told what it would have been told, and keeps what it stored before it asked.
+ * The caller is told what it would have been told, and keeps what it stored before it asked.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -39,7 +39,7 @@ it('tenants share a batch, and each has the rows of its own', async () => {
   // How many meet depends on when they come; a batch of two could be one tenant's.
   expect(largest).toBeGreaterThan(2);
 
-  // What each was answered is held against its own digits by value, and all that a tenant saw against the other's canaries.
+  // Each answer is compared with its own digits by value, and all that a tenant saw with the canaries of the other.
   const verdicts = await room.verdicts();
   expect(violationsIn(verdicts)).toEqual([]);
   expect(verdicts[5]?.counts).toMatchObject({ innocent: JOBS });

@@ -48,7 +48,7 @@ it.each(cases)('one that %s fails alone among %i', async (poison, innocent, code
   expect(verdicts[5]?.counts).toEqual({ innocent, poisoned: 1 + again });
 });
 
-/** What has crashed the backend once is told so without being run; answers how many were submitted. */
+/** Submits inputs that have crashed the backend before, which are refused without a run; resolves to their number. */
 async function submitAgain(poison: Poison): Promise<number> {
   const before = room.stack.output().split('child died').length;
   const ids = await room.submitAll([{ tenant: TENANTS[0], digits: [7], poison }]);

@@ -1,7 +1,7 @@
 /**
  * The room in which faults are made: Sluice as built, on a Redis of its own, with a ledger, receivers and a checker.
  *
- * Whatever a test opens here is ended by `close`, last opened first.
+ * `close` ends everything that a test opened here, last opened first.
  */
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';

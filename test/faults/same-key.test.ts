@@ -20,7 +20,7 @@ it('is one job, and every answer names it; another body under that key is refuse
   const [tenant, other] = TENANTS;
   const entry = room.ledger.open({ tenant, digits: [3], key: 'all at once' });
   const startedMs = performance.now();
-  // Who is told nothing certain, as on a machine that is busy for long, asks again: that is what a key is for.
+  // A client without a certain answer, as on a machine that is busy for long, asks again: that is what a key is for.
   const submit = (nth: number) => room.client.insist(entry, () => (nth % 2 ? room.api : second), INSIST_MS);
   const answers = await Promise.all(Array.from({ length: SUBMITS }, (_, nth) => submit(nth)));
   const seconds = (performance.now() - startedMs) / 1000;

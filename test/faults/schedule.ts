@@ -1,5 +1,5 @@
 /**
- * Which fault happens when, to whom and for how long: follows from the seed alone.
+ * The schedule of faults: the seed alone decides which fault happens when, to whom and for how long.
  *
  * Faults overlap, but no target has two at once, so that each can be healed by itself.
  */

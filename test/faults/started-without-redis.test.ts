@@ -4,8 +4,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { IS_LONG } from '../support/long.js';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, startStack } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 import { figure } from './figures.js';
 import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';

@@ -39,7 +39,7 @@ describe('told to stop while Redis is', () => {
       const way = await room.wayToRedis();
       const env = { REDIS_URL: way.url };
       const api = await room.stack.addApi(env);
-      // Those that have one role hang for reasons of their own.
+      // Processes with one role may hang for reasons of their own.
       const workers = [...ROLES, ROLES.join(',')].map((roles) => ({
         roles,
         process: room.stack.addWorker({ ...env, SLUICE_ROLES: roles }),

@@ -9,7 +9,7 @@ import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
 const TASKS = 200;

@@ -21,7 +21,7 @@ import { openBackendTimings } from '../../worker/inference/versions/backend-timi
 import { createModelMemory } from '../../worker/inference/versions/model-memory.js';
 import { openVersionRoute } from '../../worker/inference/versions/version-route.js';
 import { signal } from '../support/processes.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
 let folder: ReturnType<typeof temporaryFolder>;

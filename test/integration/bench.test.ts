@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { Report } from '../bench/report.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();
 afterAll(() => folder.remove());

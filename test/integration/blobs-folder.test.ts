@@ -13,7 +13,7 @@ import { type BlobStore, STALE_UPLOAD_MS } from '../../shared/blobs/blobs.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { openBlobs } from '../../shared/blobs/open.js';
 import { type OpenedStore, openFolder, uploadsOf } from '../support/blob-stores.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const MIB = 1024 * 1024;
 const full = expect.objectContaining({ code: 'unavailable', message: 'The blob store is full.' });

@@ -11,7 +11,7 @@ import { findRedisProgram } from '../../deploy/local/redis/find-redis.js';
 import { type RedisServer, startRedisIn } from '../../deploy/local/redis/redis.js';
 import type { RedisProgram } from '../../deploy/local/redis/redis-program.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const tell = () => {};
 const present = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell }).catch(() => null);

@@ -1,5 +1,5 @@
 /**
- * What an API process hears on its listening connection, and that nothing is missed for good while that is away.
+ * An API process hears of its jobs on one listening connection, and misses nothing for good while that is away.
  */
 import { afterEach, expect, inject, it } from 'vitest';
 import { newId } from '../../shared/contract/ids.js';

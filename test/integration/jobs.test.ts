@@ -22,7 +22,7 @@ import type { Keys } from '../../shared/redis/keys.js';
 import { agedBlobs } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
 import { IS_LONG } from '../support/long.js';
-import { temporaryFolder } from '../support/redis.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const CONFIG: Config = { ...loadConfig({}), SLUICE_TENANT_WEIGHTS: 'heavy=3' };
 const SHARE = { maxInstances: 4, maxBytes: 1000 };

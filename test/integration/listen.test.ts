@@ -10,15 +10,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { newSigningSecret, sign } from '../../shared/contract/webhooks/signing.js';
 import { answer, openReceiver, type Receiver } from '../support/receiver.js';
-import { temporaryFolder } from '../support/redis.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
+import { temporaryFolder } from '../support/started-redis.js';
 
 const KEY = `slk_${'k'.repeat(22)}`;
 const SECRET = newSigningSecret();
 const ENDPOINT = { id: 'whe_1', secret: SECRET };
 const TIME = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z';
 
-/** What the stand-in answers to a registration and to a deletion, and what it was asked. */
+/** The stand-in's answers to a registration and to a deletion, and the requests that it was sent. */
 interface Api {
   url: string;
   asked: { call: string; key: string | undefined; body: unknown }[];

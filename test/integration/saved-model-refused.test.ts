@@ -45,7 +45,7 @@ function evilWith(tags: string[], graph: MetaGraphDef): MetaGraphDef {
   return evil;
 }
 
-/** What initialises it is named by this collection alone. */
+/** Only this collection names the operation that initialises the table. */
 function initialisedBy(key: string, graph: MetaGraphDef): void {
   graph.getGraphDef().addNode(node('evil', 'WriteFile'));
   graph.getSignatureDefMap().del('__saved_model_init_op');

@@ -92,7 +92,7 @@ describe('the types of a SavedModel', () => {
   });
 
   it('are refused by name where they have no form on the wire', async () => {
-    // What it computes does not matter: it is not loaded.
+    // The numbers do not matter, because it is not loaded.
     editSavedModel(folder, (graph) =>
       graph.getSignatureDefMap().get('serving_default').getInputsMap().get('ids').setDtype(7),
     );

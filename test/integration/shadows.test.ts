@@ -1,4 +1,4 @@
-/** What is counted of a copy: also when it is done before its original. */
+/** The counts of a shadow's copies, also of a copy that is done before its original. */
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { newId } from '../../shared/contract/ids.js';
 import type { JobRecord, JobSpec } from '../../shared/contract/job.js';

@@ -8,8 +8,8 @@ import type { BlobStore, ListedBlob } from '../../shared/blobs/blobs.js';
 import { type BlobsConfig, openBlobs } from '../../shared/blobs/open.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
-import { temporaryFolder } from './redis.js';
 import { openS3Server, type S3Server } from './s3-server.js';
+import { temporaryFolder } from './started-redis.js';
 
 export interface OpenedStore {
   store: BlobStore;

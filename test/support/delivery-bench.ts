@@ -31,7 +31,7 @@ import { startDelivery } from '../../worker/delivery/role.js';
 import { createSender } from '../../worker/delivery/send.js';
 import { idleConnections } from './connections.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
-import { temporaryFolder } from './redis.js';
+import { temporaryFolder } from './started-redis.js';
 
 type Subscription = JobSpec['webhook'];
 interface Delivering {

@@ -14,9 +14,9 @@ export interface EventReader {
   status: number;
   headers: IncomingMessage['headers'];
   events: ReceivedEvent[];
-  /** Everything as it came. */
+  /** The text of the stream so far. */
   text(): string;
-  /** "status queued", "progress", "done": what came, in short. */
+  /** The events so far in short: "status queued", "progress", "done". */
   names(): string[];
   readonly lastId: string;
   /** Resolves when the stream ends or is cut. */

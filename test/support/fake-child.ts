@@ -1,13 +1,22 @@
 /**
- * A child that computes y = 2x and does on magic values what real ones do at their worst.
+ * A child that computes y = 2x, and on magic values does what real children do at their worst.
  *
- * -1 throws · -2 dies of an abort · -3 hangs · -4 computes NaN · -5 hangs, but only in the first child of its parent ·
- * -6 is computed at once and answered late, when the next call has had its turn maybe ·
- * -7 does not fit into memory beside more than one other ·
- * -8 does not fit where rows may be added to it · -9 does not fit at all ·
- * -10 has this child throw on everything from then on ·
- * anything else is doubled. `up` costs no model; one called "endless" is never loaded, "fragile" and "deadly" only by the first
- * child of its parent: later ones refuse it or die of it; of "unlucky" the first dies, and no other. Told that its cache is "never", it is never up.
+ * | value | what the child does                                          |
+ * | ----- | ------------------------------------------------------------ |
+ * | -1    | throws                                                       |
+ * | -2    | dies of an abort                                             |
+ * | -3    | hangs                                                        |
+ * | -4    | computes NaN                                                 |
+ * | -5    | hangs if it is the first child of its parent                 |
+ * | -6    | computes at once and answers late, maybe after a later call  |
+ * | -7    | runs out of memory beside more than one other row            |
+ * | -8    | runs out of memory if rows may be added                      |
+ * | -9    | runs out of memory                                           |
+ * | -10   | throws on everything from then on                            |
+ *
+ * The model "endless" never finishes loading. Only the first child of a parent loads "fragile" and "deadly"; later ones
+ * refuse the first and die of the second. Only the first child dies of "unlucky". A child whose cache is "never" never
+ * comes up.
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +35,7 @@ const RSS_BYTES = 1e9;
 
 const send = (message: FromChild) => process.send?.(message);
 
-/** It throws on everything. */
+/** True once the child throws on everything. */
 let isSick = false;
 
 function compute(instance: Instance): InstanceResult {

@@ -1,6 +1,6 @@
 /**
- * What every suite that starts programs needs before its first test, once a run: the tests' own programs, compiled into
- * `.build` so that none is older than its source, and a Redis.
+ * Once a run, before the first test of a suite that starts programs: the tests' own programs are compiled into `.build`, so
+ * that none is older than its source, and a Redis is found or started.
  *
  * The Redis is that of REDIS_URL, else a container where a Docker engine answers, else a server found as the launcher
  * finds its own. Tests ask for it with `inject('redisUrl')` and keep apart by a key prefix each.
@@ -9,8 +9,8 @@ import { execFileSync } from 'node:child_process';
 import type { TestProject } from 'vitest/node';
 import { redisSettings } from '../../deploy/local/redis/redis.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { startRedis, temporaryFolder } from './redis.js';
 import { ROOT } from './stack.js';
+import { startRedis, temporaryFolder } from './started-redis.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {

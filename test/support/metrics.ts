@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { ROOT } from './stack.js';
 
 export interface Sample {
-  /** With the suffix of a histogram. */
+  /** The name, with the suffix of a histogram. */
   name: string;
   labels: Record<string, string>;
   value: number;
@@ -18,7 +18,7 @@ export interface Metric {
   samples: Sample[];
 }
 
-/** Those of Sluice alone; of Node.js there are others. */
+/** Reads the metrics of Sluice and leaves out those of Node.js. */
 export async function scrape(port: number): Promise<Map<string, Metric>> {
   const response = await fetch(`http://127.0.0.1:${port}/metrics`);
   if (!response.ok) throw new Error(`/metrics answers ${response.status}`);
@@ -49,13 +49,13 @@ function parseSample(line: string): Sample {
   return { name, labels: Object.fromEntries(pairs), value: Number(value) };
 }
 
-/** Names of labels, but for that of a histogram's buckets. */
+/** Returns the names of labels without that of a histogram's buckets. */
 export function labelsOf({ samples }: Metric): string[] {
   const names = new Set(samples.flatMap(({ labels }) => Object.keys(labels)));
   return [...names].filter((name) => name !== 'le').sort();
 }
 
-/** `name{label="value"}` -> value; without the buckets of histograms. */
+/** Maps `name{label="value"}` to its value, without the buckets of histograms. */
 export function valuesOf(metrics: ReadonlyMap<string, Metric>): Record<string, number> {
   const samples = [...metrics.values()].flatMap((metric) => metric.samples);
   return Object.fromEntries(
@@ -76,7 +76,7 @@ export interface Row {
   help: string;
 }
 
-/** Of deploy/monitoring. */
+/** Reads the table of deploy/monitoring. */
 export function readTable(): Row[] {
   const text = readFileSync(join(ROOT, 'deploy/monitoring/metrics.md'), 'utf8');
   return [...text.matchAll(/^\| `(sluice_\w+)` *\| (\w+) *\| ([^|]*)\| ([^|]*)\| ([^|]*)\|$/gm)].map(

@@ -1,17 +1,17 @@
 /**
- * A Redis of a test's own, to be killed, frozen and started again on its append-only file.
+ * A Redis of one test, which the test kills, freezes, and starts again on its append-only file.
  */
 import { signal } from './processes.js';
-import { startRedis, temporaryFolder } from './redis.js';
+import { startRedis, temporaryFolder } from './started-redis.js';
 
 export interface OwnRedis {
   url: string;
   port: number;
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the server is gone. */
   kill(): Promise<void>;
-  /** On the same folder and port, with more settings; resolves when it has read its file and answers. */
+  /** Starts it on the same folder and port, with more settings; resolves when it has read its file and answers. */
   restart(settings?: readonly string[]): Promise<void>;
-  /** SIGSTOP: connections stay, nothing is answered. */
+  /** Sends SIGSTOP: connections stay open and nothing is answered. */
   freeze(): void;
   thaw(): void;
   close(): Promise<void>;

@@ -1,9 +1,9 @@
 /**
- * Processes from outside: who computes for a worker, and signals that may come too late.
+ * Processes seen from outside: the children of a worker, and signals that may come too late.
  */
 import { readFileSync } from 'node:fs';
 
-/** Processes that `pid` started and that are still there. */
+/** Returns the processes that `pid` started and that still run. */
 export function childrenOf(pid: number | undefined): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
@@ -13,7 +13,7 @@ export function childrenOf(pid: number | undefined): number[] {
   }
 }
 
-/** False when there is no such process any more. */
+/** Sends a signal; returns false when the process is gone. */
 export function signal(pid: number | undefined, name: NodeJS.Signals): boolean {
   try {
     return pid !== undefined && process.kill(pid, name);

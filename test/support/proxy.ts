@@ -5,8 +5,8 @@
  *   silent    nothing passes and nobody is told, as behind a dead switch; what was sent arrives after `heal`
  *   mute      requests pass, answers do not (they too arrive after `heal`)
  *
- * `cut` breaks every open connection with a reset; new ones are taken. `loseAnswer` breaks one, when a request has been carried
- * out and its answer is on the way.
+ * `cut` resets every open connection and takes new ones. `loseAnswer` resets one connection when its request has been
+ * carried out and the answer is on the way.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -14,19 +14,19 @@ import { setTimeout as pause } from 'node:timers/promises';
 export interface TcpProxy {
   port: number;
   silence(): void;
-  /** Holds back answers only: what is asked is done, and nobody hears of it. */
+  /** Holds back answers only: requests are carried out, and nobody hears of it. */
   mute(): void;
-  /** Does so from the next request on that holds this text, and lets that request pass. */
+  /** Holds back answers from the next request that holds this text on; that request still passes. */
   muteAt(text: string): void;
   /**
-   * Lets the next request pass that holds this text, and resets its connection instead of passing the answer on; resolves then.
-   * What is asked again on another connection passes.
+   * Lets the next request that holds this text pass, and resets its connection instead of passing the answer on; resolves
+   * then. A request that is sent again on another connection passes.
    */
   loseAnswer(text: string): Promise<void>;
-  /** Every chunk takes so much longer, in both directions. */
+  /** Delays every chunk by so much, in both directions. */
   slow(delayMs: number): void;
   cut(): void;
-  /** Everything passes again, at full speed. */
+  /** Lets everything pass again, at full speed. */
   heal(): void;
   close(): Promise<void>;
 }
@@ -38,9 +38,9 @@ interface Lane {
   connection: Connection;
 }
 
-/** Both lanes of one. */
+/** Both directions of one connection. */
 interface Connection {
-  /** Its next answer is lost. */
+  /** True while the next answer of this connection shall be lost. */
   loss: Loss | null;
   reset(): void;
 }
@@ -82,7 +82,7 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
   function open(lane: Lane): void {
     const { from, to, isAnswer, connection } = lane;
     lanes.add(lane);
-    // Bytes keep their order, also when the network gets faster again.
+    // Chunks wait for the ones before them, so that bytes keep their order when the network gets faster again.
     let last = Promise.resolve();
     const later = (act: () => void) => {
       const dueMs = performance.now() + delayMs;

@@ -31,7 +31,7 @@ export function answer(status: number, headers: Record<string, string> = {}, bod
   return (response) => void response.writeHead(status, headers).end(body);
 }
 
-/** With a certificate it speaks TLS alone. */
+/** Opens a receiver; with a certificate it speaks TLS alone. */
 export async function openReceiver(
   respond: Respond,
   host = '127.0.0.1',

@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-/** Of what protoc generates, which has no types, as far as it is used here. */
+/** The part of protoc's output that is used here; protoc generates no types. */
 interface MessageMap<V> {
   get(key: string): V;
   set(key: string, value: V): void;
@@ -81,7 +81,7 @@ const proto = createRequire(import.meta.url)('@tensorflow/tfjs-node-gpu/dist/pro
 
 export type Edit = (graph: MetaGraphDef, model: SavedModel) => unknown;
 
-/** Of a model with one graph. */
+/** Edits in place a SavedModel that has one graph. */
 export function editSavedModel(folder: string, edit: Edit): void {
   const path = join(folder, 'saved_model.pb');
   const model = proto.SavedModel.deserializeBinary(new Uint8Array(readFileSync(path)));

@@ -13,17 +13,25 @@ import { setTimeout as pause } from 'node:timers/promises';
 /** The folder of the repository, for this file as it is and as compiled into `.build`. */
 export const ROOT = resolve(import.meta.dirname, '../..').replace(/\/\.build$/, '');
 
-/** Both together: 20 s. */
+/** The tries and the pauses between them make 20 s. */
 const READY_TRIES = 200;
 const READY_PAUSE_MS = 100;
+
+type Request = (
+  method: string,
+  path: string,
+  body?: unknown,
+  headers?: Record<string, string>,
+) => Promise<Answer>;
 
 export interface Api {
   process: ChildProcess;
   url: string;
+  request: Request;
 }
 
 export interface Stack {
-  /** Of the first API. */
+  /** The address of the first API. */
   url: string;
   key: string;
   prefix: string;
@@ -32,18 +40,19 @@ export interface Stack {
   addApi(env?: Record<string, string>): Promise<Api>;
   /** Starts one more worker with the same queues. */
   addWorker(env?: Record<string, string>): ChildProcess;
-  /** The first one. */
+  /** The first API. */
   api: ChildProcess;
   apis: Api[];
   /** Ends the first API and starts another in its place; answers its exit code. */
   restartApi(): Promise<number | null>;
   workers: ChildProcess[];
-  /** Everything the processes wrote. */
+  /** Returns everything that the processes wrote. */
   output(): string;
-  request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
-  /** The API answers. */
-  apiReady(): Promise<void>;
-  /** A worker serves mnist. */
+  /** Asks the first API. */
+  request: Request;
+  /** Resolves when an API answers, the first one unless another is given. */
+  apiReady(api?: Api): Promise<void>;
+  /** Resolves when a worker has served mnist. */
   ready(): Promise<void>;
   close(): Promise<void>;
 }
@@ -91,24 +100,27 @@ export async function startStack(
     return child;
   };
 
-  const request: Stack['request'] = async (method, path, body, headers = {}) => {
-    const response = await fetch(url + path, {
-      method,
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: text === '' ? null : JSON.parse(text),
+  const requestOf =
+    (url: string): Request =>
+    async (method, path, body, headers = {}) => {
+      const response = await fetch(url + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${key}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      });
+      const text = await response.text();
+      return {
+        status: response.status,
+        headers: response.headers,
+        body: text === '' ? null : JSON.parse(text),
+      };
     };
-  };
 
+  const request = requestOf(url);
   const api = start('api');
   const stack: Stack = {
     url,
@@ -116,11 +128,12 @@ export async function startStack(
     prefix,
     dataDir,
     api,
-    apis: [{ process: api, url }],
+    apis: [{ process: api, url, request }],
     workers: [],
     async addApi(more = {}) {
       const own = more.PORT ?? String(await freePort());
-      const api = { process: start('api', { ...more, PORT: own }), url: `http://127.0.0.1:${own}` };
+      const url = `http://127.0.0.1:${own}`;
+      const api = { process: start('api', { ...more, PORT: own }), url, request: requestOf(url) };
       stack.apis.push(api);
       return api;
     },
@@ -137,8 +150,8 @@ export async function startStack(
     },
     output: () => written,
     request,
-    async apiReady() {
-      if (!(await untilTrue(async () => (await request('GET', '/readyz')).status === 200)))
+    async apiReady(api = stack.apis[0]) {
+      if (!(await untilTrue(async () => (await api?.request('GET', '/readyz'))?.status === 200)))
         throw new Error(`The API does not answer. The processes wrote:\n${written}`);
     },
     async ready() {
@@ -162,7 +175,7 @@ export function exited(child: ChildProcess): Promise<number | null> {
 
 async function end(child: ChildProcess): Promise<number | null> {
   child.kill('SIGTERM');
-  // One that a test stopped would never hear it.
+  // A process that a test stopped would never see the SIGTERM.
   child.kill('SIGCONT');
   return exited(child);
 }
@@ -175,7 +188,7 @@ async function untilTrue(probe: () => Promise<boolean>): Promise<boolean> {
   return false;
 }
 
-/** The environment without what a developer may have set for Sluice. */
+/** Returns the environment without what a developer may have set for Sluice. */
 function clean(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(environment).filter(([name]) => !name.startsWith('SLUICE_') && name !== 'HOST'),

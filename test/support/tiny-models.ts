@@ -16,7 +16,7 @@ export interface Weight {
   shape: number[];
   dtype: 'float32' | 'int32';
   values: number[];
-  /** How floats are stored: halves, or steps of `STEP` from the least. */
+  /** The type in which floats are stored: halves, or steps of `STEP` from the least value. */
   stored?: 'float16' | 'uint8' | 'uint16';
 }
 
@@ -28,9 +28,9 @@ interface Description {
   inputs: TensorSpec[];
   outputs: TensorSpec[];
   topology: object;
-  /** In the order of the topology's weights. */
+  /** The weights in the order of the topology. */
   weights?: Weight[];
-  /** Path that model.json gives for its weights. */
+  /** The path that model.json gives for its weights. */
   shard?: string;
   golden?: Golden;
   maxBatchSize?: number;
@@ -130,7 +130,7 @@ export function writeDense(parent: string, changes: Partial<Description> = {}): 
   });
 }
 
-/** What `writeDense` computes for one row. */
+/** Returns what the model of `writeDense` computes for one row. */
 export function denseByHand([a = 0, b = 0, c = 0]: readonly number[]): [number, number] {
   return [a + 3 * b + 5 * c + 0.5, 2 * a + 4 * b + 6 * c - 0.5];
 }
@@ -254,7 +254,7 @@ export function writeMasked(parent: string, golden?: Golden): TinyModel {
           },
         },
         { name: 'masked', op: 'Mul', input: ['x', 'mask'], attr: { T: { type: 'DT_FLOAT' } } },
-        // What nothing else is computed from comes out.
+        // An operation is an output when no other operation takes it as an input.
         { name: 'products', op: 'Identity', input: ['masked'], attr: { T: { type: 'DT_FLOAT' } } },
         {
           name: 'sum',

@@ -177,7 +177,7 @@ async function p99AtSaturation(targetP99Ms?: number): Promise<{ p99: number; siz
   };
   const tickets = Promise.all([ticket(), ticket(), ticket()]);
   await clock.advance(20_000);
-  // What it knew at first is forgotten.
+  // The first measurements are forgotten.
   took.length = 0;
   await clock.advance(10_000);
   isOver = true;

@@ -25,7 +25,7 @@ function outcomes(
   return { succeeded, failed, times: new Map([[sizeClassOf(size), times]]) };
 }
 
-/** Of 200 jobs, `cost(size)` ms each batch, as many of each size. */
+/** Returns the counts of 200 jobs in batches of `cost(size)` ms, as many of each size. */
 function outcomesOf(sizes: readonly number[], cost: (size: number) => number): VersionOutcomes {
   const times = sizes.map((size) => [sizeClassOf(size), new Map([[timeBucketOf(cost(size)), 200]])] as const);
   return { succeeded: 200 * sizes.length, failed: 0, times: new Map(times) };

@@ -1,5 +1,5 @@
 /**
- * What a record tells of a job's life, and what of it a caller has missed.
+ * A job's record tells its life, and which part of it a caller has missed.
  */
 import { describe, expect, it } from 'vitest';
 import { eventsOf, formatEvent, isLast, type Position, resumePosition } from '../../api/follow/job-events.js';
@@ -63,7 +63,7 @@ const names = (events: ReturnType<typeof eventsOf>) =>
 const idOf = (position: Position) =>
   /^id: (.*)$/m.exec(formatEvent({ name: 'status', position, data: {} }, {}))?.[1] ?? '';
 
-/** What a caller sees who is told of the stages `seen` of a life, reconnecting before each or never. */
+/** Returns what a caller sees who is told of the stages `seen` of a life, and who reconnects before each or never. */
 function follow(seen: readonly JobRecord[], reconnects: boolean): string[] {
   const told: string[] = [];
   let last: Position | null = null;

@@ -19,7 +19,7 @@ interface Given {
   values: number[];
 }
 
-/** What tfjs makes of weights that were written as two shards, cut anywhere, and quantised. */
+/** Returns what tfjs makes of weights that were written as two shards, cut anywhere, and quantised. */
 async function requantized(
   dtype: 'float16' | 'uint8',
   given: readonly Given[],

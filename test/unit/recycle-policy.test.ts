@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createRecyclePolicy, LEAST_BATCHES } from '../../worker/process/recycle-policy.js';
 
-/** What each of so many batches said, without repeats. */
+/** Returns what each of so many batches said, without repeats. */
 function reasons(policy: ReturnType<typeof createRecyclePolicy>, batches: number, rssBytes: number) {
   return [...new Set(Array.from({ length: batches }, () => policy.reasonAfter(rssBytes)))];
 }

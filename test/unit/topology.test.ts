@@ -1,4 +1,4 @@
-/** What a tfjs model may be made of. */
+/** The layers and operations that a tfjs model may have. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * A Redis that a test starts by itself, from the program that the launcher would take.
+ * Starting a Redis for one test, from the program that the launcher would take; and a folder that goes with the test.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
