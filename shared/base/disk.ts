@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, statSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ConfigError } from './config.js';
@@ -33,6 +33,24 @@ export function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/**
+ * Deletes the entries of a folder that were last modified more than `ageMs` before `nowMs` (milliseconds since the Unix epoch),
+ * folders with their content. Returns how many. It leaves an entry that vanishes meanwhile or cannot be read.
+ *
+ * @throws Error of the file system when the folder cannot be listed or an entry cannot be deleted
+ */
+export async function removeStale(folder: string, nowMs: number, ageMs: number): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => null);
+    if (!found || nowMs - found.mtimeMs <= ageMs) continue;
+    await rm(path, { recursive: true, force: true });
+    removed++;
+  }
+  return removed;
 }
 
 /** Error codes that do not go away by themselves. A full disk is not one of them. */

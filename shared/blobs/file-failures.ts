@@ -10,7 +10,11 @@ function codeOf(error: unknown): unknown {
   return (error as { code?: unknown } | null)?.code;
 }
 
-/** @throws {SluiceError} `unavailable`, always; its text says whether the disk is full */
+/**
+ * Throws what the blob store throws for an error of the file system.
+ *
+ * @throws {SluiceError} `unavailable`, always; its text says whether the disk is full
+ */
 export function fileFailure(error: unknown): never {
   throw FULL.has(codeOf(error)) ? storeFull(error) : storeFailure(error, 'The blob store failed.');
 }

@@ -11,6 +11,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
+import { removeStale } from '../base/disk.js';
 import {
   type BlobContent,
   type BlobStore,
@@ -94,18 +95,15 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
     }
   }
 
-  async function sweep(): Promise<number> {
-    let swept = 0;
-    for (const name of await readdir(uploads).catch(fileFailure)) {
-      const found = await stat(join(uploads, name)).catch(nullIfMissing);
-      if (!found || clock.now() - found.mtimeMs < STALE_UPLOAD_MS) continue;
-      await rm(join(uploads, name), { force: true }).catch(fileFailure);
-      swept++;
-    }
-    return swept;
-  }
-
-  return { put, get, open: openBlob, delete: remove, list, sweep, close: () => {} };
+  return {
+    put,
+    get,
+    open: openBlob,
+    delete: remove,
+    list,
+    sweep: () => removeStale(uploads, clock.now(), STALE_UPLOAD_MS).catch(fileFailure),
+    close: () => {},
+  };
 }
 
 function shardOf(folder: string, key: string): string {

@@ -36,7 +36,11 @@ export function isTransient(error: unknown): boolean {
   return status === undefined || status >= 500 || TRANSIENT_STATUS.has(status);
 }
 
-/** @throws {SluiceError} `unavailable`, always; its text names the kind of failure, but no host, bucket or key */
+/**
+ * Throws what the blob store throws for an error of an S3 server.
+ *
+ * @throws {SluiceError} `unavailable`, always; its text names the kind of failure, but no host, bucket or key
+ */
 export function bucketFailure(error: unknown): never {
   throw failureOf(error);
 }

@@ -9,11 +9,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../base/clock.js';
-import { exists, hashFile } from '../../base/disk.js';
+import { exists, hashFile, removeStale } from '../../base/disk.js';
 import type { BlobContent, BlobStore, StoredBlob } from '../../blobs/blobs.js';
 import { STALE_UPLOAD_MS, storeFailure } from '../../blobs/blobs.js';
 import { fileFailure } from '../../blobs/file-failures.js';
@@ -163,14 +163,9 @@ export function createVersionRepository({ blobs, models, clock, config }: Versio
     }
   }
 
-  /** Deletes the folders of uploads whose processes were killed long ago. */
+  /** Deletes the folders of uploads whose processes were killed long ago; what cannot be deleted now is left to the next start. */
   async function sweep(): Promise<void> {
-    const names = await readdir(uploadsFolder).catch(() => []);
-    for (const name of names) {
-      const path = join(uploadsFolder, name);
-      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: clock.now() }));
-      if (clock.now() - mtimeMs > STALE_UPLOAD_MS) await rm(path, { recursive: true, force: true });
-    }
+    await removeStale(uploadsFolder, clock.now(), STALE_UPLOAD_MS).catch(() => undefined);
   }
 
   return { receive, fetch, sweep };
