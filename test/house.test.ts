@@ -112,6 +112,10 @@ it('loads the AWS SDK in one file only, and that file only where a bucket is con
   expect(using(/from '\.\/s3\.js'/)).toEqual([]);
 });
 
+it('writes Lua in files of its own', () => {
+  expect(files.filter((file) => /redis\.call\(/.test(text(file)))).toEqual([]);
+});
+
 it('describes every route in the OpenAPI document, and none besides', () => {
   const routes = files
     .filter((file) => file.startsWith('api/routes/'))

@@ -15,6 +15,11 @@ const commands = Object.keys(COMMANDS) as CommandName[];
 const includes = scriptsIn(new URL('include/', FOLDER));
 const textOf = (path: string) => readFileSync(new URL(`${path}.lua`, FOLDER), 'utf8');
 const withoutComments = (text: string) => text.replace(/--.*$/gm, '');
+/** The keywords of Lua, and what Redis gives every script. */
+const LUA_NAMES = (
+  'and break do else elseif end false for function if in local nil not or repeat return then true until while ' +
+  'KEYS ARGV redis string math table tonumber tostring ipairs unpack'
+).split(' ');
 
 it('has a command for each script', () => {
   expect(scriptsIn(FOLDER).sort()).toEqual([...commands].sort());
@@ -30,6 +35,12 @@ it.each(commands)('%s binds keys and arguments to names, and uses only the names
   const used = withoutComments(textOf(command)).match(/(KEYS|ARGV)\[/g) ?? [];
   expect(used).toHaveLength(keys.length + args.length);
   expect(keys.filter((name) => !name.endsWith('Key'))).toEqual([]);
+});
+
+it.each(commands)('%s says of each key what lies under it', (command) => {
+  const bindings = textOf(command).match(/^local \w+ = KEYS.*$/gm) ?? [];
+  const described = /KEYS\[\d+\] -- (string|hash|list|set|sorted set|stream): \S/;
+  expect(bindings.filter((line) => !described.test(line))).toEqual([]);
 });
 
 it.each(commands)('%s says what it replies', (command) => {
@@ -50,6 +61,23 @@ it.each(commands)('%s includes what it calls, and no include in vain', (command)
   const unused = given.filter((name) => (body.match(new RegExp(`\\b${name}\\b`, 'g')) ?? []).length < 2);
   expect(unused).toEqual([]);
 });
+
+it.each(commands)(
+  '%s uses no name that it lacks, which Redis would refuse only when it comes to it',
+  (command) => {
+    const body = withoutComments(scriptText(command)).replace(/'[^']*'/g, "''");
+    const lists = [
+      ...body.matchAll(/\blocal (?!function)([\w, ]+)/g),
+      ...body.matchAll(/\bfor ([\w, ]+?) (?:=|in) /g),
+      ...body.matchAll(/\bfunction \w*\(([^)]*)\)/g),
+      ...body.matchAll(/\blocal function (\w+)/g),
+      ...body.matchAll(/[{,]\s*(\w+) = /g),
+    ];
+    const known = new Set([...LUA_NAMES, ...lists.flatMap(([, list = '']) => list.trim().split(/,\s*/))]);
+    const used = new Set(body.match(/(?<![\w.])[a-zA-Z_]\w*/g));
+    expect([...used].filter((name) => !known.has(name))).toEqual([]);
+  },
+);
 
 it.each(includes)('include/%s says what it gives, and uses no key or argument of a script', (include) => {
   const text = textOf(`include/${include}`);

@@ -7,7 +7,7 @@
 
 --- @include "batch-driver"
 
-local batchKey = KEYS[1]
+local batchKey = KEYS[1] -- hash: the record of the batch
 local token = ARGV[1]
 local number = ARGV[2] -- of the part, from 0
 local part = ARGV[3] -- JSON

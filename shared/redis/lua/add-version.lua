@@ -2,9 +2,9 @@
 --
 -- Reply 1, also to a call that added it and did not hear so; 0 when the number is taken
 
-local modelKey = KEYS[1]
-local modelsKey = KEYS[2]
-local revisionKey = KEYS[3]
+local modelKey = KEYS[1] -- hash: versions, their states, aliases
+local modelsKey = KEYS[2] -- set: names of all models
+local revisionKey = KEYS[3] -- string: number of changes of what there is to serve
 local version = ARGV[1]
 local stored = ARGV[2] -- the version as JSON
 local description = ARGV[3] -- "" = none

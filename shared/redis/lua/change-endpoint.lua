@@ -5,15 +5,15 @@
 
 --- @include "subscribe-tenant"
 
-local endpointKey = KEYS[1]
-local tenantEndpointsKey = KEYS[2]
-local subscribedKey = KEYS[3]
-local heldKey = KEYS[4]
-local releasingKey = KEYS[5]
+local endpointKey = KEYS[1] -- hash: the record of the endpoint
+local tenantEndpointsKey = KEYS[2] -- sorted set: the tenant's endpoints
+local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
+local heldKey = KEYS[4] -- set: deliveries that the endpoint holds while it is not enabled
+local releasingKey = KEYS[5] -- set: enabled endpoints that still hold deliveries
 local id = ARGV[1]
 local tenant = ARGV[2]
 local endpointPrefix = ARGV[3] -- of the keys of endpoints
-local now = ARGV[4]
+local now = ARGV[4] -- milliseconds since the Unix epoch
 local enabled = ARGV[5] -- "1", "0", or "" to leave it
 
 local FIRST_FIELD = 6

@@ -5,11 +5,11 @@
 --- @include "redis-time"
 --- @include "idempotency"
 
-local batchKey = KEYS[1]
-local tenantBatchesKey = KEYS[2]
-local batchesKey = KEYS[3]
-local openBatchesKey = KEYS[4]
-local idempotencyKey = KEYS[5]
+local batchKey = KEYS[1] -- hash: the record of the batch
+local tenantBatchesKey = KEYS[2] -- sorted set: the tenant's batches
+local batchesKey = KEYS[3] -- sorted set: batches by the time at which upkeep looks at them next
+local openBatchesKey = KEYS[4] -- hash: number of open batches by tenant
+local idempotencyKey = KEYS[5] -- hash: the Idempotency-Key; the record without one
 local id = ARGV[1]
 local tenant = ARGV[2]
 local spec = ARGV[3] -- JSON

@@ -5,14 +5,14 @@
 --
 -- Reply made | the status of a delivery that was made before | dropped where the log is full
 
-local deliveryKey = KEYS[1]
-local logKey = KEYS[2]
-local dueIndexKey = KEYS[3]
-local endpointKey = KEYS[4] -- used only with an endpoint
-local endedKey = KEYS[5] -- deliveries of the log that have ended
+local deliveryKey = KEYS[1] -- hash: the record of the delivery
+local logKey = KEYS[2] -- sorted set: deliveries of the same log
+local dueIndexKey = KEYS[3] -- sorted set: pending deliveries by the time at which they are looked for
+local endpointKey = KEYS[4] -- hash: the record of the endpoint, used only with an endpoint
+local endedKey = KEYS[5] -- sorted set: deliveries of the log that have ended
 local id = ARGV[1]
 local keptMs = ARGV[2]
-local nextAt = ARGV[3]
+local nextAt = ARGV[3] -- when the first attempt is due, milliseconds since the Unix epoch
 local leastId = ARGV[4] -- that a log keeps
 local maxEntries = ARGV[5] -- of a log
 local deliveryPrefix = ARGV[6] -- of the keys of deliveries

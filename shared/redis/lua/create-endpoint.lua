@@ -6,10 +6,10 @@
 --- @include "subscribe-tenant"
 --- @include "idempotency"
 
-local endpointKey = KEYS[1]
-local tenantEndpointsKey = KEYS[2]
-local subscribedKey = KEYS[3]
-local idempotencyKey = KEYS[4]
+local endpointKey = KEYS[1] -- hash: the record of the endpoint
+local tenantEndpointsKey = KEYS[2] -- sorted set: the tenant's endpoints
+local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
+local idempotencyKey = KEYS[4] -- hash: the Idempotency-Key; the record without one
 local id = ARGV[1]
 local tenant = ARGV[2]
 local endpointPrefix = ARGV[3] -- of the keys of endpoints

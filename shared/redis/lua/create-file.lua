@@ -4,13 +4,13 @@
 
 --- @include "idempotency"
 
-local fileKey = KEYS[1]
-local tenantFilesKey = KEYS[2]
-local filesKey = KEYS[3]
-local idempotencyKey = KEYS[4]
+local fileKey = KEYS[1] -- string: the record of the file, JSON
+local tenantFilesKey = KEYS[2] -- sorted set: the tenant's files
+local filesKey = KEYS[3] -- sorted set: files by the time at which they expire
+local idempotencyKey = KEYS[4] -- hash: the Idempotency-Key; the record without one
 local id = ARGV[1]
 local record = ARGV[2] -- JSON
-local expiresAt = ARGV[3]
+local expiresAt = ARGV[3] -- milliseconds since the Unix epoch
 local fingerprint = ARGV[4] -- of the upload, "" without an Idempotency-Key
 local idempotencySeconds = ARGV[5]
 

@@ -5,9 +5,9 @@
 
 --- @include "queue-place"
 
-local jobKey = KEYS[1]
-local waitingKey = KEYS[2]
-local queueKey = KEYS[3]
+local jobKey = KEYS[1] -- hash: the record of the job
+local waitingKey = KEYS[2] -- sorted set: queued jobs of the version, in starting order
+local queueKey = KEYS[3] -- hash: state of the version's queue
 local id = ARGV[1]
 local rank = ARGV[2] -- of the priority, 0 starts first
 

@@ -2,9 +2,9 @@
 --
 -- Reply erased | its status when it has not ended | gone
 
-local jobKey = KEYS[1]
-local tenantJobsKey = KEYS[2]
-local dueIndexKey = KEYS[3]
+local jobKey = KEYS[1] -- hash: the record of the job
+local tenantJobsKey = KEYS[2] -- sorted set: the tenant's jobs
+local dueIndexKey = KEYS[3] -- sorted set: records by the time at which upkeep looks at them next
 local id = ARGV[1]
 
 local status = redis.call('HGET', jobKey, 'status')

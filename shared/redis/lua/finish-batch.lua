@@ -5,9 +5,9 @@
 --- @include "redis-time"
 --- @include "batch-driver"
 
-local batchKey = KEYS[1]
-local batchesKey = KEYS[2]
-local openBatchesKey = KEYS[3]
+local batchKey = KEYS[1] -- hash: the record of the batch
+local batchesKey = KEYS[2] -- sorted set: batches by the time at which upkeep looks at them next
+local openBatchesKey = KEYS[3] -- hash: number of open batches by tenant
 local token = ARGV[1]
 local id = ARGV[2]
 local tenant = ARGV[3]

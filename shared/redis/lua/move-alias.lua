@@ -2,11 +2,11 @@
 --
 -- Reply {""} when it is done, {state, version} when the state of that version forbids it, {missing, version} without it
 
-local modelKey = KEYS[1]
-local canariesKey = KEYS[2]
-local versionOutcomesKey = KEYS[3]
-local canaryOutcomesKey = KEYS[4]
-local agreementKey = KEYS[5] -- of the shadow
+local modelKey = KEYS[1] -- hash: versions, their states, aliases
+local canariesKey = KEYS[2] -- set: aliases with a canary that runs
+local versionOutcomesKey = KEYS[3] -- hash: jobs of the version that ended beside the canary
+local canaryOutcomesKey = KEYS[4] -- hash: jobs of the canary that ended
+local agreementKey = KEYS[5] -- hash: predictions of the shadow beside those that callers got
 local alias = ARGV[1]
 local version = ARGV[2]
 local canaryVersion = ARGV[3] -- "" = none

@@ -5,9 +5,9 @@
 --- @include "redis-time"
 --- @include "wake-ticket"
 
-local waitingKey = KEYS[1]
-local queueKey = KEYS[2]
-local pausedKey = KEYS[3]
+local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
+local queueKey = KEYS[2] -- hash: state of the version's queue
+local pausedKey = KEYS[3] -- hash: models of which no job is started
 local model = ARGV[1]
 
 if redis.call('ZCARD', waitingKey) == 0 or redis.call('HEXISTS', pausedKey, model) == 1 then return '' end

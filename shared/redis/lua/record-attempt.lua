@@ -5,25 +5,25 @@
 -- Reply {status of the delivery, nextAt} | {status, nextAt, reason for which its endpoint was disabled} |
 --       {} when the delivery is gone or has ended
 
-local deliveryKey = KEYS[1]
-local attemptsKey = KEYS[2]
-local dueIndexKey = KEYS[3]
-local endpointKey = KEYS[4] -- used only with an endpoint
-local outboxKey = KEYS[5]
-local subscribedKey = KEYS[6]
-local endedKey = KEYS[7] -- deliveries of the log that have ended
+local deliveryKey = KEYS[1] -- hash: the record of the delivery
+local attemptsKey = KEYS[2] -- list: attempts of the delivery, JSON
+local dueIndexKey = KEYS[3] -- sorted set: pending deliveries by the time at which they are looked for
+local endpointKey = KEYS[4] -- hash: the record of the endpoint, used only with an endpoint
+local outboxKey = KEYS[5] -- stream: events to deliver
+local subscribedKey = KEYS[6] -- hash: events that each tenant's endpoints want
+local endedKey = KEYS[7] -- sorted set: deliveries of the log that have ended
 local id = ARGV[1]
-local statusAfter = ARGV[2]
-local nextAttemptAt = ARGV[3]
+local statusAfter = ARGV[2] -- of the delivery, unless a replay is asked for
+local nextAttemptAt = ARGV[3] -- milliseconds since the Unix epoch
 local attempt = ARGV[4] -- as it is kept once another has followed, JSON
 local lastAttempt = ARGV[5] -- with the whole response, JSON
-local now = ARGV[6]
+local now = ARGV[6] -- milliseconds since the Unix epoch
 local endpoint = ARGV[7] -- "" = none
 local gone = ARGV[8] -- "gone" when the receiver responded 410
 local disableAfterMs = ARGV[9] -- without a success
 local attemptsBefore = ARGV[10]
 local keptMs = ARGV[11]
-local dueAt = ARGV[12]
+local dueAt = ARGV[12] -- when this attempt was due, milliseconds since the Unix epoch
 local lookAfterMs = ARGV[13] -- a delivery that should have been attended to is looked for so long after
 local quietMs = ARGV[14] -- a failure after so long without one begins a new streak
 

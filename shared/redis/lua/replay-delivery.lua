@@ -3,11 +3,11 @@
 --
 -- Reply 1, 0 when the delivery is gone
 
-local deliveryKey = KEYS[1]
-local dueIndexKey = KEYS[2]
-local endedKey = KEYS[3] -- deliveries of the log that have ended
+local deliveryKey = KEYS[1] -- hash: the record of the delivery
+local dueIndexKey = KEYS[2] -- sorted set: pending deliveries by the time at which they are looked for
+local endedKey = KEYS[3] -- sorted set: deliveries of the log that have ended
 local id = ARGV[1]
-local now = ARGV[2]
+local now = ARGV[2] -- milliseconds since the Unix epoch
 
 local status = redis.call('HGET', deliveryKey, 'status')
 if not status then return 0 end

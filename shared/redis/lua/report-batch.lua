@@ -5,7 +5,7 @@
 --- @include "redis-time"
 --- @include "batch-driver"
 
-local batchKey = KEYS[1]
+local batchKey = KEYS[1] -- hash: the record of the batch
 local token = ARGV[1]
 local total = ARGV[2] -- lines
 local counts = ARGV[3] -- JSON

@@ -5,9 +5,9 @@
 --- @include "redis-time"
 --- @include "tell-job-event"
 
-local jobKey = KEYS[1]
-local outboxKey = KEYS[2]
-local subscribedKey = KEYS[3]
+local jobKey = KEYS[1] -- hash: the record of the job
+local outboxKey = KEYS[2] -- stream: events to deliver
+local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
 local id = ARGV[1]
 local token = ARGV[2]
 local done = ARGV[3] -- instances

@@ -6,11 +6,11 @@
 
 --- @include "redis-time"
 
-local modelKey = KEYS[1]
-local outboxKey = KEYS[2]
-local subscribedKey = KEYS[3]
+local modelKey = KEYS[1] -- hash: versions, their states, aliases
+local outboxKey = KEYS[2] -- stream: events to deliver
+local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
 local version = ARGV[1]
-local state = ARGV[2]
+local state = ARGV[2] -- ready, failed or loading
 local report = ARGV[3] -- JSON
 local name = ARGV[4]
 

@@ -2,8 +2,8 @@
 --
 -- Reply 1, also to a call that did it and did not hear so; 0 when it is another canary by now
 
-local modelKey = KEYS[1]
-local canariesKey = KEYS[2]
+local modelKey = KEYS[1] -- hash: versions, their states, aliases
+local canariesKey = KEYS[2] -- set: aliases with a canary that runs
 local alias = ARGV[1]
 local judged = ARGV[2] -- the canary as it was read, JSON
 local rolledBack = ARGV[3] -- the canary from now on, JSON

@@ -2,7 +2,7 @@
 --
 -- Reply 1, 0 when the secrets are others by now
 
-local endpointKey = KEYS[1]
+local endpointKey = KEYS[1] -- hash: the record of the endpoint
 local before = ARGV[1] -- the secrets as they were read, JSON
 local after = ARGV[2] -- the secrets from now on, JSON
 

@@ -2,7 +2,7 @@
 --
 -- Reply 1, 0 when the secrets are others by now
 
-local secretsKey = KEYS[1]
+local secretsKey = KEYS[1] -- string: signing secrets of the tenant, JSON
 local before = ARGV[1] -- the secrets as they were read, JSON
 local after = ARGV[2] -- the secrets from now on, JSON
 

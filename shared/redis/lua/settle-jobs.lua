@@ -9,11 +9,11 @@
 --- @include "redis-time"
 --- @include "finish-job"
 
-local waitingKey = KEYS[1]
-local dueIndexKey = KEYS[2]
-local queuedKey = KEYS[3]
-local outboxKey = KEYS[4]
-local subscribedKey = KEYS[5]
+local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
+local dueIndexKey = KEYS[2] -- sorted set: records by the time at which upkeep looks at them next
+local queuedKey = KEYS[3] -- hash: numbers of queued jobs and of bytes of their input, by tenant and by model
+local outboxKey = KEYS[4] -- stream: events to deliver
+local subscribedKey = KEYS[5] -- hash: events that each tenant's endpoints want
 local jobPrefix = ARGV[1] -- of the keys of jobs
 local model = ARGV[2]
 local endedChannel = ARGV[3]

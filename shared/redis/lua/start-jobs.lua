@@ -13,14 +13,14 @@
 --- @include "measure-rate"
 --- @include "finish-job"
 
-local waitingKey = KEYS[1]
-local dueIndexKey = KEYS[2]
-local queuedKey = KEYS[3]
-local outboxKey = KEYS[4]
-local subscribedKey = KEYS[5]
-local queueKey = KEYS[6]
+local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
+local dueIndexKey = KEYS[2] -- sorted set: records by the time at which upkeep looks at them next
+local queuedKey = KEYS[3] -- hash: numbers of queued jobs and of bytes of their input, by tenant and by model
+local outboxKey = KEYS[4] -- stream: events to deliver
+local subscribedKey = KEYS[5] -- hash: events that each tenant's endpoints want
+local queueKey = KEYS[6] -- hash: state of the version's queue
 local takenKey = KEYS[7] -- set: jobs taken under this ticket
-local pausedKey = KEYS[8]
+local pausedKey = KEYS[8] -- hash: models of which no job is started
 local ticket = ARGV[1]
 local maxInstances = ARGV[2]
 local maxBytes = ARGV[3] -- of input

@@ -13,14 +13,14 @@
 --- @include "queue-place"
 --- @include "count-queued"
 
-local jobKey = KEYS[1]
-local waitingKey = KEYS[2]
-local dueIndexKey = KEYS[3]
-local tenantJobsKey = KEYS[4]
-local queuedKey = KEYS[5]
-local queueKey = KEYS[6]
-local pausedKey = KEYS[7]
-local idempotencyKey = KEYS[8]
+local jobKey = KEYS[1] -- hash: the record of the job
+local waitingKey = KEYS[2] -- sorted set: queued jobs of the version, in starting order
+local dueIndexKey = KEYS[3] -- sorted set: records by the time at which upkeep looks at them next
+local tenantJobsKey = KEYS[4] -- sorted set: the tenant's jobs
+local queuedKey = KEYS[5] -- hash: numbers of queued jobs and of bytes of their input, by tenant and by model
+local queueKey = KEYS[6] -- hash: state of the version's queue
+local pausedKey = KEYS[7] -- hash: models of which no job is started
+local idempotencyKey = KEYS[8] -- hash: the Idempotency-Key; the record without one
 local id = ARGV[1]
 local tenant = ARGV[2]
 local model = ARGV[3]

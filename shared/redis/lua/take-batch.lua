@@ -4,7 +4,7 @@
 
 --- @include "redis-time"
 
-local batchKey = KEYS[1]
+local batchKey = KEYS[1] -- hash: the record of the batch
 
 local status = redis.call('HGET', batchKey, 'status')
 if status ~= 'queued' and status ~= 'running' and status ~= 'canceling' then return {} end
