@@ -8,6 +8,7 @@ import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { type BackendChildren, startBackendChildren } from '../../worker/inference/pool/backend-children.js';
 import { type BatchRunner, createBatchRunner } from '../../worker/inference/pool/batch-runner.js';
+import type { ChildTiming } from '../../worker/inference/pool/child-supervisor.js';
 import { NotLoaded, StandsStill } from '../../worker/inference/pool/run-elsewhere.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import { MAX_DEATHS } from '../../worker/process/crash-loop.js';
@@ -37,12 +38,10 @@ let changes: boolean[] = [];
 
 interface Options {
   recycle?: RecycleLimits;
-  loadTimeoutMs?: number;
   childCount?: number;
   /** The GPU of each child; none where left out. */
   gpus?: (string | null)[];
-  heartbeat?: { periodMs: number; limitMs: number };
-  upTimeoutMs?: number;
+  timing?: ChildTiming;
   cacheDir?: string;
 }
 
@@ -244,7 +243,7 @@ describe("a batch runner on a backend's children", () => {
   });
 
   it('refuses a version whose loading does not end, and goes on', async () => {
-    await start({ loadTimeoutMs: 300 });
+    await start({ timing: { loadTimeoutMs: 300 } });
     await expect(load('endless')).rejects.toThrow('took too long');
     expect(await run([1, 2])).toEqual([2, 4]);
     expect(deaths).toBe(1);
@@ -432,14 +431,14 @@ describe("a batch runner on a backend's children", () => {
 
   it('gives up a child that is not up in time', async () => {
     const startedMs = performance.now();
-    await expect(start({ cacheDir: 'never', upTimeoutMs: 1000 })).rejects.toThrow(
+    await expect(start({ cacheDir: 'never', timing: { upTimeoutMs: 1000 } })).rejects.toThrow(
       'The child is not up after 1 s.',
     );
     expect(performance.now() - startedMs).toBeGreaterThanOrEqual(1000);
   });
 
   it('replaces a child that stands still while it has nothing to do', async () => {
-    await start({ heartbeat: { periodMs: 100, limitMs: 400 } });
+    await start({ timing: { heartbeat: { periodMs: 100, limitMs: 400 } } });
     expect(await run([1])).toEqual([2]);
     const stopped = pids()[0] as number;
     process.kill(stopped, 'SIGSTOP');
@@ -453,7 +452,7 @@ describe("a batch runner on a backend's children", () => {
   });
 
   it('pings no child that computes, because its call has a limit of its own', async () => {
-    await start({ heartbeat: { periodMs: 20, limitMs: 50 } });
+    await start({ timing: { heartbeat: { periodMs: 20, limitMs: 50 } } });
     const startedMs = performance.now();
     expect(await run([HANGS], 1000)).toEqual(['timeout']);
     // Alone from the start, so it was tried twice.

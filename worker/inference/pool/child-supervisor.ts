@@ -41,15 +41,22 @@ export interface ChildListener {
   onRecycle?: () => void;
 }
 
+/** How long a child may take; where left out, long enough for the largest models. */
+export interface ChildTiming {
+  /** Bound of the time from its start until it is up. */
+  upTimeoutMs?: number;
+  /** Bound of loading one version. */
+  loadTimeoutMs?: number;
+  /** How often a child that has nothing to do is pinged, and how long its reply may take. */
+  heartbeat?: { periodMs: number; limitMs: number };
+}
+
 export interface ChildSupervisorDeps
-  extends Omit<ChildProcessDeps<ChildMessage>, 'onMessage' | 'onGone' | 'options'> {
+  extends Pick<ChildProcessDeps<ChildMessage>, 'child' | 'environment' | 'clock' | 'log'> {
   options: ChildOptions;
+  timing?: ChildTiming | undefined;
   /** There are no limits where left out. */
   recycle?: RecycleLimits | undefined;
-  /** Bound of loading one version. */
-  loadTimeoutMs?: number | undefined;
-  /** How often a child that has nothing to do is pinged, and how long its reply may take. */
-  heartbeat?: { periodMs: number; limitMs: number } | undefined;
   /** Asked when a child has served its time; where it says no, it is asked again after the next batch. */
   mayRecycle: () => boolean;
   listener?: ChildListener | undefined;
@@ -89,10 +96,11 @@ const NO_LIMITS: RecycleLimits = { maxBatches: 0, maxRssBytes: 0 };
 
 /** Returns a supervisor whose first child waits for `start`. */
 export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSupervisor {
-  const { clock, log, heartbeat = HEARTBEAT, mayRecycle, listener = {} } = deps;
+  const { child, environment, clock, log, timing = {}, mayRecycle, listener = {} } = deps;
+  const { upTimeoutMs, loadTimeoutMs, heartbeat = HEARTBEAT } = timing;
   const recyclePolicy = createRecyclePolicy(deps.recycle ?? NO_LIMITS);
   const crashLoop = createCrashLoop(clock);
-  const calls = createChildCalls(clock, () => current, deps.loadTimeoutMs);
+  const calls = createChildCalls(clock, () => current, loadTimeoutMs);
   const closing = new AbortController();
   const versions = createExpectedVersions({
     calls,
@@ -118,8 +126,12 @@ export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSuperviso
     throws = 0;
     recyclePolicy.reset();
     current = startChild<BackendReport, ChildMessage>({
-      ...deps,
+      child,
       options: { ...deps.options, backend },
+      environment,
+      clock,
+      log,
+      upTimeoutMs,
       onMessage(message) {
         // The run is noted first, so that whoever waits for the reply finds a child that is to be replaced on its way out.
         if (message.type === 'ran') noteRun(message);
