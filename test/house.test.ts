@@ -1,6 +1,6 @@
 /**
- * The walls of the house: who may import whom, no cycles, one place for the environment and for time, the OpenAPI document
- * equal to the routes.
+ * The walls of the house: who may import whom, no cycles, small files and folders, one place for the environment and for
+ * time, the OpenAPI document equal to the routes.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -85,6 +85,15 @@ it('has no import cycles', () => {
     done.add(file);
   };
   for (const file of files) visit(file, []);
+});
+
+it('keeps files to 300 lines and folders to 16 files', () => {
+  const long = files.filter((file) => text(file).trimEnd().split('\n').length > 300);
+  expect(long).toEqual([]);
+  const full = [...new Set(files.map(dirname))].filter(
+    (folder) => files.filter((file) => dirname(file) === folder).length > 16,
+  );
+  expect(full).toEqual([]);
 });
 
 it('reads the environment and the clock in one file each', () => {
