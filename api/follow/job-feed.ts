@@ -5,7 +5,8 @@
  * the way. A read that fails is tried again, because no second notice of the change will come.
  */
 import type { Clock } from '../../shared/base/clock.js';
-import { type JobRecord, type Predictions, presentJob } from '../../shared/contract/job.js';
+import type { JobRecord } from '../../shared/contract/job.js';
+import { type Predictions, presentJob } from '../../shared/contract/job-view.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
 import type { JobResults } from '../../shared/core/jobs/job-results.js';
 import type { Jobs } from '../../shared/core/jobs/jobs.js';

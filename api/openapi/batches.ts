@@ -1,69 +1,12 @@
 /**
  * Batches in the OpenAPI document.
  */
-import { BATCH_STATUSES, createBatchSchema } from '../../shared/contract/batch.js';
-import type { JsonSchema } from '../../shared/contract/schema.js';
-import { jobSchema } from './jobs.js';
-import { ID, IDEMPOTENCY_KEY, json, NULLABLE_TIME, operation, PAGE_QUERY, page, ref, TIME } from './parts.js';
-import { errorSchema } from './problem.js';
-
-const COUNT = { type: 'integer' } as const;
-
-export const batchSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: [
-    'id',
-    'object',
-    'status',
-    'model',
-    'inputFile',
-    'outputFile',
-    'errorFile',
-    'counts',
-    'createdAt',
-  ],
-  properties: {
-    id: { type: 'string' },
-    object: { const: 'batch' },
-    status: { enum: BATCH_STATUSES },
-    model: jobSchema.properties.model,
-    inputFile: { type: 'string' },
-    outputFile: {
-      type: ['string', 'null'],
-      description: 'File of JSON lines, once it has ended: `{line, customId, job, predictions}`.',
-    },
-    errorFile: {
-      type: ['string', 'null'],
-      description:
-        'File of JSON lines, of those without predictions: `{line, customId, job, status, error}`.',
-    },
-    counts: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['total', 'succeeded', 'failed', 'canceled', 'expired'],
-      properties: {
-        total: { type: ['integer', 'null'], description: 'Null until the lines have been counted.' },
-        succeeded: COUNT,
-        failed: COUNT,
-        canceled: COUNT,
-        expired: COUNT,
-      },
-    },
-    createdAt: TIME,
-    startedAt: NULLABLE_TIME,
-    finishedAt: NULLABLE_TIME,
-    expiresAt: TIME,
-    deletedAfter: NULLABLE_TIME,
-    error: errorSchema,
-    metadata: { type: 'object', additionalProperties: { type: 'string' } },
-    links: { type: 'object', additionalProperties: { type: 'string' } },
-  },
-} as const satisfies JsonSchema;
+import { batchViewSchema, createBatchSchema } from '../../shared/contract/batch.js';
+import { ID, IDEMPOTENCY_KEY, json, operation, PAGE_QUERY, page, ref } from './parts.js';
 
 const BATCH = json('The batch.', ref('Batch'));
 
-export const batchSchemas = { CreateBatch: createBatchSchema, Batch: batchSchema };
+export const batchSchemas = { CreateBatch: createBatchSchema, Batch: batchViewSchema };
 
 export const batchPaths = {
   '/v1/batches': {

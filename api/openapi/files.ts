@@ -1,30 +1,10 @@
 /**
  * Files in the OpenAPI document.
  */
-import type { JsonSchema } from '../../shared/contract/schema.js';
-import { ID, IDEMPOTENCY_KEY, json, operation, PAGE_QUERY, page, ref, TIME } from './parts.js';
+import { fileViewSchema } from '../../shared/contract/file.js';
+import { ID, IDEMPOTENCY_KEY, json, operation, PAGE_QUERY, page, ref } from './parts.js';
 
-const fileSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['id', 'bytes', 'sha256', 'contentType', 'filename', 'createdAt', 'expiresAt'],
-  properties: {
-    id: { type: 'string' },
-    bytes: { type: 'integer' },
-    sha256: { type: 'string' },
-    contentType: { type: 'string' },
-    filename: { type: ['string', 'null'] },
-    createdAt: TIME,
-    expiresAt: TIME,
-    url: {
-      type: 'string',
-      format: 'uri-reference',
-      description: 'Reads the content without an API key for an hour; only where one file is looked at.',
-    },
-  },
-} as const satisfies JsonSchema;
-
-export const fileSchemas = { File: fileSchema };
+export const fileSchemas = { File: fileViewSchema };
 
 export const filePaths = {
   '/v1/files': {

@@ -2,95 +2,10 @@
  * Jobs in the OpenAPI document.
  */
 import { ERRORS } from '../../shared/contract/errors.js';
-import { JOB_STATUSES, MAX_BULK_JOBS, PRIORITIES, submitSchema } from '../../shared/contract/job.js';
-import type { JsonSchema } from '../../shared/contract/schema.js';
-import { ID, IDEMPOTENCY_KEY, json, NULLABLE_TIME, operation, page, query, ref, TIME } from './parts.js';
-import { errorSchema, problemSchema } from './problem.js';
-
-const timingsSchema = {
-  type: ['object', 'null'],
-  additionalProperties: false,
-  properties: {
-    queueMs: { type: 'number' },
-    batchWaitMs: { type: 'number' },
-    computeMs: { type: 'number' },
-    totalMs: { type: 'number' },
-    batchSize: { type: 'integer' },
-    backend: { type: 'string' },
-  },
-} as const satisfies JsonSchema;
-
-export const jobSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['id', 'object', 'status', 'model', 'createdAt', 'predictions', 'error', 'links'],
-  properties: {
-    id: { type: 'string' },
-    object: { const: 'job' },
-    status: { enum: JOB_STATUSES },
-    model: {
-      type: 'object',
-      required: ['name', 'version', 'alias'],
-      additionalProperties: false,
-      properties: {
-        name: { type: 'string' },
-        version: { type: 'integer' },
-        alias: { type: ['string', 'null'] },
-      },
-    },
-    createdAt: TIME,
-    startedAt: NULLABLE_TIME,
-    finishedAt: NULLABLE_TIME,
-    retryOf: { type: ['string', 'null'] },
-    expiresAt: TIME,
-    deletedAfter: NULLABLE_TIME,
-    priority: { enum: PRIORITIES },
-    attempts: { type: 'integer' },
-    history: {
-      type: 'array',
-      description: 'Attempts that failed and were followed by another.',
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['attempt', 'startedAt', 'finishedAt', 'error'],
-        properties: { attempt: { type: 'integer' }, startedAt: TIME, finishedAt: TIME, error: errorSchema },
-      },
-    },
-    queuePosition: { type: ['integer', 'null'] },
-    estimatedStartAt: NULLABLE_TIME,
-    progress: {
-      type: ['object', 'null'],
-      description: 'Instances computed, while a job runs that is larger than a batch.',
-      additionalProperties: false,
-      required: ['done', 'total'],
-      properties: { done: { type: 'integer' }, total: { type: 'integer' } },
-    },
-    cached: { type: 'boolean', description: 'The predictions were computed for an equal job.' },
-    predictions: {
-      description: 'One element per instance; a file of them (JSON) where they are more than 256 KiB.',
-      anyOf: [
-        { type: 'array', items: {} },
-        {
-          type: 'object',
-          additionalProperties: false,
-          required: ['file', 'url'],
-          properties: { file: { type: 'string' }, url: { type: 'string' } },
-        },
-        { type: 'null' },
-      ],
-    },
-    error: errorSchema,
-    metadata: { type: 'object', additionalProperties: { type: 'string' } },
-    webhook: { anyOf: [submitSchema.properties.webhook, { type: 'null' }] },
-    usage: {
-      type: 'object',
-      additionalProperties: false,
-      properties: { instances: { type: 'integer' }, computeMs: { type: 'number' } },
-    },
-    timings: timingsSchema,
-    links: { type: 'object', additionalProperties: { type: 'string' } },
-  },
-} as const satisfies JsonSchema;
+import { MAX_BULK_JOBS, submitSchema } from '../../shared/contract/job.js';
+import { jobViewSchema } from '../../shared/contract/job-view.js';
+import { ID, IDEMPOTENCY_KEY, json, operation, page, query, ref } from './parts.js';
+import { problemSchema } from './problem.js';
 
 const bulkResultsSchema = {
   type: 'object',
@@ -158,7 +73,7 @@ export function jobSchemas(maxInstances: number) {
   const instances = { ...properties.instances, maxItems: maxInstances };
   return {
     Submit: { ...submitSchema, properties: { ...properties, instances } },
-    Job: jobSchema,
+    Job: jobViewSchema,
     BulkResults: bulkResultsSchema,
   };
 }

@@ -3,97 +3,15 @@
  */
 
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
-import { manifestSchema } from '../../shared/contract/models/manifest.js';
-import { VERSION_STATES } from '../../shared/contract/models/version-state.js';
-import type { JsonSchema } from '../../shared/contract/schema.js';
-import { ID, json, NULLABLE_TIME, operation, page, ref, TIME, WHOLE_QUERY } from './parts.js';
-
-const { signature, batching, quantization } = manifestSchema.properties;
-const COUNT: JsonSchema = { type: 'integer', minimum: 0 };
-const NULLABLE_TEXT: JsonSchema = { type: ['string', 'null'] };
-
-const versionProperties = {
-  version: { type: 'integer', minimum: 1 },
-  state: { enum: VERSION_STATES, description: '`ready` once a worker has loaded and checked it.' },
-  workers: {
-    ...COUNT,
-    description:
-      'Live workers that serve it, as of the last three seconds; jobs of a version without one wait.',
-  },
-  signature,
-  batching,
-  quantization: { anyOf: [quantization, { type: 'null' }] },
-  backend: { ...NULLABLE_TEXT, description: 'On which the worker that last reported it serves it.' },
-  sizeBytes: COUNT,
-  sha256: { type: 'string', description: "Of the version's files and their hashes." },
-  createdAt: TIME,
-  error: { ...NULLABLE_TEXT, description: 'Why it does not serve.' },
-  metrics: {
-    type: ['object', 'null'],
-    description: 'Loading, warm-up and golden vectors; with `auto` what the backends were measured at.',
-  },
-} as const satisfies JsonSchema['properties'];
-
-export const versionSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: Object.keys(versionProperties),
-  properties: versionProperties,
-} as const satisfies JsonSchema;
-
-const canarySchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['version', 'percent', 'minJobs', 'maxErrorPercent', 'maxSlowdown', 'state', 'startedAt'],
-  properties: {
-    version: { type: 'integer' },
-    percent: { type: 'number' },
-    minJobs: { type: 'integer' },
-    maxErrorPercent: { type: 'number' },
-    maxSlowdown: { type: 'number' },
-    state: { enum: ['running', 'rolled_back'] },
-    startedAt: TIME,
-    reason: { ...NULLABLE_TEXT, description: 'Why it was rolled back.' },
-    endedAt: NULLABLE_TIME,
-  },
-} as const satisfies JsonSchema;
-
-const shadowSchema = {
-  type: 'object',
-  required: ['version', 'percent', 'compared', 'agreed', 'failed'],
-  properties: {
-    version: { type: 'integer' },
-    percent: { type: 'number' },
-    compared: { ...COUNT, description: 'Instances whose predictions were compared.' },
-    agreed: { ...COUNT, description: 'Of them those that agreed.' },
-    failed: { ...COUNT, description: 'Copies that failed though the other version computed.' },
-  },
-} as const satisfies JsonSchema;
-
-const byAlias = (schema: JsonSchema) => ({ type: 'object', additionalProperties: schema }) as const;
-
-/** `version`: the schema, or where it stands. */
-function modelSchemaWith(version: object) {
-  return {
-    type: 'object',
-    additionalProperties: false,
-    required: ['name', 'description', 'versions', 'aliases', 'canaries', 'shadows'],
-    properties: {
-      name: { type: 'string' },
-      description: { type: 'string' },
-      versions: { type: 'array', items: version },
-      aliases: byAlias({ type: 'integer' }),
-      canaries: byAlias(canarySchema),
-      shadows: byAlias(shadowSchema),
-    },
-  } as const;
-}
-
-export const modelSchema = modelSchemaWith(versionSchema);
+import { modelViewSchema, versionViewSchema } from '../../shared/contract/models/model-view.js';
+import { ID, json, operation, page, ref, WHOLE_QUERY } from './parts.js';
 
 export const modelSchemas = {
-  ModelVersion: versionSchema,
-  Model: modelSchemaWith(ref('ModelVersion')),
+  ModelVersion: versionViewSchema,
+  Model: {
+    ...modelViewSchema,
+    properties: { ...modelViewSchema.properties, versions: { type: 'array', items: ref('ModelVersion') } },
+  },
   PutAlias: putAliasSchema,
 };
 

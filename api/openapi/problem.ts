@@ -1,5 +1,5 @@
 /**
- * Errors in the OpenAPI document: of a request, and of a job.
+ * Errors of requests in the OpenAPI document.
  */
 import { ERRORS } from '../../shared/contract/errors.js';
 import type { JsonSchema } from '../../shared/contract/schema.js';
@@ -24,26 +24,6 @@ export const problemSchema = {
         required: ['path', 'message'],
         additionalProperties: false,
         properties: { path: { type: 'string' }, message: { type: 'string' } },
-      },
-    },
-  },
-} as const satisfies JsonSchema;
-
-export const errorSchema = {
-  type: ['object', 'null'],
-  required: ['code', 'message', 'retryable'],
-  additionalProperties: false,
-  properties: {
-    code: { enum: Object.keys(ERRORS) },
-    message: { type: 'string' },
-    retryable: { type: 'boolean' },
-    instanceErrors: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['index', 'code', 'message'],
-        additionalProperties: false,
-        properties: { index: { type: 'integer' }, code: { type: 'string' }, message: { type: 'string' } },
       },
     },
   },

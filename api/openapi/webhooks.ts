@@ -2,101 +2,19 @@
  * Webhooks in the OpenAPI document: endpoints, deliveries, secrets, and what a receiver is posted.
  */
 
-import type { JsonSchema } from '../../shared/contract/schema.js';
-import { DELIVERY_STATUSES, replaySchema } from '../../shared/contract/webhooks/delivery.js';
-import { createEndpointSchema, patchEndpointSchema } from '../../shared/contract/webhooks/endpoint.js';
-import { EVENTS } from '../../shared/contract/webhooks/events.js';
+import { NULLABLE_TEXT } from '../../shared/contract/schema.js';
 import {
-  ID,
-  IDEMPOTENCY_KEY,
-  json,
-  NULLABLE_TIME,
-  operation,
-  page,
-  query,
-  ref,
-  TIME,
-  WHOLE_QUERY,
-} from './parts.js';
-
-const TYPE = { enum: [...EVENTS, 'endpoint.test'] } as const;
-const NULLABLE_TEXT: JsonSchema = { type: ['string', 'null'] };
-
-const endpointProperties = {
-  id: { type: 'string' },
-  object: { const: 'webhook_endpoint' },
-  url: { type: 'string' },
-  events: { type: 'array', items: { enum: EVENTS } },
-  description: { type: 'string' },
-  enabled: { type: 'boolean' },
-  includePredictions: { type: 'boolean' },
-  createdAt: TIME,
-  disabledAt: NULLABLE_TIME,
-  disabledReason: {
-    enum: ['paused', 'failing', 'gone', null],
-    description: 'By its tenant; by 120 h without a success; by an answer 410.',
-  },
-  failingSince: { ...NULLABLE_TIME, description: 'Its first failure since its last success.' },
-  lastSuccessAt: NULLABLE_TIME,
-  dropped: { type: 'integer', description: 'Events not kept, because as many as are kept were pending.' },
-} as const satisfies JsonSchema['properties'];
-
-export const endpointSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: Object.keys(endpointProperties),
-  properties: endpointProperties,
-} as const satisfies JsonSchema;
-
-const newEndpointSchema = {
-  ...endpointSchema,
-  required: [...endpointSchema.required, 'secret'],
-  properties: { ...endpointProperties, secret: { type: 'string', description: 'Shown here alone.' } },
-} as const satisfies JsonSchema;
-
-const deliveryProperties = {
-  id: { type: 'string', description: 'The `webhook-id` of every attempt.' },
-  object: { const: 'delivery' },
-  endpoint: { ...NULLABLE_TEXT, description: "Null for a single job's webhook." },
-  url: { ...NULLABLE_TEXT, description: "Of a single job's webhook." },
-  type: TYPE,
-  job: NULLABLE_TEXT,
-  status: { enum: DELIVERY_STATUSES },
-  createdAt: TIME,
-  attemptCount: { type: 'integer' },
-  nextAttemptAt: NULLABLE_TIME,
-} as const satisfies JsonSchema['properties'];
-
-export const deliverySchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: Object.keys(deliveryProperties),
-  properties: deliveryProperties,
-} as const satisfies JsonSchema;
-
-export const wholeDeliverySchema = {
-  ...deliverySchema,
-  required: [...deliverySchema.required, 'payload', 'attempts'],
-  properties: {
-    ...deliveryProperties,
-    payload: { type: 'object', description: 'What every attempt posts.' },
-    attempts: {
-      type: 'array',
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['at', 'status', 'error', 'latencyMs', 'responseBody'],
-        properties: {
-          at: TIME,
-          status: { type: ['integer', 'null'] },
-          error: NULLABLE_TEXT,
-          latencyMs: { type: 'integer' },
-          responseBody: { ...NULLABLE_TEXT, description: 'At most 16 KiB; of all but the last, 1 KiB.' },
-        },
-      },
-    },
-  },
-} as const satisfies JsonSchema;
+  deliveryViewSchema,
+  replaySchema,
+  wholeDeliveryViewSchema,
+} from '../../shared/contract/webhooks/delivery.js';
+import {
+  createEndpointSchema,
+  endpointViewSchema,
+  newEndpointViewSchema,
+  patchEndpointSchema,
+} from '../../shared/contract/webhooks/endpoint.js';
+import { ID, IDEMPOTENCY_KEY, json, operation, page, query, ref, WHOLE_QUERY } from './parts.js';
 
 const ENDPOINT = json('The endpoint.', ref('WebhookEndpoint'));
 const NEW_ENDPOINT = json('The endpoint, with its secret.', ref('NewWebhookEndpoint'));
@@ -122,10 +40,10 @@ const bodyOf = (schema: string) => ({
 export const webhookSchemas = {
   CreateWebhookEndpoint: createEndpointSchema,
   PatchWebhookEndpoint: patchEndpointSchema,
-  WebhookEndpoint: endpointSchema,
-  NewWebhookEndpoint: newEndpointSchema,
-  Delivery: deliverySchema,
-  WholeDelivery: wholeDeliverySchema,
+  WebhookEndpoint: endpointViewSchema,
+  NewWebhookEndpoint: newEndpointViewSchema,
+  Delivery: deliveryViewSchema,
+  WholeDelivery: wholeDeliveryViewSchema,
   Replay: replaySchema,
 };
 

@@ -8,6 +8,7 @@ import type { Clock } from '../../shared/base/clock.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { isAlias } from '../../shared/contract/models/model-ref.js';
+import type { ModelView, VersionView } from '../../shared/contract/models/model-view.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import type { Model, Version } from '../../shared/core/models/model-record.js';
@@ -31,7 +32,7 @@ export interface ModelRoutesDeps {
   workers: Pick<Workers, 'servers'>;
   clock: Clock;
   bodyLimits: BodyLimits;
-  /** Of the files of an uploaded version together. */
+  /** The bound of all files of an uploaded version together. */
   maxBytes: number;
 }
 
@@ -48,7 +49,8 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     return model;
   }
 
-  async function present({ name, description, versions, aliases, canaries, shadows }: Model) {
+  async function present(model: Model): Promise<ModelView> {
+    const { name, description, versions, aliases, canaries, shadows } = model;
     const servers = await deps.workers.servers();
     const agreements = Object.entries(shadows).map(
       async ([alias, shadow]) =>
@@ -71,7 +73,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     return version;
   }
 
-  async function showVersion(params: Params) {
+  async function showVersion(params: Params): Promise<VersionView> {
     return presentVersion(await findVersion(params), await deps.workers.servers());
   }
 
@@ -142,12 +144,11 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
 function presentVersion(
   { manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version,
   servers: (model: string, version: number) => number,
-) {
+): VersionView {
   const { version, signature, batching, quantization = null } = manifest;
   return {
     version,
     state,
-    /** Those that serve it now: what is `ready` was so on one of them at least, and may have none left. */
     workers: servers(manifest.name, version),
     signature,
     batching,

@@ -5,6 +5,7 @@ import Router from '@koa/router';
 import type { Context } from 'koa';
 import { toTimestamp } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
+import type { QueueView } from '../../shared/contract/queue-view.js';
 import type { Model } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
 import type { QueueState, QueueStatus } from '../../shared/core/queues/queue-status.js';
@@ -50,7 +51,7 @@ function versionsOf({ versions }: Model): number[] {
   return versions.map(({ manifest }) => manifest.version);
 }
 
-function presentQueue({ pausedAt, ...state }: QueueState) {
+function presentQueue({ pausedAt, ...state }: QueueState): QueueView {
   return {
     ...state,
     pausedAt: pausedAt === null ? null : toTimestamp(pausedAt),

@@ -9,8 +9,18 @@
  * predictions computed until then, and the error file the reason for each other line that could be read.
  */
 import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
-import { type JobError, type JobSpec, submitSchema, type TerminalStatus } from './job.js';
-import type { JsonSchema, TypeOf } from './schema.js';
+import { type JobError, type JobSpec, jobErrorSchema, submitSchema, type TerminalStatus } from './job.js';
+import { modelOfJobSchema } from './job-view.js';
+import {
+  exactly,
+  type JsonSchema,
+  NULLABLE_TEXT,
+  NULLABLE_TIME,
+  orNull,
+  TEXTS,
+  TIME,
+  type TypeOf,
+} from './schema.js';
 
 export const BATCH_STATUSES = [
   'queued',
@@ -98,8 +108,43 @@ export function isEnded(status: BatchStatus): status is BatchEnd {
   return status !== 'queued' && status !== 'running' && status !== 'canceling';
 }
 
+const COUNT = { type: 'integer' } as const satisfies JsonSchema;
+
+/** The view of a batch that callers get. */
+export const batchViewSchema = exactly({
+  id: { type: 'string' },
+  object: { const: 'batch' },
+  status: { enum: BATCH_STATUSES },
+  model: modelOfJobSchema,
+  inputFile: { type: 'string' },
+  outputFile: {
+    ...NULLABLE_TEXT,
+    description: 'File of JSON lines, once it has ended: `{line, customId, job, predictions}`.',
+  },
+  errorFile: {
+    ...NULLABLE_TEXT,
+    description: 'File of JSON lines, of those without predictions: `{line, customId, job, status, error}`.',
+  },
+  counts: exactly({
+    total: { type: ['integer', 'null'], description: 'Null until the lines have been counted.' },
+    succeeded: COUNT,
+    failed: COUNT,
+    canceled: COUNT,
+    expired: COUNT,
+  }),
+  createdAt: TIME,
+  startedAt: NULLABLE_TIME,
+  finishedAt: NULLABLE_TIME,
+  expiresAt: TIME,
+  deletedAfter: NULLABLE_TIME,
+  error: orNull(jobErrorSchema),
+  metadata: TEXTS,
+  links: exactly({ self: { type: 'string' }, cancel: { type: 'string' } }),
+});
+export type BatchView = TypeOf<typeof batchViewSchema>;
+
 /** Returns the view of a batch for callers. */
-export function presentBatch({ spec, ...record }: BatchRecord) {
+export function presentBatch({ spec, ...record }: BatchRecord): BatchView {
   return {
     id: spec.id,
     object: 'batch',

@@ -100,6 +100,7 @@ export const ERRORS = {
 } as const satisfies Record<string, Entry>;
 
 export type ErrorCode = keyof typeof ERRORS;
+export const ERROR_CODES = Object.keys(ERRORS) as ErrorCode[];
 
 /** One fault in the input: `path` is a JSON Pointer (RFC 6901) into the body. */
 export interface Fault {

@@ -2,6 +2,7 @@
  * A file: bytes that a caller has uploaded, to name them in jobs. It never changes, and is forgotten when its time is over.
  */
 import { toTimestamp } from '../base/clock.js';
+import { type JsonSchema, NULLABLE_TEXT, TIME, type TypeOf } from './schema.js';
 
 /** Times in milliseconds since the Unix epoch. */
 export interface FileRecord {
@@ -20,15 +21,27 @@ export interface FileRecord {
   expiresAt: number;
 }
 
-export interface FileView {
-  id: string;
-  bytes: number;
-  sha256: string;
-  contentType: string;
-  filename: string | null;
-  createdAt: string;
-  expiresAt: string;
-}
+/** The view of a file that callers get. */
+export const fileViewSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['id', 'bytes', 'sha256', 'contentType', 'filename', 'createdAt', 'expiresAt'],
+  properties: {
+    id: { type: 'string' },
+    bytes: { type: 'integer' },
+    sha256: { type: 'string' },
+    contentType: { type: 'string' },
+    filename: NULLABLE_TEXT,
+    createdAt: TIME,
+    expiresAt: TIME,
+    url: {
+      type: 'string',
+      format: 'uri-reference',
+      description: 'Reads the content without an API key for an hour; only where one file is looked at.',
+    },
+  },
+} as const satisfies JsonSchema;
+export type FileView = TypeOf<typeof fileViewSchema>;
 
 export const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
 const MAX_FILENAME_LENGTH = 255;

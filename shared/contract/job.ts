@@ -1,5 +1,5 @@
 /**
- * A job: the request of a caller, the record in Redis, and the view that callers get.
+ * A job: the request of a caller and the record in Redis; job-view.ts has the view that callers get.
  *
  *   queued -> running -> succeeded | failed
  *   queued | running -> canceled        queued -> expired
@@ -7,9 +7,8 @@
  * The last four are terminal and never change.
  */
 
-import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
-import { ERRORS, type ErrorCode } from './errors.js';
-import type { JsonSchema, TypeOf } from './schema.js';
+import { ERROR_CODES, ERRORS, type ErrorCode } from './errors.js';
+import { exactly, type JsonSchema, type TypeOf } from './schema.js';
 import { webhookSchema } from './webhooks/events.js';
 
 export const JOB_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'canceled', 'expired'] as const;
@@ -106,27 +105,34 @@ export interface JobSpec {
   cache?: { hash: string; seconds: number };
 }
 
-export interface InstanceError {
-  index: number;
-  code: ErrorCode;
-  message: string;
-}
+/** The error of a job that failed; `instanceErrors` tells of the instances that did, by index. */
+export const jobErrorSchema = {
+  type: 'object',
+  required: ['code', 'message', 'retryable'],
+  additionalProperties: false,
+  properties: {
+    code: { enum: ERROR_CODES },
+    message: { type: 'string' },
+    retryable: { type: 'boolean' },
+    instanceErrors: {
+      type: 'array',
+      items: exactly({
+        index: { type: 'integer' },
+        code: { enum: ERROR_CODES },
+        message: { type: 'string' },
+      }),
+    },
+  },
+} as const satisfies JsonSchema;
 
-export interface JobError {
-  code: ErrorCode;
-  message: string;
-  retryable: boolean;
-  instanceErrors?: InstanceError[];
-}
+export type JobError = TypeOf<typeof jobErrorSchema>;
+export type InstanceError = NonNullable<JobError['instanceErrors']>[number];
 
-export interface Timings {
-  /** From createdAt to startedAt. */
-  queueMs: number;
+export interface ExecutionTimings {
   /** Time in a forming batch. */
   batchWaitMs: number;
   /** Time in the backend. */
   computeMs: number;
-  totalMs: number;
   /** Instances in the batch; in the largest one when the job ran in slices. */
   batchSize: number;
   backend: string;
@@ -137,7 +143,8 @@ export interface JobEnd {
   error: JobError | null;
   /** This job's share of the computing time of its batches. */
   usageMs: number;
-  timings: Omit<Timings, 'queueMs' | 'totalMs'> | null;
+  /** Null when no execution ended the job. */
+  timings: ExecutionTimings | null;
   /** Key of the blob that holds its output, where that is too large for the record. */
   outputBlob?: string;
   /** The output was computed for an equal job. */
@@ -179,90 +186,6 @@ export interface JobRecord {
   end: JobEnd | null;
 }
 
-export interface JobView {
-  id: string;
-  object: 'job';
-  status: JobStatus;
-  model: { name: string; version: number; alias: string | null };
-  createdAt: string;
-  startedAt: string | null;
-  finishedAt: string | null;
-  retryOf: string | null;
-  expiresAt: string;
-  deletedAfter: string | null;
-  priority: Priority;
-  attempts: number;
-  /** Attempts that failed and were followed by another. */
-  history: { attempt: number; startedAt: string; finishedAt: string; error: JobError }[];
-  queuePosition: number | null;
-  estimatedStartAt: string | null;
-  /** Given while the job runs in several slices. */
-  progress: Progress | null;
-  predictions: Predictions | null;
-  /** The predictions were computed for an equal job. */
-  cached: boolean;
-  error: JobError | null;
-  metadata: Record<string, string>;
-  webhook: JobSpec['webhook'];
-  usage: { instances: number; computeMs: number };
-  timings: Timings | null;
-  links: { self: string; cancel: string; events: string };
-}
-
-/** One element per instance, or a file of them as JSON, where they are many. */
-export type Predictions = unknown[] | { file: string; url: string };
-
-/** The place of a queued job. */
-export interface QueuePlace {
-  /** How many jobs start before it. */
-  position: number;
-  /** Milliseconds since the Unix epoch; null while no rate of starting is known. */
-  startsAt: number | null;
-}
-
-/** Returns the view of a job for callers. `predictions` and `place` are looked up elsewhere. */
-export function presentJob(
-  record: JobRecord,
-  predictions: Predictions | null = null,
-  place: QueuePlace | null = null,
-): JobView {
-  const { spec, end } = record;
-  return {
-    id: spec.id,
-    object: 'job',
-    status: record.status,
-    model: { name: spec.model, version: spec.version, alias: spec.alias },
-    createdAt: toTimestamp(record.createdAt),
-    startedAt: toTimestampOrNull(record.startedAt),
-    finishedAt: toTimestampOrNull(record.finishedAt),
-    retryOf: spec.retryOf,
-    expiresAt: toTimestamp(record.expiresAt),
-    deletedAfter: toTimestampOrNull(record.deletedAfter),
-    priority: spec.priority,
-    attempts: record.attempts,
-    history: record.history.map((past) => ({
-      ...past,
-      startedAt: toTimestamp(past.startedAt),
-      finishedAt: toTimestamp(past.finishedAt),
-    })),
-    queuePosition: place?.position ?? null,
-    estimatedStartAt: toTimestampOrNull(place?.startsAt ?? null),
-    progress: record.progress,
-    predictions,
-    cached: end?.cached ?? false,
-    error: end?.error ?? null,
-    metadata: spec.metadata,
-    webhook: spec.webhook,
-    usage: { instances: spec.instances, computeMs: round(end?.usageMs ?? 0) },
-    timings: presentTimings(record),
-    links: {
-      self: `/v1/jobs/${spec.id}`,
-      cancel: `/v1/jobs/${spec.id}/cancel`,
-      events: `/v1/jobs/${spec.id}/events`,
-    },
-  };
-}
-
 /** Returns the error of a job; without a message it has the title of its code. */
 export function jobError(code: ErrorCode, message?: string, instanceErrors?: InstanceError[]): JobError {
   return {
@@ -271,21 +194,4 @@ export function jobError(code: ErrorCode, message?: string, instanceErrors?: Ins
     retryable: ERRORS[code].retryable,
     ...(instanceErrors ? { instanceErrors } : {}),
   };
-}
-
-function presentTimings(record: JobRecord): Timings | null {
-  const measured = record.end?.timings;
-  if (!measured || record.startedAt === null || record.finishedAt === null) return null;
-  return {
-    queueMs: record.startedAt - record.createdAt,
-    batchWaitMs: round(measured.batchWaitMs),
-    computeMs: round(measured.computeMs),
-    totalMs: record.finishedAt - record.createdAt,
-    batchSize: measured.batchSize,
-    backend: measured.backend,
-  };
-}
-
-function round(milliseconds: number): number {
-  return Math.round(milliseconds * 1000) / 1000;
 }

@@ -14,6 +14,27 @@ import { type Fault, invalid } from './errors.js';
 export type JsonSchema = Exclude<Schema, boolean>;
 export type TypeOf<S extends JsonSchema> = FromSchema<S>;
 
+/** The schema of a time as the API writes it (RFC 3339). */
+export const TIME = { type: 'string', format: 'date-time' } as const satisfies JsonSchema;
+export const NULLABLE_TIME = { type: ['string', 'null'], format: 'date-time' } as const satisfies JsonSchema;
+export const NULLABLE_TEXT = { type: ['string', 'null'] } as const satisfies JsonSchema;
+/** The schema of an object of texts by name. */
+export const TEXTS = {
+  type: 'object',
+  additionalProperties: { type: 'string' },
+} as const satisfies JsonSchema;
+
+/** Returns the schema of an object that has all these properties and no other. */
+export function exactly<const P extends Readonly<Record<string, JsonSchema>>>(properties: P) {
+  const required = Object.keys(properties) as (keyof P & string)[];
+  return { type: 'object', additionalProperties: false, required, properties } as const;
+}
+
+/** Returns the schema of a value that may be null. */
+export function orNull<const S extends JsonSchema>(schema: S) {
+  return { anyOf: [schema, { type: 'null' }] } as const;
+}
+
 /** The schemas are held to their language by their type; ajv would spend a tenth of a second on it in every process. */
 const OPTIONS = {
   strict: true,

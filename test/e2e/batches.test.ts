@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { batchSchema } from '../../api/openapi/batches.js';
 import { systemClock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
+import { batchViewSchema } from '../../shared/contract/batch.js';
 import { openRedis } from '../../shared/redis/connect.js';
 import { CHUNK_LINES } from '../../worker/batches/json-lines.js';
 import { createBatchFiles } from '../support/batch-files.js';
@@ -71,7 +71,7 @@ describe('a batch', () => {
     const { id } = await files.create([...input, ''], { metadata: { purpose: 'test' } });
     const batch = await files.ended(id);
 
-    const isDescribed = new Ajv2020({ strict: false, validateFormats: false }).compile(batchSchema);
+    const isDescribed = new Ajv2020({ strict: false, validateFormats: false }).compile(batchViewSchema);
     expect([isDescribed(batch), isDescribed.errors]).toEqual([true, null]);
     const failed = Object.keys(bad).length;
     expect(batch).toMatchObject({

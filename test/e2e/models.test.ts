@@ -9,10 +9,10 @@ import { promisify } from 'node:util';
 import { layers, sequential } from '@tensorflow/tfjs-layers';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { modelSchema } from '../../api/openapi/models.js';
 import { saveModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/contract/config.js';
+import { modelViewSchema } from '../../shared/contract/models/model-view.js';
 import { compileSchema } from '../../shared/contract/schema.js';
 import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { openSharp } from '../../shared/images/image.js';
@@ -95,7 +95,7 @@ const allReady = (name = 'mnist', count = 2) => {
 
 const TAKING_TURNS = ['a', 'b', 'c'];
 const NATIVE = ['cnn', 'pictures', 'keras-digits'];
-const isModel = new Ajv2020({ strict: false, validateFormats: false }).compile(modelSchema);
+const isModel = new Ajv2020({ strict: false, validateFormats: false }).compile(modelViewSchema);
 const MOVES = IS_LONG ? 50 : 6;
 
 describe('an alias', () => {

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Redis } from 'ioredis';
 import { afterEach, expect, inject, it } from 'vitest';
-import { queueSchema } from '../../api/openapi/operators.js';
+import { queueViewSchema } from '../../shared/contract/queue-view.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 
-const isQueue = new Ajv2020({ strict: false, validateFormats: false }).compile(queueSchema);
+const isQueue = new Ajv2020({ strict: false, validateFormats: false }).compile(queueViewSchema);
 
 let stack: Stack;
 afterEach(() => stack.close());

@@ -6,9 +6,10 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Redis } from 'ioredis';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
-import { deliverySchema, endpointSchema, wholeDeliverySchema } from '../../api/openapi/webhooks.js';
 import { systemClock } from '../../shared/base/clock.js';
 import type { Principal } from '../../shared/contract/access.js';
+import { deliveryViewSchema, wholeDeliveryViewSchema } from '../../shared/contract/webhooks/delivery.js';
+import { endpointViewSchema } from '../../shared/contract/webhooks/endpoint.js';
 import { createApiKeys } from '../../shared/core/access/api-keys.js';
 import { createKeys } from '../../shared/redis/keys.js';
 import { openReceiver, type Receiver } from '../support/receiver.js';
@@ -91,7 +92,7 @@ describe('an endpoint', () => {
     const { secret, ...endpoint } = made.body;
     expect(made.headers.get('location')).toBe(`${PATH}/${endpoint.id}`);
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
-    fits(endpointSchema, endpoint);
+    fits(endpointViewSchema, endpoint);
     expect(endpoint).toMatchObject({
       url: receiver.url,
       description: 'orders',
@@ -210,7 +211,7 @@ describe('a receiver', () => {
       .poll(async () => (await stack.request('GET', `${path}/deliveries?status=delivered`)).body.data.length)
       .toBe(1);
     const [listed] = (await stack.request('GET', `${path}/deliveries`)).body.data;
-    fits(deliverySchema, listed);
+    fits(deliveryViewSchema, listed);
     expect(listed).toMatchObject({
       id: came?.id,
       endpoint: id,
@@ -219,7 +220,7 @@ describe('a receiver', () => {
       attemptCount: 1,
     });
     const whole = (await stack.request('GET', `/v1/deliveries/${came?.id}`)).body;
-    fits(wholeDeliverySchema, whole);
+    fits(wholeDeliveryViewSchema, whole);
     expect(whole.attempts).toMatchObject([{ status: 204, error: null }]);
     expect(whole.payload).toEqual(came?.event);
     for (const bad of ['status=done', 'type=x', 'from=x', 'cursor=x', 'limit=0'])

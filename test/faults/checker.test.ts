@@ -2,7 +2,7 @@
  * The checker must be able to find fault: a sound run passes, and every kind of violation is named, alone, by its id.
  */
 import { expect, it } from 'vitest';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import { foreignCanaries, newCanary } from './canary.js';
 import { check } from './checker.js';
 import { predictionOf } from './digits.js';

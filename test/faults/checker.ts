@@ -4,7 +4,7 @@
  * Each verdict counts what it looked at and names every violator. Nothing is tolerated: a run that is not at rest, or of
  * which a part was not seen, fails.
  */
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
 import { faultIn } from './digits.js';
 import { type Entry, type Evidence, seenIn, TERMINAL } from './evidence.js';

@@ -5,7 +5,7 @@
  * unknown, and a client that gave an Idempotency-Key asks again.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import type { Answer, Entry } from './evidence.js';
 import type { Ledger } from './ledger.js';
 

@@ -2,7 +2,7 @@
  * Collects the final state: every job as the API shows it, and what only records and logs tell.
  */
 import type { Redis } from 'ioredis';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import type { Client, Where } from './client.js';
 import { type Delivery, type Evidence, TERMINAL } from './evidence.js';
 import type { Ledger } from './ledger.js';

@@ -5,7 +5,7 @@
  * and in the end the API and the records what there is.
  */
 import { createHash } from 'node:crypto';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import type { JobEndEvent } from '../../shared/contract/webhooks/events.js';
 
 /** The fate of an order's instances: they are computed, or they bring down the process that computes them. */

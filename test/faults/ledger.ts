@@ -1,7 +1,7 @@
 /**
  * The ledger: a client's own book of what it asked for and what it was answered, and the receivers' of what came.
  */
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import { foreignCanaries, newCanary } from './canary.js';
 import { instancesOf } from './digits.js';
 import {

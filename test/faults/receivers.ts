@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Webhook } from 'standardwebhooks';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import type { JobEndEvent } from '../../shared/contract/webhooks/events.js';
 import { openReceiver, type Received, type Receiver, type Respond } from '../support/receiver.js';
 import type { Certificate } from '../support/self-signed.js';

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { systemClock } from '../../shared/base/clock.js';
-import type { JobView } from '../../shared/contract/job.js';
+import type { JobView } from '../../shared/contract/job-view.js';
 import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
 import { createApiKeys } from '../../shared/core/access/api-keys.js';
 import { createKeys } from '../../shared/redis/keys.js';

@@ -4,8 +4,9 @@
 import type { Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import { createReadGauge } from '../../shared/base/metrics.js';
+import type { VersionQueue } from '../../shared/contract/queue-view.js';
 import type { Models } from '../../shared/core/models/models.js';
-import type { QueueStatus, VersionQueue } from '../../shared/core/queues/queue-status.js';
+import type { QueueStatus } from '../../shared/core/queues/queue-status.js';
 
 export interface QueueMetricsDeps {
   models: Pick<Models, 'list'>;

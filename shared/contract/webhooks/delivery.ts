@@ -8,8 +8,8 @@
  * Every attempt carries the same bytes under the same `webhook-id` (Standard Webhooks 1.0), which is the id of the delivery.
  */
 import { toTimestamp } from '../../base/clock.js';
-import type { JsonSchema, TypeOf } from '../schema.js';
-import type { EventType } from './events.js';
+import { exactly, type JsonSchema, NULLABLE_TEXT, NULLABLE_TIME, TIME, type TypeOf } from '../schema.js';
+import { EVENTS, type EventType } from './events.js';
 
 export const DELIVERY_STATUSES = ['pending', 'delivered', 'failed'] as const;
 export type DeliveryStatus = (typeof DELIVERY_STATUSES)[number];
@@ -71,11 +71,45 @@ export const replaySchema = {
 } as const satisfies JsonSchema;
 export type ReplayRequest = TypeOf<typeof replaySchema>;
 
-/** Returns a delivery as the API shows it in lists. */
-export function presentDelivery(delivery: DeliveryHead) {
+const viewProperties = {
+  id: { type: 'string', description: 'The `webhook-id` of every attempt.' },
+  object: { const: 'delivery' },
+  endpoint: { ...NULLABLE_TEXT, description: "Null for a single job's webhook." },
+  url: { ...NULLABLE_TEXT, description: "Of a single job's webhook." },
+  type: { enum: [...EVENTS, 'endpoint.test'] },
+  job: NULLABLE_TEXT,
+  status: { enum: DELIVERY_STATUSES },
+  createdAt: TIME,
+  attemptCount: { type: 'integer' },
+  nextAttemptAt: NULLABLE_TIME,
+} as const satisfies JsonSchema['properties'];
+
+/** The view of a delivery in lists. */
+export const deliveryViewSchema = exactly(viewProperties);
+export type DeliveryView = TypeOf<typeof deliveryViewSchema>;
+
+/** The view of a delivery alone: with the body that was sent, and with all attempts. */
+export const wholeDeliveryViewSchema = exactly({
+  ...viewProperties,
+  payload: { type: 'object', description: 'What every attempt posts.' },
+  attempts: {
+    type: 'array',
+    items: exactly({
+      at: TIME,
+      status: { type: ['integer', 'null'] },
+      error: NULLABLE_TEXT,
+      latencyMs: { type: 'integer' },
+      responseBody: { ...NULLABLE_TEXT, description: 'At most 16 KiB; of all but the last, 1 KiB.' },
+    }),
+  },
+});
+export type WholeDeliveryView = TypeOf<typeof wholeDeliveryViewSchema>;
+
+/** Returns the view of a delivery in lists. */
+export function presentDelivery(delivery: DeliveryHead): DeliveryView {
   return {
     id: delivery.id,
-    object: 'delivery' as const,
+    object: 'delivery',
     endpoint: delivery.endpoint,
     url: delivery.url,
     type: delivery.type,
@@ -87,11 +121,14 @@ export function presentDelivery(delivery: DeliveryHead) {
   };
 }
 
-/** Returns a delivery as the API shows it alone, with the body that was sent and with all attempts. */
-export function presentWholeDelivery(delivery: Delivery, attempts: readonly DeliveryAttempt[]) {
+/** Returns the view of a delivery alone. */
+export function presentWholeDelivery(
+  delivery: Delivery,
+  attempts: readonly DeliveryAttempt[],
+): WholeDeliveryView {
   return {
     ...presentDelivery(delivery),
-    payload: JSON.parse(delivery.body) as object,
+    payload: JSON.parse(delivery.body) as WholeDeliveryView['payload'],
     attempts: attempts.map((attempt) => ({ ...attempt, at: toTimestamp(attempt.at) })),
   };
 }

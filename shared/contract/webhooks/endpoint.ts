@@ -8,8 +8,8 @@
  * While an endpoint is not enabled, its deliveries are created and held. It gets them once it is enabled again.
  */
 import { toTimestamp, toTimestampOrNull } from '../../base/clock.js';
-import type { JsonSchema, TypeOf } from '../schema.js';
-import { EVENTS, type EventType, includePredictionsSchema, urlSchema } from './events.js';
+import { exactly, type JsonSchema, NULLABLE_TIME, TIME, type TypeOf } from '../schema.js';
+import { EVENTS, includePredictionsSchema, type SubscribedEvent, urlSchema } from './events.js';
 import type { SigningSecrets } from './signing.js';
 
 /** Sluice disables an endpoint that has failed for this time without a success. */
@@ -63,7 +63,7 @@ export interface Endpoint {
   id: string;
   tenant: string;
   url: string;
-  events: EventType[];
+  events: SubscribedEvent[];
   description: string;
   enabled: boolean;
   includePredictions: boolean;
@@ -78,11 +78,40 @@ export interface Endpoint {
   dropped: number;
 }
 
-/** Returns an endpoint as the API shows it. The secret is left out; only the calls that create or rotate it show it. */
-export function presentEndpoint({ tenant: _, secrets: __, ...endpoint }: Endpoint) {
+const viewProperties = {
+  id: { type: 'string' },
+  object: { const: 'webhook_endpoint' },
+  url: { type: 'string' },
+  events: { type: 'array', items: { enum: EVENTS } },
+  description: { type: 'string' },
+  enabled: { type: 'boolean' },
+  includePredictions: { type: 'boolean' },
+  createdAt: TIME,
+  disabledAt: NULLABLE_TIME,
+  disabledReason: {
+    enum: ['paused', 'failing', 'gone', null],
+    description: 'By its tenant; by 120 h without a success; by an answer 410.',
+  },
+  failingSince: { ...NULLABLE_TIME, description: 'Its first failure since its last success.' },
+  lastSuccessAt: NULLABLE_TIME,
+  dropped: { type: 'integer', description: 'Events not kept, because as many as are kept were pending.' },
+} as const satisfies JsonSchema['properties'];
+
+/** The view of an endpoint, without its secret. */
+export const endpointViewSchema = exactly(viewProperties);
+export type EndpointView = TypeOf<typeof endpointViewSchema>;
+
+/** The view of an endpoint with its secret, which only the calls that create or rotate it show. */
+export const newEndpointViewSchema = exactly({
+  ...viewProperties,
+  secret: { type: 'string', description: 'Shown here alone.' },
+});
+
+/** Returns the view of an endpoint, without its secret. */
+export function presentEndpoint({ tenant: _, secrets: __, ...endpoint }: Endpoint): EndpointView {
   return {
     ...endpoint,
-    object: 'webhook_endpoint' as const,
+    object: 'webhook_endpoint',
     createdAt: toTimestamp(endpoint.createdAt),
     disabledAt: toTimestampOrNull(endpoint.disabledAt),
     failingSince: toTimestampOrNull(endpoint.failingSince),

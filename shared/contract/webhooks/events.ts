@@ -16,10 +16,11 @@ const MODEL_EVENTS = ['model.version.ready', 'model.version.failed'] as const;
 
 /** The events to which an endpoint may subscribe. */
 export const EVENTS = [...JOB_EVENTS, ...PROGRESS_EVENTS, ...MODEL_EVENTS, 'endpoint.disabled'] as const;
+export type SubscribedEvent = (typeof EVENTS)[number];
 /** The events of an endpoint whose tenant names none. */
 export const DEFAULT_EVENTS = [...JOB_EVENTS, ...MODEL_EVENTS, 'endpoint.disabled'] as const;
 /** `endpoint.test` needs no subscription, because the tenant requests it for one endpoint. */
-export type EventType = (typeof EVENTS)[number] | 'endpoint.test';
+export type EventType = SubscribedEvent | 'endpoint.test';
 
 /** A job causes at most one `job.progress` in this time. */
 export const PROGRESS_PERIOD_MS = 5000;

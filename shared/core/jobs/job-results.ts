@@ -2,7 +2,8 @@
  * Job results: what a job's view shows of its output. Predictions whose JSON is too large for a response become a file when
  * they are first looked at. The file's id follows from the job's id, so that all processes make the same file.
  */
-import type { JobRecord, Predictions } from '../../contract/job.js';
+import type { JobRecord } from '../../contract/job.js';
+import type { Predictions } from '../../contract/job-view.js';
 import { presentPredictions } from '../../contract/tensors/prediction.js';
 import type { Files } from '../files/files.js';
 

@@ -5,7 +5,9 @@
  * starting while jobs wait. Before that there is no estimate.
  */
 
-import type { JobRecord, QueuePlace } from '../../contract/job.js';
+import type { JobRecord } from '../../contract/job.js';
+import type { QueuePlace } from '../../contract/job-view.js';
+import type { VersionQueue } from '../../contract/queue-view.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { redisNow } from '../../redis/redis-time.js';
@@ -17,15 +19,6 @@ export interface QueueState {
   /** Milliseconds since the Unix epoch. */
   pausedAt: number | null;
   versions: VersionQueue[];
-}
-
-export interface VersionQueue {
-  version: number;
-  queued: number;
-  /** The age of the job that starts next. */
-  nextAgeMs: number | null;
-  /** The jobs that are started in a second while jobs wait; null before it has been measured. */
-  startsPerSecond: number | null;
 }
 
 export type QueueStatus = ReturnType<typeof createQueueStatus>;

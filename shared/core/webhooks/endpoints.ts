@@ -15,7 +15,7 @@ import type {
   Endpoint,
   PatchEndpoint,
 } from '../../contract/webhooks/endpoint.js';
-import { DEFAULT_EVENTS, type EventType } from '../../contract/webhooks/events.js';
+import { DEFAULT_EVENTS, type SubscribedEvent } from '../../contract/webhooks/events.js';
 import {
   newSigningSecrets,
   rotateSecrets,
@@ -249,7 +249,7 @@ function decode(id: string, fields: Record<string, string>): Endpoint | null {
     id,
     tenant,
     url,
-    events: (fields.events ?? '').split(',') as EventType[],
+    events: (fields.events ?? '').split(',') as SubscribedEvent[],
     description: fields.description ?? '',
     enabled: fields.enabled === '1',
     includePredictions: fields.includePredictions === '1',

@@ -6,7 +6,8 @@
  */
 import { toTimestamp } from '../../base/clock.js';
 import { SluiceError } from '../../contract/errors.js';
-import { isTerminal, type JobRecord, presentJob } from '../../contract/job.js';
+import { isTerminal, type JobRecord } from '../../contract/job.js';
+import { presentJob } from '../../contract/job-view.js';
 import { presentPredictions } from '../../contract/tensors/prediction.js';
 import { type Endpoint, presentEndpoint } from '../../contract/webhooks/endpoint.js';
 import {
@@ -70,7 +71,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
     // Progress is outdated once the job has ended.
     if (isProgressEvent(event.type) && subject.job && isTerminal(subject.job.status)) return [];
     const subscribed = (await endpointsOf(subject.tenant)).filter(({ events }) =>
-      events.includes(event.type),
+      events.some((type) => type === event.type),
     );
     // An endpoint gets no event about itself. It could receive that it was disabled only once it is enabled again.
     const told = subscribed.filter(({ id, createdAt }) => createdAt <= event.at && id !== event.endpoint);

@@ -7,7 +7,7 @@ import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { parseModelRef } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
-import type { Device } from '../../../shared/core/workers/workers.js';
+import type { Device } from '../../../shared/contract/worker-view.js';
 import { nativeEnvironment } from '../../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../backends/backend.js';
 import { assignGpus } from '../../devices/gpus.js';

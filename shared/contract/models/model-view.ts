@@ -1,0 +1,71 @@
+/** The views of models and versions that callers get. Their schemas are the source of their types. */
+import {
+  exactly,
+  type JsonSchema,
+  NULLABLE_TEXT,
+  NULLABLE_TIME,
+  orNull,
+  TIME,
+  type TypeOf,
+} from '../schema.js';
+import { manifestSchema } from './manifest.js';
+import { VERSION_STATES } from './version-state.js';
+
+const { signature, batching, quantization } = manifestSchema.properties;
+const COUNT = { type: 'integer', minimum: 0 } as const satisfies JsonSchema;
+
+export const versionViewSchema = exactly({
+  version: { type: 'integer', minimum: 1 },
+  state: { enum: VERSION_STATES, description: '`ready` once a worker has loaded and checked it.' },
+  workers: {
+    ...COUNT,
+    description:
+      'Live workers that serve it, as of the last three seconds; jobs of a version without one wait.',
+  },
+  signature,
+  batching,
+  quantization: orNull(quantization),
+  backend: { ...NULLABLE_TEXT, description: 'On which the worker that last reported it serves it.' },
+  sizeBytes: COUNT,
+  sha256: { type: 'string', description: "Of the version's files and their hashes." },
+  createdAt: TIME,
+  error: { ...NULLABLE_TEXT, description: 'Why it does not serve.' },
+  metrics: {
+    type: ['object', 'null'],
+    description: 'Loading, warm-up and golden vectors; with `auto` what the backends were measured at.',
+  },
+});
+export type VersionView = TypeOf<typeof versionViewSchema>;
+
+const canaryViewSchema = exactly({
+  version: { type: 'integer' },
+  percent: { type: 'number' },
+  minJobs: { type: 'integer' },
+  maxErrorPercent: { type: 'number' },
+  maxSlowdown: { type: 'number' },
+  state: { enum: ['running', 'rolled_back'] },
+  startedAt: TIME,
+  reason: { ...NULLABLE_TEXT, description: 'Why it was rolled back.' },
+  endedAt: NULLABLE_TIME,
+});
+
+const shadowViewSchema = exactly({
+  version: { type: 'integer' },
+  percent: { type: 'number' },
+  compared: { ...COUNT, description: 'Instances whose predictions were compared.' },
+  agreed: { ...COUNT, description: 'Of them those that agreed.' },
+  failed: { ...COUNT, description: 'Copies that failed though the other version computed.' },
+});
+
+const byAlias = <const S extends JsonSchema>(schema: S) =>
+  ({ type: 'object', additionalProperties: schema }) as const;
+
+export const modelViewSchema = exactly({
+  name: { type: 'string' },
+  description: { type: 'string' },
+  versions: { type: 'array', items: versionViewSchema },
+  aliases: byAlias({ type: 'integer' }),
+  canaries: byAlias(canaryViewSchema),
+  shadows: byAlias(shadowViewSchema),
+});
+export type ModelView = TypeOf<typeof modelViewSchema>;
