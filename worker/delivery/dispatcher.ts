@@ -21,11 +21,11 @@ const MAX_RUNNING = 500;
 /** The time that closing grants to attempts under way. An attempt that is cut then does not count and is made again. */
 const CLOSE_GRACE_MS = 3000;
 /**
- * The due index looks for a delivery that waits for its receiver after this time, plus `LOOK_SPACING_MS` for each that waits.
+ * A delivery may wait for its receiver this long, plus `WAIT_SPACING_MS` for each that waits, before the due index counts it as lost.
  * The index thus looks for at most a hundred of them a second.
  */
-const LOOK_AFTER_MS = 30_000;
-const LOOK_SPACING_MS = 10;
+const RECEIVER_WAIT_MS = 30_000;
+const WAIT_SPACING_MS = 10;
 /** BullMQ holds a delivery for this time when its receiver is busy and the delay queue is full. */
 const FULL_RETRY_MS = 60_000;
 
@@ -120,8 +120,8 @@ export function createDispatcher(deps: DispatcherDeps): Dispatcher {
     // Other processes can take it at once.
     if (isClosing) return clock.now();
     if (queue.waitForReceiver(id, receiver)) {
-      const spacingMs = queue.waitingForReceivers * LOOK_SPACING_MS;
-      await deliveries.postpone(id, clock.now() + LOOK_AFTER_MS + spacingMs);
+      const spacingMs = queue.waitingForReceivers * WAIT_SPACING_MS;
+      await deliveries.postpone(id, clock.now() + RECEIVER_WAIT_MS + spacingMs);
       return null;
     }
     await deliveries.postpone(id, clock.now() + FULL_RETRY_MS);

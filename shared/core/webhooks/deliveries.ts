@@ -25,8 +25,8 @@ import { decodeDelivery, HEAD_FIELDS } from './delivery-record.js';
 const ROOM_FOR_TESTS = 100;
 /** Deliveries that one call of `overdue` returns, and that one call of `release` returns for each endpoint. */
 const PAGE = 200;
-/** A delivery that should have been attended to is looked for so long after, which is more than an attempt takes. */
-export const LOOK_AFTER_MS = 20_000;
+/** The due index looks for a delivery this long after its attempt was due, which is more than an attempt takes. */
+const LOOK_AFTER_MS = 20_000;
 
 export interface DeliveriesDeps {
   redis: Redis;
