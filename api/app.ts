@@ -11,9 +11,9 @@ import type { Core } from '../shared/core/compose.js';
 import type { Watermark } from '../shared/redis/memory-watermark.js';
 import { createAudit } from './auth/audit.js';
 import { createAuth } from './auth/bearer.js';
-import type { Waits } from './follow/held-requests.js';
-import type { Feeds } from './follow/job-feed.js';
-import type { Streams } from './follow/sse.js';
+import type { HeldRequests } from './follow/held-requests.js';
+import type { JobFeed } from './follow/job-feed.js';
+import type { SseStreams } from './follow/sse.js';
 import { errors } from './http/problem.js';
 import { createQueryCheck } from './http/query.js';
 import { context } from './http/request-context.js';
@@ -35,7 +35,7 @@ export interface AppDeps {
   config: Config;
   core: Core;
   /** The parts that wait for a job to end or to change, on behalf of callers. */
-  follow: { waits: Waits; feeds: Feeds; streams: Streams };
+  follow: { heldRequests: HeldRequests; jobFeed: JobFeed; sseStreams: SseStreams };
   watermark: Watermark;
   /** Rejects with the reason while this process should get no requests. */
   demandReady: () => Promise<void>;
@@ -49,7 +49,7 @@ export interface AppDeps {
 export function createApp(deps: AppDeps): Koa {
   const { config, core, watermark, clock, log, registry, draining } = deps;
   const { files, batches, models, queueStatus, workers, endpoints, deliveries } = core;
-  const { waits, feeds, streams } = deps.follow;
+  const { heldRequests, jobFeed, sseStreams } = deps.follow;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
   const auth = createAuth(core.apiKeys, createQueryCheck(document.paths));
@@ -59,7 +59,7 @@ export function createApp(deps: AppDeps): Koa {
     help: 'Requests held for the end of a job.',
     registers,
     collect() {
-      this.set(waits.held);
+      this.set(heldRequests.count);
     },
   });
   new Gauge({
@@ -67,15 +67,15 @@ export function createApp(deps: AppDeps): Koa {
     help: 'Open event streams.',
     registers,
     collect() {
-      this.set(streams.count);
+      this.set(sseStreams.count);
     },
   });
 
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
   const routers = [
-    jobRoutes({ core, waits, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
-    eventRoutes({ feeds, streams, auth }),
+    jobRoutes({ core, heldRequests, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
+    eventRoutes({ jobFeed, sseStreams, auth }),
     bulkRoutes({ core, watermark, auth, bodyLimits, log }),
     batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),

@@ -20,9 +20,9 @@ import { checkDurable } from '../shared/redis/durability.js';
 import { watchMemory } from '../shared/redis/memory-watermark.js';
 import { createReadiness } from '../shared/redis/readiness.js';
 import { createApp } from './app.js';
-import { createWaits } from './follow/held-requests.js';
-import { createFeeds } from './follow/job-feed.js';
-import { createStreams } from './follow/sse.js';
+import { createHeldRequests } from './follow/held-requests.js';
+import { createJobFeed } from './follow/job-feed.js';
+import { createSseStreams } from './follow/sse.js';
 
 const METRICS_PORT = 9090;
 const UPLOAD_MS = 3_600_000;
@@ -60,9 +60,13 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     onSubmitted: createCachedCounter(registry),
   });
   const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
-  const waits = createWaits({ notices, clock, maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT });
-  const feeds = createFeeds({ jobs: core.jobs, results: core.results, notices, clock, onError });
-  const streams = createStreams({ feeds, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
+  const heldRequests = createHeldRequests({
+    notices,
+    clock,
+    maxPerTenant: config.SLUICE_MAX_WAITS_PER_TENANT,
+  });
+  const jobFeed = createJobFeed({ jobs: core.jobs, results: core.results, notices, clock, onError });
+  const sseStreams = createSseStreams({ jobFeed, clock, maxPerTenant: config.SLUICE_MAX_STREAMS_PER_TENANT });
 
   const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
   defer('watermark', () => watermark.close());
@@ -74,7 +78,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const app = createApp({
     config,
     core,
-    follow: { waits, feeds, streams },
+    follow: { heldRequests, jobFeed, sseStreams },
     watermark,
     demandReady: createReadiness({ redis, clock, draining }),
     clock,
@@ -106,8 +110,8 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     return new Promise((resolve) => server.close(resolve)).finally(stopLooking);
   });
   defer('held requests', () => {
-    waits.close();
-    streams.close();
+    heldRequests.close();
+    sseStreams.close();
     server.closeIdleConnections();
   });
   const port = config.SLUICE_METRICS_PORT ?? METRICS_PORT;

@@ -3,9 +3,9 @@
  */
 import type { Clock } from '../../shared/base/clock.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
-import { createPlaces } from './slots.js';
+import { createSlots } from './slots.js';
 
-export interface Wait {
+export interface HeldRequest {
   /** Resolves to true when the job may have ended, to false when time is up, the wait is given up or the process drains. */
   woken(): Promise<boolean>;
   /** Ends the wait of a caller that is gone. */
@@ -14,30 +14,32 @@ export interface Wait {
   release(): void;
 }
 
-export interface Waits {
+export interface HeldRequests {
   /**
    * Watches the job `id` from now on, for `timeoutMs`.
    *
    * @throws {SluiceError} `too_many_waits` when the tenant holds its share
    */
-  hold(tenant: string, id: string, timeoutMs: number): Wait;
+  hold(tenant: string, id: string, timeoutMs: number): HeldRequest;
   /** Lets every held request go. */
   close(): void;
-  readonly held: number;
+  /** How many requests are held. */
+  readonly count: number;
 }
 
-export interface WaitsDeps {
+export interface HeldRequestsDeps {
   notices: JobNotices;
   clock: Clock;
   maxPerTenant: number;
 }
 
-export function createWaits({ notices, clock, maxPerTenant }: WaitsDeps): Waits {
-  const places = createPlaces(maxPerTenant, 'too_many_waits');
+/** Returns the held requests of this process; a tenant holds at most `maxPerTenant` of them. */
+export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequestsDeps): HeldRequests {
+  const slots = createSlots(maxPerTenant, 'too_many_waits');
   const giveUps = new Set<() => void>();
 
-  function hold(tenant: string, id: string, timeoutMs: number): Wait {
-    const leave = places.take(tenant);
+  function hold(tenant: string, id: string, timeoutMs: number): HeldRequest {
+    const leave = slots.take(tenant);
     let pending = false;
     let over = false;
     let wake: ((mayHaveEnded: boolean) => void) | null = null;
@@ -82,8 +84,8 @@ export function createWaits({ notices, clock, maxPerTenant }: WaitsDeps): Waits 
     close() {
       for (const giveUp of giveUps) giveUp();
     },
-    get held() {
-      return places.taken;
+    get count() {
+      return slots.taken;
     },
   };
 }

@@ -3,7 +3,7 @@
  */
 import { type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
 
-export interface Places {
+export interface Slots {
   /**
    * Takes a slot and returns the function that gives it back, which counts only the first time.
    *
@@ -14,7 +14,7 @@ export interface Places {
 }
 
 /** Returns slots for every tenant; the error `code` refuses one too many. */
-export function createPlaces(maxPerTenant: number, code: ErrorCode): Places {
+export function createSlots(maxPerTenant: number, code: ErrorCode): Slots {
   const byTenant = new Map<string, number>();
 
   function giveBack(tenant: string): void {

@@ -12,31 +12,31 @@ import type { Writable } from 'node:stream';
 import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { comparePositions, eventsOf, formatEvent, headOf, type Position } from './job-events.js';
-import type { Feeds, Snapshot } from './job-feed.js';
-import { createPlaces } from './slots.js';
+import type { JobFeed, JobSnapshot } from './job-feed.js';
+import { createSlots } from './slots.js';
 
-export interface JobStream {
+export interface SseStream {
   /** Writes the events of `job` after position `after`, and then each change. */
-  begin(job: Snapshot, after: Position | null): void;
+  begin(job: JobSnapshot, after: Position | null): void;
   /** Closes a stream that shall not begin. */
   release(): void;
 }
 
-export interface Streams {
+export interface SseStreams {
   /**
    * Follows the job `id` from now on, until `sink` closes.
    *
    * @throws {SluiceError} `too_many_streams` when the tenant holds its share, `shutting_down` once the process drains
    */
-  open(tenant: string, id: string, sink: Writable): JobStream;
+  open(tenant: string, id: string, sink: Writable): SseStream;
   /** Ends every stream. Their callers resume at another process. */
   close(): void;
   /** How many streams are open. */
   readonly count: number;
 }
 
-export interface StreamsDeps {
-  feeds: Pick<Feeds, 'follow'>;
+export interface SseStreamsDeps {
+  jobFeed: Pick<JobFeed, 'follow'>;
   clock: Clock;
   maxPerTenant: number;
 }
@@ -47,23 +47,24 @@ const MAX_MISSED_BEATS = 2;
 /** A caller waits for this long before it resumes. */
 const RETRY_MS = 2000;
 
-export function createStreams({ feeds, clock, maxPerTenant }: StreamsDeps): Streams {
-  const places = createPlaces(maxPerTenant, 'too_many_streams');
+/** Returns the event streams of this process; a tenant holds at most `maxPerTenant` of them. */
+export function createSseStreams({ jobFeed, clock, maxPerTenant }: SseStreamsDeps): SseStreams {
+  const slots = createSlots(maxPerTenant, 'too_many_streams');
   const streams = new Set<{ beat(): void; end(): void }>();
   const stopBeating = clock.every(HEARTBEAT_MS, () => {
     for (const stream of streams) stream.beat();
   });
   let closed = false;
 
-  function open(tenant: string, id: string, sink: Writable): JobStream {
+  function open(tenant: string, id: string, sink: Writable): SseStream {
     if (closed) throw new SluiceError('shutting_down', undefined, { retryAfterSeconds: 1 });
-    const leave = places.take(tenant);
+    const leave = slots.take(tenant);
     let begun = false;
-    let newest: Snapshot | null = null;
+    let newest: JobSnapshot | null = null;
     let last: Position | null = null;
     let missedBeats = 0;
 
-    const unfollow = feeds.follow(tenant, id, (job) => {
+    const unfollow = jobFeed.follow(tenant, id, (job) => {
       if (job) {
         keep(job);
         flush();
@@ -88,7 +89,7 @@ export function createStreams({ feeds, clock, maxPerTenant }: StreamsDeps): Stre
     if (sink.destroyed) release();
 
     /** Keeps the newer snapshot, because the first one may be older than one that a notice has caused. */
-    function keep(job: Snapshot): void {
+    function keep(job: JobSnapshot): void {
       if (!newest || comparePositions(headOf(job.record), headOf(newest.record)) >= 0) newest = job;
     }
 
@@ -130,7 +131,7 @@ export function createStreams({ feeds, clock, maxPerTenant }: StreamsDeps): Stre
       for (const stream of streams) stream.end();
     },
     get count() {
-      return places.taken;
+      return slots.taken;
     },
   };
 }

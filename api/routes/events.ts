@@ -7,25 +7,25 @@ import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { isLast, resumePosition } from '../follow/job-events.js';
-import type { Feeds } from '../follow/job-feed.js';
-import type { Streams } from '../follow/sse.js';
+import type { JobFeed } from '../follow/job-feed.js';
+import type { SseStreams } from '../follow/sse.js';
 
 export interface EventRoutesDeps {
-  feeds: Feeds;
-  streams: Streams;
+  jobFeed: JobFeed;
+  sseStreams: SseStreams;
   auth: ReturnType<typeof createAuth>;
 }
 
-export function eventRoutes({ feeds, streams, auth }: EventRoutesDeps): Router {
+export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Router {
   async function events(ctx: Context & { params: { id: string } }): Promise<void> {
     const { tenant } = principalOf(ctx);
     const { id } = ctx.params;
     if (!isId('job', id)) throw noSuchJob();
     // Followed before it is read, so that no change is missed in between.
-    const stream = streams.open(tenant, id, ctx.res);
+    const stream = sseStreams.open(tenant, id, ctx.res);
     let begun = false;
     try {
-      const job = await feeds.read(tenant, id);
+      const job = await jobFeed.read(tenant, id);
       if (!job) throw noSuchJob();
       const after = resumePosition(ctx.get('last-event-id'), job.record);
       begun = answerHead(ctx, isLast(after, job.record));

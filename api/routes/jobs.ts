@@ -12,7 +12,7 @@ import type { Core } from '../../shared/core/compose.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
-import type { Wait, Waits } from '../follow/held-requests.js';
+import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
 import { idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
 import { parseListQuery, waitMsOf } from '../http/limits.js';
@@ -20,7 +20,7 @@ import { toSluiceError } from '../http/problem.js';
 
 export interface JobRoutesDeps {
   core: Pick<Core, 'jobs' | 'submission' | 'queueStatus' | 'results'>;
-  waits: Waits;
+  heldRequests: HeldRequests;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
@@ -32,7 +32,7 @@ export interface JobRoutesDeps {
 const POLL_AFTER_SECONDS = 1;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { waits, watermark, auth, audit } = deps;
+  const { heldRequests, watermark, auth, audit } = deps;
   const { jobs, submission, queueStatus, results } = deps.core;
 
   async function submit(ctx: Context): Promise<void> {
@@ -40,7 +40,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
-    let wait = null as Wait | null;
+    let wait = null as HeldRequest | null;
     try {
       const { record, replayed } = await submission.submit({
         tenant,
@@ -67,7 +67,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx: Context,
     tenant: string,
     id: string,
-    early: Wait | null,
+    early: HeldRequest | null,
     waitMs: number,
   ): Promise<JobView> {
     const wait = early ?? holdFor(ctx, tenant, id, waitMs);
@@ -84,8 +84,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   }
 
   /** A wait that ends when the caller hangs up. */
-  function holdFor(ctx: Context, tenant: string, id: string, waitMs: number): Wait {
-    const wait = waits.hold(tenant, id, waitMs);
+  function holdFor(ctx: Context, tenant: string, id: string, waitMs: number): HeldRequest {
+    const wait = heldRequests.hold(tenant, id, waitMs);
     ctx.res.once('close', wait.giveUp);
     return wait;
   }

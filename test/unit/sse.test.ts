@@ -3,8 +3,8 @@
  */
 import { PassThrough } from 'node:stream';
 import { expect, it } from 'vitest';
-import { createFeeds } from '../../api/follow/job-feed.js';
-import { createStreams, HEARTBEAT_MS } from '../../api/follow/sse.js';
+import { createJobFeed } from '../../api/follow/job-feed.js';
+import { createSseStreams, HEARTBEAT_MS } from '../../api/follow/sse.js';
 import type { JobRecord, JobSpec } from '../../shared/contract/job.js';
 import { createManualClock } from '../support/clock.js';
 
@@ -36,7 +36,7 @@ function bench(maxPerTenant = 10) {
     watchers.add(notify);
     return () => void watchers.delete(notify);
   };
-  const feeds = createFeeds({
+  const jobFeed = createJobFeed({
     jobs: {
       async getWithOutput() {
         reads++;
@@ -49,7 +49,7 @@ function bench(maxPerTenant = 10) {
     clock,
     onError: () => undefined,
   });
-  const streams = createStreams({ feeds, clock, maxPerTenant });
+  const streams = createSseStreams({ jobFeed, clock, maxPerTenant });
 
   return {
     clock,
@@ -64,7 +64,7 @@ function bench(maxPerTenant = 10) {
     },
     async open(sink = new PassThrough()) {
       const stream = streams.open('acme', 'job_1', sink);
-      const job = await feeds.read('acme', 'job_1');
+      const job = await jobFeed.read('acme', 'job_1');
       if (job) stream.begin(job, null);
       return sink;
     },
