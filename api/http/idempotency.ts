@@ -1,5 +1,6 @@
 /**
- * The Idempotency-Key of a request (draft-ietf-httpapi-idempotency-key-header).
+ * Requests that make something, once: the Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), and the answer, which
+ * says whether an earlier request with that key made it.
  */
 import type { Context } from 'koa';
 import { SluiceError } from '../../shared/contract/errors.js';
@@ -28,6 +29,7 @@ export function idempotencyKeyOf(ctx: Context): string {
  *
  * @param route scopes the key, so the same key on two routes names two requests
  * @param fingerprint gives the SHA-256 of the body, by which a key that is used with another body is refused
+ * @throws {SluiceError} `malformed_request`, as `idempotencyKeyOf` does
  */
 export function idempotencyOf(
   ctx: Context,
@@ -36,4 +38,16 @@ export function idempotencyOf(
 ): Idempotency | undefined {
   const key = idempotencyKeyOf(ctx);
   return key === '' ? undefined : { route, key, fingerprint: fingerprint() };
+}
+
+/** Sets the head of an answer to a request that made what is at `path`, or found it by its key. */
+export function answerMade(ctx: Context, status: 201 | 202, path: string, replayed: boolean): void {
+  ctx.status = status;
+  ctx.set('Location', path);
+  markReplayed(ctx, replayed);
+}
+
+/** Says of an answer that nothing was made for it: the things it tells of were found by the request's key. */
+export function markReplayed(ctx: Context, replayed: boolean): void {
+  if (replayed) ctx.set('Idempotent-Replayed', 'true');
 }

@@ -18,9 +18,9 @@ import type { Files } from '../../shared/core/files/files.js';
 import type { Submission } from '../../shared/core/jobs/submission/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
-import { idempotencyKeyOf } from '../http/idempotency.js';
+import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
-import { parsePage } from '../http/limits.js';
+import { page, parsePage } from '../http/page.js';
 
 export interface BatchRoutesDeps {
   batches: Batches;
@@ -42,8 +42,8 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
   async function create(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
-    const key = idempotencyKeyOf(ctx);
     const body = await readJson(ctx, deps.bodyLimits);
+    const idempotency = idempotencyOf(ctx, 'batches', body.fingerprint);
     const { model, inputFile, ttlSeconds, metadata } = guardBatch(body.value);
     // The version is decided here: all lines are computed by the same.
     const { version, alias } = await submission.resolve(model);
@@ -63,11 +63,9 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
     const { record, replayed } = await batches.create(
       spec,
       ttlSeconds ?? DEFAULT_BATCH_TTL_SECONDS,
-      key === '' ? undefined : { key, fingerprint: body.fingerprint() },
+      idempotency,
     );
-    if (replayed) ctx.set('Idempotent-Replayed', 'true');
-    ctx.status = 202;
-    ctx.set('Location', `/v1/batches/${record.spec.id}`);
+    answerMade(ctx, 202, `/v1/batches/${record.spec.id}`, replayed);
     ctx.body = presentBatch(record);
   }
 
@@ -78,7 +76,7 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
   async function list(ctx: Context): Promise<void> {
     const { limit, cursor } = parsePage(ctx, 'batch');
     const { records, nextCursor } = await batches.list(principalOf(ctx).tenant, limit, cursor);
-    ctx.body = { data: records.map(presentBatch), nextCursor };
+    ctx.body = page(records.map(presentBatch), nextCursor);
   }
 
   async function cancel(ctx: BatchContext): Promise<void> {

@@ -15,7 +15,7 @@ import type { Idempotency } from '../../shared/core/idempotency.js';
 import type { Submitted } from '../../shared/core/jobs/submission/job-writer.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
-import { idempotencyKeyOf } from '../http/idempotency.js';
+import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
 import { toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
@@ -68,8 +68,7 @@ export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoute
     }
     report(ctx, outcomes);
     const submitted = outcomes.filter(isSubmitted);
-    if (submitted.length > 0 && submitted.every(({ replayed }) => replayed))
-      ctx.set('Idempotent-Replayed', 'true');
+    markReplayed(ctx, submitted.length > 0 && submitted.every(({ replayed }) => replayed));
     ctx.body = { results: await present(outcomes) };
   }
 

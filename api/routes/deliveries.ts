@@ -16,7 +16,8 @@ import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
-import { parseDeliveryQuery, parseReplay } from '../http/limits.js';
+import { page } from '../http/page.js';
+import { parseDeliveryFilter, parseReplay } from '../http/parameters.js';
 
 export interface DeliveryRoutesDeps {
   endpoints: Pick<Endpoints, 'demand'>;
@@ -40,8 +41,9 @@ export function deliveryRoutes({
   bodyLimits,
 }: DeliveryRoutesDeps): Router {
   async function list(ctx: Context, endpoint: string | null): Promise<void> {
-    const page = await log.list(principalOf(ctx).tenant, endpoint, parseDeliveryQuery(ctx));
-    ctx.body = { data: page.records.map(presentDelivery), nextCursor: page.nextCursor };
+    const filter = parseDeliveryFilter(ctx);
+    const { records, nextCursor } = await log.list(principalOf(ctx).tenant, endpoint, filter);
+    ctx.body = page(records.map(presentDelivery), nextCursor);
   }
 
   async function listOfEndpoint(ctx: IdContext): Promise<void> {

@@ -9,9 +9,9 @@ import { cleanFilename, type FileRecord, presentFile } from '../../shared/contra
 import type { Files } from '../../shared/core/files/files.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
-import { idempotencyKeyOf } from '../http/idempotency.js';
-import { parsePage } from '../http/limits.js';
+import { answerMade, idempotencyKeyOf } from '../http/idempotency.js';
 import { readFileParts } from '../http/multipart.js';
+import { page, parsePage } from '../http/page.js';
 
 export interface FileRoutesDeps {
   files: Files;
@@ -34,9 +34,7 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
       files.create(tenant, { ...part, filename: cleanFilename(part.filename ?? undefined) }, key),
     );
     const { record, replayed } = created[0] as (typeof created)[number];
-    if (replayed) ctx.set('Idempotent-Replayed', 'true');
-    ctx.status = 201;
-    ctx.set('Location', pathOf(record));
+    answerMade(ctx, 201, `/v1/files/${record.id}`, replayed);
     ctx.body = presentFile(record);
   }
 
@@ -52,7 +50,7 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
   async function list(ctx: Context): Promise<void> {
     const { limit, cursor } = parsePage(ctx, 'file');
     const { records, nextCursor } = await files.list(principalOf(ctx).tenant, limit, cursor);
-    ctx.body = { data: records.map(presentFile), nextCursor };
+    ctx.body = page(records.map(presentFile), nextCursor);
   }
 
   const authUnlessSigned: Middleware = (ctx, next) => (isSigned(ctx) ? next() : authRead(ctx, next));
@@ -84,10 +82,6 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
 
 function isSigned(ctx: Context): boolean {
   return ctx.query.signature !== undefined;
-}
-
-function pathOf({ id }: FileRecord): string {
-  return `/v1/files/${id}`;
 }
 
 function demand(record: FileRecord | null): FileRecord {

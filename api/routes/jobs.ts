@@ -13,9 +13,10 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
-import { idempotencyOf } from '../http/idempotency.js';
+import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
-import { parseListQuery, waitMsOf } from '../http/limits.js';
+import { page } from '../http/page.js';
+import { parseJobFilter, waitMsOf } from '../http/parameters.js';
 import { toSluiceError } from '../http/problem.js';
 
 export interface JobRoutesDeps {
@@ -51,8 +52,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
           if (waitMs > 0) wait = holdFor(ctx, tenant, id, waitMs);
         },
       });
-      if (replayed) ctx.set('Idempotent-Replayed', 'true');
-      ctx.set('Location', `/v1/jobs/${record.spec.id}`);
+      answerMade(ctx, 202, `/v1/jobs/${record.spec.id}`, replayed);
       const view = wait
         ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
         : await (replayed || isTerminal(record.status) ? read(tenant, record.spec.id) : viewOf(record));
@@ -127,8 +127,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
 
   async function list(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
-    const { records, nextCursor } = await jobs.list(tenant, parseListQuery(ctx));
-    ctx.body = { data: await Promise.all(records.map((record) => viewOf(record))), nextCursor };
+    const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx));
+    ctx.body = page(await Promise.all(records.map((record) => viewOf(record))), nextCursor);
   }
 
   async function cancel(ctx: Context & { params: { id: string } }): Promise<void> {
@@ -144,15 +144,14 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     watermark.check();
     const idempotency = idempotencyOf(ctx, 'retry', () => id);
     const { record, replayed } = await submission.retry(tenant, id, idempotency);
-    if (replayed) ctx.set('Idempotent-Replayed', 'true');
-    else audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
-    ctx.set('Location', `/v1/jobs/${record.spec.id}`);
+    if (!replayed) audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
+    answerMade(ctx, 202, `/v1/jobs/${record.spec.id}`, replayed);
     answer(ctx, await (replayed ? read(tenant, record.spec.id) : viewOf(record)), 202);
   }
 
   async function retryMany(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
-    const { records, nextCursor } = await jobs.list(tenant, parseListQuery(ctx, 'failed'));
+    const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx, 'failed'));
     const results = [];
     for (const { spec, status } of records) {
       if (!isTerminal(status)) continue;

@@ -20,8 +20,9 @@ import { unpack } from '../../shared/model-packages/archive.js';
 import type { Audit } from '../auth/audit.js';
 import type { createAuth } from '../auth/bearer.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
-import { quantizeOf } from '../http/limits.js';
 import { readFileParts } from '../http/multipart.js';
+import { page } from '../http/page.js';
+import { quantizeOf } from '../http/parameters.js';
 
 export interface ModelRoutesDeps {
   models: Models;
@@ -125,7 +126,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
 
   return new Router()
     .get('/v1/models', auth('models:read'), async (ctx) => {
-      ctx.body = { data: await Promise.all((await models.list()).map(present)), nextCursor: null };
+      ctx.body = page(await Promise.all((await models.list()).map(present)));
     })
     .get('/v1/models/:name', auth('models:read'), async (ctx) => {
       ctx.body = await present(await find(ctx.params.name ?? ''));

@@ -11,6 +11,7 @@ import type { Models } from '../../shared/core/models/models.js';
 import type { QueueState, QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Audit } from '../auth/audit.js';
 import type { createAuth } from '../auth/bearer.js';
+import { page } from '../http/page.js';
 
 export interface QueueRoutesDeps {
   queueStatus: QueueStatus;
@@ -31,7 +32,7 @@ export function queueRoutes({ queueStatus, models, auth, audit }: QueueRoutesDep
   return new Router()
     .get('/v1/queues', auth('admin'), async (ctx) => {
       const states = await Promise.all((await models.list()).map(stateOf));
-      ctx.body = { data: states.map(presentQueue), nextCursor: null };
+      ctx.body = page(states.map(presentQueue));
     })
     .post('/v1/queues/:model/pause', auth('admin'), async (ctx) => {
       const model = await find(ctx);

@@ -20,8 +20,9 @@ import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { FanOut } from '../../shared/core/webhooks/fan-out.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
-import { idempotencyOf } from '../http/idempotency.js';
+import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
+import { page } from '../http/page.js';
 
 export interface WebhookRoutesDeps {
   endpoints: Endpoints;
@@ -54,16 +55,14 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
     const idempotency = idempotencyOf(ctx, 'webhook-endpoints', body.fingerprint);
     const { tenant } = principalOf(ctx);
     const { endpoint, replayed } = await endpoints.create(tenant, guardCreate(body.value), idempotency);
-    if (replayed) ctx.set('Idempotent-Replayed', 'true');
-    else audit(ctx, 'webhook-endpoint.create', { endpoint: endpoint.id });
-    ctx.status = 201;
-    ctx.set('Location', `/v1/webhook-endpoints/${endpoint.id}`);
+    if (!replayed) audit(ctx, 'webhook-endpoint.create', { endpoint: endpoint.id });
+    answerMade(ctx, 201, `/v1/webhook-endpoints/${endpoint.id}`, replayed);
     ctx.body = presentWithSecret(endpoint);
   }
 
   async function list(ctx: Context): Promise<void> {
     const data = await endpoints.list(principalOf(ctx).tenant);
-    ctx.body = { data: data.map(presentEndpoint), nextCursor: null };
+    ctx.body = page(data.map(presentEndpoint));
   }
 
   async function show(ctx: EndpointContext): Promise<void> {

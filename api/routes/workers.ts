@@ -4,6 +4,7 @@
 import Router from '@koa/router';
 import type { Workers } from '../../shared/core/workers/workers.js';
 import type { createAuth } from '../auth/bearer.js';
+import { page } from '../http/page.js';
 
 export function workerRoutes({
   workers,
@@ -13,6 +14,6 @@ export function workerRoutes({
   auth: ReturnType<typeof createAuth>;
 }): Router {
   return new Router().get('/v1/workers', auth('admin'), async (ctx) => {
-    ctx.body = { data: await workers.list(), nextCursor: null };
+    ctx.body = page(await workers.list());
   });
 }

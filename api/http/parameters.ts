@@ -1,10 +1,11 @@
 /**
- * The parameters that callers give in queries and headers: filters, pages, waiting times. Each is checked and bounded.
+ * The parameters that callers give in queries and headers: filters, waiting times, how to quantize. Each is checked and
+ * bounded.
  */
 import type { Context } from 'koa';
 import { parseTimestamp } from '../../shared/base/clock.js';
 import { type Fault, invalid } from '../../shared/contract/errors.js';
-import { type IdPrefix, isId } from '../../shared/contract/ids.js';
+import { isId } from '../../shared/contract/ids.js';
 import { JOB_STATUSES, type JobStatus } from '../../shared/contract/job.js';
 import { NO_TIME } from '../../shared/contract/schema.js';
 import { DELIVERY_STATUSES, type ReplayRequest } from '../../shared/contract/webhooks/delivery.js';
@@ -12,10 +13,7 @@ import { EVENTS } from '../../shared/contract/webhooks/events.js';
 import type { JobFilter } from '../../shared/core/jobs/jobs.js';
 import type { QuantizeRequest } from '../../shared/core/models/quantized-upload.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
-
-const DEFAULT_PAGE = 20;
-const MAX_PAGE = 100;
-const NO_CURSOR = 'must be the nextCursor of an earlier page';
+import { NO_CURSOR, one, pageOf } from './page.js';
 
 /**
  * Returns how long the caller wants to wait, in milliseconds: `?wait=30` or `Prefer: wait=30` (RFC 7240), 0 when neither is
@@ -37,7 +35,7 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
  *
  * @throws {SluiceError} `invalid_input` with every parameter that is wrong
  */
-export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): JobFilter {
+export function parseJobFilter(ctx: Context, defaultStatus?: JobStatus): JobFilter {
   const faults: Fault[] = [];
   const status = oneOf(JOB_STATUSES, one(ctx.query.status) ?? defaultStatus, '?status', faults);
   const page = pageOf(ctx, 'job', faults);
@@ -58,7 +56,7 @@ export function parseListQuery(ctx: Context, defaultStatus?: JobStatus): JobFilt
  *
  * @throws {SluiceError} `invalid_input` with every parameter that is wrong
  */
-export function parseDeliveryQuery(ctx: Context): DeliveryFilter {
+export function parseDeliveryFilter(ctx: Context): DeliveryFilter {
   const faults: Fault[] = [];
   const filter = {
     status: oneOf(DELIVERY_STATUSES, one(ctx.query.status), '?status', faults),
@@ -127,39 +125,9 @@ export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
   return { dtype, tolerance };
 }
 
-export interface PageQuery {
-  limit: number;
-  cursor: string | undefined;
-}
-
-/**
- * Returns the page that a caller asks for, `?limit=&cursor=`. A cursor is an id with `prefix`.
- *
- * @throws {SluiceError} `invalid_input` for a limit that is not from 1 to 100, or a cursor that is none
- */
-export function parsePage(ctx: Context, prefix: IdPrefix): PageQuery {
-  const faults: Fault[] = [];
-  const page = pageOf(ctx, prefix, faults);
-  if (faults.length > 0) throw invalid(faults);
-  return page;
-}
-
-function pageOf(ctx: Context, prefix: IdPrefix, faults: Fault[]): PageQuery {
-  const limit = one(ctx.query.limit) ?? String(DEFAULT_PAGE);
-  if (!/^[1-9]\d{0,2}$/.test(limit) || Number(limit) > MAX_PAGE)
-    faults.push({ path: '?limit', message: `must be an integer from 1 to ${MAX_PAGE}` });
-  const cursor = one(ctx.query.cursor);
-  if (cursor !== undefined && !isId(prefix, cursor)) faults.push({ path: '?cursor', message: NO_CURSOR });
-  return { limit: Number(limit), cursor };
-}
-
 function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
   if (text === undefined) return undefined;
   const epochMs = parseTimestamp(text);
   if (Number.isNaN(epochMs)) faults.push({ path, message: NO_TIME });
   return epochMs;
-}
-
-function one(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }
