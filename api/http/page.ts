@@ -4,12 +4,21 @@
 import type { Context } from 'koa';
 import { type Fault, invalid } from '../../shared/contract/errors.js';
 import { type IdPrefix, isId } from '../../shared/contract/ids.js';
+import { query } from './operations.js';
 
 /** Asks for the next `limit` elements of a list after `cursor`, the id of the last one seen. */
 export interface PageQuery {
   limit: number;
   cursor: string | undefined;
 }
+
+/** The query of a list that is answered page by page. */
+export const PAGE_QUERY = query('limit', 'cursor');
+/** The query of a list that is answered whole, which takes the parameters of every list. */
+export const WHOLE_QUERY = PAGE_QUERY.map((parameter) => ({
+  ...parameter,
+  description: 'Not needed: all are answered.',
+}));
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
@@ -43,6 +52,16 @@ export function page<T>(
   nextCursor: string | null = null,
 ): { data: T[]; nextCursor: string | null } {
   return { data, nextCursor };
+}
+
+/** Returns the schema of the body of a list's answer. */
+export function pageSchema(item: object) {
+  return {
+    type: 'object',
+    additionalProperties: false,
+    required: ['data', 'nextCursor'],
+    properties: { data: { type: 'array', items: item }, nextCursor: { type: ['string', 'null'] } },
+  };
 }
 
 /** Returns the first value of a parameter of a query, undefined where it is not given. */

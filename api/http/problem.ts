@@ -3,9 +3,35 @@
  */
 import type { Middleware } from 'koa';
 import type { Logger } from '../../shared/base/log.js';
-import { ERRORS, type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
+import { ERROR_CODES, ERRORS, type ErrorCode, SluiceError } from '../../shared/contract/errors.js';
+import type { JsonSchema, TypeOf } from '../../shared/contract/schema.js';
 import { isRedisFailure } from '../../shared/redis/failures.js';
 import type { RequestState } from './request-context.js';
+
+export const problemSchema = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable', 'requestId'],
+  additionalProperties: false,
+  properties: {
+    type: { type: 'string' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    detail: { type: 'string' },
+    instance: { type: 'string' },
+    code: { enum: ERROR_CODES },
+    retryable: { type: 'boolean' },
+    requestId: { type: 'string' },
+    errors: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['path', 'message'],
+        additionalProperties: false,
+        properties: { path: { type: 'string' }, message: { type: 'string' } },
+      },
+    },
+  },
+} as const satisfies JsonSchema;
 
 /** Returns the middleware that answers errors as problems. Errors of the service itself go to the log as well. */
 export function errors(log: Logger): Middleware {
@@ -27,7 +53,11 @@ export function errors(log: Logger): Middleware {
 }
 
 /** Returns the body that tells of an error: RFC 9457, with `code`, `retryable`, `requestId` and the faults beside it. */
-export function problemOf(error: SluiceError, instance: string, requestId: string): Record<string, unknown> {
+export function problemOf(
+  error: SluiceError,
+  instance: string,
+  requestId: string,
+): TypeOf<typeof problemSchema> {
   return {
     type: `urn:sluice:error:${error.code}`,
     title: ERRORS[error.code].title,
@@ -37,7 +67,7 @@ export function problemOf(error: SluiceError, instance: string, requestId: strin
     code: error.code,
     retryable: error.retryable,
     requestId,
-    ...(error.faults.length > 0 ? { errors: error.faults } : {}),
+    ...(error.faults.length > 0 ? { errors: [...error.faults] } : {}),
   };
 }
 

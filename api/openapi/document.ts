@@ -1,16 +1,57 @@
 /**
- * The OpenAPI 3.1 document, made of the schemas that also check the requests.
+ * The OpenAPI 3.1 document, collected from the operations of all routes and the schemas that they name.
  */
 import { VERSION } from '../../shared/base/version.js';
-import { batchPaths, batchSchemas } from './batches.js';
-import { filePaths, fileSchemas } from './files.js';
-import { jobPaths, jobSchemas } from './jobs.js';
-import { modelPaths, modelSchemas } from './models.js';
-import { operatorPaths, operatorSchemas } from './operators.js';
-import { json, operation } from './parts.js';
-import { problemSchema } from './problem.js';
-import { webhookPaths, webhookSchemas } from './webhooks.js';
+import { batchViewSchema, createBatchSchema } from '../../shared/contract/batch.js';
+import { fileViewSchema } from '../../shared/contract/file.js';
+import { submitSchema } from '../../shared/contract/job.js';
+import { jobViewSchema } from '../../shared/contract/job-view.js';
+import { putAliasSchema } from '../../shared/contract/models/alias.js';
+import { modelViewSchema, versionViewSchema } from '../../shared/contract/models/model-view.js';
+import { queueViewSchema } from '../../shared/contract/queue-view.js';
+import {
+  deliveryViewSchema,
+  replaySchema,
+  wholeDeliveryViewSchema,
+} from '../../shared/contract/webhooks/delivery.js';
+import {
+  createEndpointSchema,
+  endpointViewSchema,
+  newEndpointViewSchema,
+  patchEndpointSchema,
+} from '../../shared/contract/webhooks/endpoint.js';
+import { workerViewSchema } from '../../shared/contract/worker-view.js';
+import { pathsOf, ref } from '../http/operations.js';
+import { problemSchema } from '../http/problem.js';
+import { batchOperations } from '../routes/batches.js';
+import { bulkOperations, bulkResultsSchema } from '../routes/bulk.js';
+import { deliveryOperations } from '../routes/deliveries.js';
+import { docOperations } from '../routes/docs.js';
+import { eventOperations } from '../routes/events.js';
+import { fileOperations } from '../routes/files.js';
+import { healthOperations } from '../routes/health.js';
+import { jobOperations } from '../routes/jobs.js';
+import { modelOperations } from '../routes/models.js';
+import { queueOperations } from '../routes/queues.js';
+import { webhookOperations } from '../routes/webhooks.js';
+import { workerOperations } from '../routes/workers.js';
 
+const OPERATIONS = {
+  ...jobOperations,
+  ...bulkOperations,
+  ...eventOperations,
+  ...fileOperations,
+  ...batchOperations,
+  ...modelOperations,
+  ...webhookOperations,
+  ...deliveryOperations,
+  ...workerOperations,
+  ...queueOperations,
+  ...healthOperations,
+  ...docOperations,
+};
+
+/** Returns the document; `maxInstances` of a job is the operator's choice. */
 export function openApiDocument({ maxInstances }: { maxInstances: number }) {
   return {
     openapi: '3.1.0',
@@ -21,43 +62,39 @@ export function openApiDocument({ maxInstances }: { maxInstances: number }) {
         'Queue-based asynchronous inference. A parameter in a query that a call does not name here is refused with 422.',
     },
     security: [{ apiKey: [] }],
-    paths: {
-      ...jobPaths,
-      ...filePaths,
-      ...batchPaths,
-      ...modelPaths,
-      ...webhookPaths,
-      ...operatorPaths,
-      '/livez': {
-        get: operation('livez', 'Whether the process answers', {
-          security: [],
-          responses: { 200: json('It does.', { type: 'object' }) },
-        }),
-      },
-      '/readyz': {
-        get: operation('readyz', 'Whether to send it requests', {
-          security: [],
-          responses: { 200: json('Yes.', { type: 'object' }) },
-        }),
-      },
-      '/openapi.json': {
-        get: operation('openapi', 'This document', {
-          security: [],
-          responses: { 200: json('The document.', { type: 'object' }) },
-        }),
-      },
-    },
+    paths: pathsOf(OPERATIONS),
     components: {
       securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } },
-      schemas: {
-        ...jobSchemas(maxInstances),
-        ...fileSchemas,
-        ...batchSchemas,
-        ...modelSchemas,
-        ...webhookSchemas,
-        ...operatorSchemas,
-        Problem: problemSchema,
-      },
+      schemas: schemasWith(maxInstances),
     },
+  };
+}
+
+function schemasWith(maxInstances: number) {
+  const { instances } = submitSchema.properties;
+  const versions = { type: 'array', items: ref('ModelVersion') };
+  return {
+    Submit: {
+      ...submitSchema,
+      properties: { ...submitSchema.properties, instances: { ...instances, maxItems: maxInstances } },
+    },
+    Job: jobViewSchema,
+    BulkResults: bulkResultsSchema,
+    File: fileViewSchema,
+    CreateBatch: createBatchSchema,
+    Batch: batchViewSchema,
+    ModelVersion: versionViewSchema,
+    Model: { ...modelViewSchema, properties: { ...modelViewSchema.properties, versions } },
+    PutAlias: putAliasSchema,
+    CreateWebhookEndpoint: createEndpointSchema,
+    PatchWebhookEndpoint: patchEndpointSchema,
+    WebhookEndpoint: endpointViewSchema,
+    NewWebhookEndpoint: newEndpointViewSchema,
+    Delivery: deliveryViewSchema,
+    WholeDelivery: wholeDeliveryViewSchema,
+    Replay: replaySchema,
+    Worker: workerViewSchema,
+    Queue: queueViewSchema,
+    Problem: problemSchema,
   };
 }

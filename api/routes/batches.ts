@@ -1,7 +1,7 @@
 /**
  * Routes of batches: create from an uploaded file, look, list, cancel.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import {
@@ -20,7 +20,8 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
-import { page, parsePage } from '../http/page.js';
+import { ID, IDEMPOTENCY_KEY, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
+import { PAGE_QUERY, page, pageSchema, parsePage } from '../http/page.js';
 
 export interface BatchRoutesDeps {
   batches: Batches;
@@ -35,6 +36,43 @@ export interface BatchRoutesDeps {
 type BatchContext = Context & { params: { id: string } };
 
 const guardBatch = compileGuard(createBatchSchema);
+
+const BATCH = json('The batch.', ref('Batch'));
+
+export const batchOperations = {
+  'post /v1/batches': {
+    operationId: 'createBatch',
+    summary: 'Run a file of jobs, one a line',
+    scope: 'jobs:write',
+    description:
+      'Each line of the input file is an object `{customId?, instances, timeoutSeconds?, allowPartial?}`; its job has ' +
+      'the priority `bulk`.',
+    parameters: [IDEMPOTENCY_KEY],
+    requestBody: jsonBody('CreateBatch'),
+    responses: { 202: BATCH },
+  },
+  'get /v1/batches': {
+    operationId: 'listBatches',
+    summary: "List the tenant's batches, newest first",
+    scope: 'jobs:read',
+    parameters: PAGE_QUERY,
+    responses: { 200: json('A page.', pageSchema(ref('Batch'))) },
+  },
+  'get /v1/batches/{id}': {
+    operationId: 'getBatch',
+    summary: 'Look at a batch',
+    scope: 'jobs:read',
+    parameters: [ID],
+    responses: { 200: BATCH },
+  },
+  'post /v1/batches/{id}/cancel': {
+    operationId: 'cancelBatch',
+    summary: 'Cancel a batch; what was computed is kept',
+    scope: 'jobs:write',
+    parameters: [ID],
+    responses: { 200: BATCH },
+  },
+} as const satisfies Operations;
 
 export function batchRoutes(deps: BatchRoutesDeps): Router {
   const { batches, files, submission, watermark, auth, clock } = deps;
@@ -83,11 +121,12 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
     ctx.body = presentBatch(demand(await batches.cancel(principalOf(ctx).tenant, ctx.params.id)));
   }
 
-  return new Router()
-    .post('/v1/batches', auth('jobs:write'), create)
-    .get('/v1/batches', auth('jobs:read'), list)
-    .get('/v1/batches/:id', auth('jobs:read'), show)
-    .post('/v1/batches/:id/cancel', auth('jobs:write'), cancel);
+  return routesOf(batchOperations, auth, {
+    'post /v1/batches': create,
+    'get /v1/batches': list,
+    'get /v1/batches/{id}': show,
+    'post /v1/batches/{id}/cancel': cancel,
+  });
 }
 
 function demand(record: BatchRecord | null): BatchRecord {

@@ -2,10 +2,10 @@
  * Route of many submits in one request: each item is what POST /v1/jobs takes and meets its own fate.
  */
 import { createHash } from 'node:crypto';
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Logger } from '../../shared/base/log.js';
-import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
+import { ERROR_CODES, invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
 import { MAX_BULK_JOBS } from '../../shared/contract/job.js';
 import { presentJob } from '../../shared/contract/job-view.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
@@ -17,7 +17,8 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
-import { toSluiceError } from '../http/problem.js';
+import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
+import { problemSchema, toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
@@ -50,6 +51,64 @@ interface SharedByItems {
   tenant: string;
   findFile: FindFile;
 }
+
+const BULK = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['jobs'],
+  properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_BULK_JOBS, items: ref('Submit') } },
+};
+
+/** The results of a bulk submit, in the order of its items. */
+export const bulkResultsSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['results'],
+  properties: {
+    results: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['status'],
+        description: 'A job, or the error of this item.',
+        properties: {
+          status: { type: 'integer' },
+          job: { $ref: '#/components/schemas/Job' },
+          error: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['code', 'message', 'retryable'],
+            properties: {
+              code: { enum: ERROR_CODES },
+              message: { type: 'string' },
+              retryable: { type: 'boolean' },
+              retryAfterSeconds: { type: 'integer' },
+              errors: { ...problemSchema.properties.errors, description: 'Paths begin at the item.' },
+            },
+          },
+        },
+      },
+    },
+  },
+};
+
+export const bulkOperations = {
+  'post /v1/jobs/bulk': {
+    operationId: 'submitJobs',
+    summary: 'Submit up to 1,000 jobs; a bad one harms no other',
+    scope: 'jobs:write',
+    parameters: [IDEMPOTENCY_KEY],
+    requestBody: {
+      required: true,
+      content: {
+        'application/json': { schema: BULK },
+        'application/x-ndjson': { schema: { type: 'string', description: 'A job a line.' } },
+      },
+    },
+    responses: { 200: json('What became of each, in their order.', ref('BulkResults')) },
+  },
+} as const satisfies Operations;
 
 export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoutesDeps): Router {
   const { submission, queueStatus } = core;
@@ -114,7 +173,7 @@ export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoute
     );
   }
 
-  return new Router().post('/v1/jobs/bulk', auth('jobs:write'), submitMany);
+  return routesOf(bulkOperations, auth, { 'post /v1/jobs/bulk': submitMany });
 }
 
 type ItemKey = (body: unknown) => Idempotency;

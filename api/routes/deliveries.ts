@@ -1,9 +1,9 @@
 /**
  * Routes of deliveries: what endpoints and the webhooks of single jobs were told, attempt by attempt, and telling it again.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { compileThoroughGuard } from '../../shared/contract/schema.js';
+import { compileThoroughGuard, NULLABLE_TEXT } from '../../shared/contract/schema.js';
 import {
   presentDelivery,
   presentWholeDelivery,
@@ -16,7 +16,8 @@ import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
-import { page } from '../http/page.js';
+import { ID, json, jsonBody, type Operations, query, ref, routesOf } from '../http/operations.js';
+import { page, pageSchema } from '../http/page.js';
 import { parseDeliveryFilter, parseReplay } from '../http/parameters.js';
 
 export interface DeliveryRoutesDeps {
@@ -31,6 +32,64 @@ export interface DeliveryRoutesDeps {
 type IdContext = Context & { params: { id: string } };
 
 const guardReplay = compileThoroughGuard(replaySchema);
+
+const DELIVERY = json('The delivery.', ref('Delivery'));
+const DELIVERIES = json('A page.', pageSchema(ref('Delivery')));
+const REPLAYED = json('How many.', {
+  type: 'object',
+  additionalProperties: false,
+  required: ['replayed', 'nextCursor'],
+  properties: { replayed: { type: 'integer' }, nextCursor: NULLABLE_TEXT },
+});
+const DELIVERY_QUERY = query('status', 'type', 'from', 'to', 'limit', 'cursor');
+
+export const deliveryOperations = {
+  'get /v1/webhook-endpoints/{id}/deliveries': {
+    operationId: 'listEndpointDeliveries',
+    summary: 'What an endpoint was told in the last 30 days, newest first',
+    scope: 'webhooks:read',
+    parameters: [ID, ...DELIVERY_QUERY],
+    responses: { 200: DELIVERIES },
+  },
+  'post /v1/webhook-endpoints/{id}/replay': {
+    operationId: 'replayEndpointDeliveries',
+    summary: 'Tell an endpoint again what failed since a time',
+    scope: 'webhooks:write',
+    description: 'At most 1,000 in one call, the newest first; `nextCursor` goes on.',
+    parameters: [ID],
+    requestBody: jsonBody('Replay'),
+    responses: { 202: REPLAYED },
+  },
+  'get /v1/deliveries': {
+    operationId: 'listJobDeliveries',
+    summary: 'What webhooks of single jobs were told, newest first',
+    scope: 'webhooks:read',
+    parameters: DELIVERY_QUERY,
+    responses: { 200: DELIVERIES },
+  },
+  'post /v1/deliveries/replay': {
+    operationId: 'replayJobDeliveries',
+    summary: 'Tell webhooks of single jobs again what failed since a time',
+    scope: 'webhooks:write',
+    description: 'At most 1,000 in one call, the newest first; `nextCursor` goes on.',
+    requestBody: jsonBody('Replay'),
+    responses: { 202: REPLAYED },
+  },
+  'get /v1/deliveries/{id}': {
+    operationId: 'getDelivery',
+    summary: 'Look at a delivery, with its attempts',
+    scope: 'webhooks:read',
+    parameters: [ID],
+    responses: { 200: json('The delivery.', ref('WholeDelivery')) },
+  },
+  'post /v1/deliveries/{id}/replay': {
+    operationId: 'replayDelivery',
+    summary: 'One more attempt, at once, under the same `webhook-id`',
+    scope: 'webhooks:write',
+    parameters: [ID],
+    responses: { 202: DELIVERY },
+  },
+} as const satisfies Operations;
 
 export function deliveryRoutes({
   endpoints,
@@ -84,13 +143,12 @@ export function deliveryRoutes({
     ctx.body = outcome;
   }
 
-  return new Router()
-    .get('/v1/webhook-endpoints/:id/deliveries', auth('webhooks:read'), listOfEndpoint)
-    .post('/v1/webhook-endpoints/:id/replay', auth('webhooks:write'), replayAllOfEndpoint)
-    .get('/v1/deliveries', auth('webhooks:read'), (ctx) => list(ctx, null))
-    .post('/v1/deliveries/replay', auth('webhooks:write'), (ctx) =>
-      replayAll(ctx, null, 'delivery.replay', {}),
-    )
-    .get('/v1/deliveries/:id', auth('webhooks:read'), show)
-    .post('/v1/deliveries/:id/replay', auth('webhooks:write'), replay);
+  return routesOf(deliveryOperations, auth, {
+    'get /v1/webhook-endpoints/{id}/deliveries': listOfEndpoint,
+    'post /v1/webhook-endpoints/{id}/replay': replayAllOfEndpoint,
+    'get /v1/deliveries': (ctx) => list(ctx, null),
+    'post /v1/deliveries/replay': (ctx) => replayAll(ctx, null, 'delivery.replay', {}),
+    'get /v1/deliveries/{id}': show,
+    'post /v1/deliveries/{id}/replay': replay,
+  });
 }

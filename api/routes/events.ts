@@ -1,7 +1,7 @@
 /**
  * `GET /v1/jobs/{id}/events`: a job's life as Server-Sent Events.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
@@ -9,12 +9,39 @@ import { type createAuth, principalOf } from '../auth/bearer.js';
 import { isLast, resumePosition } from '../follow/job-events.js';
 import type { JobFeed } from '../follow/job-feed.js';
 import type { SseStreams } from '../follow/sse.js';
+import { ID, type Operations, routesOf } from '../http/operations.js';
 
 export interface EventRoutesDeps {
   jobFeed: JobFeed;
   sseStreams: SseStreams;
   auth: ReturnType<typeof createAuth>;
 }
+
+const LAST_EVENT_ID = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  schema: { type: 'string' },
+  description: '`id` of the last event seen: goes on after it.',
+};
+
+export const eventOperations = {
+  'get /v1/jobs/{id}/events': {
+    operationId: 'followJob',
+    summary: 'Follow a job to its end by Server-Sent Events',
+    scope: 'jobs:read',
+    description:
+      '`status` of the present state and of each change, `progress` while it runs in several slices, last `done` ' +
+      'with the job as `getJob` shows it, then the stream ends.',
+    parameters: [ID, LAST_EVENT_ID],
+    responses: {
+      200: {
+        description: 'The events.',
+        content: { 'text/event-stream': { schema: { type: 'string' } } },
+      },
+      204: { description: 'All events were seen: `done` was the last.' },
+    },
+  },
+} as const satisfies Operations;
 
 export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Router {
   async function events(ctx: Context & { params: { id: string } }): Promise<void> {
@@ -35,7 +62,7 @@ export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Rou
     }
   }
 
-  return new Router().get('/v1/jobs/:id/events', auth('jobs:read'), events);
+  return routesOf(eventOperations, auth, { 'get /v1/jobs/{id}/events': events });
 }
 
 /** Whether events follow. 204 tells an EventSource to stop resuming. */

@@ -1,8 +1,8 @@
 /**
  * Routes of files: upload, look, list, download with an API key or by a signed address, delete.
  */
-import Router from '@koa/router';
-import type { Context, Middleware } from 'koa';
+import type Router from '@koa/router';
+import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { cleanFilename, type FileRecord, presentFile } from '../../shared/contract/file.js';
@@ -11,18 +11,77 @@ import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyKeyOf } from '../http/idempotency.js';
 import { readFileParts } from '../http/multipart.js';
-import { page, parsePage } from '../http/page.js';
+import { ID, IDEMPOTENCY_KEY, json, NO_CONTENT, type Operations, ref, routesOf } from '../http/operations.js';
+import { PAGE_QUERY, page, pageSchema, parsePage } from '../http/page.js';
 
 export interface FileRoutesDeps {
   files: Files;
   auth: ReturnType<typeof createAuth>;
   audit: Audit;
   clock: Clock;
-  /** Of a file. */
+  /** The bound of one file. */
   maxBytes: number;
 }
 
 type FileContext = Context & { params: { id: string } };
+
+export const fileOperations = {
+  'post /v1/files': {
+    operationId: 'uploadFile',
+    summary: 'Upload a file',
+    scope: 'files:write',
+    parameters: [IDEMPOTENCY_KEY],
+    requestBody: {
+      required: true,
+      content: {
+        'multipart/form-data': {
+          schema: {
+            type: 'object',
+            additionalProperties: false,
+            required: ['file'],
+            properties: { file: { type: 'string', contentMediaType: 'application/octet-stream' } },
+          },
+        },
+      },
+    },
+    responses: { 201: json('The file.', ref('File')) },
+  },
+  'get /v1/files': {
+    operationId: 'listFiles',
+    summary: "List the tenant's files, newest first",
+    scope: 'files:read',
+    parameters: PAGE_QUERY,
+    responses: { 200: json('A page.', pageSchema(ref('File'))) },
+  },
+  'get /v1/files/{id}': {
+    operationId: 'getFile',
+    summary: 'Look at a file',
+    scope: 'files:read',
+    parameters: [ID],
+    responses: { 200: json('The file, and an address to download it for an hour.', ref('File')) },
+  },
+  'get /v1/files/{id}/content': {
+    operationId: 'downloadFile',
+    summary: 'Download a file, with an API key or by its signed address',
+    scope: null,
+    security: [{ apiKey: [] }, {}],
+    parameters: [
+      ID,
+      { name: 'expires', in: 'query', schema: { type: 'string' } },
+      { name: 'signature', in: 'query', schema: { type: 'string' } },
+    ],
+    responses: {
+      200: { description: 'The bytes.', content: { 'application/octet-stream': { schema: {} } } },
+    },
+  },
+  'delete /v1/files/{id}': {
+    operationId: 'deleteFile',
+    summary: 'Delete a file',
+    scope: 'files:write',
+    parameters: [ID],
+    responses: { 204: NO_CONTENT },
+  },
+} as const satisfies Operations;
 
 export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDeps): Router {
   const authRead = auth('files:read');
@@ -53,7 +112,8 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
     ctx.body = page(records.map(presentFile), nextCursor);
   }
 
-  const authUnlessSigned: Middleware = (ctx, next) => (isSigned(ctx) ? next() : authRead(ctx, next));
+  const downloadUnlessRefused = (ctx: FileContext) =>
+    isSigned(ctx) ? download(ctx) : authRead(ctx, () => download(ctx));
 
   async function download(ctx: FileContext): Promise<void> {
     const record = isSigned(ctx) ? demand(await files.findSigned(ctx.params.id, ctx.query)) : await find(ctx);
@@ -72,12 +132,13 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
     ctx.status = 204;
   }
 
-  return new Router()
-    .post('/v1/files', auth('files:write'), upload)
-    .get('/v1/files', authRead, list)
-    .get('/v1/files/:id', authRead, show)
-    .get('/v1/files/:id/content', authUnlessSigned, download)
-    .delete('/v1/files/:id', auth('files:write'), remove);
+  return routesOf(fileOperations, auth, {
+    'post /v1/files': upload,
+    'get /v1/files': list,
+    'get /v1/files/{id}': show,
+    'get /v1/files/{id}/content': downloadUnlessRefused,
+    'delete /v1/files/{id}': remove,
+  });
 }
 
 function isSigned(ctx: Context): boolean {

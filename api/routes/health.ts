@@ -1,16 +1,33 @@
 /**
- * Health: `/livez` says that the process answers, `/readyz` that it should be sent requests.
+ * Health: `/livez` tells whether the process answers, `/readyz` whether it should be sent requests.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
+import { json, type Operations, routesOf } from '../http/operations.js';
 
-/** `demandReady` rejects with the reason why not. */
+export const healthOperations = {
+  'get /livez': {
+    operationId: 'livez',
+    summary: 'Whether the process answers',
+    scope: null,
+    responses: { 200: json('It does.', { type: 'object' }) },
+  },
+  'get /readyz': {
+    operationId: 'readyz',
+    summary: 'Whether to send it requests',
+    scope: null,
+    responses: { 200: json('Yes.', { type: 'object' }) },
+  },
+} as const satisfies Operations;
+
+/** Returns the routes of health. `demandReady` rejects with the reason why the process should get no requests. */
 export function healthRoutes(demandReady: () => Promise<void>): Router {
-  return new Router()
-    .get('/livez', (ctx) => {
+  return routesOf(healthOperations, null, {
+    'get /livez': (ctx) => {
       ctx.body = { status: 'ok' };
-    })
-    .get('/readyz', async (ctx) => {
+    },
+    'get /readyz': async (ctx) => {
       await demandReady();
       ctx.body = { status: 'ready' };
-    });
+    },
+  });
 }

@@ -2,7 +2,7 @@
  * Routes of jobs: submit, look, wait, list, cancel, retry, erase.
  */
 import { createHash } from 'node:crypto';
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import { presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
@@ -15,7 +15,18 @@ import { type createAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
-import { page } from '../http/page.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  json,
+  jsonBody,
+  NO_CONTENT,
+  type Operations,
+  query,
+  ref,
+  routesOf,
+} from '../http/operations.js';
+import { page, pageSchema } from '../http/page.js';
 import { parseJobFilter, waitMsOf } from '../http/parameters.js';
 import { toSluiceError } from '../http/problem.js';
 
@@ -31,6 +42,74 @@ export interface JobRoutesDeps {
 
 /** Hint for a caller that polls. */
 const POLL_AFTER_SECONDS = 1;
+
+const JOB = json('The job.', ref('Job'));
+const LIST_QUERY = query('status', 'model', 'from', 'to', 'limit', 'cursor');
+const WAIT = {
+  name: 'wait',
+  in: 'query',
+  schema: { type: 'integer', minimum: 0 },
+  description: 'Seconds to hold the request.',
+};
+const PREFER = {
+  name: 'Prefer',
+  in: 'header',
+  schema: { type: 'string' },
+  description: '`wait=10`: seconds to hold the request (RFC 7240).',
+};
+
+export const jobOperations = {
+  'post /v1/jobs': {
+    operationId: 'submitJob',
+    summary: 'Submit a job',
+    scope: 'jobs:write',
+    parameters: [PREFER, WAIT, IDEMPOTENCY_KEY],
+    requestBody: jsonBody('Submit'),
+    responses: { 200: JOB, 202: JOB },
+  },
+  'post /v1/jobs/retry': {
+    operationId: 'retryJobs',
+    summary: 'Submit the inputs of all jobs of a filter again (failed ones unless told)',
+    scope: 'admin',
+    parameters: LIST_QUERY,
+    responses: { 200: json('What became of each.', { type: 'object' }) },
+  },
+  'get /v1/jobs': {
+    operationId: 'listJobs',
+    summary: "List the tenant's jobs, newest first",
+    scope: 'jobs:read',
+    parameters: LIST_QUERY,
+    responses: { 200: json('A page.', pageSchema(ref('Job'))) },
+  },
+  'get /v1/jobs/{id}': {
+    operationId: 'getJob',
+    summary: 'Look at a job, or wait for its end',
+    scope: 'jobs:read',
+    parameters: [ID, WAIT, PREFER],
+    responses: { 200: JOB, 304: { description: 'Unchanged.' } },
+  },
+  'post /v1/jobs/{id}/cancel': {
+    operationId: 'cancelJob',
+    summary: 'Cancel a job',
+    scope: 'jobs:write',
+    parameters: [ID],
+    responses: { 200: JOB },
+  },
+  'post /v1/jobs/{id}/retry': {
+    operationId: 'retryJob',
+    summary: 'Submit the input of a job that has ended again',
+    scope: 'jobs:write',
+    parameters: [ID, IDEMPOTENCY_KEY],
+    responses: { 202: JOB },
+  },
+  'delete /v1/jobs/{id}': {
+    operationId: 'eraseJob',
+    summary: 'Erase a job that is not running, with its input and output',
+    scope: 'jobs:write',
+    parameters: [ID],
+    responses: { 204: NO_CONTENT },
+  },
+} as const satisfies Operations;
 
 export function jobRoutes(deps: JobRoutesDeps): Router {
   const { heldRequests, watermark, auth, audit } = deps;
@@ -177,12 +256,13 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.status = 204;
   }
 
-  return new Router()
-    .post('/v1/jobs', auth('jobs:write'), submit)
-    .post('/v1/jobs/retry', auth('admin'), retryMany)
-    .get('/v1/jobs', auth('jobs:read'), list)
-    .get('/v1/jobs/:id', auth('jobs:read'), show)
-    .post('/v1/jobs/:id/cancel', auth('jobs:write'), cancel)
-    .post('/v1/jobs/:id/retry', auth('jobs:write'), retry)
-    .delete('/v1/jobs/:id', auth('jobs:write'), erase);
+  return routesOf(jobOperations, auth, {
+    'post /v1/jobs': submit,
+    'post /v1/jobs/retry': retryMany,
+    'get /v1/jobs': list,
+    'get /v1/jobs/{id}': show,
+    'post /v1/jobs/{id}/cancel': cancel,
+    'post /v1/jobs/{id}/retry': retry,
+    'delete /v1/jobs/{id}': erase,
+  });
 }

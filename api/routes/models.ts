@@ -2,7 +2,7 @@
  * Routes of models: what may be submitted and in which form, what is uploaded, what an alias means, what is retired.
  * Weights are served by no route.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
@@ -21,7 +21,8 @@ import type { Audit } from '../auth/audit.js';
 import type { createAuth } from '../auth/bearer.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
 import { readFileParts } from '../http/multipart.js';
-import { page } from '../http/page.js';
+import { ID, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
+import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 import { quantizeOf } from '../http/parameters.js';
 
 export interface ModelRoutesDeps {
@@ -40,6 +41,103 @@ export interface ModelRoutesDeps {
 type Params = { name?: string; version?: string; alias?: string };
 
 const guardAlias = compileGuard(putAliasSchema);
+
+const NAME = { ...ID, name: 'name' };
+const VERSION = { ...ID, name: 'version' };
+const THE_MODEL = json('The model.', ref('Model'));
+
+export const modelOperations = {
+  'get /v1/models': {
+    operationId: 'listModels',
+    summary: 'List models',
+    scope: 'models:read',
+    parameters: WHOLE_QUERY,
+    responses: { 200: json('All models.', pageSchema(ref('Model'))) },
+  },
+  'get /v1/models/{name}': {
+    operationId: 'getModel',
+    summary: 'Look at a model',
+    scope: 'models:read',
+    parameters: [NAME],
+    responses: { 200: THE_MODEL },
+  },
+  'post /v1/models/{name}/versions': {
+    operationId: 'uploadVersion',
+    summary: 'Upload a version: a part `file` for each of its files, or an `archive`',
+    scope: 'models:write',
+    parameters: [
+      NAME,
+      {
+        name: 'quantize',
+        in: 'query',
+        description: 'Weights of a tfjs model with golden vectors are kept as this.',
+        schema: { enum: ['float16', 'uint8'] },
+      },
+      {
+        name: 'tolerance',
+        in: 'query',
+        description: 'Largest change of golden vectors with which the version may serve.',
+        schema: { type: 'number', exclusiveMinimum: 0, maximum: 1, default: 0.01 },
+      },
+    ],
+    requestBody: {
+      required: true,
+      content: {
+        'multipart/form-data': {
+          schema: {
+            type: 'object',
+            additionalProperties: false,
+            anyOf: [{ required: ['file'] }, { required: ['archive'] }],
+            properties: {
+              archive: {
+                type: 'string',
+                description: "A tar file, gzipped or not, of the version's folder.",
+                contentMediaType: 'application/gzip',
+              },
+              file: {
+                type: 'array',
+                minItems: 1,
+                maxItems: 1000,
+                description: "The filename of each is its path inside the version's folder.",
+                items: { type: 'string', contentMediaType: 'application/octet-stream' },
+              },
+            },
+          },
+        },
+      },
+    },
+    responses: { 202: json('The version; a worker decides whether it serves.', ref('ModelVersion')) },
+  },
+  'get /v1/models/{name}/versions/{version}': {
+    operationId: 'getVersion',
+    summary: 'Look at a version',
+    scope: 'models:read',
+    parameters: [NAME, VERSION],
+    responses: { 200: json('The version.', ref('ModelVersion')) },
+  },
+  'get /v1/models/{name}/versions/{version}/schema': {
+    operationId: 'getSchema',
+    summary: 'JSON Schemas of an instance and a prediction',
+    scope: 'models:read',
+    parameters: [NAME, VERSION],
+    responses: { 200: json('The schemas.', { type: 'object' }) },
+  },
+  'put /v1/models/{name}/aliases/{alias}': {
+    operationId: 'moveAlias',
+    summary: 'Say which version an alias means',
+    scope: 'models:write',
+    parameters: [NAME, { ...ID, name: 'alias' }],
+    requestBody: jsonBody('PutAlias'),
+    responses: { 200: THE_MODEL },
+  },
+  'delete /v1/models/{name}/versions/{version}': {
+    operationId: 'retireVersion',
+    summary: 'Take no new jobs for a version; those accepted are computed',
+    scope: 'models:write',
+    parameters: [NAME, VERSION],
+    responses: { 200: THE_MODEL },
+  },
+} as const satisfies Operations;
 
 export function modelRoutes(deps: ModelRoutesDeps): Router {
   const { models, auth, audit, repository, clock, bodyLimits, maxBytes } = deps;
@@ -124,22 +222,23 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     ctx.body = await present(await find(name));
   }
 
-  return new Router()
-    .get('/v1/models', auth('models:read'), async (ctx) => {
+  return routesOf(modelOperations, auth, {
+    'get /v1/models': async (ctx) => {
       ctx.body = page(await Promise.all((await models.list()).map(present)));
-    })
-    .get('/v1/models/:name', auth('models:read'), async (ctx) => {
-      ctx.body = await present(await find(ctx.params.name ?? ''));
-    })
-    .post('/v1/models/:name/versions', auth('models:write'), upload)
-    .get('/v1/models/:name/versions/:version', auth('models:read'), async (ctx) => {
+    },
+    'get /v1/models/{name}': async (ctx) => {
+      ctx.body = await present(await find(ctx.params.name));
+    },
+    'post /v1/models/{name}/versions': upload,
+    'get /v1/models/{name}/versions/{version}': async (ctx) => {
       ctx.body = await showVersion(ctx.params);
-    })
-    .get('/v1/models/:name/versions/:version/schema', auth('models:read'), async (ctx) => {
+    },
+    'get /v1/models/{name}/versions/{version}/schema': async (ctx) => {
       ctx.body = publishedSchemas((await findVersion(ctx.params)).manifest);
-    })
-    .put('/v1/models/:name/aliases/:alias', auth('models:write'), moveAlias)
-    .delete('/v1/models/:name/versions/:version', auth('models:write'), retire);
+    },
+    'put /v1/models/{name}/aliases/{alias}': moveAlias,
+    'delete /v1/models/{name}/versions/{version}': retire,
+  });
 }
 
 function presentVersion(

@@ -1,8 +1,7 @@
 /**
  * Routes of queues, for operators: what waits, and holding it back.
  */
-import Router from '@koa/router';
-import type { Context } from 'koa';
+import type Router from '@koa/router';
 import { toTimestamp } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import type { QueueView } from '../../shared/contract/queue-view.js';
@@ -11,7 +10,8 @@ import type { Models } from '../../shared/core/models/models.js';
 import type { QueueState, QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Audit } from '../auth/audit.js';
 import type { createAuth } from '../auth/bearer.js';
-import { page } from '../http/page.js';
+import { ID, json, type Operations, ref, routesOf } from '../http/operations.js';
+import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 
 export interface QueueRoutesDeps {
   queueStatus: QueueStatus;
@@ -20,32 +20,59 @@ export interface QueueRoutesDeps {
   audit: Audit;
 }
 
+const QUEUE = json('The queue.', ref('Queue'));
+
+export const queueOperations = {
+  'get /v1/queues': {
+    operationId: 'listQueues',
+    summary: 'What waits, by model',
+    scope: 'admin',
+    parameters: WHOLE_QUERY,
+    responses: { 200: json('All queues.', pageSchema(ref('Queue'))) },
+  },
+  'post /v1/queues/{model}/pause': {
+    operationId: 'pauseQueue',
+    summary: 'Start no more jobs of a model',
+    scope: 'admin',
+    parameters: [{ ...ID, name: 'model' }],
+    responses: { 200: QUEUE },
+  },
+  'post /v1/queues/{model}/resume': {
+    operationId: 'resumeQueue',
+    summary: 'Start jobs of a model again',
+    scope: 'admin',
+    parameters: [{ ...ID, name: 'model' }],
+    responses: { 200: QUEUE },
+  },
+} as const satisfies Operations;
+
 export function queueRoutes({ queueStatus, models, auth, audit }: QueueRoutesDeps): Router {
   const stateOf = (model: Model) => queueStatus.stateOf(model.name, versionsOf(model));
 
-  async function find(ctx: Context & { params: { model?: string } }): Promise<Model> {
-    const model = await models.find(ctx.params.model ?? '');
-    if (!model) throw new SluiceError('model_not_found', `There is no model "${ctx.params.model}".`);
+  async function find(name: string): Promise<Model> {
+    const model = await models.find(name);
+    if (!model) throw new SluiceError('model_not_found', `There is no model "${name}".`);
     return model;
   }
 
-  return new Router()
-    .get('/v1/queues', auth('admin'), async (ctx) => {
+  return routesOf(queueOperations, auth, {
+    'get /v1/queues': async (ctx) => {
       const states = await Promise.all((await models.list()).map(stateOf));
       ctx.body = page(states.map(presentQueue));
-    })
-    .post('/v1/queues/:model/pause', auth('admin'), async (ctx) => {
-      const model = await find(ctx);
+    },
+    'post /v1/queues/{model}/pause': async (ctx) => {
+      const model = await find(ctx.params.model);
       await queueStatus.pause(model.name);
       audit(ctx, 'queue.pause', { model: model.name });
       ctx.body = presentQueue(await stateOf(model));
-    })
-    .post('/v1/queues/:model/resume', auth('admin'), async (ctx) => {
-      const model = await find(ctx);
+    },
+    'post /v1/queues/{model}/resume': async (ctx) => {
+      const model = await find(ctx.params.model);
       await queueStatus.resume(model.name, versionsOf(model));
       audit(ctx, 'queue.resume', { model: model.name });
       ctx.body = presentQueue(await stateOf(model));
-    });
+    },
+  });
 }
 
 function versionsOf({ versions }: Model): number[] {

@@ -1,7 +1,7 @@
 /**
  * Routes of webhooks: a tenant's endpoints, and the secret that signs the webhooks of its single jobs.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Clock } from '../../shared/base/clock.js';
 import { newId } from '../../shared/contract/ids.js';
@@ -22,7 +22,17 @@ import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
-import { page } from '../http/page.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  json,
+  jsonBody,
+  NO_CONTENT,
+  type Operations,
+  ref,
+  routesOf,
+} from '../http/operations.js';
+import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 
 export interface WebhookRoutesDeps {
   endpoints: Endpoints;
@@ -39,6 +49,81 @@ type EndpointContext = Context & { params: { id: string } };
 
 const guardCreate = compileThoroughGuard(createEndpointSchema);
 const guardPatch = compileThoroughGuard(patchEndpointSchema);
+
+const ENDPOINT = json('The endpoint.', ref('WebhookEndpoint'));
+const NEW_ENDPOINT = json('The endpoint, with its secret.', ref('NewWebhookEndpoint'));
+const DELIVERY = json('The delivery.', ref('Delivery'));
+const SECRET = json('The secret.', {
+  type: 'object',
+  required: ['secret'],
+  properties: { secret: { type: 'string' } },
+});
+
+export const webhookOperations = {
+  'post /v1/webhook-endpoints': {
+    operationId: 'createWebhookEndpoint',
+    summary: 'Be told of events',
+    scope: 'webhooks:write',
+    parameters: [IDEMPOTENCY_KEY],
+    requestBody: jsonBody('CreateWebhookEndpoint'),
+    responses: { 201: NEW_ENDPOINT },
+  },
+  'get /v1/webhook-endpoints': {
+    operationId: 'listWebhookEndpoints',
+    summary: "The tenant's endpoints, newest first",
+    scope: 'webhooks:read',
+    parameters: WHOLE_QUERY,
+    responses: { 200: json('All.', pageSchema(ref('WebhookEndpoint'))) },
+  },
+  'get /v1/webhook-endpoints/{id}': {
+    operationId: 'getWebhookEndpoint',
+    summary: 'Look at an endpoint',
+    scope: 'webhooks:read',
+    parameters: [ID],
+    responses: { 200: ENDPOINT },
+  },
+  'patch /v1/webhook-endpoints/{id}': {
+    operationId: 'changeWebhookEndpoint',
+    summary: 'Change an endpoint; pause it, or enable it again',
+    scope: 'webhooks:write',
+    parameters: [ID],
+    requestBody: jsonBody('PatchWebhookEndpoint'),
+    responses: { 200: ENDPOINT },
+  },
+  'delete /v1/webhook-endpoints/{id}': {
+    operationId: 'deleteWebhookEndpoint',
+    summary: 'Delete an endpoint, with its log and what it was not told',
+    scope: 'webhooks:write',
+    parameters: [ID],
+    responses: { 204: NO_CONTENT },
+  },
+  'post /v1/webhook-endpoints/{id}/rotate-secret': {
+    operationId: 'rotateWebhookEndpointSecret',
+    summary: 'A new secret; the old one signs beside it for 24 h',
+    scope: 'webhooks:write',
+    parameters: [ID],
+    responses: { 200: NEW_ENDPOINT },
+  },
+  'post /v1/webhook-endpoints/{id}/test': {
+    operationId: 'testWebhookEndpoint',
+    summary: 'Post an `endpoint.test` to an endpoint, once, enabled or not',
+    scope: 'webhooks:write',
+    parameters: [ID],
+    responses: { 202: DELIVERY },
+  },
+  'get /v1/webhook-secret': {
+    operationId: 'getWebhookSecret',
+    summary: 'The secret that signs webhooks of single jobs',
+    scope: 'webhooks:write',
+    responses: { 200: SECRET },
+  },
+  'post /v1/webhook-secret/rotate': {
+    operationId: 'rotateWebhookSecret',
+    summary: 'A new secret; the old one signs beside it for 24 h',
+    scope: 'webhooks:write',
+    responses: { 200: SECRET },
+  },
+} as const satisfies Operations;
 
 export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   const { endpoints, deliveries, log, fanOut, auth, audit, clock, bodyLimits } = deps;
@@ -110,14 +195,15 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
     ctx.body = { secret };
   }
 
-  return new Router()
-    .post('/v1/webhook-endpoints', auth('webhooks:write'), create)
-    .get('/v1/webhook-endpoints', auth('webhooks:read'), list)
-    .get('/v1/webhook-endpoints/:id', auth('webhooks:read'), show)
-    .patch('/v1/webhook-endpoints/:id', auth('webhooks:write'), change)
-    .delete('/v1/webhook-endpoints/:id', auth('webhooks:write'), remove)
-    .post('/v1/webhook-endpoints/:id/rotate-secret', auth('webhooks:write'), rotate)
-    .post('/v1/webhook-endpoints/:id/test', auth('webhooks:write'), test)
-    .get('/v1/webhook-secret', auth('webhooks:write'), showSecret)
-    .post('/v1/webhook-secret/rotate', auth('webhooks:write'), rotateSecret);
+  return routesOf(webhookOperations, auth, {
+    'post /v1/webhook-endpoints': create,
+    'get /v1/webhook-endpoints': list,
+    'get /v1/webhook-endpoints/{id}': show,
+    'patch /v1/webhook-endpoints/{id}': change,
+    'delete /v1/webhook-endpoints/{id}': remove,
+    'post /v1/webhook-endpoints/{id}/rotate-secret': rotate,
+    'post /v1/webhook-endpoints/{id}/test': test,
+    'get /v1/webhook-secret': showSecret,
+    'post /v1/webhook-secret/rotate': rotateSecret,
+  });
 }

@@ -1,10 +1,21 @@
 /**
  * Routes of workers, for operators: who computes, what and on which device.
  */
-import Router from '@koa/router';
+import type Router from '@koa/router';
 import type { Workers } from '../../shared/core/workers/workers.js';
 import type { createAuth } from '../auth/bearer.js';
-import { page } from '../http/page.js';
+import { json, type Operations, ref, routesOf } from '../http/operations.js';
+import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
+
+export const workerOperations = {
+  'get /v1/workers': {
+    operationId: 'listWorkers',
+    summary: 'Who computes, what and on which device',
+    scope: 'admin',
+    parameters: WHOLE_QUERY,
+    responses: { 200: json('All workers heard of in the last ten seconds.', pageSchema(ref('Worker'))) },
+  },
+} as const satisfies Operations;
 
 export function workerRoutes({
   workers,
@@ -13,7 +24,9 @@ export function workerRoutes({
   workers: Workers;
   auth: ReturnType<typeof createAuth>;
 }): Router {
-  return new Router().get('/v1/workers', auth('admin'), async (ctx) => {
-    ctx.body = page(await workers.list());
+  return routesOf(workerOperations, auth, {
+    'get /v1/workers': async (ctx) => {
+      ctx.body = page(await workers.list());
+    },
   });
 }
