@@ -4,7 +4,7 @@
  * The machine's speed changes from minute to minute, so figures are only compared with those of the same round, and
  * each round begins with another row.
  */
-import type { BackendOrder, BackendResult } from './backend.js';
+import type { BackendOrder, BackendResult } from './bare-backend.js';
 import type { QueueOrder, QueueResult } from './bullmq.js';
 import type { LoadOrder, LoadResult } from './load.js';
 import { type Measurer, openMeasurer } from './measurer.js';
@@ -130,7 +130,7 @@ async function bareQueue(site: Site, inFlight: number): Promise<Subject[]> {
 }
 
 function bareBackend(site: Site): Subject[] {
-  const backend = openSite<BackendOrder, BackendResult>(site, './backend.js');
+  const backend = openSite<BackendOrder, BackendResult>(site, './bare-backend.js');
   const subject = (id: RowId, batchSize: number): Subject => ({
     row: { id, name: 'bare tfjs, wasm', detail: `batch ${batchSize}`, unit: 'rows', samples: [] },
     async measure(seconds) {

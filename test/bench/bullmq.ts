@@ -6,8 +6,8 @@
 import { type Job, Queue, Worker } from 'bullmq';
 import { systemClock as clock } from '../../shared/base/clock.js';
 import { newId } from '../../shared/contract/ids.js';
-import { jsonImages } from './digits.js';
 import { answerOrders } from './measurer.js';
+import { jsonImages } from './test-digits.js';
 
 export interface QueueOrder {
   redisUrl: string;

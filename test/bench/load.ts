@@ -7,9 +7,9 @@
  */
 import { type Dispatcher, Pool } from 'undici';
 import { systemClock as clock } from '../../shared/base/clock.js';
-import { expectedAnswers, isRight, jsonImages, testImages } from './digits.js';
 import { answerOrders } from './measurer.js';
 import { type Protocol, type ProtocolName, protocolOf } from './protocols.js';
+import { expectedAnswers, isRight, jsonImages, testImages } from './test-digits.js';
 
 export interface LoadOrder {
   protocol: ProtocolName;

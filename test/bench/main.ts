@@ -8,10 +8,10 @@ import { parseArgs } from 'node:util';
 import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
 import { type Plan, runBench } from './bench.js';
-import { jsonImages } from './digits.js';
 import { machineFacts } from './machine.js';
 import { firstFault, type Report, toMarkdown, wrongAnswers } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
+import { jsonImages } from './test-digits.js';
 
 const { values } = parseArgs({
   options: {

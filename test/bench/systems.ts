@@ -9,9 +9,9 @@ import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/red
 import { lastLines } from '../../deploy/run-command.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { modelFolder } from './digits.js';
 import type { ProtocolName } from './protocols.js';
 import type { Site } from './site.js';
+import { modelFolder } from './test-digits.js';
 
 /** Where to start, what to call when it ends, and when to give up. */
 export interface System {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
-import { type EventReader, readEvents } from '../support/events.js';
+import { type EventReader, readEvents } from '../support/event-reader.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
 

@@ -5,9 +5,9 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
 import { exited } from '../support/stack.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { isReady, openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 const CLIENTS = 4;
 const STOP_MS = 10_000;

@@ -3,9 +3,7 @@
  */
 import { expect, it } from 'vitest';
 import type { JobView } from '../../shared/contract/job-view.js';
-import { foreignCanaries, newCanary } from './canary.js';
 import { check } from './checker.js';
-import { predictionOf } from './digits.js';
 import {
   type Arrival,
   type Delivery,
@@ -14,7 +12,9 @@ import {
   type Subscriber,
   seenIn,
 } from './evidence.js';
-import { tableOf, violationsIn } from './report.js';
+import { predictionOf } from './golden-digits.js';
+import { foreignCanaries, newCanary } from './tenant-canary.js';
+import { tableOf, violationsIn } from './verdict-table.js';
 
 const AT = '2026-01-02T03:04:05.000Z';
 const HOOK = { url: 'http://127.0.0.1:9/' };

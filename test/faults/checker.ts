@@ -6,8 +6,8 @@
  */
 import type { JobView } from '../../shared/contract/job-view.js';
 import { JOB_EVENTS } from '../../shared/contract/webhooks/events.js';
-import { faultIn } from './digits.js';
 import { type Entry, type Evidence, seenIn, TERMINAL } from './evidence.js';
+import { faultIn } from './golden-digits.js';
 
 export interface Verdict {
   invariant: string;

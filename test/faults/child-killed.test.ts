@@ -4,9 +4,9 @@
 import { afterEach, expect, it } from 'vitest';
 import { childrenOf, signal } from '../support/processes.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 const JOBS = 48;
 /** 2 s for another child, and generously for loading the model. */

@@ -5,9 +5,9 @@ import { afterEach, expect, it } from 'vitest';
 import { IS_LONG } from '../support/long.js';
 import { exited } from '../support/stack.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 const KILLS = IS_LONG ? 20 : 5;
 /** The jobs between two kills, more than a process can deliver before the next kill. */

@@ -2,8 +2,6 @@
  * The ledger: a client's own book of what it asked for and what it was answered, and the receivers' of what came.
  */
 import type { JobView } from '../../shared/contract/job-view.js';
-import { foreignCanaries, newCanary } from './canary.js';
-import { instancesOf } from './digits.js';
 import {
   type Answer,
   type Arrival,
@@ -14,6 +12,8 @@ import {
   seenIn,
   TERMINAL,
 } from './evidence.js';
+import { instancesOf } from './golden-digits.js';
+import { foreignCanaries, newCanary } from './tenant-canary.js';
 
 export interface Ledger {
   entries: Entry[];

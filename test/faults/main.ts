@@ -13,10 +13,10 @@ import { ROOT } from '../support/stack.js';
 import { heal, make, type Scene } from './acts.js';
 import { startFleet } from './fleet.js';
 import { startLoad } from './mixed-load.js';
-import { tableOf, violationsIn } from './report.js';
 import { isReady, openRoom, type Room, TENANTS } from './room.js';
 import { type Fault, scheduleOf } from './schedule.js';
 import { until } from './until.js';
+import { tableOf, violationsIn } from './verdict-table.js';
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '5' }, seed: { type: 'string', default: '1' } },

@@ -3,8 +3,8 @@
  */
 import { afterEach, expect, it } from 'vitest';
 import { childrenOf, signal } from '../support/processes.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
+import { violationsIn } from './verdict-table.js';
 
 const JOBS = 32;
 

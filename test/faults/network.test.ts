@@ -6,9 +6,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { IS_LONG } from '../support/long.js';
 import type { TcpProxy } from '../support/proxy.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 /** Longer than a worker's locks (8 s) and the look for lost ones: its jobs are taken elsewhere. */
 const SILENT_MS = 30_000;

@@ -4,8 +4,8 @@
 import { afterEach, expect, it } from 'vitest';
 import { exited } from '../support/stack.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
+import { violationsIn } from './verdict-table.js';
 
 const ordersOf = (count: number) =>
   Array.from({ length: count }, (_, nth) => ({ tenant: TENANTS[0], digits: [nth % 10] }));

@@ -6,8 +6,8 @@ import { childrenOf, signal } from '../support/processes.js';
 import { ROOT } from '../support/stack.js';
 import type { Poison } from './evidence.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
+import { violationsIn } from './verdict-table.js';
 
 /** Small, so that a child that swells is dead soon. */
 const HEAP_MB = 192;

@@ -5,8 +5,8 @@
  * `COMPUTE_MS` makes every batch take so much longer, as a large model would: whatever is killed is then at work.
  */
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { POISONS } from './digits.js';
 import type { Poison } from './evidence.js';
+import { POISONS } from './golden-digits.js';
 
 const ACTS: Record<Poison, () => void> = {
   throws: () => {

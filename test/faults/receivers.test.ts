@@ -10,9 +10,9 @@ import { selfSigned } from '../support/self-signed.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { figure } from './figures.js';
 import type { Manner } from './receivers.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 /** The first delay of the schedule is 5 s and varies by a tenth. A slow machine may add to it. */
 const PAUSE = [4500, 6000] as const;

@@ -5,10 +5,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { childrenOf, signal } from '../support/processes.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room } from './room.js';
 import { startSteady } from './steady.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 const FROZEN_MS = 30_000;
 const ANSWER_MS = 2500;

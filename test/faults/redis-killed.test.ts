@@ -4,10 +4,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { startSteady } from './steady.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 /** Longer than a worker waits for jobs at a time: shorter ones it may not even notice. */
 const OUTAGE_MS = 6000;

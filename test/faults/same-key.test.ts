@@ -3,9 +3,9 @@
  */
 import { afterEach, expect, it } from 'vitest';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { isReady, openRoom, type Room, TENANTS } from './room.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 const SUBMITS = 1000;
 const INSIST_MS = 30_000;

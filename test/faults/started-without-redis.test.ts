@@ -7,10 +7,10 @@ import { IS_LONG } from '../support/long.js';
 import { exited, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { figure } from './figures.js';
-import { violationsIn } from './report.js';
 import { openRoom, type Room, TENANTS } from './room.js';
 import { startSteady } from './steady.js';
 import { until } from './until.js';
+import { violationsIn } from './verdict-table.js';
 
 let room: Room | undefined;
 afterEach(async () => {

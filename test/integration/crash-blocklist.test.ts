@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { createCrashBlocklist } from '../../shared/core/models/crash-blocklist.js';
 import { createKeys } from '../../shared/redis/keys.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const HOUR_SECONDS = 3600;
 

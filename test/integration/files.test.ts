@@ -10,7 +10,7 @@ import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { agedBlobs, type OpenedStore, STORES } from '../support/blob-stores.js';
-import { createManualClock, type ManualClock } from '../support/clock.js';
+import { createManualClock, type ManualClock } from '../support/manual-clock.js';
 
 describe.each(STORES)('files in %s', (_, openStore) => {
   let opened: OpenedStore;

@@ -6,7 +6,6 @@ import { type Clock, systemClock } from '../../shared/base/clock.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
 import { createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
 import { createDispatcher, type Dispatcher } from '../../worker/delivery/dispatcher.js';
-import { createManualClock } from '../support/clock.js';
 import {
   type DeliveryBench,
   deliveryIdOf,
@@ -14,6 +13,7 @@ import {
   openDeliveryBench,
   SOON,
 } from '../support/delivery-bench.js';
+import { createManualClock } from '../support/manual-clock.js';
 import { answer } from '../support/receiver.js';
 
 let bench: DeliveryBench;

@@ -7,7 +7,7 @@ import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import { createShadows } from '../../shared/core/models/shadows.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys } from '../../shared/redis/keys.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 import { floats } from '../support/tiny-models.js';
 
 const signature: Signature = {

@@ -9,7 +9,7 @@ import { createReadGauge, serveMetrics } from '../../shared/base/metrics.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { isId, newId } from '../../shared/contract/ids.js';
 import { VARIABLES } from '../../shared/contract/variables.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 describe('ids', () => {
   it('sort by time, differ, and are known by their prefix', () => {

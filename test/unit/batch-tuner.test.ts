@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { createBatchTuner } from '../../worker/inference/batching/batch-tuner.js';
 import { type BatchPolicy, createBatcher } from '../../worker/inference/batching/batcher.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const ran = (size: number, computeMs: number) => ({ size, computeMs, outOfMemoryAt: null });
 

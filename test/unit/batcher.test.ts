@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Batch, createBatcher, type Task } from '../../worker/inference/batching/batcher.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const POLICY = { maxBatchSize: 4, maxDelayMs: 10, maxInFlight: 2 };
 

@@ -9,7 +9,7 @@ import Koa from 'koa';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { context, unboundBody } from '../../api/http/request-context.js';
-import { createManualClock, type ManualClock } from '../support/clock.js';
+import { createManualClock, type ManualClock } from '../support/manual-clock.js';
 
 let clock: ManualClock;
 let port: number;

@@ -1,7 +1,7 @@
 /** The circuit breaker: attempts at once to one receiver, and the rest of a receiver that fails. */
 import { expect, it } from 'vitest';
 import { type AttemptFeedback, createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const LONGEST_REST_MS = 1000;
 const SUCCESS: AttemptFeedback = { isSuccess: true, tookMs: 10, restMs: 0 };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createCrashLoop, MAX_DEATHS, MAX_WAIT_MS, WINDOW_MS } from '../../worker/process/crash-loop.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 function setUp() {
   const clock = createManualClock();

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type AttemptFeedback, createCircuitBreaker } from '../../worker/delivery/circuit-breaker.js';
 import { createDelayQueue } from '../../worker/delivery/delay-queue.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const SUCCESS: AttemptFeedback = { isSuccess: true, tookMs: 10, restMs: 0 };
 const HANGS: AttemptFeedback = { isSuccess: false, tookMs: 15_000, restMs: 0 };

@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkDownload, signDownload } from '../../shared/contract/download.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const SECRET = Buffer.alloc(32, 1);
 const DOWNLOAD = { key: 'files/file_1', tenant: 'acme' };

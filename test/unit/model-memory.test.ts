@@ -8,7 +8,7 @@ import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import type { BackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { createModelMemory, MIN_STAY_MS } from '../../worker/inference/versions/model-memory.js';
 import { openVersionRoute, type VersionRoute } from '../../worker/inference/versions/version-route.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 /** A pool that loads, unloads and computes one version: nothing else of a pool is used here. */
 type PoolOfOne = Pick<BackendPool, 'load' | 'unload' | 'submit'>;

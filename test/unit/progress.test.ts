@@ -3,7 +3,7 @@
  */
 import { expect, it } from 'vitest';
 import { PERIOD_MS, startProgress } from '../../worker/inference/consumer/progress.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 function meter() {
   const clock = createManualClock();

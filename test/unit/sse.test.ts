@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { createJobFeed } from '../../api/follow/job-feed.js';
 import { createSseStreams, HEARTBEAT_MS } from '../../api/follow/sse.js';
 import type { JobRecord, JobSpec } from '../../shared/contract/job.js';
-import { createManualClock } from '../support/clock.js';
+import { createManualClock } from '../support/manual-clock.js';
 
 const SPEC = { id: 'job_1', tenant: 'acme', instances: 500 } as JobSpec;
 const RUNNING: JobRecord = {

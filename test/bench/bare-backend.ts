@@ -6,8 +6,8 @@ import { loadModel } from '../../deploy/models/artefact.js';
 import { computeOn } from '../../deploy/models/compute.js';
 import { PIXELS } from '../../deploy/models/mnist/idx.js';
 import { systemClock as clock } from '../../shared/base/clock.js';
-import { modelFolder, testImages } from './digits.js';
 import { answerOrders } from './measurer.js';
+import { modelFolder, testImages } from './test-digits.js';
 
 export interface BackendOrder {
   batchSize: number;
