@@ -74,6 +74,7 @@ export const batchOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the routes of batches. */
 export function batchRoutes(deps: BatchRoutesDeps): Router {
   const { batches, files, submission, watermark, auth, clock } = deps;
 
@@ -83,7 +84,7 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
     const body = await readJson(ctx, deps.bodyLimits);
     const idempotency = idempotencyOf(ctx, 'batches', body.fingerprint);
     const { model, inputFile, ttlSeconds, metadata } = guardBatch(body.value);
-    // The version is decided here: all lines are computed by the same.
+    // The version is decided here, so that the same one computes all lines.
     const { version, alias } = await submission.resolve(model);
     if (!(await files.get(tenant, inputFile)))
       throw invalid([{ path: '/inputFile', message: 'is not a file of yours' }]);

@@ -1,5 +1,6 @@
 /**
- * Route of many submits in one request: each item is what POST /v1/jobs takes and meets its own fate.
+ * The route of many submits in one request. Each item has the form of a body of POST /v1/jobs; items are checked and
+ * submitted one by one, so a bad one harms no other.
  */
 import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
@@ -29,12 +30,12 @@ export interface BulkRoutesDeps {
   log: Logger;
 }
 
-/** So many are encoded in one go and travel as one pipeline; between two of these, other requests have their turn. */
+/** So many items are encoded in one go and travel as one pipeline; other requests have their turn before the next ones. */
 const WINDOW = 100;
-/** The object around the items and its array. */
+/** The body nests items in an object and an array, so it may be deeper by two levels than an item. */
 const ENVELOPE_DEPTH = 2;
 
-/** Items are checked one by one, so that a bad one harms no other. */
+/** The guard of the whole body leaves the items to `submit`. */
 const bulkSchema = {
   type: 'object',
   additionalProperties: false,
@@ -43,10 +44,10 @@ const bulkSchema = {
 } as const satisfies JsonSchema;
 const guardBulk = compileGuard(bulkSchema);
 
-/** Answers the item or throws what is wrong with it. */
+/** Returns the body of an item, or throws the error of a line that is not JSON. */
 type Item = () => unknown;
 type ItemResult = Submitted | SluiceError;
-/** What all items of a request have in common. */
+/** The part of a submission that all items of a request share. */
 interface SharedByItems {
   tenant: string;
   findFile: FindFile;
@@ -110,6 +111,7 @@ export const bulkOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the route. It refuses the whole request only for a fault of its body or its head. */
 export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoutesDeps): Router {
   const { submission, queueStatus } = core;
 
@@ -153,7 +155,7 @@ export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoute
     }
   }
 
-  /** What an operator has to hear of, each code once a request. */
+  /** Logs the errors of the service itself, each code once a request. */
   function report(ctx: Context, outcomes: readonly ItemResult[]): void {
     const { requestId } = ctx.state as RequestState;
     const told = new Set<string>();
@@ -178,7 +180,7 @@ export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoute
 
 type ItemKey = (body: unknown) => Idempotency;
 
-/** Each item has a key of its own: a call that is made again finds the job of every place, also after half a success. */
+/** Gives each item a key of its own, so a call that is made again finds the job of every place, even after half a success. */
 function itemKey(key: string, index: number): ItemKey | null {
   if (key === '') return null;
   return (body) => ({

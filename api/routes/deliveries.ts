@@ -1,5 +1,5 @@
 /**
- * Routes of deliveries: what endpoints and the webhooks of single jobs were told, attempt by attempt, and telling it again.
+ * Routes of deliveries: look at what endpoints and the webhooks of single jobs were told, attempt by attempt; replay it.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
@@ -91,6 +91,7 @@ export const deliveryOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the routes of deliveries. `log` lists and replays many deliveries, `deliveries` one. */
 export function deliveryRoutes({
   endpoints,
   deliveries,

@@ -1,5 +1,5 @@
 /**
- * `GET /v1/jobs/{id}/events`: a job's life as Server-Sent Events.
+ * The route of events: `GET /v1/jobs/{id}/events` tells the life of a job as Server-Sent Events (HTML Standard, section 9.2).
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
@@ -43,12 +43,13 @@ export const eventOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the route. It refuses a job that does not exist, or belongs to another tenant, with `not_found`. */
 export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Router {
   async function events(ctx: Context & { params: { id: string } }): Promise<void> {
     const { tenant } = principalOf(ctx);
     const { id } = ctx.params;
     if (!isId('job', id)) throw noSuchJob();
-    // Followed before it is read, so that no change is missed in between.
+    // The stream follows the job before the job is read, so that no change is missed in between.
     const stream = sseStreams.open(tenant, id, ctx.res);
     let begun = false;
     try {
@@ -65,11 +66,11 @@ export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Rou
   return routesOf(eventOperations, auth, { 'get /v1/jobs/{id}/events': events });
 }
 
-/** Whether events follow. 204 tells an EventSource to stop resuming. */
+/** Answers the head and returns whether events follow. Status 204 tells an EventSource to stop resuming. */
 function answerHead(ctx: Context, isOver: boolean): boolean {
   ctx.status = isOver ? 204 : 200;
   if (isOver) return false;
-  // `X-Accel-Buffering`: proxies shall hold nothing back. The connection ends with the events, so that draining need not wait.
+  // `X-Accel-Buffering` keeps proxies from holding events back. The connection ends with the events, so draining need not wait.
   ctx.set({ 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no', Connection: 'close' });
   if (ctx.method === 'HEAD') return false;
   ctx.respond = false;

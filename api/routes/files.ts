@@ -83,6 +83,7 @@ export const fileOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the routes of files. Each refuses a file that does not exist, or belongs to another tenant, with `not_found`. */
 export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDeps): Router {
   const authRead = auth('files:read');
 
@@ -112,7 +113,8 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
     ctx.body = page(records.map(presentFile), nextCursor);
   }
 
-  const downloadUnlessRefused = (ctx: FileContext) =>
+  /** A signed address takes the place of an API key. */
+  const authAndDownload = (ctx: FileContext) =>
     isSigned(ctx) ? download(ctx) : authRead(ctx, () => download(ctx));
 
   async function download(ctx: FileContext): Promise<void> {
@@ -136,7 +138,7 @@ export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDe
     'post /v1/files': upload,
     'get /v1/files': list,
     'get /v1/files/{id}': show,
-    'get /v1/files/{id}/content': downloadUnlessRefused,
+    'get /v1/files/{id}/content': authAndDownload,
     'delete /v1/files/{id}': remove,
   });
 }

@@ -40,7 +40,9 @@ export interface JobRoutesDeps {
   maxWaitSeconds: number;
 }
 
-/** Hint for a caller that polls. */
+type JobContext = Context & { params: { id: string } };
+
+/** A caller that polls is advised to wait for so long. */
 const POLL_AFTER_SECONDS = 1;
 
 const JOB = json('The job.', ref('Job'));
@@ -111,6 +113,7 @@ export const jobOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the routes of jobs. Each refuses a job that does not exist, or belongs to another tenant, with `not_found`. */
 export function jobRoutes(deps: JobRoutesDeps): Router {
   const { heldRequests, watermark, auth, audit } = deps;
   const { jobs, submission, queueStatus, results } = deps.core;
@@ -141,7 +144,10 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     }
   }
 
-  /** The job once it has ended or time is up. Without a `wait` that began before the submit, the record is read first. */
+  /**
+   * Resolves to the job once it has ended, or time is up. The record is read first unless an `early` wait, which began before
+   * the job existed, has heard of every change.
+   */
   async function waitFor(
     ctx: Context,
     tenant: string,
@@ -162,7 +168,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     }
   }
 
-  /** A wait that ends when the caller hangs up. */
+  /** Begins a wait that ends early when the caller hangs up. */
   function holdFor(ctx: Context, tenant: string, id: string, waitMs: number): HeldRequest {
     const wait = heldRequests.hold(tenant, id, waitMs);
     ctx.res.once('close', wait.giveUp);
@@ -170,8 +176,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   }
 
   async function read(tenant: string, id: string): Promise<JobView> {
-    const found = isId('job', id) ? await jobs.getWithOutput(tenant, id) : null;
-    if (!found) throw new SluiceError('not_found', 'There is no such job.');
+    const found = await jobs.getWithOutput(tenant, id);
+    if (!found) throw noSuchJob();
     return viewOf(found.record, found.output);
   }
 
@@ -189,15 +195,14 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.body = view;
   }
 
-  async function show(ctx: Context & { params: { id: string } }): Promise<void> {
+  async function show(ctx: JobContext): Promise<void> {
     const { tenant } = principalOf(ctx);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
-    const { id } = ctx.params;
-    const view =
-      waitMs > 0 && isId('job', id) ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
+    const id = jobIdOf(ctx);
+    const view = waitMs > 0 ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
     answer(ctx, view, 200);
     ctx.etag = createHash('sha1').update(JSON.stringify(view)).digest('base64url');
-    // Not `ctx.fresh`: a client that sends If-None-Match beside `no-cache` (as fetch does) asks for just this comparison.
+    // `ctx.fresh` never matches a request with `Cache-Control: no-cache`, which fetch adds to every If-None-Match.
     if (ctx.get('if-none-match') === ctx.response.get('etag')) {
       ctx.status = 304;
       ctx.body = null;
@@ -210,16 +215,13 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.body = page(await Promise.all(records.map((record) => viewOf(record))), nextCursor);
   }
 
-  async function cancel(ctx: Context & { params: { id: string } }): Promise<void> {
-    const { id } = ctx.params;
-    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
-    ctx.body = presentJob(await jobs.cancel(principalOf(ctx).tenant, id));
+  async function cancel(ctx: JobContext): Promise<void> {
+    ctx.body = presentJob(await jobs.cancel(principalOf(ctx).tenant, jobIdOf(ctx)));
   }
 
-  async function retry(ctx: Context & { params: { id: string } }): Promise<void> {
+  async function retry(ctx: JobContext): Promise<void> {
     const { tenant } = principalOf(ctx);
-    const { id } = ctx.params;
-    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
+    const id = jobIdOf(ctx);
     watermark.check();
     const idempotency = idempotencyOf(ctx, 'retry', () => id);
     const { record, replayed } = await submission.retry(tenant, id, idempotency);
@@ -247,11 +249,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     ctx.body = { results, nextCursor };
   }
 
-  async function erase(ctx: Context & { params: { id: string } }): Promise<void> {
-    const { tenant } = principalOf(ctx);
-    const { id } = ctx.params;
-    if (!isId('job', id)) throw new SluiceError('not_found', 'There is no such job.');
-    await jobs.erase(tenant, id);
+  async function erase(ctx: JobContext): Promise<void> {
+    const id = jobIdOf(ctx);
+    await jobs.erase(principalOf(ctx).tenant, id);
     audit(ctx, 'job.erase', { job: id });
     ctx.status = 204;
   }
@@ -265,4 +265,13 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     'post /v1/jobs/{id}/retry': retry,
     'delete /v1/jobs/{id}': erase,
   });
+}
+
+function jobIdOf({ params: { id } }: JobContext): string {
+  if (!isId('job', id)) throw noSuchJob();
+  return id;
+}
+
+function noSuchJob(): SluiceError {
+  return new SluiceError('not_found', 'There is no such job.');
 }

@@ -1,6 +1,7 @@
 /**
- * Routes of models: what may be submitted and in which form, what is uploaded, what an alias means, what is retired.
- * Weights are served by no route.
+ * Routes of models: look at models, versions and their schemas; upload a version, move an alias, retire a version.
+ *
+ * No route serves weights.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
@@ -139,6 +140,11 @@ export const modelOperations = {
   },
 } as const satisfies Operations;
 
+/**
+ * Returns the routes of models. Each refuses a model or a version that does not exist with `model_not_found`.
+ *
+ * @param deps `workers` tells how many workers serve each version; `maxBytes` bounds the files of an upload together
+ */
 export function modelRoutes(deps: ModelRoutesDeps): Router {
   const { models, auth, audit, repository, clock, bodyLimits, maxBytes } = deps;
 

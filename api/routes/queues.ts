@@ -1,5 +1,5 @@
 /**
- * Routes of queues, for operators: what waits, and holding it back.
+ * Routes of queues, for operators: look at the jobs that wait, hold a model's jobs back, let them go on.
  */
 import type Router from '@koa/router';
 import { toTimestamp } from '../../shared/base/clock.js';
@@ -46,6 +46,7 @@ export const queueOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the routes of queues. Each refuses a model that does not exist with `model_not_found`. */
 export function queueRoutes({ queueStatus, models, auth, audit }: QueueRoutesDeps): Router {
   const stateOf = (model: Model) => queueStatus.stateOf(model.name, versionsOf(model));
 

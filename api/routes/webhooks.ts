@@ -1,5 +1,5 @@
 /**
- * Routes of webhooks: a tenant's endpoints, and the secret that signs the webhooks of its single jobs.
+ * Routes of webhooks: the endpoints of a tenant, and the secret that signs the webhooks of its single jobs.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
@@ -125,11 +125,16 @@ export const webhookOperations = {
   },
 } as const satisfies Operations;
 
+/**
+ * Returns the routes of webhooks. Each refuses an endpoint that does not exist, or belongs to another tenant, with `not_found`.
+ *
+ * @param deps `log` forgets the deliveries of an endpoint that is deleted; `fanOut` sends the test event
+ */
 export function webhookRoutes(deps: WebhookRoutesDeps): Router {
   const { endpoints, deliveries, log, fanOut, auth, audit, clock, bodyLimits } = deps;
   const find = (ctx: EndpointContext) => endpoints.demand(principalOf(ctx).tenant, ctx.params.id);
 
-  /** With the secret that stands: where it was just made. */
+  /** Shows the present secret, too, for the answers to the calls that have just made it. */
   const presentWithSecret = (endpoint: Endpoint) => ({
     ...presentEndpoint(endpoint),
     secret: secretsAt(endpoint.secrets, clock.now())[0],
@@ -175,7 +180,7 @@ export function webhookRoutes(deps: WebhookRoutesDeps): Router {
     ctx.body = presentWithSecret(endpoint);
   }
 
-  /** Told to the endpoint alone, once, enabled or not. */
+  /** Sends one event to this endpoint alone, even while it is disabled. */
   async function test(ctx: EndpointContext): Promise<void> {
     const now = clock.now();
     const id = await fanOut.test(await find(ctx), newId('evt', now), now);

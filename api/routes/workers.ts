@@ -1,5 +1,5 @@
 /**
- * Routes of workers, for operators: who computes, what and on which device.
+ * The route of workers, for operators: which processes compute, which versions, and on which devices.
  */
 import type Router from '@koa/router';
 import type { Workers } from '../../shared/core/workers/workers.js';
@@ -17,6 +17,7 @@ export const workerOperations = {
   },
 } as const satisfies Operations;
 
+/** Returns the route. */
 export function workerRoutes({
   workers,
   auth,
