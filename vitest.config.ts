@@ -5,6 +5,9 @@
  */
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 
+/** The suites that start programs need these. */
+const PROGRAMS = { globalSetup: 'test/support/global-setup.ts' };
+
 export default defineConfig({
   test: {
     reporters: ['default', './test/support/summary.ts'],
@@ -19,7 +22,8 @@ export default defineConfig({
       suite('unit', ['test/*.test.ts'], { isolate: false }),
       suite('integration'),
       suite('e2e'),
-      suite('faults'),
+      // Faults have a Redis each and mostly wait for locks and schedules to run out, so that more of them run at once.
+      suite('faults', [], { ...PROGRAMS, maxWorkers: 4, sequence: { groupOrder: 1 } }),
     ],
   },
 });
@@ -27,9 +31,7 @@ export default defineConfig({
 function suite(
   name: string,
   more: readonly string[] = [],
-  options: TestProjectInlineConfiguration['test'] = {
-    globalSetup: 'test/support/global-setup.ts',
-  },
+  options: TestProjectInlineConfiguration['test'] = PROGRAMS,
 ): TestProjectInlineConfiguration {
   return {
     test: {

@@ -1,15 +1,7 @@
 /**
  * Conformance: every backend that this machine can load keeps the same promises, on models small enough to check by hand.
  */
-import {
-  appendFileSync,
-  existsSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -23,12 +15,12 @@ import {
   toTypedArray,
   type Value,
 } from '../../shared/contract/tensors/tensor.js';
-import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { Backend, BackendName, LoadedModel } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { stack } from '../../worker/backends/tensors.js';
 import { createLoadedVersions, type LoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
+import { LOCAL_BACKENDS, runOn } from '../support/local-backends.js';
 import {
   denseByHand,
   floats,
@@ -42,19 +34,8 @@ import {
 } from '../support/tiny-models.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();
-const cudaFault = existsSync('/dev/nvidia0')
-  ? faultOfInstall(SLUICE_CACHE_DIR, 'cuda')
-  : 'this machine shows no NVIDIA GPU';
-// A process can hold one TensorFlow.
-const nativeFault = cudaFault === null ? 'cuda is' : faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
-const NAMES: { name: BackendName; device: string; fault: string | null }[] = [
-  { name: 'wasm', device: 'cpu', fault: null },
-  { name: 'cpu', device: 'cpu', fault: null },
-  { name: 'native', device: 'cpu', fault: nativeFault },
-  { name: 'cuda', device: 'gpu:0', fault: cudaFault },
-];
 const toldOf = (isTested: boolean) =>
-  NAMES.filter(({ fault }) => (fault === null) === isTested)
+  LOCAL_BACKENDS.filter(({ fault }) => (fault === null) === isTested)
     .map(({ name, fault }) => name + (fault ? ` (${fault})` : ''))
     .join(', ');
 console.warn(`Conformance: ${toldOf(true)} tested; !!! SKIPPED: ${toldOf(false) || 'none'}`);
@@ -97,13 +78,7 @@ describe('the choice of a backend', () => {
   });
 });
 
-/** As the child does it. */
-async function runOn(versions: LoadedVersions, name: string, version: number, instances: Instance[]) {
-  const { results } = await versions.compute(name, version, await versions.prepare(name, version, instances));
-  return results;
-}
-
-for (const { name, device, fault } of NAMES) {
+for (const { name, device, fault } of LOCAL_BACKENDS) {
   describe.skipIf(fault !== null)(`backend ${name}`, () => {
     const rows = [
       [1, 2, 3],
@@ -137,36 +112,6 @@ for (const { name, device, fault } of NAMES) {
     function versionsOf(): LoadedVersions {
       return createLoadedVersions(backend, systemClock);
     }
-
-    it('leaves nothing behind after 10,000 batches, failures among them', async () => {
-      const tiny = writeDense(mkdtempSync(join(folder, 'many-')));
-      const before = backend.liveTensors();
-      const versions = versionsOf();
-      await versions.load(tiny.folder, tiny.manifest);
-      const loaded = backend.liveTensors();
-      const good = [floats('x', [1, 2, 3]), floats('x', [4, 5, 6])];
-      const infinite = [floats('x', [3e38, 3e38, 3e38]), floats('x', [1, 2, 3])];
-      const unequal = [floats('x', [1, 2, 3]), floats('x', [1])];
-      const codes = { ok: 0, infinite: 0, thrown: 0 };
-      for (let i = 0; i < 10_000; i++) {
-        const instances = i % 10 === 3 ? infinite : i % 10 === 7 ? unequal : good;
-        const results = await runOn(versions, 'dense', 1, instances).catch(() => null);
-        if (results === null) codes.thrown++;
-        else if (codeOf(results[0] as InstanceResult) === 'non_finite_output') codes.infinite++;
-        else codes.ok++;
-      }
-      expect(codes).toEqual({ ok: 8000, infinite: 1000, thrown: 1000 });
-      expect(backend.liveTensors()).toBe(loaded);
-      // 50 versions come and go, some of which do not load.
-      for (let i = 0; i < 50; i++) {
-        const next = writeDense(mkdtempSync(join(folder, 'swap-')), i % 5 === 4 ? { shard: 'gone.bin' } : {});
-        await versions.load(next.folder, next.manifest).catch(() => undefined);
-        await runOn(versions, 'dense', 1, good);
-      }
-      expect(backend.liveTensors()).toBe(loaded);
-      versions.unload('dense', 1);
-      expect(backend.liveTensors()).toBe(before);
-    });
 
     it('says what it is', () => {
       expect(backend).toMatchObject({ name, device });
