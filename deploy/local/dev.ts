@@ -1,8 +1,8 @@
 /**
  * `npm run dev`: what `npm start` does, and the API and the worker start again after each save of a source file.
  *
- * TypeScript's compiler watches the sources and writes the changed files into dist; Lua scripts are copied. It does not check types, because that
- * takes seconds; `npm run lint` does. Redis and all that is in it stay.
+ * TypeScript's compiler watches the sources and writes the changed files into dist; Lua scripts are copied. The compiler
+ * does not check types, because that takes seconds; `npm run lint` does. Redis and all that is in it stay.
  */
 import { cpSync, watch } from 'node:fs';
 import { createInterface } from 'node:readline';

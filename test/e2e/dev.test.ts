@@ -2,7 +2,7 @@
  * `npm run dev` on a copy of the sources: a save is served by new processes on the same Redis.
  */
 import { spawn } from 'node:child_process';
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { exited, freePort, ROOT } from '../support/stack.js';
@@ -56,6 +56,12 @@ it('serves what was saved from new processes, and keeps Redis with all that is i
     expect(inData('run/redis.pid')).toBe(before.redis);
     expect(inData('run/api.pid')).not.toBe(before.api);
     expect(await answer(`/v1/jobs/${job.id}`)).toEqual(job);
+
+    const script = 'shared/redis/lua/submit-job.lua';
+    const heard = told.length;
+    appendFileSync(join(folder.path, script), '\n-- saved\n');
+    await expect.poll(() => told.slice(heard), PATIENCE).toMatch(/run the saved sources/);
+    expect(readFileSync(join(folder.path, 'dist', script), 'utf8')).toMatch(/-- saved\n$/);
 
     const api = inData('run/api.pid');
     save('export const VERSION = ;\n');
