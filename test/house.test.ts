@@ -132,6 +132,35 @@ it('describes the routes of every room in the OpenAPI document', () => {
   expect(inDocument.map(([, name]) => name).sort()).toEqual(inRoutes.sort());
 });
 
+it('gives every exported name one meaning', () => {
+  const filesByName = new Map<string, string[]>();
+  for (const file of files) {
+    const exported = text(file).matchAll(
+      /^export (?:abstract |async )*(?:const|function|class|interface|type)\*? (\w+)/gm,
+    );
+    for (const name of new Set([...exported].map(([, name = '']) => name)))
+      filesByName.set(name, [...(filesByName.get(name) ?? []), file]);
+  }
+  expect([...filesByName].filter(([, places]) => places.length > 1)).toEqual([]);
+});
+
+/** The first line of every comment of a file, without the marks of the comment. */
+function commentStarts(file: string): string[] {
+  const blocks = text(file).matchAll(/^\s*\/\*\*?\s*(?:\n\s*\* ?)?(.*)/gm);
+  const lines = text(file).matchAll(/(?<!\/\/.*\n)^\s*\/\/ ?(.*)|[;,{(] +\/\/ +(.*)/gm);
+  return [...blocks, ...lines].map(([, first, trailing]) => first ?? trailing ?? '');
+}
+
+it.each(files)('%s begins its comments with the subject of a sentence', (file) => {
+  const bare = /^(Of|Those|What|Who|Whose|Which|Whom|That|Whoever|Whatever)\b/;
+  expect(commentStarts(file).filter((start) => bare.test(start))).toEqual([]);
+});
+
+it.each(files)('%s documents every function that it exports', (file) => {
+  const bare = text(file).matchAll(/(?<!\*\/\n)^export (?:async )?function\*? (\w+)/gm);
+  expect([...bare].map(([, name]) => name)).toEqual([]);
+});
+
 it('has one version', () => {
   expect(JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version).toBe(VERSION);
 });

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
-import { runLauncher, type Terminal } from './run-launcher.js';
+import { type LauncherTerminal, runLauncher } from './run-launcher.js';
 
 const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
 const SCRIPTS = 'shared/redis/lua';
@@ -37,7 +37,7 @@ runLauncher((launched, terminal) => {
 });
 
 /** Copies the Lua scripts after each save of one, and calls `onCopied` with the time of the save. */
-function watchScripts({ stopping }: Terminal, onCopied: (savedMs: number) => void): void {
+function watchScripts({ stopping }: LauncherTerminal, onCopied: (savedMs: number) => void): void {
   let savedMs: number | undefined;
   watch(SCRIPTS, { recursive: true, signal: stopping }, () => {
     if (savedMs !== undefined) return;
@@ -51,7 +51,7 @@ function watchScripts({ stopping }: Terminal, onCopied: (savedMs: number) => voi
 }
 
 /** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
-function watchSources({ tell, stopping }: Terminal, onCompiled: (savedMs: number) => void): void {
+function watchSources({ tell, stopping }: LauncherTerminal, onCompiled: (savedMs: number) => void): void {
   const compiler = execa('tsc', COMPILER, {
     preferLocal: true,
     cancelSignal: stopping,

@@ -16,14 +16,14 @@ const ENTRIES = {
   worker: fileURLToPath(new URL('../../worker/main.js', import.meta.url)),
 };
 
-export interface Terminal {
+export interface LauncherTerminal {
   tell(line: string): void;
   /** Aborts when the user has asked for the end. */
   readonly stopping: AbortSignal;
 }
 
 /** Runs the launcher and ends this process with its exit code; `whileUp` is called once Sluice is up. */
-export function runLauncher(whileUp?: (launched: Launched, terminal: Terminal) => void): void {
+export function runLauncher(whileUp?: (launched: Launched, terminal: LauncherTerminal) => void): void {
   runToEnd(whileUp).then(
     (code) => process.exit(code),
     (error: unknown) => {
@@ -33,7 +33,7 @@ export function runLauncher(whileUp?: (launched: Launched, terminal: Terminal) =
   );
 }
 
-async function runToEnd(whileUp?: (launched: Launched, terminal: Terminal) => void): Promise<number> {
+async function runToEnd(whileUp?: (launched: Launched, terminal: LauncherTerminal) => void): Promise<number> {
   const tell = (line: string) => void process.stdout.write(`${line}\n`);
   // A terminal that was closed must not keep the launcher from ending the others.
   process.stdout.on('error', () => {});

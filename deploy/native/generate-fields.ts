@@ -113,14 +113,15 @@ function tableOf(files: readonly Message[]): string {
   const enums = files.flatMap((file) => messagesIn(file, FILE.enums));
   const types = enums.find((each) => textIn(each, ENUMERATION.name) === ENUM);
   if (!types) throw new Error(`TensorFlow ${TENSORFLOW_VERSION} has no enum ${ENUM}`);
-  return `/** Numbers in TensorFlow ${TENSORFLOW_VERSION}'s protobufs. \`npm run generate:fields\` writes this file; do not edit it. */
+  return [
+    `/** Numbers in TensorFlow ${TENSORFLOW_VERSION}'s protobufs. \`npm run generate:fields\` writes this file; do not edit it. */`,
+    `/** Field numbers by message. */\n${constant('FIELDS', Object.fromEntries(wanted))}`,
+    `/** Numbers of the enum \`${ENUM}\`. */\n${constant('DATA_TYPES', valuesOf(types))}`,
+  ].join('\n\n');
+}
 
-/** Field numbers by message. */
-export const FIELDS = ${JSON.stringify(Object.fromEntries(wanted), null, 2)} as const;
-
-/** Numbers of the enum \`${ENUM}\`. */
-export const DATA_TYPES = ${JSON.stringify(valuesOf(types), null, 2)} as const;
-`;
+function constant(name: string, value: object): string {
+  return `export const ${name} = ${JSON.stringify(value, null, 2)} as const;`;
 }
 
 async function main(): Promise<void> {

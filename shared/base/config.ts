@@ -23,7 +23,7 @@ export interface Variable {
   description: string;
   enum?: readonly string[];
   pattern?: string;
-  /** What `pattern` allows, for people: "must …". */
+  /** Tells people which values `pattern` allows: "must …". */
   form?: string;
   minimum?: number;
   maximum?: number;
@@ -48,7 +48,7 @@ export type ValuesOf<Table extends VariableTable> = Readonly<{
     : ValueOf<Table[K]> | undefined;
 }>;
 
-/** Whose variables a table holds: a variable that begins with `prefix` and is not in the table is a fault. */
+/** The product that owns a table. A variable that begins with its prefix and is not in the table is a fault. */
 export interface Owner {
   product: string;
   prefix: string;

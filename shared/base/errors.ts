@@ -1,5 +1,5 @@
 /**
- * Errors as such: one that explains itself, and the text of whatever was thrown.
+ * Errors without a code of the contract: one that explains itself, and the text of anything thrown.
  */
 
 /** An error whose message tells a person everything; the log leaves its stack out. */
@@ -7,6 +7,7 @@ export class Refusal extends Error {
   override readonly name: string = 'Refusal';
 }
 
+/** Returns the text of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -9,7 +9,8 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
 import type { Quantization } from '../contract/models/manifest.js';
-import { elementsOf, type ModelFile, type Weight, widthOf } from './weights.js';
+import { elementsOf } from '../contract/tensors/tensor.js';
+import { type ModelFile, type Weight, widthOf } from './weights.js';
 
 interface Range {
   min: number;
@@ -33,7 +34,7 @@ export async function quantizeWeights(
     let offset = 0;
     const weights: Weight[] = [];
     for (const weight of model.weightsManifest.flatMap((group) => group.weights)) {
-      const count = elementsOf(weight);
+      const count = elementsOf(weight.shape);
       const width = widthOf(weight);
       if (width === undefined)
         throw new Error(`the weight ${weight.name} is ${weight.dtype}, which is not quantised`);

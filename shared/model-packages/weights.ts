@@ -3,11 +3,13 @@
  *
  * These checks find a missing or truncated file by its name. tfjs would fail while it loads, without saying which file or why.
  */
+
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fault } from '../contract/errors.js';
 import type { VersionFiles } from '../contract/models/manifest.js';
 import { escapePointer } from '../contract/schema.js';
+import { elementsOf } from '../contract/tensors/tensor.js';
 import { MODEL_FILE } from './manifest.js';
 
 export interface Weight {
@@ -31,11 +33,6 @@ const BYTES: Readonly<Record<string, number>> = {
   float16: 2,
 };
 
-/** Returns the number of elements of a weight. */
-export function elementsOf({ shape }: Weight): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 /** Returns the bytes of one element in the file. Undefined for texts, whose lengths vary, and for types that tfjs does not know. */
 export function widthOf({ dtype, quantization }: Weight): number | undefined {
   return BYTES[quantization?.dtype ?? dtype];
@@ -54,7 +51,10 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
     const missing = paths.filter((path) => !sizes.has(path));
     if (missing.length > 0)
       return missing.map((path) => fault(path, `is named by ${MODEL_FILE} and is not there`));
-    const stated = weights.reduce((sum, each) => sum + elementsOf(each) * (widthOf(each) ?? Number.NaN), 0);
+    const stated = weights.reduce(
+      (sum, each) => sum + elementsOf(each.shape) * (widthOf(each) ?? Number.NaN),
+      0,
+    );
     const found = paths.reduce((sum, path) => sum + (sizes.get(path) ?? 0), 0);
     if (found === stated || Number.isNaN(stated)) return [];
     const them = paths.length > 1 ? ` (${paths.length} files from here)` : '';
@@ -74,7 +74,7 @@ export async function loadedBytes(folder: string, { manifest, sizeBytes }: Versi
   const weights = groups.flatMap((group) => group.weights);
   return Math.max(
     sizeBytes,
-    weights.reduce((sum, each) => sum + 4 * elementsOf(each), 0),
+    weights.reduce((sum, each) => sum + 4 * elementsOf(each.shape), 0),
   );
 }
 

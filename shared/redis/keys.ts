@@ -4,6 +4,7 @@
  */
 export type Keys = ReturnType<typeof createKeys>;
 
+/** Returns the keys of one installation; `prefix` tells it from others in the same Redis. */
 export function createKeys(prefix: string) {
   return {
     /** Hash: the record of a job, its input and output included. */

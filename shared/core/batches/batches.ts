@@ -38,7 +38,7 @@ export interface BatchesDeps {
   onError: (kind: string, error: unknown) => void;
 }
 
-/** What a driver finds when it takes a batch. */
+/** A batch as its new driver finds it. */
 export interface TakenBatch {
   record: BatchRecord;
   token: string;
@@ -49,7 +49,7 @@ export interface TakenBatch {
   counts: LineCounts;
 }
 
-/** What a driver shall do next: go on, or end the batch for the reason; `lost` when another driver has taken it. */
+/** Tells a driver to go on, or to end the batch for a reason; `lost` when another driver has taken it. */
 export type DriverOrder = 'go' | 'cancel' | 'expire' | 'lost';
 export type Batches = ReturnType<typeof createBatches>;
 

@@ -7,7 +7,7 @@ import type { Canary } from '../../contract/models/canary.js';
 import type { Manifest } from '../../contract/models/manifest.js';
 import type { VersionState } from '../../contract/models/version-state.js';
 
-/** What a worker reports of a version. */
+/** A worker's report of a version. */
 export interface VersionReport {
   backend: string | null;
   error: string | null;
@@ -15,7 +15,7 @@ export interface VersionReport {
   metrics: Record<string, unknown> | null;
 }
 
-/** What never changes while the version's files stay what they are; one JSON text in the record. */
+/** The part of a version that changes only with its files: one JSON text in the record. */
 export interface StoredVersion {
   manifest: Manifest;
   /** RFC 3339. */

@@ -54,7 +54,7 @@ export interface SubmissionDeps {
 
 export interface SubmitRequest {
   tenant: string;
-  /** What POST /v1/jobs takes, unchecked. */
+  /** The body of POST /v1/jobs, unchecked. */
   body: unknown;
   idempotency?: Idempotency | undefined;
   /** The files of the request, where several of its jobs share them. */
