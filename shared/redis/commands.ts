@@ -3,9 +3,15 @@
  * the form of its reply. A script says at its head what it does, promises and replies; load-script.ts checks the names.
  */
 
-interface Command {
+/** Fields of a record, as HSET takes them. */
+const FIELDS = ['field', 'value'] as const;
+
+/** The names and the reply of a script. */
+export interface Command {
   keys: readonly string[];
   args: readonly string[];
+  /** The names of the values that follow the arguments, once for each of any number of entries. */
+  each?: readonly string[];
   reply: 'nothing' | 'number' | 'string' | 'strings' | 'buffers';
 }
 
@@ -83,6 +89,7 @@ export const COMMANDS = {
   'settle-jobs': {
     keys: ['waitingKey', 'dueIndexKey', 'queuedKey', 'outboxKey', 'subscribedKey'],
     args: ['jobPrefix', 'model', 'endedChannel', 'stoppedChannel', 'takenPrefix', 'changedChannel'],
+    each: ['id', 'ticket', 'from', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
     reply: 'strings',
   },
   'report-progress': {
@@ -153,11 +160,13 @@ export const COMMANDS = {
   'create-endpoint': {
     keys: ['endpointKey', 'tenantEndpointsKey', 'subscribedKey', 'idempotencyKey'],
     args: ['id', 'tenant', 'endpointPrefix', 'maxEndpoints', 'fingerprint', 'idempotencySeconds'],
+    each: FIELDS,
     reply: 'strings',
   },
   'change-endpoint': {
     keys: ['endpointKey', 'tenantEndpointsKey', 'subscribedKey', 'heldKey', 'releasingKey'],
     args: ['id', 'tenant', 'endpointPrefix', 'now', 'enabled'],
+    each: FIELDS,
     reply: 'number',
   },
   'rotate-endpoint-secrets': {
@@ -188,6 +197,7 @@ export const COMMANDS = {
       'endpoint',
       'lookAfterMs',
     ],
+    each: FIELDS,
     reply: 'string',
   },
   'record-attempt': {

@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { messageOf } from '../base/errors.js';
-import { COMMANDS } from './commands.js';
+import { COMMANDS, type Command } from './commands.js';
 import type { Redis } from './connect.js';
 
 export type CommandName = keyof typeof COMMANDS;
@@ -22,11 +22,17 @@ interface Replies {
   buffers: Buffer[];
 }
 type ReplyOf<C extends CommandName> = Replies[(typeof COMMANDS)[C]['reply']];
+type Values<Name extends string> = Readonly<Record<Name, Value>>;
+type Entries<C extends CommandName> = (typeof COMMANDS)[C] extends {
+  each: readonly (infer Name extends string)[];
+}
+  ? [entries: readonly Values<Name>[]]
+  : [];
 
-/** Runs a script with a value for each of its names; `rest` follows the named arguments. */
+/** Runs a script with a value for each of its names, and with entries where it takes them. */
 export type Script<C extends CommandName> = (
-  values: Readonly<Record<NameIn<C>, Value>>,
-  rest?: readonly Value[],
+  values: Values<NameIn<C>>,
+  ...entries: Entries<C>
 ) => Promise<ReplyOf<C>>;
 
 type Evaluate = (script: string, ...passed: Value[]) => Promise<unknown>;
@@ -34,6 +40,7 @@ type Evaluate = (script: string, ...passed: Value[]) => Promise<unknown>;
 const FOLDER = new URL('./lua/', import.meta.url);
 const INCLUDE = /^--- @include "([a-z-]+)"\n/gm;
 const BOUND = /^local (\w+) = (KEYS|ARGV)\[(\d+)\]/gm;
+const BOUND_EACH = /^local FIRST_\w+ = (\d+) -- for each: ([\w, ]+)$/m;
 
 const texts = new Map<CommandName, string>();
 
@@ -44,14 +51,15 @@ const texts = new Map<CommandName, string>();
  * @throws Error when the script or an include is missing, or its names are not those of commands.ts
  */
 export function loadScript<C extends CommandName>(redis: Redis, command: C): Script<C> {
-  const { keys, args, reply } = COMMANDS[command];
+  const { keys, args, each = [], reply }: Command = COMMANDS[command];
   const text = scriptText(command);
   const sha = createHash('sha1').update(text).digest('hex');
   const suffix = reply === 'buffers' ? 'Buffer' : '';
   const client = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, Evaluate>;
   const names = [...keys, ...args] as NameIn<C>[];
-  return async (values, rest = []) => {
-    const passed = [keys.length, ...names.map((name) => values[name]), ...rest];
+  return async (values, entries: readonly Values<string>[] = []) => {
+    const more = entries.flatMap((entry) => each.map((name) => entry[name] as Value));
+    const passed = [keys.length, ...names.map((name) => values[name]), ...more];
     try {
       return (await client[`evalsha${suffix}`](sha, ...passed)) as ReplyOf<C>;
     } catch (error) {
@@ -81,12 +89,15 @@ function withIncludes(text: string, included: Set<string>): string {
 }
 
 function demandNames(command: CommandName, text: string): void {
-  const { keys, args } = COMMANDS[command];
+  const { keys, args, each }: Command = COMMANDS[command];
+  const [, first, ofEach] = BOUND_EACH.exec(text) ?? [];
   const bound = [...text.matchAll(BOUND)].map(([, name, list, position]) => `${list} ${position} ${name}`);
+  if (ofEach) bound.push(`from ARGV ${first} on ${ofEach}`);
   const declared = [
     ...keys.map((name, i) => `KEYS ${i + 1} ${name}`),
     ...args.map((name, i) => `ARGV ${i + 1} ${name}`),
   ];
+  if (each) declared.push(`from ARGV ${args.length + 1} on ${each.join(', ')}`);
   if (bound.join() !== declared.join())
     throw new Error(`lua/${command}.lua binds ${bound.join(', ')}; commands.ts has ${declared.join(', ')}`);
 }

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { SHADOW_TENANT } from '../../shared/contract/job.js';
 import { EVENTS_OF_NONE } from '../../shared/core/jobs/submission/job-writer.js';
-import { COMMANDS } from '../../shared/redis/commands.js';
+import { COMMANDS, type Command } from '../../shared/redis/commands.js';
 import { type CommandName, scriptText } from '../../shared/redis/load-script.js';
 
 const FOLDER = new URL('../../shared/redis/lua/', import.meta.url);
@@ -47,11 +47,16 @@ it.each(commands)('%s says what it replies', (command) => {
   expect(textOf(command)).toMatch(/^-- Reply /m);
 });
 
-it.each(commands)('%s takes what follows its arguments from behind the last of them', (command) => {
-  const [, first] = /^local FIRST_\w+ = (\d+)$/m.exec(textOf(command)) ?? [];
-  const takesMore = /#ARGV|unpack\(ARGV/.test(textOf(command));
-  expect(first).toBe(takesMore ? String(COMMANDS[command].args.length + 1) : undefined);
-});
+it.each(commands)(
+  '%s takes the values of its entries from behind its arguments, by their names',
+  (command) => {
+    const { each = [] }: Command = COMMANDS[command];
+    const text = withoutComments(textOf(command));
+    expect(/#ARGV|unpack\(ARGV/.test(text)).toBe(each.length > 0);
+    const [, names = each.join(', ')] = /local ([\w, ]+) = unpack\(ARGV/.exec(text) ?? [];
+    expect(names).toBe(each.join(', '));
+  },
+);
 
 it.each(commands)('%s includes what it calls, and no include in vain', (command) => {
   const text = scriptText(command);

@@ -44,17 +44,17 @@ export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): Set
         takenPrefix: keys.taken(model, version, ''),
         changedChannel: keys.changed,
       },
-      endings.flatMap((ending) => [
-        ending.id,
-        ending.ticket ?? '',
-        ending.from,
-        ending.token ?? '',
-        ending.status,
-        ending.end,
-        ending.output ?? '',
-        ending.retryAfterMs ?? '',
-        ending.attempt ?? '',
-      ]),
+      endings.map(({ id, status, from, end, ticket, token, output, retryAfterMs, attempt }) => ({
+        id,
+        ticket: ticket ?? '',
+        from,
+        token: token ?? '',
+        status,
+        ending: end,
+        output: output ?? '',
+        pauseMs: retryAfterMs ?? '',
+        attempt: attempt ?? '',
+      })),
     );
 }
 

@@ -17,6 +17,7 @@ import {
 } from '../../contract/webhooks/delivery.js';
 import { type DisabledReason, type Endpoint, QUIET_MS } from '../../contract/webhooks/endpoint.js';
 import type { Redis } from '../../redis/connect.js';
+import { hashFields } from '../../redis/hash-fields.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
 import { decodeDelivery, HEAD_FIELDS } from './delivery-record.js';
@@ -105,12 +106,16 @@ export function createDeliveries({ redis, keys, clock, maxKept }: DeliveriesDeps
         endpoint: endpoint ?? '',
         lookAfterMs: LOOK_AFTER_MS,
       },
-      [
-        ...['tenant', tenant, 'type', type, 'body', body, 'at', at],
-        ...(url === null ? ['endpoint', endpoint ?? ''] : ['url', url]),
-        ...(job ? ['job', job] : []),
-        ...(once ? ['once', once] : []),
-      ],
+      hashFields({
+        tenant,
+        type,
+        body,
+        at,
+        endpoint: endpoint ?? undefined,
+        url: url ?? undefined,
+        job: job ?? undefined,
+        once: once ?? undefined,
+      }),
     );
     if (status !== 'made') return { id, status: status as CreatedDelivery['status'], delivery: null };
     const delivery = { id, tenant, endpoint, url, type, job, body, at, attempts: 0, nextAt, once } as const;

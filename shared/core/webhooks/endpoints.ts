@@ -23,6 +23,7 @@ import {
   secretsAt,
 } from '../../contract/webhooks/signing.js';
 import type { Redis } from '../../redis/connect.js';
+import { hashFields } from '../../redis/hash-fields.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
 import { type Idempotency, idempotencyValues } from '../idempotency.js';
@@ -87,12 +88,13 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
         ...idempotencyValues(keys, tenant, idempotency, keys.endpoint(id)),
         maxEndpoints: maxPerTenant,
       },
-      [
+      hashFields({
         ...fieldsOf({ events: [...DEFAULT_EVENTS], description: '', includePredictions: false, ...body }),
-        ...['tenant', tenant, 'enabled', body.enabled === false ? '0' : '1'],
-        ...['secrets', JSON.stringify(newSigningSecrets())],
-        ...(body.enabled === false ? ['disabledAt', clock.now(), 'disabledReason', 'paused'] : []),
-      ],
+        tenant,
+        secrets: JSON.stringify(newSigningSecrets()),
+        enabled: flag(body.enabled !== false),
+        ...(body.enabled === false ? { disabledAt: clock.now(), disabledReason: 'paused' } : {}),
+      }),
     );
     if (reply === 'mismatch') throw new SluiceError('idempotency_key_reused');
     if (reply === 'full') throw new SluiceError('too_many_endpoints');
@@ -138,16 +140,15 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   async function change(tenant: string, id: string, body: PatchEndpoint): Promise<Endpoint> {
     await demand(tenant, id);
     if (body.url !== undefined) checkUrl(body.url, '/url');
-    const enabled = body.enabled === undefined ? '' : body.enabled ? '1' : '0';
     await changeEndpoint(
       {
         ...endpointOf(tenant, id),
         heldKey: keys.held(id),
         releasingKey: keys.releasing,
         now: clock.now(),
-        enabled,
+        enabled: flag(body.enabled) ?? '',
       },
-      fieldsOf(body),
+      hashFields(fieldsOf(body)),
     );
     return demand(tenant, id);
   }
@@ -233,13 +234,14 @@ export function createEndpoints({ redis, keys, clock, rules, maxPerTenant }: End
   };
 }
 
-function fieldsOf({ url, events, description, includePredictions }: PatchEndpoint): string[] {
-  return [
-    ...(url === undefined ? [] : ['url', url]),
-    ...(events === undefined ? [] : ['events', events.join(',')]),
-    ...(description === undefined ? [] : ['description', description]),
-    ...(includePredictions === undefined ? [] : ['includePredictions', includePredictions ? '1' : '0']),
-  ];
+/** Returns the fields of the record that `body` sets; the others are undefined. */
+function fieldsOf({ url, events, description, includePredictions }: PatchEndpoint) {
+  return { url, events: events?.join(','), description, includePredictions: flag(includePredictions) };
+}
+
+/** Returns a boolean as a record keeps it. */
+function flag(value: boolean | undefined): string | undefined {
+  return value === undefined ? undefined : value ? '1' : '0';
 }
 
 function decode(id: string, fields: Record<string, string>): Endpoint | null {

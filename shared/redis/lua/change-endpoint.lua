@@ -16,7 +16,7 @@ local endpointPrefix = ARGV[3] -- of the keys of endpoints
 local now = ARGV[4] -- milliseconds since the Unix epoch
 local enabled = ARGV[5] -- "1", "0", or "" to leave it
 
-local FIRST_FIELD = 6
+local FIRST_FIELD = 6 -- for each: field, value
 
 local before = redis.call('HGET', endpointKey, 'enabled')
 if not before then return 0 end

@@ -20,7 +20,7 @@ local attemptsPrefix = ARGV[7] -- of the keys of their attempts
 local endpoint = ARGV[8] -- "" = none
 local lookAfterMs = ARGV[9] -- a delivery that should have been attended to is looked for so long after
 
-local FIRST_FIELD = 10
+local FIRST_FIELD = 10 -- for each: field, value
 -- A log may be far over its bound when the bound was lowered; at most so many entries go at once.
 local MOST_FORGOTTEN = 100
 

@@ -17,7 +17,7 @@ local maxEndpoints = ARGV[4] -- of a tenant
 local fingerprint = ARGV[5] -- of the body, "" without an Idempotency-Key
 local idempotencySeconds = ARGV[6]
 
-local FIRST_FIELD = 7
+local FIRST_FIELD = 7 -- for each: field, value
 
 local used = usedBefore(idempotencyKey, 'endpoint', fingerprint, endpointKey, id)
 if used then return used end

@@ -1,8 +1,8 @@
 -- Settles jobs: ends each of them, or puts it back in its queue for another attempt.
 --
--- The jobs follow the arguments, with nine values each: id, ticket it was taken under ("" = none), states it may come from
--- (",running,"), fencing token ("" = any), terminal status, its end as JSON, output ("" = none), pause in milliseconds before
--- another attempt ("" = it ends now), JSON object of this attempt.
+-- The jobs follow the arguments: `ticket` is the one that a job was taken under ("" = none), `from` the states that it may come
+-- from (",running,"), `token` its fencing token ("" = any), `status` a terminal one, `ending` JSON, `output` "" without one,
+-- `pauseMs` the pause before another attempt ("" = the job ends now), `attempt` a JSON object of this attempt.
 --
 -- Reply for each job: settled | retried | its present status or "gone". An execution that did not hear so gets the same again.
 
@@ -21,7 +21,7 @@ local stoppedChannel = ARGV[4] -- running jobs that were canceled
 local takenPrefix = ARGV[5] -- of the keys of jobs taken under a ticket
 local changedChannel = ARGV[6] -- changes that are no ends
 
-local FIRST_JOB = 7
+local FIRST_JOB = 7 -- for each: id, ticket, from, token, status, ending, output, pauseMs, attempt
 local VALUES_A_JOB = 9
 
 local now = redisTime()
