@@ -76,7 +76,7 @@ export function createApp(deps: AppDeps): Koa {
   const routers = [
     jobRoutes({ core, heldRequests, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
     eventRoutes({ jobFeed, sseStreams, auth }),
-    bulkRoutes({ core, watermark, auth, bodyLimits, log }),
+    bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }),
     batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ queueStatus, models, auth, audit }),

@@ -13,6 +13,7 @@ import { EVENTS } from '../../shared/contract/webhooks/events.js';
 import type { JobFilter } from '../../shared/core/jobs/jobs.js';
 import type { QuantizeRequest } from '../../shared/core/models/quantized-upload.js';
 import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/delivery-log.js';
+import { query } from './operations.js';
 import { NO_CURSOR, one, pageOf } from './page.js';
 
 /**
@@ -29,6 +30,9 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
   const preferred = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?/i.exec(ctx.get('prefer'))?.[1];
   return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
 }
+
+/** The query of a list of jobs, which `parseJobFilter` reads. */
+export const JOB_QUERY = query('status', 'model', 'from', 'to', 'limit', 'cursor');
 
 /**
  * Returns the filter of a list of jobs: `?status=&model=&from=&to=&limit=&cursor=`.
@@ -50,6 +54,9 @@ export function parseJobFilter(ctx: Context, defaultStatus?: JobStatus): JobFilt
     ...page,
   };
 }
+
+/** The query of a list of deliveries, which `parseDeliveryFilter` reads. */
+export const DELIVERY_QUERY = query('status', 'type', 'from', 'to', 'limit', 'cursor');
 
 /**
  * Returns the filter of a list of deliveries: `?status=&type=&from=&to=&limit=&cursor=`.

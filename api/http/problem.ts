@@ -33,6 +33,20 @@ export const problemSchema = {
   },
 } as const satisfies JsonSchema;
 
+/** The error of one item among the results of a call, as `presentError` makes it. */
+export const itemErrorSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['code', 'message', 'retryable'],
+  properties: {
+    code: { enum: ERROR_CODES },
+    message: { type: 'string' },
+    retryable: { type: 'boolean' },
+    retryAfterSeconds: { type: 'integer' },
+    errors: { ...problemSchema.properties.errors, description: 'Paths begin at the item.' },
+  },
+} as const satisfies JsonSchema;
+
 /** Returns the middleware that answers errors as problems. Errors of the service itself go to the log as well. */
 export function errors(log: Logger): Middleware {
   return async function asProblem(ctx, next) {

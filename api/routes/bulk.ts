@@ -1,31 +1,34 @@
 /**
- * The route of many submits in one request. Each item has the form of a body of POST /v1/jobs; items are checked and
- * submitted one by one, so a bad one harms no other.
+ * Routes that make many jobs in one request: submit many, retry all of a filter. Each job is made or refused by itself, so a
+ * bad one harms no other.
  */
 import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { Logger } from '../../shared/base/log.js';
-import { ERROR_CODES, invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
-import { MAX_BULK_JOBS } from '../../shared/contract/job.js';
+import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
+import { isTerminal, MAX_BULK_JOBS } from '../../shared/contract/job.js';
 import { presentJob } from '../../shared/contract/job-view.js';
-import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
+import { compileGuard, type JsonSchema, NULLABLE_TEXT } from '../../shared/contract/schema.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { Idempotency } from '../../shared/core/idempotency.js';
 import type { Submitted } from '../../shared/core/jobs/submission/job-writer.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
+import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
 import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
-import { problemSchema, toSluiceError } from '../http/problem.js';
+import { JOB_QUERY, parseJobFilter } from '../http/parameters.js';
+import { itemErrorSchema, toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
-  core: Pick<Core, 'submission' | 'queueStatus'>;
+  core: Pick<Core, 'jobs' | 'submission' | 'queueStatus'>;
   watermark: Watermark;
   auth: ReturnType<typeof createAuth>;
+  audit: Audit;
   bodyLimits: BodyLimits;
   log: Logger;
 }
@@ -60,6 +63,12 @@ const BULK = {
   properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_BULK_JOBS, items: ref('Submit') } },
 };
 
+const RESULT = {
+  status: { type: 'integer' },
+  job: ref('Job'),
+  error: itemErrorSchema,
+};
+
 /** The results of a bulk submit, in the order of its items. */
 export const bulkResultsSchema = {
   type: 'object',
@@ -73,26 +82,30 @@ export const bulkResultsSchema = {
         additionalProperties: false,
         required: ['status'],
         description: 'A job, or the error of this item.',
-        properties: {
-          status: { type: 'integer' },
-          job: { $ref: '#/components/schemas/Job' },
-          error: {
-            type: 'object',
-            additionalProperties: false,
-            required: ['code', 'message', 'retryable'],
-            properties: {
-              code: { enum: ERROR_CODES },
-              message: { type: 'string' },
-              retryable: { type: 'boolean' },
-              retryAfterSeconds: { type: 'integer' },
-              errors: { ...problemSchema.properties.errors, description: 'Paths begin at the item.' },
-            },
-          },
-        },
+        properties: RESULT,
       },
     },
   },
 };
+
+const RETRIED = json('What became of each.', {
+  type: 'object',
+  additionalProperties: false,
+  required: ['results', 'nextCursor'],
+  properties: {
+    results: {
+      type: 'array',
+      items: {
+        type: 'object',
+        additionalProperties: false,
+        required: ['id', 'status'],
+        description: 'The new job, or the error of this one.',
+        properties: { id: { type: 'string', description: 'The job that was to be retried.' }, ...RESULT },
+      },
+    },
+    nextCursor: NULLABLE_TEXT,
+  },
+});
 
 export const bulkOperations = {
   'post /v1/jobs/bulk': {
@@ -109,11 +122,18 @@ export const bulkOperations = {
     },
     responses: { 200: json('What became of each, in their order.', ref('BulkResults')) },
   },
+  'post /v1/jobs/retry': {
+    operationId: 'retryJobs',
+    summary: 'Submit the inputs of all jobs of a filter again (failed ones unless told)',
+    scope: 'admin',
+    parameters: JOB_QUERY,
+    responses: { 200: RETRIED },
+  },
 } as const satisfies Operations;
 
-/** Returns the route. It refuses the whole request only for a fault of its body or its head. */
-export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoutesDeps): Router {
-  const { submission, queueStatus } = core;
+/** Returns the routes. They refuse a whole request only for a fault of its head or its body, not for one of an item. */
+export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: BulkRoutesDeps): Router {
+  const { jobs, submission, queueStatus } = core;
 
   async function submitMany(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
@@ -175,7 +195,29 @@ export function bulkRoutes({ core, watermark, auth, bodyLimits, log }: BulkRoute
     );
   }
 
-  return routesOf(bulkOperations, auth, { 'post /v1/jobs/bulk': submitMany });
+  async function retryMany(ctx: Context): Promise<void> {
+    const { tenant } = principalOf(ctx);
+    const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx, 'failed'));
+    const results = [];
+    for (const { spec, status } of records) {
+      if (!isTerminal(status)) continue;
+      try {
+        watermark.check();
+        const { record } = await submission.retry(tenant, spec.id);
+        audit(ctx, 'job.retry', { job: spec.id, newJob: record.spec.id });
+        results.push({ id: spec.id, status: 202, job: presentJob(record) });
+      } catch (error) {
+        const problem = toSluiceError(error);
+        results.push({ id: spec.id, status: problem.status, error: presentError(problem) });
+      }
+    }
+    ctx.body = { results, nextCursor };
+  }
+
+  return routesOf(bulkOperations, auth, {
+    'post /v1/jobs/bulk': submitMany,
+    'post /v1/jobs/retry': retryMany,
+  });
 }
 
 type ItemKey = (body: unknown) => Idempotency;

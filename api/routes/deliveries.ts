@@ -16,9 +16,9 @@ import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { Audit } from '../auth/audit.js';
 import { type createAuth, principalOf } from '../auth/bearer.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
-import { ID, json, jsonBody, type Operations, query, ref, routesOf } from '../http/operations.js';
+import { ID, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
 import { page, pageSchema } from '../http/page.js';
-import { parseDeliveryFilter, parseReplay } from '../http/parameters.js';
+import { DELIVERY_QUERY, parseDeliveryFilter, parseReplay } from '../http/parameters.js';
 
 export interface DeliveryRoutesDeps {
   endpoints: Pick<Endpoints, 'demand'>;
@@ -41,7 +41,6 @@ const REPLAYED = json('How many.', {
   required: ['replayed', 'nextCursor'],
   properties: { replayed: { type: 'integer' }, nextCursor: NULLABLE_TEXT },
 });
-const DELIVERY_QUERY = query('status', 'type', 'from', 'to', 'limit', 'cursor');
 
 export const deliveryOperations = {
   'get /v1/webhook-endpoints/{id}/deliveries': {

@@ -4,18 +4,25 @@
 import type Router from '@koa/router';
 import { json, type Operations, routesOf } from '../http/operations.js';
 
+const statusSchema = (status: string) => ({
+  type: 'object',
+  additionalProperties: false,
+  required: ['status'],
+  properties: { status: { const: status } },
+});
+
 export const healthOperations = {
   'get /livez': {
     operationId: 'livez',
     summary: 'Whether the process answers',
     scope: null,
-    responses: { 200: json('It does.', { type: 'object' }) },
+    responses: { 200: json('It does.', statusSchema('ok')) },
   },
   'get /readyz': {
     operationId: 'readyz',
     summary: 'Whether to send it requests',
     scope: null,
-    responses: { 200: json('Yes.', { type: 'object' }) },
+    responses: { 200: json('Yes.', statusSchema('ready')) },
   },
 } as const satisfies Operations;
 

@@ -1,10 +1,10 @@
 /**
- * Routes of jobs: submit, look, wait, list, cancel, retry, erase.
+ * Routes of single jobs: submit, look, wait, list, cancel, retry, erase.
  */
 import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { presentError, SluiceError } from '../../shared/contract/errors.js';
+import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
 import { isTerminal, type JobRecord } from '../../shared/contract/job.js';
 import { type JobView, presentJob } from '../../shared/contract/job-view.js';
@@ -22,13 +22,11 @@ import {
   jsonBody,
   NO_CONTENT,
   type Operations,
-  query,
   ref,
   routesOf,
 } from '../http/operations.js';
 import { page, pageSchema } from '../http/page.js';
-import { parseJobFilter, waitMsOf } from '../http/parameters.js';
-import { toSluiceError } from '../http/problem.js';
+import { JOB_QUERY, parseJobFilter, waitMsOf } from '../http/parameters.js';
 
 export interface JobRoutesDeps {
   core: Pick<Core, 'jobs' | 'submission' | 'queueStatus' | 'results'>;
@@ -46,7 +44,6 @@ type JobContext = Context & { params: { id: string } };
 const POLL_AFTER_SECONDS = 1;
 
 const JOB = json('The job.', ref('Job'));
-const LIST_QUERY = query('status', 'model', 'from', 'to', 'limit', 'cursor');
 const WAIT = {
   name: 'wait',
   in: 'query',
@@ -69,18 +66,11 @@ export const jobOperations = {
     requestBody: jsonBody('Submit'),
     responses: { 200: JOB, 202: JOB },
   },
-  'post /v1/jobs/retry': {
-    operationId: 'retryJobs',
-    summary: 'Submit the inputs of all jobs of a filter again (failed ones unless told)',
-    scope: 'admin',
-    parameters: LIST_QUERY,
-    responses: { 200: json('What became of each.', { type: 'object' }) },
-  },
   'get /v1/jobs': {
     operationId: 'listJobs',
     summary: "List the tenant's jobs, newest first",
     scope: 'jobs:read',
-    parameters: LIST_QUERY,
+    parameters: JOB_QUERY,
     responses: { 200: json('A page.', pageSchema(ref('Job'))) },
   },
   'get /v1/jobs/{id}': {
@@ -230,25 +220,6 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     answer(ctx, await (replayed ? read(tenant, record.spec.id) : viewOf(record)), 202);
   }
 
-  async function retryMany(ctx: Context): Promise<void> {
-    const { tenant } = principalOf(ctx);
-    const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx, 'failed'));
-    const results = [];
-    for (const { spec, status } of records) {
-      if (!isTerminal(status)) continue;
-      try {
-        watermark.check();
-        const { record } = await submission.retry(tenant, spec.id);
-        audit(ctx, 'job.retry', { job: spec.id, newJob: record.spec.id });
-        results.push({ id: spec.id, status: 202, job: presentJob(record) });
-      } catch (error) {
-        const problem = toSluiceError(error);
-        results.push({ id: spec.id, status: problem.status, error: presentError(problem) });
-      }
-    }
-    ctx.body = { results, nextCursor };
-  }
-
   async function erase(ctx: JobContext): Promise<void> {
     const id = jobIdOf(ctx);
     await jobs.erase(principalOf(ctx).tenant, id);
@@ -258,7 +229,6 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
 
   return routesOf(jobOperations, auth, {
     'post /v1/jobs': submit,
-    'post /v1/jobs/retry': retryMany,
     'get /v1/jobs': list,
     'get /v1/jobs/{id}': show,
     'post /v1/jobs/{id}/cancel': cancel,

@@ -46,6 +46,12 @@ const guardAlias = compileGuard(putAliasSchema);
 const NAME = { ...ID, name: 'name' };
 const VERSION = { ...ID, name: 'version' };
 const THE_MODEL = json('The model.', ref('Model'));
+const SCHEMAS = json('The schemas, in JSON Schema 2020-12.', {
+  type: 'object',
+  additionalProperties: false,
+  required: ['instance', 'prediction'],
+  properties: { instance: { type: 'object' }, prediction: { type: 'object' } },
+});
 
 export const modelOperations = {
   'get /v1/models': {
@@ -121,7 +127,7 @@ export const modelOperations = {
     summary: 'JSON Schemas of an instance and a prediction',
     scope: 'models:read',
     parameters: [NAME, VERSION],
-    responses: { 200: json('The schemas.', { type: 'object' }) },
+    responses: { 200: SCHEMAS },
   },
   'put /v1/models/{name}/aliases/{alias}': {
     operationId: 'moveAlias',
