@@ -10,13 +10,13 @@ import type { Config } from '../shared/contract/config.js';
 import type { Core } from '../shared/core/compose.js';
 import type { Watermark } from '../shared/redis/memory-watermark.js';
 import { createAudit } from './auth/audit.js';
-import { createAuth } from './auth/bearer.js';
+import { createBearerAuth } from './auth/bearer.js';
 import type { HeldRequests } from './follow/held-requests.js';
 import type { JobFeed } from './follow/job-feed.js';
 import type { SseStreams } from './follow/sse.js';
-import { errors } from './http/problem.js';
+import { problems } from './http/problem.js';
 import { createQueryCheck } from './http/query.js';
-import { context } from './http/request-context.js';
+import { requestContext } from './http/request-context.js';
 import { openApiDocument } from './openapi/document.js';
 import { batchRoutes } from './routes/batches.js';
 import { bulkRoutes } from './routes/bulk.js';
@@ -52,7 +52,7 @@ export function createApp(deps: AppDeps): Koa {
   const { heldRequests, jobFeed, sseStreams } = deps.follow;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
-  const auth = createAuth(core.apiKeys, createQueryCheck(document.paths));
+  const auth = createBearerAuth(core.apiKeys, createQueryCheck(document.paths));
   const audit = createAudit(log);
   new Gauge({
     name: 'sluice_held_requests',
@@ -109,9 +109,9 @@ export function createApp(deps: AppDeps): Koa {
 
   const app = new Koa();
   app.on('error', (error) => log.error({ err: error }, 'koa'));
-  app.use(context({ clock, registry }));
+  app.use(requestContext({ clock, registry }));
   app.use(partWhileDraining(draining));
-  app.use(errors(log));
+  app.use(problems(log));
   for (const router of routers) app.use(router.routes());
   app.use(methodNotAllowed(routers));
   return app;

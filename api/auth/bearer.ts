@@ -9,14 +9,15 @@ import type { ApiKeys } from '../../shared/core/access/api-keys.js';
 import type { RequestContext, RequestState } from '../http/request-context.js';
 
 /**
- * Returns the middleware for each scope.
+ * Returns the middleware that lets a request pass if its key has `scope`.
  *
- * It throws a `SluiceError`: `unauthenticated` without a valid key, `insufficient_scope` when the key lacks the scope.
+ * The middleware throws a `SluiceError`: `unauthenticated` without a valid key, `insufficient_scope` when the key lacks the
+ * scope.
  */
-export function createAuth(
-  apiKeys: ApiKeys,
-  checkQuery: (ctx: Context) => void,
-): (scope: Scope) => Middleware {
+export type BearerAuth = (scope: Scope) => Middleware;
+
+/** Returns the authentication by the keys of `apiKeys`; `checkQuery` throws the faults of a query. */
+export function createBearerAuth(apiKeys: ApiKeys, checkQuery: (ctx: Context) => void): BearerAuth {
   return (scope) =>
     async function authenticated(ctx, next) {
       const [, key] = /^Bearer ([\x21-\x7e]+)$/i.exec(ctx.get('authorization')) ?? [];

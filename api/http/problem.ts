@@ -48,7 +48,7 @@ export const itemErrorSchema = {
 } as const satisfies JsonSchema;
 
 /** Returns the middleware that answers errors as problems. Errors of the service itself go to the log as well. */
-export function errors(log: Logger): Middleware {
+export function problems(log: Logger): Middleware {
   return async function asProblem(ctx, next) {
     try {
       await next();

@@ -23,7 +23,7 @@ const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PAT
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 /** Returns the middleware that frames every request. */
-export function context({ clock, registry }: { clock: Clock; registry: Registry }): Middleware {
+export function requestContext({ clock, registry }: { clock: Clock; registry: Registry }): Middleware {
   const registers = [registry];
   const labelNames = ['method', 'route', 'status'];
   const requests = new Counter({

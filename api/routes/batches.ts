@@ -17,7 +17,7 @@ import type { Batches } from '../../shared/core/batches/batches.js';
 import type { Files } from '../../shared/core/files/files.js';
 import type { Submission } from '../../shared/core/jobs/submission/submission.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
 import { ID, IDEMPOTENCY_KEY, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
@@ -28,7 +28,7 @@ export interface BatchRoutesDeps {
   files: Files;
   submission: Submission;
   watermark: Watermark;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   clock: Clock;
   bodyLimits: BodyLimits;
 }

@@ -16,7 +16,7 @@ import type { Idempotency } from '../../shared/core/idempotency.js';
 import type { Submitted } from '../../shared/core/jobs/submission/job-writer.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
 import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
@@ -27,7 +27,7 @@ import type { RequestState } from '../http/request-context.js';
 export interface BulkRoutesDeps {
   core: Pick<Core, 'jobs' | 'submission' | 'queueStatus'>;
   watermark: Watermark;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   bodyLimits: BodyLimits;
   log: Logger;

@@ -14,7 +14,7 @@ import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
 import type { DeliveryLog } from '../../shared/core/webhooks/delivery-log.js';
 import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { Audit } from '../auth/audit.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
 import { ID, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
 import { page, pageSchema } from '../http/page.js';
@@ -24,7 +24,7 @@ export interface DeliveryRoutesDeps {
   endpoints: Pick<Endpoints, 'demand'>;
   deliveries: Pick<Deliveries, 'demand' | 'attemptsOf' | 'replay'>;
   log: DeliveryLog;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   bodyLimits: BodyLimits;
 }

@@ -5,7 +5,7 @@ import type Router from '@koa/router';
 import type { Context } from 'koa';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { isLast, resumePosition } from '../follow/job-events.js';
 import type { JobFeed } from '../follow/job-feed.js';
 import type { SseStreams } from '../follow/sse.js';
@@ -14,7 +14,7 @@ import { ID, type Operations, routesOf } from '../http/operations.js';
 export interface EventRoutesDeps {
   jobFeed: JobFeed;
   sseStreams: SseStreams;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
 }
 
 const LAST_EVENT_ID = {

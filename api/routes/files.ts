@@ -8,7 +8,7 @@ import { SluiceError } from '../../shared/contract/errors.js';
 import { cleanFilename, type FileRecord, presentFile } from '../../shared/contract/file.js';
 import type { Files } from '../../shared/core/files/files.js';
 import type { Audit } from '../auth/audit.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyKeyOf } from '../http/idempotency.js';
 import { readFileParts } from '../http/multipart.js';
 import { ID, IDEMPOTENCY_KEY, json, NO_CONTENT, type Operations, ref, routesOf } from '../http/operations.js';
@@ -16,7 +16,7 @@ import { PAGE_QUERY, page, pageSchema, parsePage } from '../http/page.js';
 
 export interface FileRoutesDeps {
   files: Files;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   clock: Clock;
   /** The bound of one file. */

@@ -11,7 +11,7 @@ import { type JobView, presentJob } from '../../shared/contract/job-view.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
@@ -32,7 +32,7 @@ export interface JobRoutesDeps {
   core: Pick<Core, 'jobs' | 'submission' | 'queueStatus' | 'results'>;
   heldRequests: HeldRequests;
   watermark: Watermark;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   bodyLimits: BodyLimits;
   maxWaitSeconds: number;

@@ -19,7 +19,7 @@ import { MAX_FILES, type VersionRepository } from '../../shared/core/models/vers
 import type { Workers } from '../../shared/core/workers/workers.js';
 import { unpack } from '../../shared/model-packages/archive.js';
 import type { Audit } from '../auth/audit.js';
-import type { createAuth } from '../auth/bearer.js';
+import type { BearerAuth } from '../auth/bearer.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
 import { readFileParts } from '../http/multipart.js';
 import { ID, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
@@ -28,7 +28,7 @@ import { quantizeOf } from '../http/parameters.js';
 
 export interface ModelRoutesDeps {
   models: Models;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   repository: VersionRepository;
   shadows: Shadows;

@@ -9,14 +9,14 @@ import type { Model } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
 import type { QueueState, QueueStatus } from '../../shared/core/queues/queue-status.js';
 import type { Audit } from '../auth/audit.js';
-import type { createAuth } from '../auth/bearer.js';
+import type { BearerAuth } from '../auth/bearer.js';
 import { ID, json, type Operations, ref, routesOf } from '../http/operations.js';
 import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 
 export interface QueueRoutesDeps {
   queueStatus: QueueStatus;
   models: Models;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
 }
 

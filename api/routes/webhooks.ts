@@ -19,7 +19,7 @@ import type { DeliveryLog } from '../../shared/core/webhooks/delivery-log.js';
 import type { Endpoints } from '../../shared/core/webhooks/endpoints.js';
 import type { FanOut } from '../../shared/core/webhooks/fan-out.js';
 import type { Audit } from '../auth/audit.js';
-import { type createAuth, principalOf } from '../auth/bearer.js';
+import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readSmallJson } from '../http/json-body.js';
 import {
@@ -39,7 +39,7 @@ export interface WebhookRoutesDeps {
   deliveries: Pick<Deliveries, 'demand'>;
   log: Pick<DeliveryLog, 'forget'>;
   fanOut: FanOut;
-  auth: ReturnType<typeof createAuth>;
+  auth: BearerAuth;
   audit: Audit;
   clock: Clock;
   bodyLimits: BodyLimits;

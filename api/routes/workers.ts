@@ -3,7 +3,7 @@
  */
 import type Router from '@koa/router';
 import type { Workers } from '../../shared/core/workers/workers.js';
-import type { createAuth } from '../auth/bearer.js';
+import type { BearerAuth } from '../auth/bearer.js';
 import { json, type Operations, ref, routesOf } from '../http/operations.js';
 import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 
@@ -18,13 +18,7 @@ export const workerOperations = {
 } as const satisfies Operations;
 
 /** Returns the route. */
-export function workerRoutes({
-  workers,
-  auth,
-}: {
-  workers: Workers;
-  auth: ReturnType<typeof createAuth>;
-}): Router {
+export function workerRoutes({ workers, auth }: { workers: Workers; auth: BearerAuth }): Router {
   return routesOf(workerOperations, auth, {
     'get /v1/workers': async (ctx) => {
       ctx.body = page(await workers.list());

@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers';
 import Koa from 'koa';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { context, unboundBody } from '../../api/http/request-context.js';
+import { requestContext, unboundBody } from '../../api/http/request-context.js';
 import { createManualClock, type ManualClock } from '../support/manual-clock.js';
 
 let clock: ManualClock;
@@ -20,7 +20,7 @@ beforeEach(async () => {
   clock = createManualClock();
   const app = new Koa();
   app.silent = true;
-  app.use(context({ clock, registry: new Registry() }));
+  app.use(requestContext({ clock, registry: new Registry() }));
   let tell = () => {};
   arrived = new Promise<void>((resolve) => (tell = resolve));
   app.use(async (ctx) => {
