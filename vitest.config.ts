@@ -21,7 +21,8 @@ export default defineConfig({
       // A file runs in the process of the file before it, because loading the product costs more than the tests do.
       suite('unit', ['test/*.test.ts'], { isolate: false }),
       suite('integration'),
-      suite('e2e'),
+      // Every answer of the API is held against its OpenAPI document.
+      suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/described-answers.ts' }),
       // Faults have a Redis each and mostly wait for locks and schedules to run out, so that more of them run at once.
       suite('faults', [], { ...PROGRAMS, maxWorkers: 4, sequence: { groupOrder: 1 } }),
     ],

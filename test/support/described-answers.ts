@@ -1,0 +1,122 @@
+/**
+ * Holds every answer of the API that an end-to-end test gets by `fetch` against the OpenAPI document of that API, and fails
+ * the test whose answers do not match it: by status, media type or body.
+ *
+ * Vitest runs this file before each file of the suite. Answers are checked beside the test, so no test waits for it.
+ */
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import { afterAll, afterEach, expect } from 'vitest';
+import { parseTimestamp } from '../../shared/base/clock.js';
+
+/** The answers of an operation, by status; `default` stands for every other one. */
+type Responses = Record<string, { content?: Record<string, object> }>;
+type Paths = Record<string, Record<string, { responses: Responses }>>;
+
+const DOCUMENT = '/openapi.json';
+/** Stands for a file, which is answered with the type that it was uploaded with. */
+const ANY_TYPE = 'application/octet-stream';
+
+const plainFetch = globalThis.fetch;
+const ajv = new Ajv2020({
+  strict: false,
+  allErrors: true,
+  formats: {
+    'date-time': (text: string) => !Number.isNaN(parseTimestamp(text)),
+    'uri-reference': (text: string) => URL.canParse(text, 'http://127.0.0.1'),
+  },
+});
+const validators = new Map<string, ValidateFunction>();
+let described: Promise<Paths | null> | null = null;
+const checks: Promise<string | null>[] = [];
+
+globalThis.fetch = async (input, init) => {
+  const response = await plainFetch(input, init);
+  if (isOfApi(response)) {
+    // A copy of a stream that is never read would keep its connection open.
+    const copy = typeOf(response).endsWith('json') ? response.clone() : response;
+    checks.push(faultOf(init?.method ?? 'GET', copy).catch(String));
+  }
+  return response;
+};
+
+afterEach(expectNoFault);
+afterAll(expectNoFault);
+
+async function expectNoFault(): Promise<void> {
+  const faults = (await Promise.all(checks.splice(0))).filter((fault) => fault !== null);
+  expect(faults, 'answers that the OpenAPI document does not describe').toEqual([]);
+}
+
+/** Tells the API, which alone numbers its answers, from receivers, stores and workers. */
+function isOfApi({ url, headers }: Response): boolean {
+  return headers.has('x-request-id') || new URL(url).pathname.startsWith('/v1/');
+}
+
+/** Returns what the document does not describe of an answer, null when it describes it all. */
+async function faultOf(method: string, response: Response): Promise<string | null> {
+  const { origin, pathname } = new URL(response.url);
+  described ??= read(origin);
+  const paths = await described;
+  if (!paths) {
+    // The test has killed this API meanwhile; the next one will describe itself.
+    described = null;
+    return null;
+  }
+  const call = `${method} ${pathname} -> ${response.status}`;
+  const type = typeOf(response);
+  const { pointer, content } = answerOf(paths, method, pathname, response.status);
+  if (!content) return type === '' ? null : `${call}: ${type}, where no body is described`;
+  if (!Object.hasOwn(content, type)) {
+    if (response.ok && Object.hasOwn(content, ANY_TYPE)) return null;
+    return `${call}: ${type || 'no body'} instead of ${Object.keys(content).join(' or ')}`;
+  }
+  if (method === 'HEAD' || !type.endsWith('json')) return null;
+  const text = await response.text().catch(() => null);
+  if (text === null) return null; // The test has aborted this request.
+  const validate = validatorOf(`${pointer}/content/${escapePointer(type)}/schema`);
+  return validate(JSON.parse(text)) ? null : `${call}: ${ajv.errorsText(validate.errors, { dataVar: '' })}`;
+}
+
+/** Returns what the document says of an answer. Calls that it does not know are answered with a problem, as all errors are. */
+function answerOf(paths: Paths, method: string, pathname: string, status: number) {
+  const verb = method === 'HEAD' ? 'get' : method.toLowerCase();
+  const [path] = Object.keys(paths)
+    .filter((each) => paths[each]?.[verb] && patternOf(each).test(pathname))
+    // `/v1/jobs/bulk` is no job.
+    .sort((a, b) => a.split('{').length - b.split('{').length);
+  const [known, operation] = path === undefined ? ['/livez', 'get'] : [path, verb];
+  const responses = paths[known]?.[operation]?.responses ?? {};
+  const key = path !== undefined && Object.hasOwn(responses, status) ? String(status) : 'default';
+  return {
+    pointer: ['/paths', escapePointer(known), operation, 'responses', key].join('/'),
+    content: responses[key]?.content,
+  };
+}
+
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`);
+}
+
+function typeOf({ headers }: Response): string {
+  return headers.get('content-type')?.split(';')[0] ?? '';
+}
+
+/** Resolves to null when the API does not answer. */
+async function read(origin: string): Promise<Paths | null> {
+  const document = await plainFetch(origin + DOCUMENT)
+    .then((response) => response.json() as Promise<{ paths: Paths }>)
+    .catch(() => null);
+  if (document) ajv.addSchema(document, DOCUMENT);
+  return document?.paths ?? null;
+}
+
+function validatorOf(pointer: string): ValidateFunction {
+  const validate = validators.get(pointer) ?? ajv.compile({ $ref: `${DOCUMENT}#${pointer}` });
+  validators.set(pointer, validate);
+  return validate;
+}
+
+/** Escapes a token of a JSON Pointer in the fragment of a URI (RFC 6901, section 6). */
+function escapePointer(token: string): string {
+  return encodeURIComponent(token.replaceAll('~', '~0').replaceAll('/', '~1'));
+}
