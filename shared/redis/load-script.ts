@@ -43,9 +43,12 @@ const BOUND = /^local (\w+) = (KEYS|ARGV)\[(\d+)\]/gm;
 const BOUND_EACH = /^local FIRST_\w+ = (\d+) -- for each: ([\w, ]+)$/m;
 
 const texts = new Map<CommandName, string>();
+/** The texts that Redis is given whenever a connection is ready, because it may have been started anew. */
+const given = new WeakMap<Redis, string[]>();
 
 /**
- * Returns a script as a function. Redis keeps it by its hash (EVALSHA) and gets the text only when it has forgotten it.
+ * Returns a script as a function. Redis gets the text when the connection is ready, keeps it by its hash (EVALSHA), and gets
+ * it again only when it has forgotten it. So a call is one command, and commands of one turn run in their order.
  * `defineCommand` of ioredis would copy every script of a connection into each pipeline, at 1 to 3 µs a script.
  *
  * @throws Error when the script or an include is missing, or its names are not those of commands.ts
@@ -54,6 +57,7 @@ export function loadScript<C extends CommandName>(redis: Redis, command: C): Scr
   const { keys, args, each = [], reply }: Command = COMMANDS[command];
   const text = scriptText(command);
   const sha = createHash('sha1').update(text).digest('hex');
+  give(redis, text);
   const suffix = reply === 'buffers' ? 'Buffer' : '';
   const client = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, Evaluate>;
   const names = [...keys, ...args] as NameIn<C>[];
@@ -67,6 +71,20 @@ export function loadScript<C extends CommandName>(redis: Redis, command: C): Scr
       return (await client[`eval${suffix}`](text, ...passed)) as ReplyOf<C>;
     }
   };
+}
+
+function give(redis: Redis, text: string): void {
+  // A failure does no harm here, because the call that needs the script sends it.
+  const load = (each: string) => void redis.script('LOAD', each).catch(() => undefined);
+  let known = given.get(redis);
+  if (!known) {
+    known = [];
+    given.set(redis, known);
+    redis.on('ready', () => given.get(redis)?.forEach(load));
+  }
+  if (known.includes(text)) return;
+  known.push(text);
+  if (redis.status === 'ready') load(text);
 }
 
 /** Returns the text of a script with its includes in place. */
