@@ -4,7 +4,7 @@
  * TypeScript's compiler watches the sources and writes the changed files into dist; Lua scripts are copied. The compiler
  * does not check types, because that takes seconds; `npm run lint` does. Redis and all that is in it stay.
  */
-import { cpSync, watch } from 'node:fs';
+import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { systemClock } from '../../shared/base/clock.js';
@@ -13,7 +13,7 @@ import { type LauncherTerminal, runLauncher } from './run-launcher.js';
 
 const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
 const SCRIPTS = 'shared/redis/lua';
-/** An editor's save may be several events. */
+/** An editor's save may be several events, the first of which finds an empty file. */
 const SAVE_MS = 50;
 /** The compiler's words when it sees a save, and when it has written the files that the save changed. */
 const SAVED = /File change detected/;
@@ -36,18 +36,23 @@ runLauncher((launched, terminal) => {
   watchScripts(terminal, onSaved);
 });
 
-/** Copies the Lua scripts after each save of one, and calls `onCopied` with the time of the save. */
+/** Copies a Lua script after each save that changes it, and calls `onCopied` with the time of the save. */
 function watchScripts({ stopping }: LauncherTerminal, onCopied: (savedMs: number) => void): void {
-  let savedMs: number | undefined;
-  watch(SCRIPTS, { recursive: true, signal: stopping }, () => {
-    if (savedMs !== undefined) return;
-    savedMs = systemClock.monotonic();
+  watch(SCRIPTS, { recursive: true, signal: stopping }, (_, name) => {
+    if (!name?.endsWith('.lua')) return;
+    const savedMs = systemClock.monotonic();
+    const [source, copy] = [`${SCRIPTS}/${name}`, `dist/${SCRIPTS}/${name}`];
     systemClock.after(SAVE_MS, () => {
-      cpSync(SCRIPTS, `dist/${SCRIPTS}`, { recursive: true });
-      onCopied(savedMs as number);
-      savedMs = undefined;
+      const saved = textOf(source);
+      if (saved === null || saved === textOf(copy)) return;
+      writeFileSync(copy, saved);
+      onCopied(savedMs);
     });
   });
+}
+
+function textOf(path: string): string | null {
+  return existsSync(path) ? readFileSync(path, 'utf8') : null;
 }
 
 /** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
