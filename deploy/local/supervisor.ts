@@ -2,8 +2,9 @@
  * Keeps one program running.
  *
  * States: running -> waiting (the program ended by itself) -> running …; `restart` leads to running at once, `stop` and
- * exit code 78 lead to ended, which is final. The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS`, and begins anew once the program has run for
- * `HEALTHY_MS`. Code 78 says that the program must not run as configured, so another try would end the same way.
+ * exit code 78 lead to ended, which is final. The wait doubles from `FIRST_WAIT_MS` to `LONGEST_WAIT_MS`, and begins anew once
+ * the program has run for `HEALTHY_MS`. Code 78 says that the program must not run as configured, so another try would end
+ * the same way.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
 import { EXIT_CONFIG } from '../../shared/base/config.js';
