@@ -62,8 +62,9 @@ export function loadScript<C extends CommandName>(redis: Redis, command: C): Scr
   const client = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, Evaluate>;
   const names = [...keys, ...args] as NameIn<C>[];
   return async (values, entries: readonly Values<string>[] = []) => {
-    const more = entries.flatMap((entry) => each.map((name) => entry[name] as Value));
-    const passed = [keys.length, ...names.map((name) => values[name]), ...more];
+    const passed: Value[] = [keys.length];
+    for (const name of names) passed.push(values[name]);
+    for (const entry of entries) for (const name of each) passed.push(entry[name] as Value);
     try {
       return (await client[`evalsha${suffix}`](sha, ...passed)) as ReplyOf<C>;
     } catch (error) {

@@ -37,6 +37,7 @@ local checkAfterMs = ARGV[11] -- upkeep looks at a running record again then
 local MAX_ROUNDS = 4
 
 local now = redisTime()
+local nextCheckAt = now + tonumber(checkAfterMs)
 local queue = {
   model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
   outboxKey = outboxKey, subscribedKey = subscribedKey,
@@ -49,11 +50,13 @@ local reply = {'', '0', '0'} -- the started jobs follow
 
 local function handOut(id, jobKey, attempt, instances, bytes, spec, input)
   local token = redis.call('HINCRBY', jobKey, 'starts', 1)
-  redis.call('ZADD', dueIndexKey, now + tonumber(checkAfterMs), id)
+  redis.call('ZADD', dueIndexKey, nextCheckAt, id)
   instancesLeft = instancesLeft - tonumber(instances)
   bytesLeft = bytesLeft - tonumber(bytes)
   started[#started + 1] = id
-  for _, value in ipairs({id, tostring(token), tostring(attempt), spec, input}) do reply[#reply + 1] = value end
+  local last = #reply
+  reply[last + 1], reply[last + 2], reply[last + 3] = id, tostring(token), tostring(attempt)
+  reply[last + 4], reply[last + 5] = spec, input
 end
 
 local function takeAgain(id)
