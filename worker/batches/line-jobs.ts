@@ -94,7 +94,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     try {
       const value = read(line);
       known.customId = value.customId ?? null;
-      const { id, result } = await patiently(() => submitJob(value, line.number));
+      const { id, result } = await submitJob(value, line.number);
       known.job = id;
       return { ended: result.then((end) => ({ ...known, ...end })) };
     } catch (error) {
@@ -110,7 +110,6 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   }
 
   async function submitJob(value: BatchLine, line: number): Promise<SubmittedJob> {
-    watermark.check();
     let watching = null as SubmittedJob | null;
     try {
       const { record, replayed } = await submission.submit({
@@ -123,6 +122,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
           fingerprint: batchId,
           keptSeconds: Math.ceil(leftMs() / 1000) + MARGIN_SECONDS,
         },
+        persist,
         // The watch begins before the job exists, so that its end cannot be missed.
         onChecked(id) {
           watching = { id, result: watch(id) };
@@ -137,7 +137,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     }
   }
 
-  /** Returns what POST /v1/jobs takes. */
+  /** Returns the body of POST /v1/jobs. */
   function bodyOf({ customId: _, ...line }: BatchLine): object {
     const ttlSeconds = Math.max(1, Math.ceil(leftMs() / 1000));
     return {
@@ -149,13 +149,14 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     };
   }
 
-  /** Repeats `act` until it works, the batch halts, or it fails for a reason that does not pass by itself. */
-  async function patiently<T>(act: () => Promise<T>): Promise<T> {
+  /** Repeats a step until it works, the batch halts, or it fails for a reason that does not pass by itself. */
+  async function persist<T>(step: () => Promise<T>): Promise<T> {
     for (;;) {
       stop.throwIfAborted();
       if (halt.aborted) throw new Halted(halt.reason);
       try {
-        return await act();
+        watermark.check();
+        return await step();
       } catch (error) {
         if (!(error instanceof SluiceError) || !WORTH_WAITING.includes(error.code)) throw error;
         await sleep(clock, Math.min((error.retryAfterSeconds ?? 1) * 1000, MAX_PAUSE_MS), woken);

@@ -63,6 +63,8 @@ export interface SubmitRequest {
   isLine?: boolean;
   /** Called with the job's id just before the job is written. A watch that begins here misses nothing. */
   onChecked?: (id: string) => void;
+  /** Repeats a step that failed for a reason which passes; by default each step is tried once. */
+  persist?: <T>(step: () => Promise<T>) => Promise<T>;
 }
 
 export type Submission = ReturnType<typeof createSubmission>;
@@ -80,6 +82,17 @@ export function createSubmission(deps: SubmissionDeps) {
    *   `version_retired`, `url_not_allowed`, and what writing throws (job-writer.ts).
    */
   async function submit(request: SubmitRequest): Promise<Submitted> {
+    const { idempotency, persist = (step) => step() } = request;
+    const { job, shadow } = await persist(() => prepare(request));
+    request.onChecked?.(job.spec.id);
+    // The input is encoded once, however often its record has to be written.
+    const submitted = await persist(() => write(job, idempotency));
+    if (!submitted.replayed && shadow) copyFor(shadow, job);
+    return submitted;
+  }
+
+  /** Returns the job that the record will hold, and the version that is to get a copy of it. */
+  async function prepare(request: SubmitRequest): Promise<{ job: NewJob; shadow: Resolved['shadow'] }> {
     const { tenant, idempotency, isLine = false } = request;
     const body = guardSubmit(request.body);
     demandFewInstances(body);
@@ -91,10 +104,7 @@ export function createSubmission(deps: SubmissionDeps) {
     const findFile = request.findFile ?? filesOf(tenant);
     const instances = await encoderOf(resolved.version).encode(body.instances, '/instances', findFile);
     const job = toJob(body, resolved, packInstances(instances), { tenant, isLine });
-    request.onChecked?.(job.spec.id);
-    const submitted = await write(job, idempotency);
-    if (!submitted.replayed && resolved.shadow) copyFor(resolved.shadow, job);
-    return submitted;
+    return { job, shadow: resolved.shadow };
   }
 
   /**
