@@ -23,8 +23,7 @@ export default defineConfig({
       suite('integration'),
       // Every answer of the API is held against its OpenAPI document.
       suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/described-answers.ts' }),
-      // Faults have a Redis each and mostly wait for locks and schedules to run out, so that more of them run at once.
-      suite('faults', [], { ...PROGRAMS, maxWorkers: 4, sequence: { groupOrder: 1 } }),
+      suite('faults'),
     ],
   },
 });

@@ -177,7 +177,7 @@ describe('a batch', () => {
   });
 
   it('fails when results of it were lost, and says up to which line', async () => {
-    const count = CHUNK_LINES * 5;
+    const count = CHUNK_LINES * 8;
     const { id } = await files.create(lines(count));
     await files.until(id, 'a part is stored', 30_000, ({ counts }) => counts.succeeded > CHUNK_LINES * 2);
     const blobs = await openFileBlobs(join(stack.dataDir, 'blobs'), systemClock);

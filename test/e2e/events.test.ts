@@ -143,7 +143,7 @@ describe('with a worker', () => {
 
   it('a job of several slices tells how far it is', async () => {
     await pause('upscale');
-    const id = await submit(stack, await pictures(20, 48));
+    const id = await submit(stack, await pictures(20, 64));
     const reader = await follow(stack, id);
     await resume('upscale');
     await expect.poll(() => reader.names().includes('progress'), PATIENCE).toBe(true);

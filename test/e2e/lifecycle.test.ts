@@ -12,11 +12,11 @@ import { startRedis, temporaryFolder } from '../support/started-redis.js';
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const UNKNOWN = `job_${'0'.repeat(36)}`;
 
-/** Six batches of some tenths of a second each. */
+/** Ten batches of some tenths of a second each. */
 async function album() {
   const grey = { width: 48, height: 48, channels: 3, background: '#888888' } as const;
   const b64 = (await sharp({ create: grey }).png().toBuffer()).toString('base64');
-  return { model: 'upscale', instances: new Array(24).fill({ image: { b64 } }) };
+  return { model: 'upscale', instances: new Array(40).fill({ image: { b64 } }) };
 }
 
 describe('with a worker', () => {

@@ -90,7 +90,7 @@ const states = async (name = 'mnist') =>
 /** Waits until a worker serves the versions 1 to `count`. */
 const allReady = (name = 'mnist', count = 2) => {
   const ready = Object.fromEntries(Array.from({ length: count }, (_, i) => [i + 1, 'ready']));
-  return expect.poll(() => states(name), { timeout: 30_000, interval: 100 }).toEqual(ready);
+  return expect.poll(() => states(name), { timeout: 20_000, interval: 100 }).toEqual(ready);
 };
 
 const TAKING_TURNS = ['a', 'b', 'c'];

@@ -54,7 +54,7 @@ it('says soon and seldom for which Redis it waits, and serves when that is there
   const port = await freePort();
   const stack = await start(`redis://user:hidden@127.0.0.1:${port}`, {}, 1);
   const waiting = () => linesOf(stack).filter(({ msg }) => msg.startsWith('waiting for Redis'));
-  await expect.poll(() => waiting().length, { timeout: 20_000 }).toBeGreaterThanOrEqual(4);
+  await expect.poll(() => waiting().length, { timeout: 10_000 }).toBeGreaterThanOrEqual(4);
   for (const name of ['api', 'worker']) {
     const own = linesOf(stack).filter((line) => line.name === name);
     // After a second and after five.

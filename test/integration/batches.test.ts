@@ -8,10 +8,11 @@ import { newId } from '../../shared/contract/ids.js';
 import { partKey } from '../../shared/core/batches/batch-record.js';
 import { createBatchUpkeep } from '../../shared/core/batches/batch-upkeep.js';
 import { type Batches, createBatches, type TakenBatch } from '../../shared/core/batches/batches.js';
-import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { agedBlobs, type OpenedStore, openFolder } from '../support/blob-stores.js';
+
+const HOUR_MS = 3_600_000;
 
 const PART = { token: '1', lastLine: 500, output: true, errors: false };
 const NO_FILES = { output: false, errors: false };
@@ -140,8 +141,8 @@ describe('the record of a batch', () => {
     for (const id of [open, ended, newId('batch', 0)])
       await opened.store.put(partKey(id, 0, '1', 'output'), Buffer.from('{}\n'));
     const aged = (ms: number) => agedBlobs(opened.store, ms);
-    expect(await upkeepOver(aged(ORPHAN_AGE_MS - 60_000)).sweep()).toBe(0);
-    expect(await upkeepOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(2);
+    expect(await upkeepOver(aged(HOUR_MS - 60_000)).sweep()).toBe(0);
+    expect(await upkeepOver(aged(HOUR_MS + 60_000)).sweep()).toBe(2);
     expect(await opened.store.get(partKey(open, 0, '1', 'output'))).not.toBeNull();
   });
 });

@@ -6,11 +6,12 @@ import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { newId } from '../../shared/contract/ids.js';
 import { createFiles, type Files } from '../../shared/core/files/files.js';
-import { ORPHAN_AGE_MS } from '../../shared/core/sweep-orphans.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
 import { agedBlobs, type OpenedStore, STORES } from '../support/blob-stores.js';
 import { createManualClock, type ManualClock } from '../support/manual-clock.js';
+
+const HOUR_MS = 3_600_000;
 
 describe.each(STORES)('files in %s', (_, openStore) => {
   let opened: OpenedStore;
@@ -47,8 +48,8 @@ describe.each(STORES)('files in %s', (_, openStore) => {
     const { record } = await make('kept');
     await opened.store.put(`files/${newId('file', 0)}`, Buffer.from('orphan'));
     await opened.store.put('jobs/x/input', Buffer.from('not a file'));
-    expect(await filesOver(aged(ORPHAN_AGE_MS - 60_000)).sweep()).toBe(0);
-    expect(await filesOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(1);
+    expect(await filesOver(aged(HOUR_MS - 60_000)).sweep()).toBe(0);
+    expect(await filesOver(aged(HOUR_MS + 60_000)).sweep()).toBe(1);
     expect((await stored()).sort()).toEqual([record.key, 'jobs/x/input']);
   });
 
@@ -70,7 +71,7 @@ describe.each(STORES)('files in %s', (_, openStore) => {
     const failing = { ...opened.store, delete: () => Promise.reject(new Error('cut')) };
     expect(await filesOver(failing).remove('acme', record.id)).toBe(true);
     expect(await files.get('acme', record.id)).toBeNull();
-    expect(await filesOver(aged(ORPHAN_AGE_MS + 60_000)).sweep()).toBe(1);
+    expect(await filesOver(aged(HOUR_MS + 60_000)).sweep()).toBe(1);
     expect(await stored()).toEqual([]);
   });
 
