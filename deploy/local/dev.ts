@@ -11,12 +11,13 @@ import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { type LauncherTerminal, runLauncher } from './run-launcher.js';
 
-const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
+const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput', '--listEmittedFiles'];
 const SCRIPTS = 'shared/redis/lua';
 /** An editor's save may be several events, the first of which finds an empty file. */
 const SAVE_MS = 50;
-/** The compiler's words when it sees a save, and when it has written the files that the save changed. */
+/** The compiler's words when it sees a save, for each file that it writes, and when it has written all. */
 const SAVED = /File change detected/;
+const WRITES = /^TSFILE: /;
 const WRITTEN = /Found (\d+) errors?\. Watching/;
 
 runLauncher((launched, terminal) => {
@@ -55,7 +56,10 @@ function textOf(path: string): string | null {
   return existsSync(path) ? readFileSync(path, 'utf8') : null;
 }
 
-/** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
+/**
+ * Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. The compiler
+ * may see one save twice; the second time it writes nothing.
+ */
 function watchSources({ tell, stopping }: LauncherTerminal, onCompiled: (savedMs: number) => void): void {
   const compiler = execa('tsc', COMPILER, {
     preferLocal: true,
@@ -66,16 +70,20 @@ function watchSources({ tell, stopping }: LauncherTerminal, onCompiled: (savedMs
   const tellUnlessBlank = (line: string) => line.trim() && tell(line);
   let isWatching = false;
   let savedMs: number | undefined;
+  let hasWritten = false;
   createInterface({ input: compiler.stdout }).on('line', (line) => {
     const faults = WRITTEN.exec(line)?.[1];
     if (SAVED.test(line)) savedMs ??= systemClock.monotonic();
+    else if (WRITES.test(line)) hasWritten = true;
     else if (faults === undefined) tellUnlessBlank(line);
     else if (!isWatching) {
       isWatching = true;
+      hasWritten = false;
       tell('\nThe sources are watched. A save starts the API and the worker again; Redis stays.');
     } else if (faults === '0' && savedMs !== undefined) {
-      onCompiled(savedMs);
+      if (hasWritten) onCompiled(savedMs);
       savedMs = undefined;
+      hasWritten = false;
     }
   });
   compiler.catch((error: unknown) => stopping.aborted || tell(`Saves go unseen now: ${messageOf(error)}`));
