@@ -11,13 +11,12 @@ import { systemClock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { type LauncherTerminal, runLauncher } from './run-launcher.js';
 
-const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput', '--listEmittedFiles'];
+const COMPILER = ['--project', 'tsconfig.dev.json', '--watch', '--preserveWatchOutput'];
 const SCRIPTS = 'shared/redis/lua';
-/** An editor's save may be several events, the first of which finds an empty file. */
-const SAVE_MS = 50;
-/** The compiler's words when it sees a save, for each file that it writes, and when it has written all. */
+/** A save may be several events, the first of which finds an empty file. It has ended when none came for so long. */
+const SAVE_MS = 200;
+/** The compiler's words when it sees a save, and when it has written the files that the save changed. */
 const SAVED = /File change detected/;
-const WRITES = /^TSFILE: /;
 const WRITTEN = /Found (\d+) errors?\. Watching/;
 
 runLauncher((launched, terminal) => {
@@ -56,10 +55,7 @@ function textOf(path: string): string | null {
   return existsSync(path) ? readFileSync(path, 'utf8') : null;
 }
 
-/**
- * Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. The compiler
- * may see one save twice; the second time it writes nothing.
- */
+/** Calls `onCompiled` after each save that compiles, with the time of the save, and tells the faults of any other. */
 function watchSources({ tell, stopping }: LauncherTerminal, onCompiled: (savedMs: number) => void): void {
   const compiler = execa('tsc', COMPILER, {
     preferLocal: true,
@@ -70,21 +66,21 @@ function watchSources({ tell, stopping }: LauncherTerminal, onCompiled: (savedMs
   const tellUnlessBlank = (line: string) => line.trim() && tell(line);
   let isWatching = false;
   let savedMs: number | undefined;
-  let hasWritten = false;
+  let forgetResult = () => {};
+  const onResult = () => {
+    if (savedMs !== undefined) onCompiled(savedMs);
+    savedMs = undefined;
+  };
   createInterface({ input: compiler.stdout }).on('line', (line) => {
     const faults = WRITTEN.exec(line)?.[1];
-    if (SAVED.test(line)) savedMs ??= systemClock.monotonic();
-    else if (WRITES.test(line)) hasWritten = true;
-    else if (faults === undefined) tellUnlessBlank(line);
+    if (SAVED.test(line)) {
+      forgetResult();
+      savedMs ??= systemClock.monotonic();
+    } else if (faults === undefined) tellUnlessBlank(line);
     else if (!isWatching) {
       isWatching = true;
-      hasWritten = false;
       tell('\nThe sources are watched. A save starts the API and the worker again; Redis stays.');
-    } else if (faults === '0' && savedMs !== undefined) {
-      if (hasWritten) onCompiled(savedMs);
-      savedMs = undefined;
-      hasWritten = false;
-    }
+    } else if (faults === '0') forgetResult = systemClock.after(SAVE_MS, onResult);
   });
   compiler.catch((error: unknown) => stopping.aborted || tell(`Saves go unseen now: ${messageOf(error)}`));
 }

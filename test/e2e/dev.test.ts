@@ -66,7 +66,7 @@ it('serves what was saved from new processes, and keeps Redis with all that is i
     const api = inData('run/api.pid');
     save('export const VERSION = ;\n');
     await expect.poll(() => told, PATIENCE).toContain('version.ts(1,24): error');
-    expect(inData('run/api.pid'), 'what does not compile starts nothing').toBe(api);
+    expect(inData('run/api.pid'), `what does not compile starts nothing:\n${told}`).toBe(api);
     expect(await version()).toBe('0.0.1-saved');
   } finally {
     // Ctrl-C reaches the whole foreground group.
