@@ -1,5 +1,5 @@
 /**
- * Four suites of tests, each a project: `npx vitest run --project unit` runs one of them.
+ * Five suites of tests, each a project: `npx vitest run --project unit` runs one of them.
  *
  * Only the suites that start programs wait for a Redis and for the programs in `.build`; they share one of each.
  */
@@ -18,8 +18,9 @@ export default defineConfig({
       reportsDirectory: '.build/coverage',
     },
     projects: [
-      // A file runs in the process of the file before it, because loading the product costs more than the tests do.
-      suite('unit', ['test/*.test.ts'], { isolate: false }),
+      suite('unit', ['test/*.test.ts'], {}),
+      // TensorFlow is global to a process, so each file has its own.
+      suite('backends', [], { isolate: true }),
       suite('integration'),
       // Every answer of the API is held against its OpenAPI document.
       suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/described-answers.ts' }),
@@ -38,7 +39,9 @@ function suite(
       name,
       include: [`test/${name}/**/*.test.ts`, ...more],
       pool: 'forks',
-      maxWorkers: 3,
+      // A file runs in the process of the file before it, because loading the product costs more than many tests do.
+      isolate: false,
+      maxWorkers: 4,
       // These end a test that hangs. Whatever a test waits for has a shorter bound of its own.
       testTimeout: 120_000,
       hookTimeout: 60_000,

@@ -33,7 +33,8 @@ import type {
 /** It says that it holds so much memory. */
 const RSS_BYTES = 1e9;
 
-const send = (message: FromChild) => process.send?.(message);
+// A parent that closed the channel meanwhile needs no reply.
+const send = (message: FromChild) => process.send?.(message, undefined, undefined, () => undefined);
 
 /** True once the child throws on everything. */
 let isSick = false;
