@@ -3,20 +3,21 @@
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { canarySchema } from './canary.js';
+import { VERSION_NUMBER } from './model-ref.js';
 
 export const putAliasSchema = {
   type: 'object',
   additionalProperties: false,
   required: ['version'],
   properties: {
-    version: { type: 'integer', minimum: 1, description: 'What the alias means from now on.' },
+    version: { ...VERSION_NUMBER, description: 'What the alias means from now on.' },
     canary: canarySchema,
     shadow: {
       type: 'object',
       additionalProperties: false,
       required: ['version', 'percent'],
       properties: {
-        version: { type: 'integer', minimum: 1 },
+        version: VERSION_NUMBER,
         percent: {
           type: 'number',
           exclusiveMinimum: 0,

@@ -6,13 +6,14 @@
  * Both versions are judged by the jobs that ended since the canary began (canary-test.ts).
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
+import { VERSION_NUMBER } from './model-ref.js';
 
 export const canarySchema = {
   type: 'object',
   additionalProperties: false,
   required: ['version', 'percent'],
   properties: {
-    version: { type: 'integer', minimum: 1 },
+    version: VERSION_NUMBER,
     percent: { type: 'number', exclusiveMinimum: 0, maximum: 100, description: "Share of the alias' jobs." },
     minJobs: {
       type: 'integer',

@@ -5,7 +5,7 @@
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { DTYPES } from '../tensors/tensor.js';
-import { MODEL_NAME } from './model-ref.js';
+import { MODEL_NAME, VERSION_NUMBER } from './model-ref.js';
 
 /** Plain names between single slashes: no `..`, no root, no drive, no URL. */
 const PATH = '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$';
@@ -73,7 +73,7 @@ export const manifestSchema = {
   required: ['name', 'version', 'format', 'signature', 'batching', 'files'],
   properties: {
     name: { type: 'string', pattern: MODEL_NAME },
-    version: { type: 'integer', minimum: 1 },
+    version: VERSION_NUMBER,
     description: { type: 'string' },
     format: { enum: ['layers', 'graph', 'saved_model'] },
     signature: {

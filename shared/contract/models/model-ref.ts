@@ -2,12 +2,21 @@
  * The names of models and aliases, and how a caller refers to a version: `mnist`, `mnist@3`, `mnist@stable`.
  */
 
+import type { JsonSchema } from '../schema.js';
+
 /** The pattern of a model's name, for JSON Schema. */
 export const MODEL_NAME = '^[a-z0-9][a-z0-9_-]{0,62}$';
 
+/** A version's number. Exporters make it of the time, so it is any whole number that JavaScript and Lua hold exactly. */
+export const VERSION_NUMBER = {
+  type: 'integer',
+  minimum: 1,
+  maximum: Number.MAX_SAFE_INTEGER,
+} as const satisfies JsonSchema;
+
 const NAME_RULE = new RegExp(MODEL_NAME);
 const ALIAS_RULE = /^[a-z][a-z0-9_-]{0,62}$/;
-const REFERENCE = /^([a-z0-9][a-z0-9_-]{0,62})(?:@(?:([1-9][0-9]{0,8})|([a-z][a-z0-9_-]{0,62})))?$/;
+const REFERENCE = /^([a-z0-9][a-z0-9_-]{0,62})(?:@(?:([1-9][0-9]{0,15})|([a-z][a-z0-9_-]{0,62})))?$/;
 
 /** A model by its name, and its version by number or by alias. */
 export interface ModelRef {
@@ -30,7 +39,8 @@ export function isAlias(text: string): boolean {
 export function parseModelRef(text: string): ModelRef | null {
   const [, name, version, alias = 'latest'] = REFERENCE.exec(text) ?? [];
   if (!name) return null;
-  return version ? { name, version: Number(version) } : { name, alias };
+  if (!version) return { name, alias };
+  return Number.isSafeInteger(Number(version)) ? { name, version: Number(version) } : null;
 }
 
 /** Returns "mnist@3": the text by which one version of a model is known, in maps and to people. */

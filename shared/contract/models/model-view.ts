@@ -9,13 +9,14 @@ import {
   type TypeOf,
 } from '../schema.js';
 import { manifestSchema } from './manifest.js';
+import { VERSION_NUMBER } from './model-ref.js';
 import { VERSION_STATES } from './version-state.js';
 
 const { signature, batching, quantization } = manifestSchema.properties;
 const COUNT = { type: 'integer', minimum: 0 } as const satisfies JsonSchema;
 
 export const versionViewSchema = exactly({
-  version: { type: 'integer', minimum: 1 },
+  version: VERSION_NUMBER,
   state: { enum: VERSION_STATES, description: '`ready` once a worker has loaded and checked it.' },
   workers: {
     ...COUNT,
