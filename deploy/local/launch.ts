@@ -113,6 +113,7 @@ async function openRedis(
   const log = beginLog(join(dataDir, 'logs', 'redis.log'));
   const settings = {
     program,
+    hasPassword: true,
     dir: join(dataDir, 'redis'),
     logFile: log.path,
     pidFile: join(dataDir, 'run', 'redis.pid'),

@@ -2,14 +2,14 @@
  * The launcher behind `npm start`: one command, several processes, all of them gone at the end.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { verifyWebhook } from '../../shared/client/webhooks.js';
 import { answer, openReceiver } from '../support/receiver.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
-import { temporaryFolder } from '../support/started-redis.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let launcher: ChildProcess | undefined;
@@ -47,6 +47,7 @@ async function start(changes: NodeJS.ProcessEnv = {}): Promise<void> {
   await expect.poll(() => told, { timeout: 30_000 }).toContain('Ctrl-C stops');
 }
 
+const redisUrl = () => readFileSync(join(folder.path, 'redis.url'), 'utf8').trim();
 const key = () => readFileSync(join(folder.path, 'api-key'), 'utf8').trim();
 const ask = (path: string, init: RequestInit = {}) =>
   fetch(`http://127.0.0.1:${port}${path}`, {
@@ -74,8 +75,8 @@ it('keeps jobs and key over a restart, replaces a killed worker, and leaves no p
   const job = await submit();
   expect(job.status).toBe('succeeded');
 
-  const url = readFileSync(join(folder.path, 'redis.url'), 'utf8').trim();
-  expect(url).toMatch(/^redis:\/\/127\.0\.0\.1:/);
+  const url = redisUrl();
+  expect(url).toMatch(/^redis:\/\/:[0-9a-f]{64}@127\.0\.0\.1:\d+$/);
   const redis = new Redis(url);
   const setting = async (name: string) => ((await redis.config('GET', name)) as string[])[1];
   expect([await setting('bind'), await setting('appendonly'), await setting('maxmemory-policy')]).toEqual([
@@ -101,6 +102,69 @@ it('keeps jobs and key over a restart, replaces a killed worker, and leaves no p
   await start();
   expect(key()).toBe(firstKey);
   expect(await (await ask(`/v1/jobs/${job.id}`)).json()).toMatchObject({ status: 'succeeded' });
+});
+
+/** Everything that another user of the machine can see, or that people hand on: arguments, what was told, logs. */
+function shown(): string {
+  const args = execFileSync('ps', ['-eww', '-o', 'args'], { encoding: 'utf8' });
+  const logs = join(folder.path, 'logs');
+  return [args, told, ...readdirSync(logs).map((name) => readFileSync(join(logs, name), 'utf8'))].join('\n');
+}
+
+it('keeps the password of its Redis to itself and its programs', async () => {
+  await start({ LOG_LEVEL: 'trace' });
+  const { password, port: redisPort } = new URL(redisUrl());
+  const stranger = new Redis({ host: '127.0.0.1', port: Number(redisPort), retryStrategy: () => null });
+  stranger.on('error', () => {});
+  await expect(stranger.keys('*')).rejects.toThrow(/^NOAUTH/);
+  stranger.disconnect();
+  for (const name of ['redis.url', 'api-key', 'redis/password.conf'])
+    expect((statSync(join(folder.path, name)).mode & 0o777).toString(8), name).toBe('600');
+
+  expect((await submit()).status).toBe('succeeded');
+  const { REDIS_URL: _, ...env } = process.env;
+  Object.assign(env, { SLUICE_DATA_DIR: folder.path, SLUICE_METRICS_PORT: '0', SLUICE_BACKEND: 'wasm' });
+  const another = spawn('npm', ['run', 'worker'], { cwd: ROOT, env, detached: true });
+  let logged = '';
+  another.stdout.on('data', (text) => (logged += text));
+  another.stderr.on('data', (text) => (logged += text));
+  const serving = async () => ((await (await ask('/v1/workers')).json()) as { data: unknown[] }).data.length;
+  try {
+    await expect.poll(serving, { timeout: 20_000 }).toBe(2);
+  } finally {
+    process.kill(-(another.pid as number), 'SIGTERM');
+    await exited(another);
+  }
+  expect(shown() + logged).not.toContain(password);
+});
+
+it('starts on the folder of a launcher that had no password and was killed', async () => {
+  const old = await startRedis(folder.path);
+  const redis = new Redis(old.url);
+  await redis.set('kept', 'yes');
+  redis.disconnect();
+  writeFileSync(join(folder.path, 'redis.url'), `${old.url}\n`, { mode: 0o644 });
+
+  await start();
+  expect(told).toContain('Ended the redis process that an earlier launcher left running.');
+  await old.exited;
+  const owned = new Redis(redisUrl());
+  expect(await owned.get('kept')).toBe('yes');
+  owned.disconnect();
+  const { password } = new URL(redisUrl());
+  expect((statSync(join(folder.path, 'redis.url')).mode & 0o777).toString(8)).toBe('600');
+
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+  await start();
+  expect(new URL(redisUrl()).password, 'it is made once').toBe(password);
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+
+  writeFileSync(join(folder.path, 'redis/password.conf'), 'requirepass foo\n');
+  await launch({});
+  expect(launcher && (await exited(launcher)), 'EX_CONFIG').toBe(78);
+  expect(told).toMatch(/password\.conf holds no password of Redis .+; delete it for a new one\./);
 });
 
 /** A PATH with nothing on it and a cache folder of its own: no way to a Redis is open. */

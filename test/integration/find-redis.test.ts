@@ -2,7 +2,7 @@
  * The ways to a Redis that need no network, with real servers: a PATH of a test's own holds nothing but what is put there.
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
@@ -73,20 +73,28 @@ function putServer(name: string): void {
   );
 }
 
-async function serve(program: RedisProgram, port?: number): Promise<RedisServer> {
-  const one = await startRedisIn(folder.path, { cacheDir, tell, program, ...(port && { port }) });
+interface Wishes {
+  port?: number;
+  hasPassword?: boolean;
+}
+
+async function serve(program: RedisProgram, wishes: Wishes = {}): Promise<RedisServer> {
+  const one = await startRedisIn(folder.path, { cacheDir, tell, program, ...wishes });
   running.push(one);
   return one;
 }
 
 async function answer<T>(url: string, question: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url);
+  redis.on('error', () => {});
   try {
     return await question(redis);
   } finally {
     redis.disconnect();
   }
 }
+
+const asStranger = ({ port }: RedisServer) => answer(`redis://127.0.0.1:${port}`, (redis) => redis.ping());
 
 const find = () => findRedisProgram({ cacheDir, tell });
 const faultOf = () => find().then(String, (error: Error) => error.message);
@@ -113,6 +121,25 @@ it.skipIf(withoutServer)('takes valkey-server where redis-server cannot be used'
   expect(await answer(url, (redis) => redis.ping())).toBe('PONG');
 });
 
+it.skipIf(withoutServer)('makes a password once, which is in no argument', async () => {
+  putServer('redis-server');
+  const seen = join(folder.path, 'seen');
+  // A running Redis shows other arguments than it was started with.
+  const script = readFileSync(join(bin, 'redis-server'), 'utf8');
+  putScript('redis-server', script.replace('exec ', `echo "$@" >> '${seen}'\nexec `));
+  const first = await serve(await find(), { hasPassword: true });
+  await expect(asStranger(first)).rejects.toThrow(/^NOAUTH/);
+  await answer(first.url, (redis) => redis.set('kept', 'yes'));
+  await first.stop();
+  const second = await serve(await find(), { hasPassword: true });
+  expect(await answer(second.url, (redis) => redis.get('kept'))).toBe('yes');
+  const { password } = new URL(second.url);
+  expect(new URL(first.url).password).toBe(password);
+  expect(password).toMatch(/^[0-9a-f]{64}$/);
+  expect(readFileSync(seen, 'utf8')).toMatch(/--port/);
+  expect(readFileSync(seen, 'utf8')).not.toContain(password);
+});
+
 it('tells of every way why it is none, and the command that helps', async () => {
   putScript('redis-server', 'echo Redis server v=5.0.14 sha=00000000:0');
   expect((await faultOf()).replace(/Install.*, or/, 'Install it, or')).toBe(
@@ -137,12 +164,13 @@ it.skipIf(withoutEngine)('takes a container last, and ends one that was left beh
   const program = await find();
   expect(program.origin).toBe(`container of ${REDIS_IMAGE}`);
 
-  const first = await serve(program);
+  const first = await serve(program, { hasPassword: true });
+  await expect(asStranger(first)).rejects.toThrow(/^NOAUTH/);
   await answer(first.url, (redis) => redis.set('kept', 'yes'));
   // The command only: the container goes on, and the next launch of the folder ends it.
   process.kill(first.pid as number, 'SIGKILL');
   await first.exited;
-  const second = await serve(program, first.port);
+  const second = await serve(program, { port: first.port, hasPassword: true });
   expect(await answer(second.url, (redis) => redis.get('kept'))).toBe('yes');
   await second.stop();
   const name = containerName(realpathSync(join(folder.path, 'redis')));

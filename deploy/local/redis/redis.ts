@@ -1,5 +1,5 @@
 /**
- * A Redis of our own on one folder: durable, on loopback only, in its own process group.
+ * A Redis of our own on one folder: durable, on loopback only, with a password if asked, in its own process group.
  *
  * States: starting -> serving (it answered PING) -> ended. Promises: no two servers share a folder, because a server that an
  * earlier launcher left behind is ended first; every acknowledged write is on disk within a second, and at once after a
@@ -14,7 +14,8 @@ import { type Clock, sleep, systemClock } from '../../../shared/base/clock.js';
 import { lastLines } from '../../run-command.js';
 import { type EndSignal, type Exit, end, endRemembered, type Running, start } from '../process.js';
 import { findRedisProgram } from './find-redis.js';
-import { ask } from './ping.js';
+import { ensureRedisPassword, PASSWORD_SETTINGS } from './password.js';
+import { ping, type RedisPlace } from './ping.js';
 import type { FindOptions, RedisProgram } from './redis-program.js';
 
 export interface RedisOptions {
@@ -23,6 +24,8 @@ export interface RedisOptions {
   logFile: string;
   pidFile: string;
   program: RedisProgram;
+  /** Whether clients need the password of the folder, which is made when there is none. */
+  hasPassword?: boolean;
   /** A free port is taken when missing. */
   port?: number;
   clock?: Clock;
@@ -30,6 +33,7 @@ export interface RedisOptions {
 }
 
 export interface RedisServer extends Running {
+  /** The address, with the password if there is one. */
   readonly url: string;
   readonly port: number;
   /** Names the program, for people. */
@@ -45,11 +49,16 @@ const LOADING_TIMEOUT_MS = 300_000;
 const POLL_MS = 10;
 const TRIES = 3;
 
-/** Resolves to a Redis that serves; rejects, with the end of its log, when it does not come up in time. */
+/**
+ * Resolves to a Redis that serves; rejects, with the end of its log, when it does not come up in time.
+ *
+ * @throws {ConfigError} when the file of the password holds something else
+ */
 export async function startRedis(options: RedisOptions): Promise<RedisServer> {
   const { program, clock = systemClock } = options;
   mkdirSync(options.dir, { recursive: true, mode: 0o700 });
   const dir = realpathSync(options.dir);
+  const password = options.hasPassword ? ensureRedisPassword(dir) : null;
   await endRemembered(options.pidFile, REDIS_STOP_MS, clock);
   await program.remove?.(dir);
 
@@ -57,8 +66,8 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
     const port = options.port ?? (await freePort());
     const running = launch({ ...options, dir }, port);
     try {
-      await answered(running, port, options.logFile, clock, options.signal);
-      return serverOf(running, port, dir, program, clock);
+      await answered(running, { port, password }, options.logFile, clock, options.signal);
+      return serverOf(running, { port, password }, dir, program, clock);
     } catch (error) {
       await end(running, REDIS_STOP_MS, clock);
       await program.remove?.(dir);
@@ -70,9 +79,10 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
 }
 
 function launch(options: RedisOptions, port: number): Running {
-  const { program, dir } = options;
+  const { program, dir, hasPassword } = options;
+  const redis = [...redisSettings(machineMemory()), ...(hasPassword ? PASSWORD_SETTINGS : [])];
   return start({
-    ...program.command({ dir, port, redis: redisSettings(machineMemory()) }),
+    ...program.command({ dir, port, redis }),
     environment: program.environment,
     cwd: dir,
     logFile: options.logFile,
@@ -97,7 +107,7 @@ function machineMemory(): number {
 
 async function answered(
   running: Running,
-  port: number,
+  place: RedisPlace,
   logFile: string,
   clock: Clock,
   signal: AbortSignal | undefined,
@@ -108,7 +118,7 @@ async function answered(
   });
   const startedMs = clock.monotonic();
   for (;;) {
-    const answer = await ask(port, 'PING');
+    const answer = await ping(place);
     // Another program may have answered on this port, so ours must still run.
     if (exit) throw new Error(`Redis ended while starting:\n${exit.error?.message ?? logTail(logFile)}`);
     if (answer === '+PONG') return;
@@ -122,7 +132,7 @@ async function answered(
 
 function serverOf(
   running: Running,
-  port: number,
+  { port, password }: RedisPlace,
   dir: string,
   program: RedisProgram,
   clock: Clock,
@@ -136,7 +146,7 @@ function serverOf(
     pid: running.pid,
     exited: running.exited,
     signal,
-    url: `redis://127.0.0.1:${port}`,
+    url: `redis://${password === null ? '' : `:${password}@`}127.0.0.1:${port}`,
     port,
     origin: program.origin,
     async stop(graceMs = REDIS_STOP_MS) {
@@ -148,7 +158,7 @@ function serverOf(
 /** Starts a server that keeps all its files in one folder. The program is found when none is given. */
 export async function startRedisIn(
   folder: string,
-  options: FindOptions & { program?: RedisProgram; port?: number; clock?: Clock },
+  options: FindOptions & { program?: RedisProgram; port?: number; hasPassword?: boolean; clock?: Clock },
 ): Promise<RedisServer> {
   const { cacheDir, tell, program, ...rest } = options;
   return startRedis({
