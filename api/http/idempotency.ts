@@ -9,19 +9,21 @@ import type { Idempotency } from '../../shared/core/idempotency.js';
 const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
 /**
- * Returns the key of a request, empty when it has none.
+ * Returns the key of a request, empty when the header is missing.
  *
- * @throws {SluiceError} `malformed_request` for a key that is no text of 1 to 255 printable ASCII characters
+ * @throws {SluiceError} `malformed_request` for a key that is no text of 1 to 255 printable ASCII characters. An empty one is a
+ *   mistake of the caller, who trusts that a repeat makes nothing twice.
  */
 export function idempotencyKeyOf(ctx: Context): string {
-  const key = ctx.get('idempotency-key');
-  if (key !== '' && !IDEMPOTENCY_KEY.test(key)) {
-    throw new SluiceError(
-      'malformed_request',
-      'Idempotency-Key must be 1 to 255 printable ASCII characters.',
-    );
-  }
-  return key;
+  const key = ctx.headers['idempotency-key'];
+  if (key === undefined) return '';
+  if (typeof key === 'string' && IDEMPOTENCY_KEY.test(key)) return key;
+  throw new SluiceError(
+    'malformed_request',
+    key === ''
+      ? 'Idempotency-Key is empty. Send 1 to 255 printable ASCII characters, or leave the header out.'
+      : 'Idempotency-Key must be 1 to 255 printable ASCII characters.',
+  );
 }
 
 /**

@@ -16,6 +16,9 @@ import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/de
 import { query } from './operations.js';
 import { NO_CURSOR, one, pageOf } from './page.js';
 
+/** How long `Prefer: wait` without a number waits. */
+const DEFAULT_WAIT_SECONDS = 60;
+
 /**
  * Returns how long the caller wants to wait, in milliseconds: `?wait=30` or `Prefer: wait=30` (RFC 7240), 0 when neither is
  * given, and at most `maxSeconds`.
@@ -26,9 +29,22 @@ export function waitMsOf(ctx: Context, maxSeconds: number): number {
   const query = one(ctx.query.wait);
   if (query !== undefined && !/^\d{1,6}$/.test(query))
     throw invalid([{ path: '?wait', message: 'must be a number of seconds' }]);
-  // RFC 7240, section 2: a preference that is not understood is ignored.
-  const preferred = /(?:^|[,;\s])wait\s*=\s*"?(\d{1,6})"?/i.exec(ctx.get('prefer'))?.[1];
-  return Math.min(Number(query ?? preferred ?? 0), maxSeconds) * 1000;
+  const seconds = query === undefined ? preferredSeconds(ctx.get('prefer')) : Number(query);
+  return Math.min(seconds, maxSeconds) * 1000;
+}
+
+/** A preference of RFC 7240, section 2; what follows it up to the next comma are its parameters. */
+const PREFERENCE =
+  /([\w!#$%&'*+.^`|~-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,;"]*))?(?:"(?:[^"\\]|\\.)*"|[^,"])*/g;
+
+/** Returns the seconds of the first `wait`. A preference that is not understood is ignored. */
+function preferredSeconds(prefer: string): number {
+  const wait = [...prefer.matchAll(PREFERENCE)].find(([, name]) => name?.toLowerCase() === 'wait');
+  if (!wait) return 0;
+  const value = wait[2]?.replaceAll('"', '') ?? '';
+  // An empty value is the same as none.
+  if (value === '') return DEFAULT_WAIT_SECONDS;
+  return /^\d{1,6}$/.test(value) ? Number(value) : 0;
 }
 
 /** The query of a list of jobs, which `parseJobFilter` reads. */

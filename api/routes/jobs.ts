@@ -13,6 +13,7 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
+import { answerUnchanged } from '../http/etag.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
 import {
@@ -54,7 +55,7 @@ const PREFER = {
   name: 'Prefer',
   in: 'header',
   schema: { type: 'string' },
-  description: '`wait=10`: seconds to hold the request (RFC 7240).',
+  description: '`wait=10`: seconds to hold the request (RFC 7240); `wait` alone: 60.',
 };
 
 export const jobOperations = {
@@ -191,12 +192,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const id = jobIdOf(ctx);
     const view = waitMs > 0 ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
     answer(ctx, view, 200);
-    ctx.etag = createHash('sha1').update(JSON.stringify(view)).digest('base64url');
-    // `ctx.fresh` never matches a request with `Cache-Control: no-cache`, which fetch adds to every If-None-Match.
-    if (ctx.get('if-none-match') === ctx.response.get('etag')) {
-      ctx.status = 304;
-      ctx.body = null;
-    }
+    answerUnchanged(ctx, createHash('sha1').update(JSON.stringify(view)).digest('base64url'));
   }
 
   async function list(ctx: Context): Promise<void> {
