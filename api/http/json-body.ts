@@ -8,7 +8,12 @@ import type { Context } from 'koa';
 import getRawBody from 'raw-body';
 import { messageOf } from '../../shared/base/errors.js';
 import { SluiceError } from '../../shared/contract/errors.js';
-import { parseJson } from '../../shared/contract/json.js';
+import {
+  demandWholeText,
+  mayHoldBrokenText,
+  parseJson,
+  parseJsonUnchecked,
+} from '../../shared/contract/json.js';
 
 export interface BodyLimits {
   maxBytes: number;
@@ -18,6 +23,8 @@ export interface BodyLimits {
 
 export interface JsonBody {
   value: unknown;
+  /** Throws `invalid_input` for a part of the value with a text that no UTF-8 can hold. */
+  demandWholeText(part: unknown): void;
   /** Returns the SHA-256 of the bytes in hexadecimal. */
   fingerprint(): string;
 }
@@ -30,13 +37,22 @@ const SMALL_BODY_BYTES = 16 * 1024;
 /**
  * Resolves to the body as one JSON value.
  *
- * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `malformed_request` or `malformed_json`
+ * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `malformed_request`, `malformed_json`, or `invalid_input` for
+ *   a text with half a surrogate pair
  */
-export async function readJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+export async function readJson(ctx: Context, limits: BodyLimits): Promise<JsonBody> {
+  const body = await readJsonOfParts(ctx, limits);
+  body.demandWholeText(body.value);
+  return body;
+}
+
+/** Reads the body as `readJson` does, for a route that asks `demandWholeText` of each part, so that a bad one harms no other. */
+export async function readJsonOfParts(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
   typeOf(ctx, JSON_TYPE);
   const bytes = await readBytes(ctx, maxBytes);
   return {
-    value: parseJson(bytes, maxDepth, 'The body'),
+    value: parseJsonUnchecked(bytes, maxDepth, 'The body'),
+    demandWholeText: mayHoldBrokenText(bytes) ? demandWholeText : () => undefined,
     fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
   };
 }

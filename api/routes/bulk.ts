@@ -18,7 +18,14 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
-import { type BodyLimits, JSON_TYPE, NDJSON_TYPE, readJson, readLines, typeOf } from '../http/json-body.js';
+import {
+  type BodyLimits,
+  JSON_TYPE,
+  NDJSON_TYPE,
+  readJsonOfParts,
+  readLines,
+  typeOf,
+} from '../http/json-body.js';
 import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
 import { JOB_QUERY, parseJobFilter } from '../http/parameters.js';
 import { itemErrorSchema, toSluiceError } from '../http/problem.js';
@@ -160,10 +167,13 @@ export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: Bu
       return lines;
     }
     const { maxBytes, maxDepth } = bodyLimits;
-    const body = await readJson(ctx, { maxBytes, maxDepth: maxDepth + ENVELOPE_DEPTH });
+    const body = await readJsonOfParts(ctx, { maxBytes, maxDepth: maxDepth + ENVELOPE_DEPTH });
     const { jobs } = guardBulk(body.value);
     checkCount(jobs.length, '/jobs');
-    return jobs.map((job) => () => job);
+    return jobs.map((job) => () => {
+      body.demandWholeText(job);
+      return job;
+    });
   }
 
   async function submit(item: Item, shared: SharedByItems, keyOf: ItemKey | null): Promise<ItemResult> {

@@ -1,0 +1,81 @@
+/**
+ * Requests as people's tools write them, against the built processes.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { ROOT, type Stack, startStack } from '../support/stack.js';
+
+const seven = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
+const NDJSON = { 'content-type': 'application/x-ndjson' };
+
+let stack: Stack;
+beforeAll(async () => {
+  stack = await startStack(inject('redisUrl'));
+  await stack.ready();
+});
+afterAll(() => stack.close());
+
+const submit = (body: unknown, headers: Record<string, string> = {}) =>
+  stack.request('POST', '/v1/jobs', body, headers);
+
+describe('the head of a request', () => {
+  it('waits for the job with `Prefer: wait` alone', async () => {
+    const { status, body } = await submit(seven, { prefer: 'wait' });
+    expect({ status, state: body.status }).toEqual({ status: 200, state: 'succeeded' });
+  });
+
+  it('has an empty Idempotency-Key refused wherever one is taken', async () => {
+    const { body: job } = await submit(seven, { prefer: 'wait' });
+    const headers = { 'idempotency-key': '' };
+    const url = 'http://127.0.0.1:1/';
+    const answers = await Promise.all([
+      submit(seven, headers),
+      stack.request('POST', '/v1/jobs/bulk', { jobs: [seven] }, headers),
+      stack.request('POST', `/v1/jobs/${job.id}/retry`, undefined, headers),
+      stack.request('POST', '/v1/batches', { model: 'mnist', inputFile: 'file_x' }, headers),
+      stack.request('POST', '/v1/files', 'x', headers),
+      stack.request('POST', '/v1/webhook-endpoints', { url }, headers),
+    ]);
+    for (const { status, body } of answers) {
+      expect({ status, code: body.code }).toEqual({ status: 400, code: 'malformed_request' });
+      expect(body.detail).toMatch(/^Idempotency-Key is empty/);
+    }
+  });
+
+  it('asks whether a job has changed by weak tags, lists and any', async () => {
+    const { body, headers } = await submit(seven, { prefer: 'wait' });
+    const path = headers.get('location') ?? '';
+    const tag = (await stack.request('GET', path)).headers.get('etag') ?? '';
+    expect(body.status).toBe('succeeded');
+    for (const asked of [tag, `W/${tag}`, `"x", ${tag}`, '*']) {
+      const again = await stack.request('GET', path, undefined, { 'if-none-match': asked });
+      expect({ asked, status: again.status, body: again.body }).toEqual({ asked, status: 304, body: null });
+      expect(again.headers.get('etag')).toBe(tag);
+    }
+    const other = await stack.request('GET', path, undefined, { 'if-none-match': `"x", W/"y"` });
+    expect(other.status).toBe(200);
+  });
+});
+
+describe('the text of a body', () => {
+  const text = JSON.stringify(seven);
+
+  it('may begin with a byte order mark, also as lines', async () => {
+    expect((await submit(`\ufeff${text}`)).status).toBe(202);
+    const { body } = await stack.request('POST', '/v1/jobs/bulk', `\ufeff${text}\r\n\ufeff${text}`, NDJSON);
+    expect(body.results.map(({ status }: { status: number }) => status)).toEqual([202, 202]);
+  });
+
+  it('has no half of a surrogate pair, and a bad item harms no other', async () => {
+    const broken = JSON.stringify({ ...seven, metadata: { order: '?' } }).replace('"?"', '"\\ud800"');
+    const { status, body } = await submit(broken);
+    expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path: '/metadata/order' });
+    const json = await stack.request('POST', '/v1/jobs/bulk', `{"jobs":[${text},${broken}]}`);
+    const lines = await stack.request('POST', '/v1/jobs/bulk', `${text}\n${broken}`, NDJSON);
+    for (const { body } of [json, lines]) {
+      expect(body.results.map(({ status }: { status: number }) => status)).toEqual([202, 422]);
+      expect(body.results[1].error.errors[0].path).toBe('/metadata/order');
+    }
+  });
+});
