@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * `sluice <command>`: work with Sluice from a terminal, over its API alone.
  *
