@@ -14,10 +14,10 @@ import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import type { Model, Version } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
+import { MAX_FILES } from '../../shared/core/models/received-files.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
-import { MAX_FILES, type VersionRepository } from '../../shared/core/models/version-repository.js';
+import type { VersionRepository } from '../../shared/core/models/version-repository.js';
 import type { Workers } from '../../shared/core/workers/workers.js';
-import { unpack } from '../../shared/model-packages/archive.js';
 import type { Audit } from '../auth/audit.js';
 import type { BearerAuth } from '../auth/bearer.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
@@ -98,8 +98,8 @@ export const modelOperations = {
             properties: {
               archive: {
                 type: 'string',
-                description: "A tar file, gzipped or not, of the version's folder.",
-                contentMediaType: 'application/gzip',
+                description: "A tar file, gzipped or not, or a zip file of the version's folder.",
+                contentMediaType: 'application/octet-stream',
               },
               file: {
                 type: 'array',
@@ -193,9 +193,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     try {
       const limits = { maxBytes, maxParts: MAX_FILES, names: ['file', 'archive'] };
       await readFileParts(ctx, clock, limits, ({ name: part, filename, content }) =>
-        part === 'archive'
-          ? unpack(content, maxBytes, received.write)
-          : received.write(filename ?? '', content),
+        part === 'archive' ? received.unpack(content, maxBytes) : received.write(filename ?? '', content),
       );
       const { name, version } = await received.finish();
       audit(ctx, 'version.upload', { model: name, version });

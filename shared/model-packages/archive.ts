@@ -1,65 +1,57 @@
 /**
- * A version sent as one archive: a tar file, gzipped or not, whose entries are the files of the version's folder.
+ * A version sent as one archive: a tar file, gzipped or not, or a zip file, whose entries are the files of the version's folder.
  *
- * The bytes are a stranger's, so the library itself unpacks nothing. Each entry goes to `take` under the path that it claims,
- * and `take` judges the path. Links and devices are refused, and so are more than `maxBytes` in all.
+ * The bytes are a stranger's, so the libraries themselves unpack nothing. Each entry goes to `take` under the path that it
+ * claims, and `take` judges the path. More than `maxBytes` in all are refused before they are unpacked.
  */
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { Parser, type ReadEntry } from 'tar';
-import { messageOf } from '../base/errors.js';
-import { invalid, SluiceError } from '../contract/errors.js';
-import { escapePointer } from '../contract/schema.js';
+import { invalid } from '../contract/errors.js';
+import { type ArchiveReader, meterOf } from './archive-reader.js';
+import { readTar } from './archive-tar.js';
+import { readZip } from './archive-zip.js';
 
-type Take = (path: string, content: AsyncIterable<Uint8Array>) => Promise<void>;
+/** The longest of the marks by which files begin. */
+const HEAD_BYTES = 6;
+const ZIP = [0x50, 0x4b];
+const REFUSED: readonly [name: string, mark: readonly number[]][] = [
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
+  ['7-Zip', [0x37, 0x7a, 0xbc, 0xaf]],
+  ['RAR', [0x52, 0x61, 0x72, 0x21]],
+];
 
 /**
  * Reads an archive to its end.
  * @throws the first error of `take`, or a `SluiceError` that says what is wrong with the archive.
  */
-export async function unpack(
+export async function unpack(content: AsyncIterable<Uint8Array>, reader: ArchiveReader): Promise<void> {
+  const { head, whole } = await peek(content);
+  const begins = (mark: readonly number[]) => mark.every((byte, i) => head[i] === byte);
+  const refused = REFUSED.find(([, mark]) => begins(mark));
+  if (refused)
+    throw invalid([
+      { path: '/archive', message: `is packed by ${refused[0]}: send a .tar.gz, a .tar or a .zip` },
+    ]);
+  const meter = meterOf(reader.maxBytes);
+  await (begins(ZIP) ? readZip : readTar)(whole, reader, meter);
+}
+
+/** Returns the first bytes of a stream, and the stream with them. */
+async function peek(
   content: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-  take: Take,
-): Promise<void> {
-  let bytes = 0;
-  let failure: unknown = null;
-  const taken: Promise<void>[] = [];
-
-  async function* bounded(entry: ReadEntry): AsyncGenerator<Uint8Array> {
-    for await (const chunk of entry as AsyncIterable<Uint8Array>) {
-      bytes += chunk.length;
-      if (bytes > maxBytes)
-        throw new SluiceError('body_too_large', `The archive holds more than ${maxBytes} bytes.`);
-      yield chunk;
-    }
+): Promise<{ head: Uint8Array; whole: AsyncIterable<Uint8Array> }> {
+  const rest = content[Symbol.asyncIterator]();
+  const seen: Uint8Array[] = [];
+  let length = 0;
+  while (length < HEAD_BYTES) {
+    const { value, done } = await rest.next();
+    if (done) break;
+    seen.push(value);
+    length += value.length;
   }
-
-  async function takeEntry(entry: ReadEntry): Promise<void> {
-    try {
-      const path = entry.path.replace(/^(\.\/)+/, '');
-      if (failure !== null || entry.type === 'Directory') return;
-      if (entry.type !== 'File' && entry.type !== 'OldFile')
-        throw invalid([
-          { path: `/${escapePointer(path)}`, message: `is a ${entry.type}: only files are taken` },
-        ]);
-      await take(path, bounded(entry));
-    } catch (error) {
-      failure ??= error;
-    } finally {
-      // The parser waits for each entry: one that `take` left unread is discarded here.
-      entry.resume();
-    }
+  async function* whole(): AsyncGenerator<Uint8Array> {
+    yield* seen;
+    yield* { [Symbol.asyncIterator]: () => rest };
   }
-
-  const parser = new Parser({ strict: true, onReadEntry: (entry) => void taken.push(takeEntry(entry)) });
-  try {
-    await pipeline(Readable.from(content), parser as unknown as NodeJS.WritableStream);
-  } catch (error) {
-    if (error instanceof SluiceError) throw error;
-    throw failure ?? invalid([{ path: '/archive', message: `is no tar file: ${messageOf(error)}` }]);
-  }
-  await Promise.all(taken);
-  if (failure !== null) throw failure;
-  if (taken.length === 0) throw invalid([{ path: '/archive', message: 'is no tar file, or an empty one' }]);
+  return { head: Buffer.concat(seen).subarray(0, HEAD_BYTES), whole: whole() };
 }

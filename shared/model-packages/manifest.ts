@@ -12,6 +12,7 @@ import { messageOf } from '../base/errors.js';
 import type { Fault } from '../contract/errors.js';
 import type { Manifest, Signature, TensorSpec } from '../contract/models/manifest.js';
 import { checkManifest } from '../contract/models/manifest-check.js';
+import { isJunk } from '../contract/models/package-path.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {
@@ -45,7 +46,7 @@ const FORMATS: Readonly<Record<string, Manifest['format']>> = {
  * @throws ManifestFault when model.yaml is wrong, Error when another file of the folder is.
  */
 export async function readManifest(path: string, given: Given): Promise<Manifest> {
-  const paths = await pathsIn(path);
+  const paths = (await pathsIn(path)).filter((each) => !isJunk(each));
   const said = paths.includes(MANIFEST_FILE) ? await readSaid(join(path, MANIFEST_FILE)) : {};
   const manifest: Partial<Manifest> = {
     name: given.name,

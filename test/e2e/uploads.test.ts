@@ -21,6 +21,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { childrenOf, signal } from '../support/processes.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { zip } from '../support/zip.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
@@ -269,7 +270,9 @@ describe('an archive', () => {
 
   it('is as good as its files', async () => {
     for (const [path, content] of Object.entries(mnist)) write(path, content);
-    for (const archive of [await tar('-z'), await tar()]) {
+    const inFolder = Object.entries(mnist).map(([path, content]) => ({ path: `digits\\${path}`, content }));
+    const withJunk = [...inFolder, { path: '__MACOSX/digits/._model.json', content: 'x' }];
+    for (const archive of [await tar('-z'), await tar(), await tar('--transform=s,^,top/,'), zip(withJunk)]) {
       const { status, body } = await send(archive);
       expect(status).toBe(202);
       expect(body.sizeBytes).toBe((await versionOf('mnist', 1)).sizeBytes);

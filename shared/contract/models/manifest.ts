@@ -6,9 +6,7 @@
 import type { JsonSchema, TypeOf } from '../schema.js';
 import { DTYPES } from '../tensors/tensor.js';
 import { MODEL_NAME, VERSION_NUMBER } from './model-ref.js';
-
-/** Plain names between single slashes: no `..`, no root, no drive, no URL. */
-const PATH = '^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$';
+import { PATH } from './package-path.js';
 
 const tensorSpec = {
   type: 'object',
@@ -156,15 +154,7 @@ export interface VersionFiles {
   sizeBytes: number;
 }
 
-const PATH_RULE = new RegExp(PATH);
-const MAX_PATH_LENGTH = 200;
-
 /** Returns the inputs that callers send. Masks are made from these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {
   return inputs.filter(({ maskOf }) => maskOf === undefined);
-}
-
-/** Tells whether `text` is the path of a file inside the folder of a version. */
-export function isContainedPath(text: string): boolean {
-  return text.length <= MAX_PATH_LENGTH && PATH_RULE.test(text);
 }

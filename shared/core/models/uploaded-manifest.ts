@@ -15,35 +15,60 @@ import { weightFaults } from '../../model-packages/weights.js';
 /** The files of an upload by their paths, each with its size and hash. */
 export type UploadedFiles = ReadonlyMap<string, StoredBlob>;
 
+export interface CheckedUpload {
+  name: string;
+  /** The version's number, unless its model.yaml states another. */
+  next: number;
+  /** Where the files lie. */
+  folder: string;
+  files: UploadedFiles;
+  /** Faults that were found while the files arrived. */
+  faults: readonly Fault[];
+}
+
 /**
  * Returns the manifest of the version in `folder`, complete and consistent with `files`.
- * @param next is the version's number, unless its model.yaml states another.
  * @throws {SluiceError} `invalid_input` with every fault that is found without computing.
  */
-export async function readUploadedManifest(
-  name: string,
-  next: number,
-  folder: string,
-  files: UploadedFiles,
-): Promise<Manifest> {
+export async function readUploadedManifest(upload: CheckedUpload): Promise<Manifest> {
+  const { name, next: version, folder, files } = upload;
   const hashes: Record<string, string> = {};
   for (const [path, { sha256 }] of files) if (path !== MANIFEST_FILE) hashes[path] = sha256;
-  const manifest = await readManifest(folder, { name, version: next, files: hashes }).catch(refuse);
-  const faults: Fault[] = [];
-  if (manifest.name !== name) faults.push({ path: `/${MANIFEST_FILE}/name`, message: `must be ${name}` });
-  faults.push(...fileFaults(manifest, hashes));
-  if (manifest.format !== 'saved_model' && Object.hasOwn(hashes, MODEL_FILE))
-    faults.push(...weightFaults(await readModelFile(folder), sizesOf(files)));
-  if (faults.length > 0) throw invalid(faults);
-  await checkTopology(folder, manifest.format).catch((error: unknown) => {
-    throw invalid([{ path: `/${MODEL_FILE}`, message: messageOf(error) }]);
-  });
+  const manifest = await readManifest(folder, { name, version, files: hashes }).catch(manifestFaults);
+  const faults = [...upload.faults];
+  if (Array.isArray(manifest)) faults.push(...manifest);
+  else {
+    if (manifest.name !== name) faults.push({ path: `/${MANIFEST_FILE}/name`, message: `must be ${name}` });
+    faults.push(...fileFaults(manifest, hashes));
+  }
+  faults.push(...(await modelFaults(folder, files, Array.isArray(manifest) ? null : manifest.format)));
+  if (faults.length > 0 || Array.isArray(manifest)) throw invalid(faults);
   return manifest;
 }
 
-function refuse(error: unknown): never {
-  if (!(error instanceof ManifestFault)) throw invalid([{ path: '', message: messageOf(error) }]);
-  throw invalid(error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` })));
+/** Returns the faults that an error of `readManifest` tells. */
+function manifestFaults(error: unknown): Fault[] {
+  if (!(error instanceof ManifestFault)) return [{ path: '', message: messageOf(error) }];
+  return error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` }));
+}
+
+/** Finds weights and parts of a tfjs model that do not fit. */
+async function modelFaults(
+  folder: string,
+  files: UploadedFiles,
+  format: Manifest['format'] | null,
+): Promise<Fault[]> {
+  if (!files.has(MODEL_FILE) || format === 'saved_model') return [];
+  const path = `/${MODEL_FILE}`;
+  let model: unknown;
+  try {
+    model = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8'));
+  } catch (error) {
+    return [{ path, message: `is not JSON: ${messageOf(error)}` }];
+  }
+  const faults = weightFaults(model, sizesOf(files));
+  const topology = format && (await checkTopology(folder, format).then(() => null, messageOf));
+  return topology ? [...faults, { path, message: topology }] : faults;
 }
 
 /** Finds files that are listed and were not sent, that were sent and are not listed, and that have another hash. */
@@ -62,15 +87,6 @@ function fileFaults({ files, golden }: Manifest, hashes: Record<string, string>)
   if (golden !== undefined && !Object.hasOwn(hashes, golden))
     faults.push({ path: `/${MANIFEST_FILE}/golden`, message: `${golden} was not sent` });
   return faults;
-}
-
-async function readModelFile(folder: string): Promise<unknown> {
-  const text = await readFile(join(folder, MODEL_FILE), 'utf8');
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw invalid([{ path: `/${MODEL_FILE}`, message: `is not JSON: ${messageOf(error)}` }]);
-  }
 }
 
 function sizesOf(files: UploadedFiles): Map<string, number> {

@@ -9,24 +9,22 @@
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../base/clock.js';
 import { exists, hashFile, removeStale } from '../../base/disk.js';
-import type { BlobContent, BlobStore, StoredBlob } from '../../blobs/blobs.js';
+import type { BlobStore } from '../../blobs/blobs.js';
 import { STALE_UPLOAD_MS, storeFailure } from '../../blobs/blobs.js';
 import { fileFailure } from '../../blobs/file-failures.js';
-import { writeHashed } from '../../blobs/hashed-write.js';
 import type { Config } from '../../contract/config.js';
-import { invalid, SluiceError } from '../../contract/errors.js';
-import { isContainedPath, type Manifest } from '../../contract/models/manifest.js';
+import { type Fault, invalid, SluiceError } from '../../contract/errors.js';
+import type { Manifest } from '../../contract/models/manifest.js';
 import { isModelName } from '../../contract/models/model-ref.js';
-import { escapePointer } from '../../contract/schema.js';
-import { MODEL_FILE } from '../../model-packages/manifest.js';
 import { filesHash } from './model-record.js';
 import type { Models } from './models.js';
 import { type QuantizeRequest, quantizeUpload } from './quantized-upload.js';
+import { type ReceivedFiles, receiveFiles } from './received-files.js';
 import { readUploadedManifest, type UploadedFiles } from './uploaded-manifest.js';
 
 export interface VersionRepositoryDeps {
@@ -37,12 +35,7 @@ export interface VersionRepositoryDeps {
   config: Pick<Config, 'SLUICE_CACHE_DIR' | 'SLUICE_DATA_DIR'>;
 }
 
-export interface Upload {
-  /**
-   * Takes a file of the version. `path` is the caller's word, and an error of `content` passes through.
-   * @throws {SluiceError} `invalid_input`, `unavailable`.
-   */
-  write(path: string, content: BlobContent): Promise<void>;
+export interface Upload extends ReceivedFiles {
   /**
    * Makes a version of the files.
    * @throws {SluiceError} `invalid_input` with every fault that is found without computing, `version_exists`, `unavailable`.
@@ -54,14 +47,8 @@ export interface Upload {
 
 export type VersionRepository = ReturnType<typeof createVersionRepository>;
 
-/** The most files of one version. */
-export const MAX_FILES = 1000;
-/** The largest model.json, which is read whole, in one turn of the event loop. */
-const MAX_MODEL_FILE_BYTES = 32 * 1024 * 1024;
 /** How often an upload takes the next number when another upload of the same model was faster. */
 const MAX_TRIES = 20;
-/** Errors of the file system that say that a path is taken. */
-const TAKEN: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR']);
 
 /** Returns the repository of uploaded versions. */
 export function createVersionRepository({ blobs, models, clock, config }: VersionRepositoryDeps) {
@@ -76,38 +63,27 @@ export function createVersionRepository({ blobs, models, clock, config }: Versio
     if (!isModelName(name)) throw invalid([{ path: '/name', message: 'must be a lower-case name' }]);
     await mkdir(uploadsFolder, { recursive: true, mode: 0o700 }).catch(fileFailure);
     const folder = await mkdtemp(join(uploadsFolder, 'model-')).catch(fileFailure);
-    const received = new Map<string, StoredBlob>();
-    let count = 0;
+    const files = receiveFiles(folder);
     return {
-      async write(path, content) {
-        if (++count > MAX_FILES) throw invalid([{ path: '', message: `holds more than ${MAX_FILES} files` }]);
-        const stored = await writeTo(folder, path, content);
-        received.set(path, stored);
-        if (path === MODEL_FILE && stored.sizeBytes > MAX_MODEL_FILE_BYTES)
-          throw invalid([
-            {
-              path: `/${MODEL_FILE}`,
-              message: `is larger than ${MAX_MODEL_FILE_BYTES} bytes without its weights`,
-            },
-          ]);
+      ...files,
+      finish: async () => {
+        const { root, received, faults } = files.content();
+        return admit(name, { folder: join(folder, root), received, faults }, quantize);
       },
-      // Files arrive in any order; sorted, equal versions have equal hashes.
-      finish: () =>
-        admit(name, folder, new Map([...received].sort(([a], [b]) => (a < b ? -1 : 1))), quantize),
       discard: () => rm(folder, { recursive: true, force: true }).catch(fileFailure),
     };
   }
 
   async function admit(
     name: string,
-    folder: string,
-    received: UploadedFiles,
+    { folder, received, faults }: { folder: string; received: UploadedFiles; faults: readonly Fault[] },
     quantize: QuantizeRequest | undefined,
   ): Promise<{ name: string; version: number }> {
     let prepared: { files: UploadedFiles; changes: Partial<Manifest> } | null = null;
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const known = (await models.find(name))?.versions.map(({ manifest }) => manifest.version) ?? [];
-      const checked = await readUploadedManifest(name, Math.max(0, ...known) + 1, folder, received);
+      const next = Math.max(0, ...known) + 1;
+      const checked = await readUploadedManifest({ name, next, folder, files: received, faults });
       prepared ??= quantize
         ? await quantizeUpload(folder, checked, received, quantize)
         : { files: received, changes: {} };
@@ -185,21 +161,4 @@ async function isWhole(folder: string, files: Manifest['files']): Promise<boolea
 
 function blobKey(sha256: string): string {
   return `models/${sha256}`;
-}
-
-async function writeTo(folder: string, path: string, content: BlobContent): Promise<StoredBlob> {
-  const refuse = (message: string) => invalid([{ path: `/${escapePointer(path)}`, message }]);
-  if (!isContainedPath(path)) throw refuse('is not a path inside the folder of a version');
-  const target = join(folder, path);
-  const failed = (error: unknown): never => {
-    if (TAKEN.has((error as { code?: unknown }).code)) throw refuse('is there already');
-    return fileFailure(error);
-  };
-  await mkdir(dirname(target), { recursive: true }).catch(failed);
-  const file = await open(target, 'wx').catch(failed);
-  try {
-    return await writeHashed(file, content);
-  } finally {
-    await file.close();
-  }
 }

@@ -8,7 +8,8 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hashFile, pathsIn } from '../../../shared/base/disk.js';
 import { messageOf } from '../../../shared/base/errors.js';
-import { isContainedPath, type Manifest } from '../../../shared/contract/models/manifest.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { isContainedPath } from '../../../shared/contract/models/package-path.js';
 
 /** Resolves with the absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
 export async function containedPath(folder: string, path: string): Promise<string> {
