@@ -141,10 +141,16 @@ describe('a SavedModel', () => {
   it('is left to other workers where no backend runs it', async () => {
     const pools = {
       names: ['wasm', 'cpu'] as BackendName[],
+      first: { backend: { refused: [] } },
       of: () => Promise.reject(new Error('must not be asked')),
     };
     const timings = { get: () => null, set: () => undefined };
-    const selection = createBackendSelection(pools as never, timings);
+    const selection = createBackendSelection(
+      pools as never,
+      timings,
+      () => Promise.reject(new Error('must not be tried')),
+      systemClock,
+    );
     const selected = selection.select(folder, await manifestOf());
     await expect(selected).rejects.toThrow(NotHere);
     await expect(selected).rejects.toThrow('no backend of this worker runs the format saved_model');

@@ -95,7 +95,8 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
     for (const batchSize of [1, manifest.batching.maxBatchSize]) {
       tell(`Starting ${manifest.name} on ${backend} in batches of ${batchSize} …`);
       const speedOn = (on: BackendPool) => async () =>
-        (await on.measure(manifest, batchSize, Number(values.seconds) * 1000))?.rowsPerSecond ?? Number.NaN;
+        (await on.measure(manifest, { batchSize, budgetMs: Number(values.seconds) * 1000, leastRuns: 3 }))
+          ?.rowsPerSecond ?? Number.NaN;
       const stand = await openStand(site, {
         model: manifest.name,
         backend,

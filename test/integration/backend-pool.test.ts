@@ -76,7 +76,9 @@ describe('a pool of two children', () => {
     expect(new Set(pids()).size).toBe(2);
     await submitAll();
     for (const { rssBytes } of pool.describe()) expect(rssBytes, 'it has computed').toBeGreaterThan(0);
-    expect(await pool.measure(manifest, 2, 20)).toMatchObject({ batchSize: 2 });
+    expect(await pool.measure(manifest, { batchSize: 2, budgetMs: 20, leastRuns: 3 })).toMatchObject({
+      batchSize: 2,
+    });
     await pool.unload(manifest.name, manifest.version);
     await expect(submit([1, 2, 3])).rejects.toThrow(NotLoaded);
   });

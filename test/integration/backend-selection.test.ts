@@ -18,9 +18,10 @@ import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import { createBackendSelection } from '../../worker/inference/versions/backend-selection.js';
 import { openBackendTimings } from '../../worker/inference/versions/backend-timings.js';
+import { type Trial, tryBackend } from '../../worker/inference/versions/backend-trial.js';
 import { createModelMemory } from '../../worker/inference/versions/model-memory.js';
 import { openVersionRoute } from '../../worker/inference/versions/version-route.js';
-import { signal } from '../support/processes.js';
+import { childrenOf } from '../support/processes.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
 
@@ -28,11 +29,13 @@ let folder: ReturnType<typeof temporaryFolder>;
 let pools: BackendPools;
 let tiny: TinyModel;
 let opened: string[];
+let tried: string[];
 
 beforeEach(async () => {
   folder = temporaryFolder();
   tiny = writeDense(folder.path);
   opened = [];
+  tried = [];
   pools = await open('auto');
 });
 afterEach(async () => {
@@ -43,7 +46,7 @@ afterEach(async () => {
 /** On a cache folder without the native library. */
 function open(configured: BackendName | 'auto'): Promise<BackendPools> {
   const deps = {
-    child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
+    child: CHILD,
     options: { cacheDir: folder.path, logLevel: 'silent' },
     clock: systemClock,
     log: createLogger('test', 'silent'),
@@ -55,13 +58,27 @@ function open(configured: BackendName | 'auto'): Promise<BackendPools> {
   });
 }
 
-const selectionAmong = (among: BackendPools) =>
-  createBackendSelection(
-    among,
-    openBackendTimings(folder.path, (error) => {
-      throw error;
-    }),
-  );
+const CHILD = new URL('../../dist/worker/inference/child/main.js', import.meta.url);
+const never = new AbortController().signal;
+
+function selectionAmong(among: BackendPools, child = CHILD) {
+  const timings = openBackendTimings(folder.path, (error) => {
+    throw error;
+  });
+  const options = { cacheDir: folder.path, logLevel: 'silent' };
+  const deps = {
+    child,
+    options,
+    gpusOf: () => [null],
+    clock: systemClock,
+    log: createLogger('test', 'silent'),
+  };
+  const tryOn = (trial: Trial) => {
+    tried.push(trial.backend);
+    return tryBackend(deps, trial);
+  };
+  return createBackendSelection(among, timings, tryOn, systemClock);
+}
 
 const taskOf = ({ manifest }: TinyModel, row: number[]) => ({
   kind: `${manifest.name}@${manifest.version}|x:3;`,
@@ -85,8 +102,8 @@ describe('the backend of a version', () => {
     expect(selected).toMatchObject({ pool: pools.first, comparison: null });
     expect(selection.isOpen(manifest)).toBe(true);
 
-    const best = await selection.compare(path, manifest, selected);
-    const { cuda, native, wasm, cpu } = best.comparison ?? {};
+    const compared = await selection.compare(path, manifest, selected, never);
+    const { cuda, native, wasm, cpu } = compared.comparison;
     expect([cuda, native]).toEqual([expect.any(String), expect.stringContaining('backend:install')]);
     const sizes = [1, manifest.batching.maxBatchSize];
     for (const speeds of [wasm, cpu]) {
@@ -94,13 +111,24 @@ describe('the backend of a version', () => {
     }
     const score = (speeds: unknown) =>
       (speeds as { rowsPerSecond: number }[]).reduce((product, each) => product * each.rowsPerSecond, 1);
-    expect(best.pool.backend.name).toBe(score(wasm) >= score(cpu) ? 'wasm' : 'cpu');
+    expect(compared.ranking).toEqual(score(wasm) >= score(cpu) ? ['wasm', 'cpu'] : ['cpu', 'wasm']);
+    expect(compared.isFinal).toBe(true);
+    // The trials had children of their own, and a backend that does not load is not tried again.
+    expect(opened).toEqual(['auto']);
+    expect(tried).toEqual(['wasm', 'native', 'cpu']);
+    await selection.compare(path, manifest, selected, never);
+    expect(tried).toEqual(['wasm', 'native', 'cpu', 'wasm', 'cpu']);
 
-    selection.remember(manifest, { ...best, pool: await pools.of('cpu') });
+    const fastest = await selection.selectFastest(path, manifest, selected, {
+      ...compared,
+      ranking: ['cpu', 'wasm'],
+    });
+    expect(fastest.pool.backend.name).toBe('cpu');
+    selection.remember(manifest, fastest);
     expect(selection.isOpen(manifest)).toBe(false);
     const again = await selectionAmong(pools).select(path, manifest);
     expect(again.pool.backend.name).toBe('cpu');
-    expect(again.comparison).toEqual(best.comparison);
+    expect(again.comparison).toEqual(compared.comparison);
     // Other weights, or another batch size, are another question.
     const changed = { ...manifest, batching: { ...manifest.batching, maxBatchSize: 2 } };
     expect(selection.isOpen(changed)).toBe(true);
@@ -117,24 +145,62 @@ describe('the backend of a version', () => {
     expect(fastestWith([])).toBeNull();
   });
 
-  it('is not settled when a process dies while it is compared', async () => {
+  it('is not settled when a child dies while it is tried', async () => {
+    const { folder: path, manifest } = tiny;
+    const selection = selectionAmong(
+      pools,
+      new URL('../../.build/test/support/fake-child.js', import.meta.url),
+    );
+    const selected = await selection.select(path, manifest);
+    const compared = await selection.compare(path, { ...manifest, name: 'mortal' }, selected, never);
+    expect(compared).toMatchObject({ isFinal: false, ranking: [] });
+  });
+
+  it('stays where it was when the faster one does not take the version', async () => {
     const { folder: path, manifest } = tiny;
     const selection = selectionAmong(pools);
     const selected = await selection.select(path, manifest);
     const cpu = await pools.of('cpu');
-    const measure = cpu.measure;
-    cpu.measure = (...asked) => {
-      const pid = cpu.describe()[0]?.pid ?? undefined;
-      signal(pid, 'SIGSTOP');
-      // Asked by then, and not answered.
-      setTimeout(() => signal(pid, 'SIGKILL'), 100);
-      return measure(...asked);
+    cpu.load = () => Promise.reject(new Error('golden instance 0 differs'));
+    const compared = { comparison: {}, ranking: ['cpu' as const, 'wasm' as const], isFinal: true };
+    const fastest = await selection.selectFastest(path, manifest, selected, compared);
+    expect(fastest.pool).toBe(selected.pool);
+    expect(fastest.comparison).toEqual({ cpu: 'golden instance 0 differs' });
+  });
+
+  it('has no figures of a backend that takes too long, and its child is killed', async () => {
+    const child = new URL('../../.build/test/support/fake-child.js', import.meta.url);
+    const deps = {
+      child,
+      options: { cacheDir: '', logLevel: 'silent' },
+      gpusOf: () => [null],
+      clock: systemClock,
     };
-    const compared = await selection.compare(path, manifest, selected);
-    cpu.measure = measure;
-    expect(compared.isFinal).toBe(false);
-    expect(compared.pool).toBe(selected.pool);
-    expect((await selection.compare(path, manifest, selected)).isFinal).toBe(true);
+    const manifest = { ...tiny.manifest, name: 'endless' };
+    const trial = {
+      backend: 'cpu' as const,
+      folder: tiny.folder,
+      manifest,
+      limitMs: 500,
+      sizesFor: () => [1],
+      signal: never,
+    };
+    const before = childrenOf(process.pid);
+    const trying = tryBackend({ ...deps, log: createLogger('test', 'silent') }, trial);
+    await expect(trying).rejects.toThrow('not timed: no figures after 0.5 s');
+    expect(childrenOf(process.pid)).toEqual(before);
+  });
+
+  it('is left open when the comparison is ended', async () => {
+    const { folder: path, manifest } = tiny;
+    const selection = selectionAmong(pools);
+    const selected = await selection.select(path, manifest);
+    const ending = new AbortController();
+    const comparing = selection.compare(path, manifest, selected, ending.signal);
+    ending.abort(new Error('The worker closes.'));
+    await expect(comparing).rejects.toThrow('The worker closes.');
+    expect(tried).toEqual(['wasm']);
+    expect(selection.isOpen(manifest)).toBe(true);
   });
 
   it('is the configured one and no other', async () => {

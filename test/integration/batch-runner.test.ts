@@ -277,7 +277,7 @@ describe("a batch runner on a backend's children", () => {
     const [crashed] = await Promise.all([
       run([ABORTS]),
       load('other'),
-      children.measure({ name: 'm', version: 1 } as Manifest, 4, 10),
+      children.measure({ name: 'm', version: 1 } as Manifest, { batchSize: 4, budgetMs: 10, leastRuns: 3 }),
     ]);
     expect(crashed).toEqual(['input_crashed_backend']);
     expect(await run([1], 30_000, 'other')).toEqual([2]);

@@ -56,7 +56,13 @@ function start(options: Partial<ChildOptions> = {}) {
   };
 }
 
-const load: ToChild = { type: 'load', call: 1, folder: tiny.folder, manifest: tiny.manifest };
+const load: ToChild = {
+  type: 'load',
+  call: 1,
+  folder: tiny.folder,
+  manifest: tiny.manifest,
+  checks: true,
+};
 const runOf = (call: number, ...rows: number[][]): ToChild => ({
   type: 'run',
   call,

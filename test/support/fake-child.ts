@@ -14,7 +14,7 @@
  * | -9    | runs out of memory                                           |
  * | -10   | throws on everything from then on                            |
  *
- * The model "endless" never finishes loading. Only the first child of a parent loads "fragile" and "deadly"; later ones
+ * The model "endless" never finishes loading, and every child dies of "mortal". Only the first child of a parent loads "fragile" and "deadly"; later ones
  * refuse the first and die of the second. Only the first child dies of "unlucky". A child whose cache is "never" never
  * comes up.
  */
@@ -89,6 +89,7 @@ process.on('message', (message: ToChild) => {
   }
   if (message.type === 'load') {
     const { name } = message.manifest;
+    if (name === 'mortal') process.abort();
     if (name === 'deadly' && !isFirst(name)) process.abort();
     if (name === 'unlucky' && isFirst(name)) process.abort();
     if (name === 'fragile' && !isFirst(name))

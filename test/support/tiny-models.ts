@@ -282,3 +282,39 @@ export function goldenOf(rows: readonly number[][], outputs: readonly (readonly 
     })),
   };
 }
+
+const CONVOLUTIONS = 6;
+const CHANNELS = 32;
+
+/** A square picture of 3 channels through convolutions of 32: few weights, and many sums for each row. */
+export function writeConvolutions(parent: string, size: number): TinyModel {
+  const layers = Array.from({ length: CONVOLUTIONS }, (_, i) => ({
+    class_name: 'Conv2D',
+    config: {
+      name: `conv${i}`,
+      filters: CHANNELS,
+      kernel_size: [3, 3],
+      padding: 'same',
+      activation: 'relu',
+      use_bias: false,
+      dtype: 'float32',
+      ...(i === 0 && { batch_input_shape: [null, size, size, 3] }),
+    },
+  }));
+  const pool = { class_name: 'GlobalAveragePooling2D', config: { name: 'pool', dtype: 'float32' } };
+  return writeModel(parent, {
+    name: 'convolutions',
+    format: 'layers',
+    inputs: [{ name: 'x', dtype: 'float32', shape: [size, size, 3] }],
+    outputs: [{ name: 'y', dtype: 'float32', shape: [CHANNELS] }],
+    topology: {
+      model_config: { class_name: 'Sequential', config: { name: 'convolutions', layers: [...layers, pool] } },
+    },
+    weights: layers.map(({ config: { name } }, i) => {
+      const shape = [3, 3, i === 0 ? 3 : CHANNELS, CHANNELS];
+      const values = new Array<number>(shape.reduce((product, each) => product * each)).fill(0.01);
+      return { name: `${name}/kernel`, shape, dtype: 'float32', values };
+    }),
+    maxBatchSize: 4,
+  });
+}

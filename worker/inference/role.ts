@@ -12,7 +12,8 @@ import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js'
 import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
-import { findGpus } from '../devices/gpus.js';
+import type { BackendName } from '../backends/backend.js';
+import { assignGpus, findGpus } from '../devices/gpus.js';
 import { findHardware } from '../devices/hardware.js';
 import type { CancelNotices } from './consumer/cancel-notices.js';
 import { startTicketConsumer } from './consumer/ticket-consumer.js';
@@ -22,6 +23,7 @@ import { openBackendPool, type PoolEvents } from './pool/backend-pool.js';
 import { openBackendPools } from './pool/backend-pools.js';
 import { createBackendSelection } from './versions/backend-selection.js';
 import { openBackendTimings } from './versions/backend-timings.js';
+import { tryBackend } from './versions/backend-trial.js';
 import { createModelMemory } from './versions/model-memory.js';
 import { watchRegistry } from './versions/registry-watch.js';
 import { createServedVersions } from './versions/served-versions.js';
@@ -71,18 +73,22 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   const onTimingsError = (error: unknown) => onError('backend choices', error);
   const timings = openBackendTimings(config.SLUICE_CACHE_DIR, onTimingsError, { childCount, gpus });
+  const gpusOf = (backend: BackendName) => assignGpus(backend === 'cuda', childCount, gpus);
+  const trialDeps = { child, options, gpusOf, clock, log };
+  const selection = createBackendSelection(pools, timings, (trial) => tryBackend(trialDeps, trial), clock);
   const memory = createModelMemory(config.SLUICE_MODEL_BYTES, clock);
   metrics.modelBytes(() => memory.bytes);
   const countDeps = { metrics, outcomes, expired: createExpiredCounter(deps.registry) };
   const served = createServedVersions({
     pools,
     events,
-    selection: createBackendSelection(pools, timings),
+    selection,
     memory,
-    maxBytes: config.SLUICE_MODEL_BYTES,
     models,
     metrics,
+    clock,
     log,
+    onError,
     startConsumer(manifest, route) {
       const { listener, end } = startVersionMetrics(countDeps, manifest);
       const prefix = config.SLUICE_KEY_PREFIX;
@@ -100,7 +106,6 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     await models.register(version);
     await served.add(version.path, version);
   }
-  served.moveToFastest().catch((error: unknown) => onError('placing', error));
   const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))

@@ -3,15 +3,16 @@
  *
  *   verify files -> load -> golden vectors -> warm up -> ready        a fault on the way: freed, not loaded, the reason told
  *
- * Promises: a version that is not exactly what its manifest states never computes for a caller. When the backend throws, the
- * call fails; a bad instance fails alone (instances.ts).
+ * Promises: a version that is not exactly what its manifest states never computes for a caller. Only a version that is loaded to
+ * be timed is spared golden vectors and warm-up. When the backend throws, the call fails; a bad instance fails alone
+ * (instances.ts).
  */
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Backend, LoadedModel } from '../../backends/backend.js';
-import type { InstanceResult, LoadReport, Speed } from '../protocol/messages.js';
+import type { InstanceResult, LoadReport, Measurement, Speed } from '../protocol/messages.js';
 import { filledSize } from '../protocol/padded-shape.js';
 import { readGolden } from './golden.js';
 import { type DecodedInstance, decodeInstance, resultsOf, stackInstances } from './instances.js';
@@ -27,15 +28,12 @@ export interface ComputedBatch {
 }
 
 export interface LoadedVersions {
-  /** Loads a version and checks it. It replaces one of the same name and number once it is ready. */
-  load(folder: string, manifest: Manifest): Promise<LoadReport>;
+  /** Loads a version and checks it, unless `checks` is false. It replaces one of the same name and number once it is ready. */
+  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
   /** Frees what the version holds, if it is loaded. */
   unload(name: string, version: number): void;
-  /**
-   * Resolves with the speed of the backend alone: the median of as many runs as fit into `budgetMs`, at least `LEAST_RUNS`.
-   * Null when the version has no example.
-   */
-  measure(name: string, version: number, batchSize: number, budgetMs: number): Promise<Speed | null>;
+  /** Resolves with the speed of the backend alone, by the median of the runs. Null when the version has no example. */
+  measure(name: string, version: number, measurement: Measurement): Promise<Speed | null>;
   /** Decodes pictures; another batch may compute meanwhile. `instances` have equal shapes and are at most maxBatchSize. */
   prepare(name: string, version: number, instances: readonly Instance[]): Promise<DecodedInstance[]>;
   /** Computes a batch; rejects when the backend throws. An `exact` batch is not filled up to a preferred size. */
@@ -54,9 +52,6 @@ interface LoadedVersion {
   example: Instance | null;
 }
 
-/** A measurement has so many runs, however slow they are, because a single one may be the unlucky one. */
-const LEAST_RUNS = 3;
-
 /** Returns the versions on this backend, none at first. */
 export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVersions {
   const versions = new Map<string, LoadedVersion>();
@@ -68,16 +63,16 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
   }
 
   return {
-    async load(folder, manifest) {
+    async load(folder, manifest, checks = true) {
       const startedMs = clock.monotonic();
       await verifyFiles(folder, manifest);
       const golden = await readGolden(folder, manifest);
       const example = await exampleOf(manifest, golden);
       const model = await backend.load(folder, manifest);
       try {
-        const goldenDifference = golden ? await checkGolden(manifest, model, golden) : null;
+        const goldenDifference = checks && golden ? await checkGolden(manifest, model, golden) : null;
         const loadedMs = clock.monotonic();
-        await warmUp(manifest, model, example);
+        if (checks) await warmUp(manifest, model, example);
         const key = versionKey(manifest.name, manifest.version);
         versions.get(key)?.model.dispose();
         versions.set(key, { manifest, model, example });
@@ -95,7 +90,7 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
       versions.delete(key);
     },
 
-    async measure(name, number, batchSize, budgetMs) {
+    async measure(name, number, { batchSize, budgetMs, leastRuns }) {
       const { manifest, model, example } = loadedVersion(name, number);
       if (!example) return null;
       const padded = padInstance(manifest.signature, example);
@@ -103,7 +98,7 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
       const batch = stackInstances(manifest, new Array<Instance>(size).fill(padded));
       const times: number[] = [];
       const untilMs = clock.monotonic() + budgetMs;
-      while (times.length < LEAST_RUNS || clock.monotonic() < untilMs) {
+      while (times.length < leastRuns || clock.monotonic() < untilMs) {
         const startedMs = clock.monotonic();
         await model.run(batch);
         times.push(clock.monotonic() - startedMs);

@@ -110,16 +110,18 @@ async function obey(
       return { ready: { type: 'pong', call } };
     case 'load':
       return {
-        ready: { type: 'loaded', call, report: await versions.load(message.folder, message.manifest) },
+        ready: {
+          type: 'loaded',
+          call,
+          report: await versions.load(message.folder, message.manifest, message.checks),
+        },
       };
     case 'unload':
       versions.unload(message.model, message.version);
       return { ready: { type: 'unloaded', call } };
     case 'measure': {
-      const { model, version, batchSize, budgetMs } = message;
-      return {
-        ready: { type: 'measured', call, speed: await versions.measure(model, version, batchSize, budgetMs) },
-      };
+      const { model, version } = message;
+      return { ready: { type: 'measured', call, speed: await versions.measure(model, version, message) } };
     }
     case 'run': {
       const { model, version, instances, exact } = message;

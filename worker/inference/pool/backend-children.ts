@@ -13,8 +13,9 @@ import { messageOf } from '../../../shared/base/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { BackendName } from '../../backends/backend.js';
 import { CallFailed } from '../../process/pending-calls.js';
-import type { BackendReport, LoadReport, Speed } from '../protocol/messages.js';
+import type { BackendReport, LoadReport, Measurement, Speed } from '../protocol/messages.js';
 import type { RanReply, RunCall } from './child-calls.js';
+import { gpuEnvironment } from './child-environment.js';
 import { type ChildSupervisor, type ChildSupervisorDeps, createChildSupervisor } from './child-supervisor.js';
 import { NotLoaded, StandsStill } from './run-elsewhere.js';
 
@@ -46,10 +47,10 @@ export interface BackendChildren {
   /** Frees what the version holds in each child. */
   unload(model: string, version: number): Promise<void>;
   /**
-   * Times the version's example in all children at once, for about `budgetMs`; runs wait meanwhile. Resolves with the sum of
-   * their speeds, or null where the version has no example.
+   * Times the version's example in all children at once; runs wait meanwhile. Resolves with the sum of their speeds, or null
+   * where the version has no example.
    */
-  measure(manifest: Manifest, batchSize: number, budgetMs: number): Promise<Speed | null>;
+  measure(manifest: Manifest, measurement: Measurement): Promise<Speed | null>;
   /**
    * Runs instances on the freest child that has the version.
    * @param batch identifies the batch of which they are a part, or the whole.
@@ -93,7 +94,7 @@ export async function startBackendChildren({
     const supervisor = createChildSupervisor({
       ...deps,
       options: { ...options, backend: name },
-      environment: { ...environment, ...(gpu !== null && environmentOf(gpu)) },
+      environment: { ...environment, ...gpuEnvironment(gpu) },
       mayRecycle: () => supervisors.every(({ isUp }) => isUp),
       listener: { ...listener, onChange: changed },
     });
@@ -221,14 +222,16 @@ export async function startBackendChildren({
       throw failure.reason;
     },
     unload,
-    async measure({ name, version }, batchSize, budgetMs) {
+    async measure({ name, version }, measurement) {
       const speeds = await persist(async () => {
         await someUp(true);
         const up = supervisors.filter(({ isUp }) => isUp);
-        return Promise.all(up.map((each) => each.measure(name, version, batchSize, budgetMs)));
+        return Promise.all(up.map((each) => each.measure(name, version, measurement)));
       });
       return speeds.reduce(
-        (sum, speed) => sum && speed && { batchSize, rowsPerSecond: sum.rowsPerSecond + speed.rowsPerSecond },
+        (sum, speed) =>
+          sum &&
+          speed && { batchSize: sum.batchSize, rowsPerSecond: sum.rowsPerSecond + speed.rowsPerSecond },
       );
     },
     run: (call, timeoutMs, batch) =>
@@ -239,9 +242,4 @@ export async function startBackendChildren({
       await Promise.all(supervisors.map((each) => each.close()));
     },
   };
-}
-
-/** GPUs are numbered by PCI bus, as the driver and its tools number them; CUDA by itself would take the fastest first. */
-function environmentOf(gpu: string): Record<string, string> {
-  return { CUDA_VISIBLE_DEVICES: gpu, CUDA_DEVICE_ORDER: 'PCI_BUS_ID' };
 }

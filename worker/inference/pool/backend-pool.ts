@@ -8,17 +8,16 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { parseModelRef } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Device } from '../../../shared/contract/worker-view.js';
-import { nativeEnvironment } from '../../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../backends/backend.js';
 import { assignGpus } from '../../devices/gpus.js';
 import type { Hardware } from '../../devices/hardware.js';
-import { shareOfCores } from '../../devices/threads.js';
 import type { RecycleLimits } from '../../process/recycle-policy.js';
 import { createBatcher, type Task, type TaskResult } from '../batching/batcher.js';
 import type { InferenceMetrics } from '../metrics.js';
 import type { ChildOptions, InstanceResult } from '../protocol/messages.js';
 import { type BackendChildren, startBackendChildren } from './backend-children.js';
 import { createBatchRunner } from './batch-runner.js';
+import { childEnvironment } from './child-environment.js';
 
 /** The pools of a worker report what happens in them. */
 export type PoolEvents = EventEmitter<{
@@ -67,10 +66,11 @@ export async function openBackendPool(
   const children = await startBackendChildren({
     child: deps.child,
     options: { ...options, backend },
-    environment: {
-      ...nativeEnvironment(options.cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
-      ...shareOfCores(backend === 'auto' ? (childCount ?? 1) : gpusOf(backend).length),
-    },
+    environment: childEnvironment(
+      options.cacheDir,
+      backend,
+      backend === 'auto' ? (childCount ?? 1) : gpusOf(backend).length,
+    ),
     clock,
     log,
     recycle: deps.recycle,

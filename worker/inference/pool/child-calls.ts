@@ -10,6 +10,7 @@ import type {
   ChildReply,
   FromChild,
   LoadReport,
+  Measurement,
   Speed,
   ToChild,
 } from '../protocol/messages.js';
@@ -25,11 +26,11 @@ export interface ChildCalls {
   /** How many calls the child has not replied to. */
   readonly pending: number;
   ping(timeoutMs: number): Promise<void>;
-  /** Loads, verifies and warms up a version. */
-  load(folder: string, manifest: Manifest): Promise<LoadReport>;
+  /** Loads and verifies a version, and checks and warms it up unless it is loaded to be timed only. */
+  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
   unload(model: string, version: number): Promise<void>;
-  /** Runs the version on its example for about `budgetMs`; resolves with null when it has none. */
-  measure(model: string, version: number, batchSize: number, budgetMs: number): Promise<Speed | null>;
+  /** Runs the version on its example; resolves with null when it has none. */
+  measure(model: string, version: number, measurement: Measurement): Promise<Speed | null>;
   /** `batch` identifies the batch of which the instances are a part, or the whole. */
   run(call: RunCall, timeoutMs: number, batch: object): Promise<RanReply>;
   hear(message: ChildMessage): void;
@@ -78,13 +79,13 @@ export function createChildCalls(
     async ping(timeoutMs) {
       await ask({ type: 'ping' }, 'pong', timeoutMs);
     },
-    load: async (folder, manifest) =>
-      (await ask({ type: 'load', folder, manifest }, 'loaded', loadTimeoutMs)).report,
+    load: async (folder, manifest, checks = true) =>
+      (await ask({ type: 'load', folder, manifest, checks }, 'loaded', loadTimeoutMs)).report,
     async unload(model, version) {
       await ask({ type: 'unload', model, version }, 'unloaded', loadTimeoutMs);
     },
-    async measure(model, version, batchSize, budgetMs) {
-      const question = { type: 'measure' as const, model, version, batchSize, budgetMs };
+    async measure(model, version, measurement) {
+      const question = { type: 'measure' as const, model, version, ...measurement };
       return (await ask(question, 'measured', MEASURE_TIMEOUT_MS)).speed;
     },
     run: (call, timeoutMs, batch) => ask({ type: 'run', ...call }, 'ran', timeoutMs, batch),

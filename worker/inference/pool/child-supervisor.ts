@@ -19,7 +19,7 @@ import { type ChildProcessDeps, type StartedChild, startChild } from '../../proc
 import { createCrashLoop } from '../../process/crash-loop.js';
 import { CallFailed } from '../../process/pending-calls.js';
 import { createRecyclePolicy, type RecycleLimits } from '../../process/recycle-policy.js';
-import type { BackendReport, ChildOptions } from '../protocol/messages.js';
+import type { BackendReport, ChildOptions, LoadReport } from '../protocol/messages.js';
 import {
   type ChildCalls,
   type ChildMessage,
@@ -62,7 +62,7 @@ export interface ChildSupervisorDeps
   listener?: ChildListener | undefined;
 }
 
-export interface ChildSupervisor extends Pick<ChildCalls, 'load' | 'measure' | 'run'> {
+export interface ChildSupervisor extends Pick<ChildCalls, 'measure' | 'run'> {
   /** Starts the first child and resolves when it is up; rejects with the reason when it is not. */
   start(): Promise<BackendReport>;
   /** Goes on as after a death: tries until a child is up. */
@@ -79,6 +79,8 @@ export interface ChildSupervisor extends Pick<ChildCalls, 'load' | 'measure' | '
   readonly pendingCalls: number;
   /** Returns whether its child has the version, or will have once it is up. */
   has(model: string, version: number): boolean;
+  /** Loads a version into the child, and into those that follow it. */
+  load(folder: string, manifest: Manifest): Promise<LoadReport>;
   /** Has the child that is being started load the version, too. */
   expect(folder: string, manifest: Manifest): void;
   /** Frees what a version holds; a child that is being started will not have it. */
@@ -91,6 +93,7 @@ const FIRST_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 10_000;
 /** When the backend threw on so many runs, one after the other, the child is asked whether it can compute at all. */
 const MAX_THROWS = 8;
+const EXAMPLE_RUN = { batchSize: 1, budgetMs: 0, leastRuns: 1 };
 const HEARTBEAT = { periodMs: 5000, limitMs: 10_000 };
 const NO_LIMITS: RecycleLimits = { maxBatches: 0, maxRssBytes: 0 };
 
@@ -210,7 +213,7 @@ export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSuperviso
   /** A backend that throws on the version's own example, and not on bad input alone, needs another process. */
   async function suspectBackend({ model, version }: RunCall): Promise<void> {
     if (++throws % MAX_THROWS !== 0) return;
-    const fault = await calls.measure(model, version, 1, 0).then(
+    const fault = await calls.measure(model, version, EXAMPLE_RUN).then(
       () => null,
       (error: unknown) => error,
     );
@@ -266,9 +269,9 @@ export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSuperviso
         if (!(error instanceof CallFailed) || error.code === 'backend_error') throw error;
       });
     },
-    async measure(model, version, batchSize, budgetMs) {
+    async measure(model, version, measurement) {
       await up;
-      return calls.measure(model, version, batchSize, budgetMs);
+      return calls.measure(model, version, measurement);
     },
     async run(call, timeoutMs, batch) {
       try {

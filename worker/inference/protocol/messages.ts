@@ -42,13 +42,21 @@ export interface Speed {
   rowsPerSecond: number;
 }
 
+/** A measurement runs a version on its example. The reply is the speed, or null where there is no example. */
+export interface Measurement {
+  batchSize: number;
+  /** It takes about so long, but has `leastRuns` runs however slow they are. */
+  budgetMs: number;
+  leastRuns: number;
+}
+
 export type ToChild =
   /** Asks a child that has nothing else to do whether it is alive. */
   | { type: 'ping'; call: number }
-  | { type: 'load'; call: number; folder: string; manifest: Manifest }
+  /** Without `checks` the version is loaded to be timed only: golden vectors and warm-up are left out. */
+  | { type: 'load'; call: number; folder: string; manifest: Manifest; checks: boolean }
   | { type: 'unload'; call: number; model: string; version: number }
-  /** Runs the version on its example for about `budgetMs`; the reply is the speed, or null where there is no example. */
-  | { type: 'measure'; call: number; model: string; version: number; batchSize: number; budgetMs: number }
+  | ({ type: 'measure'; call: number; model: string; version: number } & Measurement)
   /**
    * Computes `instances`, which have equal shapes and are at most the version's maxBatchSize. With `exact` no padding row is
    * added to them, and nothing is done beside.

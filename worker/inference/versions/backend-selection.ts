@@ -4,17 +4,18 @@
  *   first load -> the backend that was fastest before on this machine, else the first that can load the version
  *   compared -> the fastest of all that can
  *
- * A version serves while its backends are compared, so that a start waits for nothing. Only a backend on which the version
- * passes its golden vectors is timed at all.
+ * A version serves while its backends are compared, and the comparison has children of its own (backend-trial.ts). A backend
+ * that turns out faster serves only after the version passed its golden vectors there.
  */
+import type { Clock } from '../../../shared/base/clock.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import { type BackendName, canRun } from '../../backends/backend.js';
-import { CallFailed } from '../../process/pending-calls.js';
 import type { BackendPool } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
 import type { LoadReport, Speed } from '../protocol/messages.js';
 import type { BackendTimings, Comparison } from './backend-timings.js';
+import { BackendRefused, NoFigures, type Trial } from './backend-trial.js';
 
 /** The pool on which a version is loaded. */
 export interface SelectedPool {
@@ -24,8 +25,11 @@ export interface SelectedPool {
   comparison: Comparison | null;
 }
 
-export interface FastestPool extends SelectedPool {
-  /** False when the process of a backend died meanwhile, because the version may not be at fault. */
+export interface Compared {
+  comparison: Comparison;
+  /** The timed backends, the fastest first. */
+  ranking: BackendName[];
+  /** False when a child died meanwhile, because the version may not be at fault. */
   isFinal: boolean;
 }
 
@@ -37,8 +41,15 @@ export interface BackendSelection {
   select(folder: string, manifest: Manifest): Promise<SelectedPool>;
   /** Returns whether another backend may turn out to be faster. */
   isOpen(manifest: Manifest): boolean;
-  /** Times every backend that can load the version. The version stays loaded on the fastest, and where it was. */
-  compare(folder: string, manifest: Manifest, selected: SelectedPool): Promise<FastestPool>;
+  /** Times every backend that can load the version, one after the other, until the signal aborts. */
+  compare(folder: string, manifest: Manifest, selected: SelectedPool, signal: AbortSignal): Promise<Compared>;
+  /** Loads the version on the fastest backend that takes it; where it is now, nothing is loaded. */
+  selectFastest(
+    folder: string,
+    manifest: Manifest,
+    selected: SelectedPool,
+    compared: Compared,
+  ): Promise<SelectedPool>;
   /** Has the version loaded there first from now on. */
   remember(manifest: Manifest, selected: SelectedPool): void;
 }
@@ -46,11 +57,29 @@ export interface BackendSelection {
 /** This worker lacks what the version needs. Another worker may have it, so the version has not failed. */
 export class NotHere extends Error {}
 
-/** How long one backend is timed at one batch size. */
-const BUDGET_MS = 100;
+/** The trial on the backend that serves may take so long, and twice as long as the version took to load there. */
+const FIRST_TRIAL_MS = 10_000;
+/** The others may take so long, and three times as long as that one took. So a busy machine makes no backend look slow. */
+const TRIAL_MS = 2000;
+const TRIAL_TIMES = 3;
+/** A backend is hopeless when its first run takes so many times as long as the best one's, and longer than noise would. */
+const HOPELESS_TIMES = 20;
+const LEAST_HOPELESS_MS = 250;
+/** A batch that would take longer is timed at a smaller size. */
+const MAX_RUN_MS = 500;
 
-/** Returns the selection among the pools of a worker. */
-export function createBackendSelection(pools: BackendPools, timings: BackendTimings): BackendSelection {
+/**
+ * Returns the selection among the pools of a worker.
+ * @param tryBackend makes one trial (backend-trial.ts).
+ */
+export function createBackendSelection(
+  pools: BackendPools,
+  timings: BackendTimings,
+  tryBackend: (trial: Trial) => Promise<Speed[]>,
+  clock: Clock,
+): BackendSelection {
+  /** Why a backend does not load here, once that is known. */
+  const refusals = new Map(pools.first.backend.refused.map(({ name, reason }) => [name, reason]));
   const namesFor = ({ format }: Manifest) => pools.names.filter((name) => canRun(name, format));
 
   async function select(folder: string, manifest: Manifest): Promise<SelectedPool> {
@@ -76,39 +105,91 @@ export function createBackendSelection(pools: BackendPools, timings: BackendTimi
     throw new NotHere([`no backend of this worker runs the format ${manifest.format}`, ...absent].join('; '));
   }
 
-  async function compare(folder: string, manifest: Manifest, selected: SelectedPool): Promise<FastestPool> {
+  async function compare(
+    folder: string,
+    manifest: Manifest,
+    { pool, report }: SelectedPool,
+    signal: AbortSignal,
+  ): Promise<Compared> {
+    const plan = createTrialPlan(manifest.batching.maxBatchSize);
     const comparison: Comparison = {};
+    const scores = new Map<BackendName, number>();
     let isFinal = true;
-    const loaded: (SelectedPool & { score: number })[] = [];
-    for (const name of namesFor(manifest)) {
+    let limitMs = FIRST_TRIAL_MS + 2 * report.loadMs;
+    for (const backend of new Set([pool.backend.name, ...namesFor(manifest)])) {
+      const startedMs = clock.monotonic();
       try {
-        const pool = await pools.of(name);
-        const report = pool === selected.pool ? selected.report : await pool.load(folder, manifest);
-        const candidate = { pool, report, comparison, score: Number.NEGATIVE_INFINITY };
-        loaded.push(candidate);
-        const speeds = await time(pool, manifest);
-        comparison[name] = speeds;
-        candidate.score = scoreOf(speeds);
+        const sizesFor = (firstRunMs: number) => plan.sizesFor(backend, firstRunMs);
+        const speeds = await figuresOf({ backend, folder, manifest, limitMs, sizesFor, signal });
+        comparison[backend] = speeds;
+        scores.set(backend, scoreOf(speeds));
+        if (backend === pool.backend.name) limitMs = TRIAL_MS + TRIAL_TIMES * (clock.monotonic() - startedMs);
       } catch (error) {
-        comparison[name] = messageOf(error);
-        if (error instanceof CallFailed && error.code !== 'backend_error') isFinal = false;
+        signal.throwIfAborted();
+        comparison[backend] = messageOf(error);
+        if (!(error instanceof NoFigures && error.isFinal)) isFinal = false;
+        // Without figures of the backend that serves there is nothing to compare with.
+        if (backend === pool.backend.name) break;
       }
     }
-    const fastest = loaded.reduce<SelectedPool & { score?: number }>(
-      (best, each) => (each.score > (best.score ?? Number.NEGATIVE_INFINITY) ? each : best),
-      selected,
-    );
-    const others = loaded.filter(({ pool }) => pool !== fastest.pool && pool !== selected.pool);
-    await Promise.all(others.map(({ pool }) => pool.unload(manifest.name, manifest.version)));
-    return { pool: fastest.pool, report: fastest.report, comparison, isFinal };
+    const ranking = [...scores].sort(([, a], [, b]) => b - a).map(([name]) => name);
+    return { comparison, ranking, isFinal };
+  }
+
+  async function figuresOf(trial: Trial): Promise<Speed[]> {
+    const refusal = refusals.get(trial.backend);
+    if (refusal !== undefined) throw new BackendRefused(refusal, true);
+    try {
+      return await tryBackend(trial);
+    } catch (error) {
+      if (error instanceof BackendRefused) refusals.set(trial.backend, error.message);
+      throw error;
+    }
+  }
+
+  async function selectFastest(
+    folder: string,
+    manifest: Manifest,
+    selected: SelectedPool,
+    { comparison, ranking }: Compared,
+  ): Promise<SelectedPool> {
+    for (const name of ranking) {
+      if (name === selected.pool.backend.name) break;
+      try {
+        const pool = await pools.of(name);
+        return { pool, report: await pool.load(folder, manifest), comparison };
+      } catch (error) {
+        comparison[name] = messageOf(error);
+      }
+    }
+    return { ...selected, comparison };
   }
 
   return {
     select,
     compare,
+    selectFastest,
     isOpen: (manifest) => namesFor(manifest).length > 1 && timings.get(manifest) === null,
     remember: (manifest, { pool, comparison }) =>
       timings.set(manifest, { backend: pool.backend.name, comparison: comparison ?? {} }),
+  };
+}
+
+/** Returns a plan by which all backends are timed at the sizes that suit the first one. */
+function createTrialPlan(maxBatchSize: number) {
+  let sizes: readonly number[] | null = null;
+  let best: { backend: BackendName; ms: number } | null = null;
+  return {
+    sizesFor(backend: BackendName, firstRunMs: number): readonly number[] {
+      if (best && firstRunMs > LEAST_HOPELESS_MS && firstRunMs > HOPELESS_TIMES * best.ms) {
+        const times = Math.round(firstRunMs / best.ms);
+        throw new NoFigures(`not timed: a row takes ${times} times as long as on ${best.backend}`, true);
+      }
+      if (!best || firstRunMs < best.ms) best = { backend, ms: firstRunMs };
+      const fitting = Math.max(1, Math.floor(MAX_RUN_MS / firstRunMs));
+      sizes ??= [...new Set([1, Math.min(maxBatchSize, fitting)])];
+      return sizes;
+    },
   };
 }
 
@@ -116,16 +197,6 @@ export function createBackendSelection(pools: BackendPools, timings: BackendTimi
 function textOf(reasons: ReadonlyMap<string, readonly BackendName[]>): string {
   const all = [...reasons];
   return all.map(([reason, on]) => (all.length === 1 ? reason : `${on.join(', ')}: ${reason}`)).join('; ');
-}
-
-async function time(pool: BackendPool, manifest: Manifest): Promise<Speed[]> {
-  const speeds: Speed[] = [];
-  for (const batchSize of new Set([1, manifest.batching.maxBatchSize])) {
-    const speed = await pool.measure(manifest, batchSize, BUDGET_MS);
-    if (speed) speeds.push(speed);
-  }
-  if (speeds.length === 0) throw new Error('not timed: no golden instance shows the size of its input');
-  return speeds;
 }
 
 /** Returns the logarithm of the geometric mean: twice as fast at one size makes good for half as fast at another. */

@@ -30,6 +30,8 @@ export interface ModelMemory {
   touch(resident: Resident): void;
   /** How many bytes are taken. */
   readonly bytes: number;
+  /** The budget in bytes; 0 means that there is none. */
+  readonly maxBytes: number;
   close(): void;
 }
 
@@ -89,6 +91,7 @@ export function createModelMemory(maxBytes: number, clock: Clock): ModelMemory {
     get bytes() {
       return bytesTaken();
     },
+    maxBytes,
     close: () => closing.abort(new Error('The model memory is closed.')),
   };
 }

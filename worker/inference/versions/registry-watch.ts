@@ -47,43 +47,43 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
     const now = await models.revision();
     if (now === revision && ++unchanged < PERIODS_WITHOUT_CHANGE) return;
     unchanged = 0;
-    const { added, failed } = await followAll();
     // After a failure the next look tries all versions again.
-    if (!failed) revision = now;
-    if (added) await served.moveToFastest();
+    if (await followAll()) revision = now;
   }
 
-  /** A fault of one version, such as files that cannot be fetched now, keeps no other from being followed. */
-  async function followAll(): Promise<{ added: boolean; failed: boolean }> {
-    const all = { added: false, failed: false };
+  /**
+   * Resolves with whether every version could be followed. A fault of one, such as files that cannot be fetched now, keeps no
+   * other from being followed.
+   */
+  async function followAll(): Promise<boolean> {
+    let isComplete = true;
     for (const { name, versions } of await models.list()) {
       if (!isWanted(name)) continue;
       for (const version of versions) {
         try {
-          if (await follow(version)) all.added = true;
+          await follow(version);
         } catch (error) {
-          all.failed = true;
+          isComplete = false;
           onError('version', error);
         }
       }
     }
-    return all;
+    return isComplete;
   }
 
-  /** Resolves with whether the version has been added now. */
-  async function follow(version: Version): Promise<boolean> {
+  async function follow(version: Version): Promise<void> {
     const { manifest, state, uploaded } = version;
     const { name, version: number } = manifest;
     const isServed = served.has(name, number);
     if (state === 'retired') {
       const isDrained = await queueStatus.isDrained(name, number);
       if (isDrained && isServed) await served.remove(name, number);
-      if (isDrained) return false;
+      if (isDrained) return;
     }
-    if (isServed || served.isRefused(name, number)) return false;
+    if (isServed || served.isRefused(name, number)) return;
     const folder = folders.get(versionKey(name, number));
-    if (folder === undefined && !uploaded) return false;
-    return served.add(folder ?? (await repository.fetch(manifest)), version);
+    if (folder === undefined && !uploaded) return;
+    await served.add(folder ?? (await repository.fetch(manifest)), version);
   }
 
   const stop = clock.every(PERIOD_MS, () => {

@@ -5,12 +5,13 @@
  *
  * Promises:
  *   - A version serves only after a child has verified, loaded and warmed it up.
- *   - With `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-selection.ts).
- *   - Versions are added, moved and removed one at a time, so that no pool is closed on which another version is being loaded.
+ *   - With `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-moves.ts).
+ *   - Versions are loaded and removed one at a time, so that no pool is closed on which another version is being loaded.
  *   - A version that was unloaded to make room for others (model-memory.ts) still takes jobs, and is loaded for them.
  *   - A version that cannot be loaded again is lost. It is served no more, and may be added as if it had never been here.
  */
 import pLimit from 'p-limit';
+import type { Clock } from '../../../shared/base/clock.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest, VersionFiles } from '../../../shared/contract/models/manifest.js';
@@ -22,6 +23,7 @@ import type { TicketConsumer } from '../consumer/ticket-consumer.js';
 import type { InferenceMetrics } from '../metrics.js';
 import type { PoolEvents } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
+import { type MovableVersion, startBackendMoves } from './backend-moves.js';
 import { type BackendSelection, NotHere, type SelectedPool } from './backend-selection.js';
 import type { ModelMemory } from './model-memory.js';
 import { openVersionRoute, type VersionRoute } from './version-route.js';
@@ -31,11 +33,11 @@ export interface ServedVersionsDeps {
   events: PoolEvents;
   selection: BackendSelection;
   memory: ModelMemory;
-  /** Budget of the memory in bytes; 0 means that there is none. */
-  maxBytes: number;
   models: Models;
   metrics: InferenceMetrics;
+  clock: Clock;
   log: Logger;
+  onError: (kind: string, error: unknown) => void;
   startConsumer(manifest: Manifest, route: VersionRoute): TicketConsumer;
 }
 
@@ -47,8 +49,6 @@ export interface ServedVersions {
   add(folder: string, version: VersionFiles): Promise<boolean>;
   /** Hands back the jobs that were not begun, waits for the others, and frees what the version holds. */
   remove(name: string, version: number): Promise<void>;
-  /** Moves each version to the backend that is fastest for it, one after the other, then closes the pools without versions. */
-  moveToFastest(): Promise<void>;
   describe(): Computing;
   has(name: string, version: number): boolean;
   /** Returns whether the version was tried, and another try would end as that one did. */
@@ -56,18 +56,13 @@ export interface ServedVersions {
   close(): Promise<void>;
 }
 
-interface ServedVersion {
-  folder: string;
-  manifest: Manifest;
-  /** Where it was loaded first. */
-  selected: SelectedPool;
-  route: VersionRoute;
+interface ServedVersion extends MovableVersion {
   consumer: TicketConsumer;
 }
 
 /** Returns the versions of a worker, none at first. They follow the events of the pools. */
 export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
-  const { pools, events, selection, memory, maxBytes, models, metrics, log, startConsumer } = deps;
+  const { pools, events, selection, memory, models, metrics, clock, log, onError, startConsumer } = deps;
   const served = new Map<string, ServedVersion>();
   /** The keys of versions that cannot be served here. */
   const refused = new Set<string>();
@@ -100,8 +95,8 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     const { manifest } = version;
     // No pool has more children than the first: only `cuda` may have more than others, and it comes first.
     const bytes = (await loadedBytes(folder, version)) * pools.first.childCount;
-    if (maxBytes > 0 && bytes > maxBytes)
-      throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${maxBytes}`);
+    if (memory.maxBytes > 0 && bytes > memory.maxBytes)
+      throw new NotHere(`it takes ${bytes} bytes, this worker has memory for ${memory.maxBytes}`);
     let selecting: Promise<SelectedPool> | undefined;
     const route = await openVersionRoute({
       folder,
@@ -148,27 +143,9 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     return true;
   }
 
-  async function moveToFastest(): Promise<void> {
-    for (const each of [...served.values()])
-      if (selection.isOpen(each.manifest)) await inTurn(() => moveOne(each));
-    await inTurn(async () => {
-      const inUse = new Set([...served.values()].map(({ route }) => route.pool));
-      if (!closing && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
-    });
-  }
-
-  async function moveOne(each: ServedVersion): Promise<void> {
-    const { folder, manifest, selected, route, consumer } = each;
-    if (closing || served.get(keyOf(manifest)) !== each) return;
-    await route.whileLoaded(async () => {
-      const fastest = await selection.compare(folder, manifest, selected);
-      // Pools that close lose every comparison.
-      if (closing) return;
-      if (fastest.isFinal) selection.remember(manifest, fastest);
-      await route.move(fastest.pool);
-      consumer.poolChanged();
-      await reportReady(manifest, fastest, 'backends compared');
-    });
+  async function closeUnusedPools(): Promise<void> {
+    const inUse = new Set([...served.values()].map(({ route }) => route.pool));
+    if (!closing && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
   }
 
   /** A version that this worker cannot run stays pending for one that can, and so do its jobs. */
@@ -190,6 +167,15 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     log.info({ model: name, version, backend, ...facts }, event);
   }
 
+  const moves = startBackendMoves({
+    versions: () => served.values(),
+    selection,
+    inTurn,
+    closeUnusedPools,
+    onCompared: (manifest, selected) => reportReady(manifest, selected, 'backends compared'),
+    clock,
+    onError,
+  });
   events.on('changed', () => {
     for (const { consumer } of served.values()) consumer.poolChanged();
   });
@@ -198,7 +184,6 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   return {
     add: (folder, version) => inTurn(() => add(folder, version)),
     remove: (name, version) => inTurn(() => remove(name, version)),
-    moveToFastest,
     describe() {
       const all = [...served.values()];
       const inUse = new Set(all.map(({ route }) => route.pool));
@@ -216,6 +201,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     isRefused: (name, version) => refused.has(versionKey(name, version)),
     async close() {
       closing = true;
+      moves.close();
       memory.close();
       await Promise.all([...served.values()].map(({ consumer }) => consumer.close()));
       await pools.close();

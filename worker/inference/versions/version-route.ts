@@ -38,6 +38,8 @@ export interface VersionRoute {
   /** Where new tasks go. */
   readonly pool: BackendPool;
   readonly isLoaded: boolean;
+  /** Whether nothing uses the version now. */
+  readonly isIdle: boolean;
   /** @throws {RunElsewhere} when this worker cannot compute the task; else as the batcher's `submit`. */
   submit(task: Task<Instance>): Promise<TaskResult<InstanceResult>>;
   /** Acts while the version is loaded, and keeps it loaded meanwhile. */
@@ -140,6 +142,9 @@ export async function openVersionRoute(deps: VersionRouteDeps): Promise<VersionR
     },
     get isLoaded() {
       return memory.isLoaded(resident);
+    },
+    get isIdle() {
+      return uses.size === 0;
     },
     submit: (task) => (task.isBackground ? submitYielding(task) : submitOnce(task)),
     whileLoaded: (act) => use(() => ({ pool: null, end: act() })),
