@@ -78,7 +78,7 @@ export function createApp(deps: AppDeps): Koa {
     eventRoutes({ jobFeed, sseStreams, auth }),
     bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }),
     batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),
-    fileRoutes({ files, auth, audit, clock, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
+    fileRoutes({ files, auth, audit, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ queueStatus, models, auth, audit }),
     modelRoutes({
       models,
@@ -87,7 +87,6 @@ export function createApp(deps: AppDeps): Koa {
       workers,
       auth,
       audit,
-      clock,
       bodyLimits,
       maxBytes: config.SLUICE_MAX_FILE_BYTES,
     }),

@@ -25,7 +25,6 @@ import { createJobFeed } from './follow/job-feed.js';
 import { createSseStreams } from './follow/sse.js';
 
 const METRICS_PORT = 9090;
-const UPLOAD_MS = 3_600_000;
 const IDLE_CHECK_MS = 100;
 
 await run('api', loadConfig, async ({ config, log, defer, draining }) => {
@@ -86,18 +85,21 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     registry,
     draining,
   });
+  const answer = app.callback();
   // Bounds on how slowly a request may arrive and how large its head may be; a held request has arrived already.
   const server = createServer(
     {
       headersTimeout: 5000,
-      // This is the bound of an upload; http/request-context.ts bounds all other bodies.
-      requestTimeout: UPLOAD_MS,
+      // A slow line is no attack, so no body has a total time; http/body-arrival.ts bounds how slowly one may arrive.
+      requestTimeout: 0,
       connectionsCheckingInterval: 1000,
       maxHeaderSize: 8192,
       keepAliveTimeout: 65_000,
     },
-    app.callback(),
+    answer,
   );
+  // Node would send `100 Continue` by itself, before anybody has looked at the head.
+  server.on('checkContinue', answer);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) =>
       reject(listenError(error, config.HOST, config.PORT)),

@@ -3,6 +3,8 @@
  * anything is parsed.
  */
 import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { pipeline, type Readable, Transform } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Context } from 'koa';
 import getRawBody from 'raw-body';
@@ -14,6 +16,7 @@ import {
   parseJson,
   parseJsonUnchecked,
 } from '../../shared/contract/json.js';
+import type { BodyState } from './body-arrival.js';
 
 export interface BodyLimits {
   maxBytes: number;
@@ -37,7 +40,7 @@ const SMALL_BODY_BYTES = 16 * 1024;
 /**
  * Resolves to the body as one JSON value.
  *
- * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `malformed_request`, `malformed_json`, or `invalid_input` for
+ * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `body_too_slow`, `malformed_request`, `malformed_json`, or `invalid_input` for
  *   a text with half a surrogate pair
  */
 export async function readJson(ctx: Context, limits: BodyLimits): Promise<JsonBody> {
@@ -111,27 +114,53 @@ export function typeOf(ctx: Context, ...accepted: readonly string[]): string {
 }
 
 async function readBytes(ctx: Context, maxBytes: number): Promise<Buffer> {
-  const encoding = ctx.get('content-encoding').toLowerCase();
-  if (encoding !== '' && encoding !== 'identity' && encoding !== 'gzip') {
-    throw new SluiceError(
-      'unsupported_media_type',
-      `The content encoding ${encoding} is not supported; gzip is.`,
-    );
-  }
-  const compressed = encoding === 'gzip';
+  const compressed = isCompressed(ctx);
+  const tooLarge = () => new SluiceError('body_too_large', `The body is larger than ${maxBytes} bytes.`);
   const length = compressed ? undefined : ctx.request.length;
+  if ((length ?? 0) > maxBytes) throw tooLarge();
+  const tooSlow = new Promise<never>((_, reject) => (ctx.state as BodyState).beginBody?.(reject));
+  tooSlow.catch(() => undefined);
   try {
-    const stream = compressed ? ctx.req.pipe(createGunzip()) : ctx.req;
-    return await getRawBody(stream, { limit: maxBytes, ...(length === undefined ? {} : { length }) });
+    const stream = compressed ? uncompressed(ctx.req) : ctx.req;
+    const options = { limit: maxBytes, ...(length === undefined ? {} : { length }) };
+    return await Promise.race([getRawBody(stream, options), tooSlow]);
   } catch (error) {
+    if (error instanceof SluiceError) throw error;
     const type = (error as { type?: string }).type;
     if (type === 'entity.too.large') {
-      // The rest of the body is not worth reading, so the connection ends with the answer.
-      ctx.set('Connection', 'close');
-      throw new SluiceError('body_too_large', `The body is larger than ${maxBytes} bytes.`);
+      ctx.req.unpipe();
+      ctx.req.resume();
+      throw tooLarge();
     }
     throw new SluiceError('malformed_request', `The body cannot be read: ${messageOf(error)}.`, {
       cause: error,
     });
   }
+}
+
+function isCompressed(ctx: Context): boolean {
+  const encoding = ctx.get('content-encoding').trim().toLowerCase();
+  if (encoding === '' || encoding === 'identity') return false;
+  // RFC 9110, section 8.4.1.3: both names mean the same.
+  if (encoding === 'gzip' || encoding === 'x-gzip') return true;
+  throw new SluiceError(
+    'unsupported_media_type',
+    `The content encoding ${encoding} is not supported; gzip is.`,
+  );
+}
+
+/** Yields the content of a gzip file of one member or several. Of what zlib would skip behind them, nothing is skipped. */
+function uncompressed(req: IncomingMessage): Readable {
+  const gunzip = createGunzip();
+  let received = 0;
+  req.on('data', (chunk: Buffer) => (received += chunk.length));
+  const checkEnd = new Transform({
+    transform: (chunk, _, done) => done(null, chunk),
+    flush: (done) =>
+      done(gunzip.bytesWritten < received ? new Error('bytes follow that are not gzip') : undefined),
+  });
+  // The request is not destroyed with the pipeline, because it carries the answer.
+  req.once('error', (error) => gunzip.destroy(error));
+  req.once('close', () => void (req.complete || gunzip.destroy(new Error('the connection was closed'))));
+  return pipeline(req.pipe(gunzip), checkEnd, () => undefined);
 }

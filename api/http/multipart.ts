@@ -6,12 +6,11 @@
  */
 import { Busboy, type BusboyHeaders, type BusboyInstance } from '@fastify/busboy';
 import type { Context } from 'koa';
-import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { cleanContentType } from '../../shared/contract/file.js';
 import { escapePointer } from '../../shared/contract/schema.js';
-import { unboundBody } from './request-context.js';
+import type { BodyState } from './body-arrival.js';
 
 export interface UploadLimits {
   /** Bound of the contents of all parts together. */
@@ -34,19 +33,18 @@ const NAMES = ['file'];
 /** Room for the boundary and the head of a part. */
 const ENVELOPE_BYTES = 64 * 1024;
 const HEAD_LIMITS = { headerPairs: 32, headerSize: 8192, fieldSize: 1024 };
-/** An upload that sends nothing for so long has broken off. */
-const IDLE_MS = 30_000;
+/** An upload may stall for so long, for it is large and its line may break for a moment. */
+const STALL_MS = 30_000;
 
 /**
  * Gives each part to `take` as it arrives, and resolves to the results in the order of the parts, of which there is at least
  * one.
  *
- * @throws {SluiceError} `body_too_large`, `unsupported_media_type`, `malformed_request` for an upload that breaks off, or
+ * @throws {SluiceError} `body_too_large`, `body_too_slow`, `unsupported_media_type`, `malformed_request` for an upload that breaks off, or
  *   `invalid_input` for a part that is not wanted; and whatever `take` throws
  */
 export async function readFileParts<T>(
   ctx: Context,
-  clock: Clock,
   { maxBytes, maxParts, names = NAMES }: UploadLimits,
   take: (part: FilePart) => Promise<T>,
 ): Promise<T[]> {
@@ -62,14 +60,9 @@ export async function readFileParts<T>(
     let received = 0;
     let contentBytes = 0;
     let failed = false;
-    let heardMs = clock.monotonic();
-    const stopWatching = clock.every(IDLE_MS / 3, () => {
-      if (clock.monotonic() - heardMs > IDLE_MS) fail(broken(`nothing came for ${IDLE_MS / 1000} seconds`));
-    });
 
     function fail(error: Error): void {
       failed = true;
-      stopWatching();
       req.unpipe(form);
       // The rest is read and dropped, so that a caller who is still sending can read the answer.
       req.resume();
@@ -117,12 +110,8 @@ export async function readFileParts<T>(
       fail(invalid([{ path: `/${escapePointer(name)}`, message: `is no file: ${wanted(names, maxParts)}` }])),
     );
     form.on('error', (error) => fail(broken(messageOf(error))));
-    form.once('finish', () => {
-      stopWatching();
-      resolve();
-    });
+    form.once('finish', resolve);
     req.on('data', (chunk: Buffer) => {
-      heardMs = clock.monotonic();
       received += chunk.length;
       if (received > maxBodyBytes) fail(tooLarge());
     });
@@ -130,7 +119,7 @@ export async function readFileParts<T>(
     req.once('close', () => {
       if (!req.complete) fail(broken('the connection was closed'));
     });
-    unboundBody(ctx);
+    (ctx.state as BodyState).beginBody?.(fail, STALL_MS);
     req.pipe(form);
   });
 

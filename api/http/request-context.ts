@@ -1,16 +1,15 @@
 /**
- * The frame of every request: its id, its place in the metrics, and the time in which its body must arrive.
+ * The frame of every request: its id, its place in the metrics, and how its body arrives.
  */
 import type { Context, Middleware } from 'koa';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import type { Principal } from '../../shared/contract/access.js';
 import { newId } from '../../shared/contract/ids.js';
+import { type BodyState, createBodyArrival } from './body-arrival.js';
 
-export interface RequestState {
+export interface RequestState extends BodyState {
   requestId: string;
-  /** Lifts the bound on the time of the body. */
-  unboundBody?: () => void;
   /** The caller, once it has authenticated. */
   principal?: Principal;
 }
@@ -46,34 +45,13 @@ export function requestContext({ clock, registry }: { clock: Clock; registry: Re
     const requestId = REQUEST_ID.test(asked) ? asked : newId('req', clock.now());
     ctx.state.requestId = requestId;
     ctx.set({ 'X-Request-Id': requestId, 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' });
-    boundBody(ctx, clock);
+    const body = createBodyArrival(ctx, clock);
+    ctx.state.beginBody = body.begin;
     await next();
-    unboundBody(ctx);
-    if (!ctx.req.complete) boundBody(ctx, clock);
+    body.dropRest();
     const route = (ctx as RequestContext)._matchedRoute ?? 'none';
     const method = METHODS.has(ctx.method) ? ctx.method : 'other';
     requests.inc({ method, route, status: ctx.status });
     seconds.observe({ route }, (clock.monotonic() - startedMs) / 1000);
   };
-}
-
-/** A body must arrive within this time, unless its route bounds it otherwise. */
-const BODY_MS = 10_000;
-/** The same answer as that of Node where Node keeps the bound. */
-const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
-
-/** Bounds the time of the body. After the answer, the rest of a body is read and dropped for the same time. */
-function boundBody(ctx: Context, clock: Clock): void {
-  const { req, res } = ctx;
-  if (req.headers['content-length'] === undefined && req.headers['transfer-encoding'] === undefined) return;
-  ctx.state.unboundBody = clock.after(BODY_MS, () => {
-    if (req.complete) return;
-    if (!res.headersSent) req.socket.write(TIMED_OUT);
-    req.socket.destroySoon();
-  });
-}
-
-/** Lifts the bound for a route that bounds its body by itself. */
-export function unboundBody(ctx: { state: unknown }): void {
-  (ctx.state as RequestState).unboundBody?.();
 }

@@ -3,7 +3,6 @@
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { Clock } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { cleanFilename, type FileRecord, presentFile } from '../../shared/contract/file.js';
 import type { Files } from '../../shared/core/files/files.js';
@@ -18,7 +17,6 @@ export interface FileRoutesDeps {
   files: Files;
   auth: BearerAuth;
   audit: Audit;
-  clock: Clock;
   /** The bound of one file. */
   maxBytes: number;
 }
@@ -84,13 +82,13 @@ export const fileOperations = {
 } as const satisfies Operations;
 
 /** Returns the routes of files. Each refuses a file that does not exist, or belongs to another tenant, with `not_found`. */
-export function fileRoutes({ files, auth, audit, clock, maxBytes }: FileRoutesDeps): Router {
+export function fileRoutes({ files, auth, audit, maxBytes }: FileRoutesDeps): Router {
   const authRead = auth('files:read');
 
   async function upload(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     const key = idempotencyKeyOf(ctx);
-    const created = await readFileParts(ctx, clock, { maxBytes, maxParts: 1 }, (part) =>
+    const created = await readFileParts(ctx, { maxBytes, maxParts: 1 }, (part) =>
       files.create(tenant, { ...part, filename: cleanFilename(part.filename ?? undefined) }, key),
     );
     const { record, replayed } = created[0] as (typeof created)[number];

@@ -5,7 +5,6 @@
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { Clock } from '../../shared/base/clock.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { isAlias } from '../../shared/contract/models/model-ref.js';
@@ -33,7 +32,6 @@ export interface ModelRoutesDeps {
   repository: VersionRepository;
   shadows: Shadows;
   workers: Pick<Workers, 'servers'>;
-  clock: Clock;
   bodyLimits: BodyLimits;
   /** The bound of all files of an uploaded version together. */
   maxBytes: number;
@@ -152,7 +150,7 @@ export const modelOperations = {
  * @param deps `workers` tells how many workers serve each version; `maxBytes` bounds the files of an upload together
  */
 export function modelRoutes(deps: ModelRoutesDeps): Router {
-  const { models, auth, audit, repository, clock, bodyLimits, maxBytes } = deps;
+  const { models, auth, audit, repository, bodyLimits, maxBytes } = deps;
 
   async function find(name: string): Promise<Model> {
     const model = await models.find(name);
@@ -192,7 +190,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     const received = await repository.receive(ctx.params.name ?? '', quantizeOf(ctx));
     try {
       const limits = { maxBytes, maxParts: MAX_FILES, names: ['file', 'archive'] };
-      await readFileParts(ctx, clock, limits, ({ name: part, filename, content }) =>
+      await readFileParts(ctx, limits, ({ name: part, filename, content }) =>
         part === 'archive' ? received.unpack(content, maxBytes) : received.write(filename ?? '', content),
       );
       const { name, version } = await received.finish();

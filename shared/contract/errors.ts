@@ -32,6 +32,7 @@ export const ERRORS = {
   not_found: { status: 404, retryable: false, title: 'There is no such resource.' },
   model_not_found: { status: 404, retryable: false, title: 'There is no such model, version or alias.' },
   method_not_allowed: { status: 405, retryable: false, title: 'The resource does not answer this method.' },
+  body_too_slow: { status: 408, retryable: true, title: 'The body did not arrive in time.' },
   job_not_finished: { status: 409, retryable: true, title: 'The job has not ended yet.' },
   job_finished: { status: 409, retryable: false, title: 'The job has already ended.' },
   model_failed: {
