@@ -4,20 +4,18 @@
  * The command registers an endpoint for a receiver of its own, prints the events that verify, and deletes the endpoint when
  * it is stopped.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { systemClock, toTimestamp } from '../../shared/base/clock.js';
 import { list } from '../../shared/base/config.js';
 import type { WebhookEvent } from '../../shared/client/webhooks.js';
-import { type Config, loadConfig } from '../../shared/contract/config.js';
+import { API_ADDRESS_FILE } from '../../shared/contract/config.js';
 import { EVENTS } from '../../shared/contract/webhooks/events.js';
 import { type Api, callApi } from './call-api.js';
+import { DEFAULT_URL, findApi, isKey, KEY_FILE } from './find-api.js';
 import { EXIT, Failure, type Terminal } from './terminal.js';
 import { type Arrival, type Inbox, openInbox } from './webhook-inbox.js';
 
 const PATH = '/v1/webhook-endpoints';
-const KEY_FILE = 'api-key';
 
 interface Options {
   /** Missing for the events that an endpoint gets unless it names some. */
@@ -26,7 +24,7 @@ interface Options {
   forward?: string;
   json?: true;
   port: number;
-  url: string;
+  url?: string;
   key?: string;
 }
 
@@ -56,10 +54,14 @@ export function addListenCommand(program: Command, terminal: Terminal): void {
     )
     .option('--json', 'prints each event whole, as a line of JSON')
     .option('--port <number>', 'port to listen on; 0 takes a free one', port, 0)
-    .option('--url <url>', 'where the API is', apiUrl, 'http://127.0.0.1:8080')
+    .option(
+      '--url <url>',
+      `where the API is (default: SLUICE_URL, else the file ${API_ADDRESS_FILE} in SLUICE_DATA_DIR, else ${DEFAULT_URL})`,
+      apiUrl,
+    )
     .option(
       '--key <key>',
-      `key for the API (default: SLUICE_BOOTSTRAP_KEY, else the file ${KEY_FILE} in SLUICE_DATA_DIR)`,
+      `key for the API (default: SLUICE_API_KEY, else SLUICE_BOOTSTRAP_KEY, else the file ${KEY_FILE} in SLUICE_DATA_DIR)`,
       apiKey,
     )
     .action((options: Options) => listen(options, terminal));
@@ -67,7 +69,7 @@ export function addListenCommand(program: Command, terminal: Terminal): void {
 
 async function listen(options: Options, terminal: Terminal): Promise<void> {
   const forward = options.forward ?? null;
-  const api: Api = { url: options.url, key: options.key ?? storedKey(loadConfig()) };
+  const api = findApi(options);
 
   let reveal: (secret: string) => void = () => {};
   const secret = new Promise<string>((resolve) => {
@@ -143,27 +145,6 @@ function jsonOf({ webhookId, event, isRepeated, forwarded }: Arrival): string {
     ...(forwarded !== null && { forwarded }),
     ...event,
   });
-}
-
-function storedKey(config: Config): string {
-  if (config.SLUICE_BOOTSTRAP_KEY) return config.SLUICE_BOOTSTRAP_KEY;
-  const file = join(config.SLUICE_DATA_DIR, KEY_FILE);
-  let key: string;
-  try {
-    key = readFileSync(file, 'utf8').trim();
-  } catch {
-    throw new Failure(
-      EXIT.usage,
-      `There is no API key in ${file}, where \`npm start\` keeps one; --key gives it.`,
-    );
-  }
-  if (isKey(key)) return key;
-  throw new Failure(EXIT.usage, `${file} holds no API key; --key gives one.`);
-}
-
-/** A header can carry nothing else. */
-function isKey(text: string): boolean {
-  return /^[\x21-\x7e]+$/.test(text);
 }
 
 function apiKey(text: string): string {

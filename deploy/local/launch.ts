@@ -9,7 +9,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Clock, sleep, systemClock } from '../../shared/base/clock.js';
 import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
-import { ADDRESS_FILE, type Config } from '../../shared/contract/config.js';
+import { ADDRESS_FILE, API_ADDRESS_FILE, type Config } from '../../shared/contract/config.js';
 import { ensureApiKey } from './api-key.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
 import { claimPort, urlOf } from './listen-address.js';
@@ -69,6 +69,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
   try {
     closers.push(takeFolder(dataDir, runDir));
     await endLeftovers(runDir, clock, tell);
+    for (const name of [ADDRESS_FILE, API_ADDRESS_FILE]) rmSync(join(dataDir, name), { force: true });
     const port = await claimPort(config.HOST, config.PORT);
     const apiKey = ensureApiKey(dataDir, config.SLUICE_BOOTSTRAP_KEY);
     const redis = await openRedis({ ...options, clock }, dataDir, closers);
@@ -84,6 +85,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     const failed = Promise.race([api.ended, worker.ended]).then(() => undefined);
     const ready = () => untilReady(address, failed, options.signal, clock);
     await ready();
+    closers.push(tellAddress(join(dataDir, API_ADDRESS_FILE), address));
     const restart = async () => {
       await Promise.all([api.restart(RESTART_GRACE_MS), worker.restart(RESTART_GRACE_MS)]);
       await ready();
@@ -105,8 +107,6 @@ async function openRedis(
   closers: (() => unknown)[],
 ): Promise<{ url: string; origin: string }> {
   const { config, tell, clock, signal } = options;
-  const addressFile = join(dataDir, ADDRESS_FILE);
-  rmSync(addressFile, { force: true });
   if (config.REDIS_URL) return { url: config.REDIS_URL, origin: 'the one of REDIS_URL' };
 
   const program = await findRedisProgram({ cacheDir: resolve(config.SLUICE_CACHE_DIR), tell, signal });
@@ -126,12 +126,15 @@ async function openRedis(
     return startRedis({ ...settings, port: server.port });
   };
   const kept = supervise({ name: 'Redis', start: restart, clock, tell, lastWords: log.lastWords }, server);
-  writeFileSync(addressFile, `${server.url}\n`, { mode: 0o600 });
-  closers.push(async () => {
-    rmSync(addressFile, { force: true });
-    await kept.stop(REDIS_STOP_MS);
-  });
+  closers.push(() => kept.stop(REDIS_STOP_MS));
+  closers.push(tellAddress(join(dataDir, ADDRESS_FILE), server.url));
   return { url: server.url, origin: server.origin };
+}
+
+/** Tells other programs of this user an address; returns the function that takes it back. */
+function tellAddress(file: string, address: string): () => void {
+  writeFileSync(file, `${address}\n`, { mode: 0o600 });
+  return () => rmSync(file, { force: true });
 }
 
 /** Webhooks may reach programs on this machine, unless the user has configured which networks they may reach. */

@@ -48,10 +48,12 @@ export type ValuesOf<Table extends VariableTable> = Readonly<{
     : ValueOf<Table[K]> | undefined;
 }>;
 
-/** The product that owns a table. A variable that begins with its prefix and is not in the table is a fault. */
+/** The product that owns a table. A variable that begins with its prefix and is known to none of its programs is a fault. */
 export interface Owner {
   product: string;
   prefix: string;
+  /** Variables of its other programs, which this one ignores. */
+  ignored?: readonly string[];
 }
 
 /**
@@ -61,7 +63,7 @@ export interface Owner {
  */
 export function readVariables<Table extends VariableTable>(
   table: Table,
-  { product, prefix }: Owner,
+  { product, prefix, ignored = [] }: Owner,
   environment: NodeJS.ProcessEnv = process.env,
 ): ValuesOf<Table> {
   const values = givenValues(table, environment);
@@ -77,7 +79,8 @@ export function readVariables<Table extends VariableTable>(
   check(values);
   const faults = (check.errors ?? []).map((error) => faultOf(error, table, environment));
   for (const name of Object.keys(environment)) {
-    if (name.startsWith(prefix) && !(name in table)) faults.push(`${name} is not a variable of ${product}`);
+    if (name.startsWith(prefix) && !(name in table) && !ignored.includes(name))
+      faults.push(`${name} is not a variable of ${product}`);
   }
   if (faults.length > 0) throw new ConfigError(`The configuration cannot be used:\n  ${faults.join('\n  ')}`);
   return Object.freeze(values) as ValuesOf<Table>;

@@ -1,18 +1,32 @@
 /**
  * The configuration of every process of Sluice: the variables of variables.ts, read and checked.
  */
-import { readVariables, type ValuesOf } from '../base/config.js';
-import { VARIABLES } from './variables.js';
+import { type Owner, readVariables, type ValuesOf } from '../base/config.js';
+import { COMMAND_VARIABLES, VARIABLES } from './variables.js';
 
 /** The file in the data folder that tells the address of the launcher's Redis. */
 export const ADDRESS_FILE = 'redis.url';
 
+/** The file in the data folder that tells the address of the launcher's API. */
+export const API_ADDRESS_FILE = 'api.url';
+
 export type Config = ValuesOf<typeof VARIABLES>;
+export type CommandConfig = Config & ValuesOf<typeof COMMAND_VARIABLES>;
+
+const OWNER: Owner = { product: 'Sluice', prefix: 'SLUICE_' };
 
 /**
  * Reads the configuration of this process.
  * @throws ConfigError that lists every fault.
  */
 export function loadConfig(environment?: NodeJS.ProcessEnv): Config {
-  return readVariables(VARIABLES, { product: 'Sluice', prefix: 'SLUICE_' }, environment);
+  return readVariables(VARIABLES, { ...OWNER, ignored: Object.keys(COMMAND_VARIABLES) }, environment);
+}
+
+/**
+ * Reads the configuration of the command `sluice`, which finds a launcher of this machine by that of its processes.
+ * @throws ConfigError that lists every fault.
+ */
+export function loadCommandConfig(environment?: NodeJS.ProcessEnv): CommandConfig {
+  return readVariables({ ...VARIABLES, ...COMMAND_VARIABLES }, OWNER, environment);
 }

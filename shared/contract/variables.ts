@@ -271,3 +271,20 @@ export const VARIABLES = {
     description: 'How long an uploaded file is kept.',
   },
 } as const satisfies VariableTable;
+
+/** The variables of the command `sluice` alone. All other processes know and ignore them. */
+export const COMMAND_VARIABLES = {
+  SLUICE_URL: {
+    type: 'string',
+    pattern: '^https?://[^/?#@]+(/[^?#]*)?$',
+    form: 'must be an http:// or https:// address without user, query and fragment',
+    description: 'Where the API is; unset: the address of the launcher, else port 8080 of this machine.',
+  },
+  SLUICE_API_KEY: {
+    type: 'string',
+    secret: true,
+    pattern: '^[!-~]+$',
+    form: 'must be one word of ASCII letters, digits and signs',
+    description: 'Key for it; unset: SLUICE_BOOTSTRAP_KEY, else the key that the launcher keeps.',
+  },
+} as const satisfies VariableTable;

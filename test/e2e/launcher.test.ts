@@ -112,7 +112,7 @@ function shown(): string {
 }
 
 it('keeps the password of its Redis to itself and its programs', async () => {
-  await start({ LOG_LEVEL: 'trace' });
+  await start({ LOG_LEVEL: 'trace', SLUICE_URL: 'http://127.0.0.1:1', SLUICE_API_KEY: 'of the command' });
   const { password, port: redisPort } = new URL(redisUrl());
   const stranger = new Redis({ host: '127.0.0.1', port: Number(redisPort), retryStrategy: () => null });
   stranger.on('error', () => {});
@@ -173,6 +173,25 @@ function nothingThere() {
   mkdirSync(bin, { recursive: true });
   return { PATH: bin, SLUICE_CACHE_DIR: join(folder.path, 'cache') };
 }
+
+it('tells the command `sluice` where it serves', async () => {
+  await start();
+  expect(readFileSync(join(folder.path, 'api.url'), 'utf8')).toBe(`http://127.0.0.1:${port}\n`);
+  const env = { ...process.env, SLUICE_DATA_DIR: folder.path };
+  const command = spawn('npx', ['sluice', 'listen'], { cwd: ROOT, env, detached: true });
+  let said = '';
+  command.stderr.on('data', (text) => (said += text));
+  try {
+    await expect.poll(() => said, { timeout: 20_000 }).toContain('Listening on');
+  } finally {
+    process.kill(-(command.pid as number), 'SIGINT');
+    await exited(command);
+  }
+  expect(said).toContain('is deleted');
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+  expect(existsSync(join(folder.path, 'api.url')), 'nobody serves there').toBe(false);
+});
 
 it('serves from the Redis of REDIS_URL, and looks for no other', async () => {
   const prefix = `{t-${folder.path.slice(-6)}}`;

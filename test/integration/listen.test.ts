@@ -280,6 +280,27 @@ describe('sluice listen', () => {
     expect(api.asked[0]).toMatchObject({ call: 'POST /v1/webhook-endpoints', key: `Bearer ${KEY}` });
   });
 
+  it('takes the address that is kept in the data folder, but that of SLUICE_URL first', async () => {
+    const kept = await openApi();
+    writeFileSync(join(folder.path, 'api.url'), `${kept.url}\n`);
+    writeFileSync(join(folder.path, 'api-key'), `${KEY}\n`);
+    sluice(['listen']);
+    await until(() => told).toContain('Listening on');
+    expect(kept.asked).toHaveLength(1);
+    expect(await stop()).toBe(0);
+
+    const named = await openApi();
+    const other = `slk_${'o'.repeat(22)}`;
+    sluice(['listen'], { SLUICE_URL: `${named.url}/`, SLUICE_API_KEY: other, SLUICE_BOOTSTRAP_KEY: KEY });
+    await until(() => told).toContain('Listening on');
+    expect(named.asked[0]).toMatchObject({ key: `Bearer ${other}` });
+
+    writeFileSync(join(folder.path, 'api.url'), 'nonsense');
+    expect(await stop()).toBe(0);
+    expect(await ended(['listen'])).toBe(64);
+    expect(told).toContain('api.url holds no address; --url gives one.');
+  });
+
   it('deletes its endpoint when its reader has gone, too', async () => {
     const api = await openApi();
     await listen(api);

@@ -6,7 +6,7 @@ import { ConfigError } from '../../shared/base/config.js';
 import { Refusal } from '../../shared/base/errors.js';
 import { createErrorLog, createLogger } from '../../shared/base/log.js';
 import { createReadGauge, serveMetrics } from '../../shared/base/metrics.js';
-import { loadConfig } from '../../shared/contract/config.js';
+import { loadCommandConfig, loadConfig } from '../../shared/contract/config.js';
 import { isId, newId } from '../../shared/contract/ids.js';
 import { VARIABLES } from '../../shared/contract/variables.js';
 import { createManualClock } from '../support/manual-clock.js';
@@ -52,6 +52,19 @@ describe('configuration', () => {
         '  SLUICE_PRT is not a variable of Sluice',
       ].join('\n'),
     );
+  });
+
+  it('knows the variables of the command, and leaves them to it', () => {
+    const given = { SLUICE_URL: 'nonsense', SLUICE_API_KEY: 'a b' };
+    expect(loadConfig(given)).toEqual(loadConfig({}));
+    expect(() => loadCommandConfig(given)).toThrow(
+      [
+        'The configuration cannot be used:',
+        '  SLUICE_URL=nonsense must be an http:// or https:// address without user, query and fragment',
+        '  SLUICE_API_KEY must be one word of ASCII letters, digits and signs',
+      ].join('\n'),
+    );
+    expect(() => loadCommandConfig({ SLUICE_PRT: '1' })).toThrow('SLUICE_PRT is not a variable of Sluice');
   });
 
   it.each(Object.entries(VARIABLES).filter(([, variable]) => 'pattern' in variable))(
