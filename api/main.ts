@@ -13,7 +13,7 @@ import { loadConfig } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
 import { createCachedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
-import { readBundledVersions } from '../shared/core/models/bundled-versions.js';
+import { readBundledVersions, registerBundled } from '../shared/core/models/bundled-versions.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
 import { checkDurable } from '../shared/redis/durability.js';
@@ -72,7 +72,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
 
   await core.repository.sweep();
   if (config.SLUICE_BOOTSTRAP_KEY) await core.apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  for (const version of await readBundledVersions(config, clock)) await core.models.register(version);
+  await registerBundled(core.models, await readBundledVersions(config, clock, log), log);
 
   const app = createApp({
     config,

@@ -13,6 +13,7 @@ import type { Fault } from '../contract/errors.js';
 import type { Manifest, Signature, TensorSpec } from '../contract/models/manifest.js';
 import { checkManifest } from '../contract/models/manifest-check.js';
 import { isJunk } from '../contract/models/package-path.js';
+import { SAVED_MODEL_TEXT } from './formats.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {
@@ -83,6 +84,10 @@ function parseYaml(text: string): unknown {
 
 async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
   if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
+  if (paths.includes(SAVED_MODEL_TEXT))
+    throw new Error(
+      `${SAVED_MODEL_TEXT} is the text form of a SavedModel: save it as binary, ${SAVED_MODEL_FILE}`,
+    );
   if (!paths.includes(MODEL_FILE)) throw new Error(`there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
   // tfjs writes the format near the start of the file; the topology after it may be large.
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
@@ -94,7 +99,11 @@ async function formatOf(path: string, paths: readonly string[]): Promise<Manifes
 
 async function hashesOf(path: string, paths: readonly string[]): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
-  for (const file of paths) if (file !== MANIFEST_FILE) files[file] = await hashFile(join(path, file));
+  for (const file of paths)
+    if (file !== MANIFEST_FILE)
+      files[file] = await hashFile(join(path, file)).catch((error: unknown) => {
+        throw new Error(`${file} cannot be read: ${messageOf(error)}`);
+      });
   return files;
 }
 

@@ -1,12 +1,19 @@
 /**
- * The folder of bundled models: <folder>/<name>/<version>/ with a model.yaml and the files it names, or a SavedModel.
+ * The folder of bundled models: <folder>/<name>/<version>/ with the files of a version. Links to folders are followed.
+ *
+ * An entry that is no model, such as what a file system or a tool has left there, is passed over. What looks like one and cannot
+ * be served is told, and keeps no other from being served.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
 import type { Manifest } from '../contract/models/manifest.js';
-import { MANIFEST_FILE, readManifest } from './manifest.js';
+import { isModelName } from '../contract/models/model-ref.js';
+import { isJunk } from '../contract/models/package-path.js';
+import { SAVED_MODEL_TEXT } from './formats.js';
+import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from './manifest.js';
+import { SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface BundledVersion {
   manifest: Manifest;
@@ -16,28 +23,63 @@ export interface BundledVersion {
   sizeBytes: number;
 }
 
+export interface ModelFolder {
+  /** The versions, sorted by name and number. */
+  versions: BundledVersion[];
+  /** Versions that cannot be served, each with its place and all that is wrong with it. */
+  faults: string[];
+  /** Folders that are not taken for versions, though somebody may have meant them so. */
+  notices: string[];
+}
+
+const VERSION = /^[1-9]\d*$/;
+/** Names such as v1, 0.1, 007 and 0, by which other servers and people call versions. */
+const LIKE_A_VERSION = /^v?\d[\d._-]*$/i;
+const MARKS = [SAVED_MODEL_FILE, SAVED_MODEL_TEXT, MODEL_FILE, MANIFEST_FILE];
+
 /**
- * Returns every version of the folder, sorted by name and number.
- * @throws ConfigError when there is no such folder, or with every fault of every manifest.
+ * Reads every version of the folder.
+ * @throws ConfigError when the folder cannot be read.
  */
-export async function readModelFolder(folder: string): Promise<BundledVersion[]> {
-  const found: BundledVersion[] = [];
-  const faults: string[] = [];
-  for (const name of await modelsIn(folder)) {
-    for (const version of await foldersIn(join(folder, name))) {
-      if (!/^[1-9]\d*$/.test(version)) continue;
-      try {
-        found.push(await readVersion(join(folder, name, version), name, Number(version)));
-      } catch (error) {
-        faults.push(`${name}/${version}/${MANIFEST_FILE}: ${messageOf(error)}`);
-      }
+export async function readModelFolder(folder: string): Promise<ModelFolder> {
+  const names = await foldersIn(folder).catch((error: unknown) => {
+    throw new ConfigError(`The folder of models (SLUICE_MODELS_DIR) cannot be read: ${messageOf(error)}`);
+  });
+  const read: ModelFolder = { versions: [], faults: [], notices: [] };
+  for (const name of names) {
+    try {
+      await readModel(folder, name, read);
+    } catch (error) {
+      (isModelName(name) ? read.faults : read.notices).push(`${name} cannot be read: ${messageOf(error)}`);
     }
   }
-  if (faults.length > 0)
-    throw new ConfigError(`The models in ${folder} have faults:\n  ${faults.join('\n  ')}`);
-  return found.sort(
+  read.versions.sort(
     (a, b) => a.manifest.name.localeCompare(b.manifest.name) || a.manifest.version - b.manifest.version,
   );
+  return read;
+}
+
+async function readModel(folder: string, name: string, read: ModelFolder): Promise<void> {
+  const place = join(folder, name);
+  const entries = await foldersIn(place);
+  const numbers = entries.filter((entry) => VERSION.test(entry));
+  if (!isModelName(name)) {
+    if (numbers.length > 0)
+      read.notices.push(`${name} is no name for a model: lower-case letters, digits, "-" and "_" make one`);
+    return;
+  }
+  if (await holdsModel(place)) read.notices.push(`${name} holds a model itself: move its files to ${name}/1`);
+  for (const entry of entries) {
+    if (VERSION.test(entry)) {
+      try {
+        read.versions.push(await readVersion(join(place, entry), name, Number(entry)));
+      } catch (error) {
+        const file = error instanceof ManifestFault ? `/${MANIFEST_FILE}` : '';
+        read.faults.push(`${name}/${entry}${file}: ${messageOf(error)}`);
+      }
+    } else if (LIKE_A_VERSION.test(entry) || (await holdsModel(join(place, entry))))
+      read.notices.push(`${name}/${entry} is no version: versions are folders called 1, 2, 3 and so on`);
+  }
 }
 
 async function readVersion(path: string, name: string, version: number): Promise<BundledVersion> {
@@ -50,13 +92,21 @@ async function readVersion(path: string, name: string, version: number): Promise
   return { manifest, path, sizeBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-async function modelsIn(folder: string): Promise<string[]> {
-  return foldersIn(folder).catch((error: unknown) => {
-    throw new ConfigError(`The folder of models (SLUICE_MODELS_DIR) cannot be read: ${messageOf(error)}`);
-  });
+async function holdsModel(folder: string): Promise<boolean> {
+  const names = await readdir(folder).catch((): string[] => []);
+  return MARKS.some((mark) => names.includes(mark));
 }
 
+/** Returns the names of the folders in a folder, and of links to folders. A link that leads nowhere is none. */
 async function foldersIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  const names = (await readdir(folder)).filter((name) => !isJunk(name)).sort();
+  const found = await Promise.all(
+    names.map((name) =>
+      stat(join(folder, name)).then(
+        (entry) => entry.isDirectory(),
+        () => false,
+      ),
+    ),
+  );
+  return names.filter((_, i) => found[i]);
 }

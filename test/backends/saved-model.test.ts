@@ -48,8 +48,11 @@ beforeEach(() => {
 });
 
 async function manifestOf(): Promise<Manifest> {
-  const [version] = await readModelFolder(models);
-  if (!version) throw new Error('no version was read');
+  const {
+    versions: [version],
+    faults,
+  } = await readModelFolder(models);
+  if (!version) throw new Error(faults.join());
   return version.manifest;
 }
 
@@ -83,9 +86,7 @@ describe('a SavedModel', () => {
     });
     await verifyFiles(folder, derived);
     rmSync(join(folder, 'saved_model.pb'));
-    await expect(manifestOf()).rejects.toThrow(
-      '1/model.yaml: there is neither saved_model.pb nor model.json',
-    );
+    await expect(manifestOf()).rejects.toThrow('1: there is neither saved_model.pb nor model.json');
   });
 
   it('may be described further, but not otherwise', async () => {

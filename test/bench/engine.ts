@@ -123,7 +123,9 @@ async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
 async function modelsFor(site: Site, backend: BackendName, modelsDir: string) {
   const made = await writePictureModels(join(site.folder, 'models'), modelsDir);
   const folders = await Promise.all([FIXTURES, modelsDir, made].map(readModelFolder));
-  const byName = new Map(folders.flat().map((each) => [each.manifest.name, each]));
+  const byName = new Map(
+    folders.flatMap(({ versions }) => versions).map((each) => [each.manifest.name, each]),
+  );
   return [...byName.values()].filter(
     ({ manifest: { name, format } }) => list(values.models).includes(name) && canRun(backend, format),
   );

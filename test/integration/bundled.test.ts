@@ -3,11 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
+import { createLogger } from '../../shared/base/log.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
 import { ROOT } from '../support/stack.js';
 
+const log = createLogger('test', 'silent');
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 
 let bucket: OpenedBucket;
@@ -24,7 +26,7 @@ const read = () => {
     SLUICE_MODELS_DIR: `s3://${bucket.server.bucket}/some/prefix`,
     SLUICE_CACHE_DIR: bucket.folder,
   };
-  return readBundledVersions(config, systemClock);
+  return readBundledVersions(config, systemClock, log);
 };
 
 it('are those of the place, and lie in the cache', async () => {
@@ -49,7 +51,8 @@ it('are fetched again only when the bucket has changed', async () => {
 
 it('are an empty list where the place is empty, and `unavailable` where there is no bucket', async () => {
   const config = { ...bucket.config, SLUICE_CACHE_DIR: bucket.folder };
-  const at = (place: string) => readBundledVersions({ ...config, SLUICE_MODELS_DIR: place }, systemClock);
+  const at = (place: string) =>
+    readBundledVersions({ ...config, SLUICE_MODELS_DIR: place }, systemClock, log);
   expect(await at(`s3://${bucket.server.bucket}/elsewhere`)).toEqual([]);
   await expect(at('s3://no-such-bucket/x')).rejects.toMatchObject({ code: 'unavailable' });
 });

@@ -9,7 +9,7 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
-import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
+import { readBundledVersions, registerBundled } from '../../shared/core/models/bundled-versions.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import type { BackendName } from '../backends/backend.js';
@@ -99,13 +99,10 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
 
   const names = list(config.SLUICE_MODELS);
   const isWanted = (model: string) => names.length === 0 || names.includes(model);
-  const bundled = (await readBundledVersions(config, clock)).filter(({ manifest }) =>
-    isWanted(manifest.name),
-  );
-  for (const version of bundled) {
-    await models.register(version);
-    await served.add(version.path, version);
-  }
+  const found = await readBundledVersions(config, clock, log);
+  const wanted = found.filter(({ manifest }) => isWanted(manifest.name));
+  const bundled = await registerBundled(models, wanted, log);
+  for (const version of bundled) await served.add(version.path, version);
   const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))

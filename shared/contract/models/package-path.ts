@@ -33,7 +33,7 @@ const JUNK: ReadonlySet<string> = new Set([
 
 /** Tells whether a path leads to a file that no model consists of: a hidden one, or what a system or a tool has left there. */
 export function isJunk(path: string): boolean {
-  return path.split('/').some((name) => JUNK.has(name) || /^\.[^.]/.test(name));
+  return path.split('/').some((name) => JUNK.has(name) || /^\.(?!\.?$)/.test(name));
 }
 
 /** Returns `path` without the `.` and the doubled slashes that tar, browsers and scripts put into the names of files. */

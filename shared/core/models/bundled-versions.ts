@@ -11,20 +11,56 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../base/clock.js';
+import { ConfigError } from '../../base/config.js';
 import { exists } from '../../base/disk.js';
+import type { Logger } from '../../base/log.js';
 import type { BlobStore } from '../../blobs/blobs.js';
 import { type BucketConfig, isBucket, openBucket } from '../../blobs/open.js';
 import type { Config } from '../../contract/config.js';
-import { type BundledVersion, readModelFolder } from '../../model-packages/model-folder.js';
+import { type BundledVersion, type ModelFolder, readModelFolder } from '../../model-packages/model-folder.js';
+import { type Models, NumberTaken } from './models.js';
 
 type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
 
 /**
- * Returns the bundled versions, sorted by name and number.
- * @throws ConfigError with every fault of every manifest; {SluiceError} `unavailable` when the bucket cannot be read.
+ * Returns the bundled versions, sorted by name and number, and tells the log which others cannot be served and why.
+ * @throws ConfigError when the folder cannot be read or all of its versions have faults; {SluiceError} `unavailable` when the
+ *   bucket cannot be read.
  */
-export async function readBundledVersions(config: BundledConfig, clock: Clock): Promise<BundledVersion[]> {
+export async function readBundledVersions(
+  config: BundledConfig,
+  clock: Clock,
+  log: Pick<Logger, 'error' | 'warn'>,
+): Promise<BundledVersion[]> {
   const place = config.SLUICE_MODELS_DIR;
+  const { versions, faults, notices } = await readPlace(place, config, clock);
+  if (versions.length === 0 && faults.length > 0)
+    throw new ConfigError(`The models in ${place} have faults:\n  ${faults.join('\n  ')}`);
+  for (const why of faults) log.error({ place, why }, 'bundled version not served');
+  for (const why of notices) log.warn({ place, why }, 'folder passed over');
+  return versions;
+}
+
+/** Registers bundled versions and returns them, but for those that cannot be, which the log is told. */
+export async function registerBundled(
+  models: Pick<Models, 'register'>,
+  bundled: readonly BundledVersion[],
+  log: Pick<Logger, 'error'>,
+): Promise<BundledVersion[]> {
+  const registered: BundledVersion[] = [];
+  for (const version of bundled) {
+    try {
+      await models.register(version);
+      registered.push(version);
+    } catch (error) {
+      if (!(error instanceof NumberTaken)) throw error;
+      log.error({ why: error.message }, 'bundled version not served');
+    }
+  }
+  return registered;
+}
+
+async function readPlace(place: string, config: BundledConfig, clock: Clock): Promise<ModelFolder> {
   if (!isBucket(place)) return readModelFolder(place);
   const bucket = await openBucket(place, config, clock);
   try {
@@ -38,6 +74,8 @@ async function fetchAll(bucket: BlobStore, parent: string): Promise<string> {
   const keys: string[] = [];
   const lines: string[] = [];
   for await (const { key, sizeBytes, lastModifiedMs } of bucket.list('')) {
+    // Consoles mark a folder by an empty object of its name.
+    if (key.endsWith('/')) continue;
     keys.push(key);
     lines.push(`${key} ${sizeBytes} ${lastModifiedMs}`);
   }

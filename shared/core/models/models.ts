@@ -30,6 +30,9 @@ import { type Resolved, resolveVersion } from './resolve-version.js';
 
 export type Models = ReturnType<typeof createModels>;
 
+/** The number of a bundled version belongs to an uploaded one. */
+export class NumberTaken extends Error {}
+
 /** For so long a process may use what it last read of a model. */
 const FRESH_MS = 1000;
 
@@ -50,7 +53,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
 
   /**
    * Adds a bundled version. A version whose files have changed starts again as pending.
-   * @throws Error when the number belongs to an uploaded version with other files.
+   * @throws NumberTaken when the number belongs to an uploaded version with other files.
    */
   async function register({ manifest, sizeBytes }: VersionFiles): Promise<void> {
     const { name, version } = manifest;
@@ -59,7 +62,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     const known = await redis.hget(key, `version:${version}`);
     const before = known ? (JSON.parse(known) as StoredVersion) : null;
     if (before?.uploaded && before.sha256 !== sha256)
-      throw new Error(
+      throw new NumberTaken(
         `${name} version ${version} was uploaded with other files: give the bundled one another number`,
       );
     const createdAt = before?.createdAt ?? toTimestamp(clock.now());

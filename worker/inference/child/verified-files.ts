@@ -1,15 +1,16 @@
 /**
  * Verified files: a version's files are trusted only after they were checked against its manifest.
  *
- * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link. Every listed file has
+ * Promises: no path leads out of the version's folder, be it by `..`, by an absolute path or by a link. What systems leave in
+ * folders is no file of the version. Every listed file has
  * the sha256 that the manifest states. Every file of a SavedModel is listed, because TensorFlow reads it as a folder.
  */
 import { realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { hashFile, pathsIn } from '../../../shared/base/disk.js';
 import { messageOf } from '../../../shared/base/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
-import { isContainedPath } from '../../../shared/contract/models/package-path.js';
+import { isContainedPath, isJunk } from '../../../shared/contract/models/package-path.js';
 
 /** Resolves with the absolute path of a file of the version; rejects when it is missing or lies elsewhere. */
 export async function containedPath(folder: string, path: string): Promise<string> {
@@ -19,8 +20,10 @@ export async function containedPath(folder: string, path: string): Promise<strin
   const found = await realpath(wanted).catch((error) => {
     throw new Error(`${path} cannot be read: ${messageOf(error)}`);
   });
-  if (found !== wanted) throw new Error(`${path} is a link or leads through one`);
-  return wanted;
+  // Mounts of Kubernetes and tools of synchronisation link each file to a folder beside it.
+  if (!found.startsWith(root + sep))
+    throw new Error(`${path} is a link, or leads through one, that leaves the folder of the version`);
+  return found;
 }
 
 /** Resolves when all files are what the manifest states; rejects at the first that is not, and names it. */
@@ -37,6 +40,6 @@ export async function verifyFiles(
 
 async function demandListed(folder: string, files: Manifest['files']): Promise<void> {
   for (const path of await pathsIn(folder))
-    if (path !== 'model.yaml' && !Object.hasOwn(files, path))
+    if (path !== 'model.yaml' && !isJunk(path) && !Object.hasOwn(files, path))
       throw new Error(`${path} is not listed in the manifest`);
 }
