@@ -146,12 +146,7 @@ describe('a SavedModel', () => {
       of: () => Promise.reject(new Error('must not be asked')),
     };
     const timings = { get: () => null, set: () => undefined };
-    const selection = createBackendSelection(
-      pools as never,
-      timings,
-      () => Promise.reject(new Error('must not be tried')),
-      systemClock,
-    );
+    const selection = createBackendSelection(pools as never, timings, {} as never, systemClock);
     const selected = selection.select(folder, await manifestOf());
     await expect(selected).rejects.toThrow(NotHere);
     await expect(selected).rejects.toThrow('no backend of this worker runs the format saved_model');

@@ -56,12 +56,17 @@ it('neither keeps versions from being loaded nor jobs from being computed', asyn
   const idleMs = await timeToReady('small-before', writeDense(folder));
   await expect.poll(() => comparisonOf('small-before'), BOUND).not.toBeNull();
 
-  await timeToReady('heavy', writeConvolutions(folder, SIZE));
+  const heavy = timeToReady('heavy', writeConvolutions(folder, SIZE));
+  await expect.poll(async () => (await viewOf('heavy')).state, BOUND).toBe('loading');
+  const whileLoadedMs = await timeToReady('small-first', writeDense(folder));
+  expect((await viewOf('heavy')).state, 'the heavy one takes longer').toBe('loading');
+  await heavy;
   const besideMs = await timeToReady('small-beside', writeDense(folder));
   const instance = Array.from({ length: SIZE }, () => Array.from({ length: SIZE }, () => [0, 0.5, 1]));
   const job = await stack.request('POST', '/v1/jobs?wait=20', { model: 'heavy', instances: [instance] });
   expect(job.body.status).toBe('succeeded');
   expect(await comparisonOf('heavy'), 'all this was done while it was compared').toBeNull();
+  expect(whileLoadedMs).toBeLessThan(Math.max(READY_MS, 2 * idleMs));
   expect(besideMs).toBeLessThan(Math.max(READY_MS, 2 * idleMs));
 
   await expect.poll(() => comparisonOf('heavy'), BOUND).not.toBeNull();

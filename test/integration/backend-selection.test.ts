@@ -18,12 +18,12 @@ import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
 import { createBackendSelection } from '../../worker/inference/versions/backend-selection.js';
 import { openBackendTimings } from '../../worker/inference/versions/backend-timings.js';
-import { type Trial, tryBackend } from '../../worker/inference/versions/backend-trial.js';
+import { createBackendTrials, type TimingTrial } from '../../worker/inference/versions/backend-trial.js';
 import { createModelMemory } from '../../worker/inference/versions/model-memory.js';
 import { openVersionRoute } from '../../worker/inference/versions/version-route.js';
 import { childrenOf } from '../support/processes.js';
 import { temporaryFolder } from '../support/started-redis.js';
-import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
+import { denseByHand, floats, goldenOf, type TinyModel, writeDense } from '../support/tiny-models.js';
 
 let folder: ReturnType<typeof temporaryFolder>;
 let pools: BackendPools;
@@ -59,25 +59,25 @@ function open(configured: BackendName | 'auto'): Promise<BackendPools> {
 }
 
 const CHILD = new URL('../../dist/worker/inference/child/main.js', import.meta.url);
+const FAKE_CHILD = new URL('../../.build/test/support/fake-child.js', import.meta.url);
 const never = new AbortController().signal;
 
 function selectionAmong(among: BackendPools, child = CHILD) {
   const timings = openBackendTimings(folder.path, (error) => {
     throw error;
   });
-  const options = { cacheDir: folder.path, logLevel: 'silent' };
-  const deps = {
-    child,
-    options,
-    gpusOf: () => [null],
-    clock: systemClock,
-    log: createLogger('test', 'silent'),
-  };
-  const tryOn = (trial: Trial) => {
+  const trials = trialsIn(child);
+  const time = (trial: TimingTrial) => {
     tried.push(trial.backend);
-    return tryBackend(deps, trial);
+    return trials.time(trial);
   };
-  return createBackendSelection(among, timings, tryOn, systemClock);
+  return createBackendSelection(among, timings, { ...trials, time }, systemClock);
+}
+
+function trialsIn(child: URL) {
+  const options = { cacheDir: folder.path, logLevel: 'silent' };
+  const log = createLogger('test', 'silent');
+  return createBackendTrials({ child, options, gpusOf: () => [null], clock: systemClock, log });
 }
 
 const taskOf = ({ manifest }: TinyModel, row: number[]) => ({
@@ -156,6 +156,32 @@ describe('the backend of a version', () => {
     expect(compared).toMatchObject({ isFinal: false, ranking: [] });
   });
 
+  it('is checked apart, and the version is loaded there without further checks', async () => {
+    const { folder: path, manifest } = tiny;
+    const selection = selectionAmong(pools);
+    const checked = await selection.check(path, manifest, never);
+    expect(checked).toMatchObject({ backend: 'wasm', report: { warmUpMs: expect.any(Number) } });
+    const { pool, report } = await selection.select(path, manifest, checked);
+    expect(pool).toBe(pools.first);
+    expect(report.warmUpMs).toBe(checked.report?.warmUpMs);
+    const result = await pool.submit(taskOf(tiny, [1, 2, 3]));
+    expect(valuesOf(result)).toEqual(denseByHand([1, 2, 3]));
+  });
+
+  it('is refused apart for what its golden vectors say', async () => {
+    const wrong = writeDense(folder.path, { name: 'wrong', golden: goldenOf([[1, 2, 3]], [[0, 0]]) });
+    const checking = selectionAmong(pools).check(wrong.folder, wrong.manifest, never);
+    await expect(checking).rejects.toThrow('golden instance 0');
+  });
+
+  it('refuses a version that kills its child twice, and no child that serves', async () => {
+    const { folder: path, manifest } = tiny;
+    const selection = selectionAmong(pools, FAKE_CHILD);
+    const pids = childrenOf(process.pid);
+    await expect(selection.check(path, { ...manifest, name: 'mortal' }, never)).rejects.toThrow();
+    expect(childrenOf(process.pid)).toEqual(pids);
+  });
+
   it('stays where it was when the faster one does not take the version', async () => {
     const { folder: path, manifest } = tiny;
     const selection = selectionAmong(pools);
@@ -169,24 +195,10 @@ describe('the backend of a version', () => {
   });
 
   it('has no figures of a backend that takes too long, and its child is killed', async () => {
-    const child = new URL('../../.build/test/support/fake-child.js', import.meta.url);
-    const deps = {
-      child,
-      options: { cacheDir: '', logLevel: 'silent' },
-      gpusOf: () => [null],
-      clock: systemClock,
-    };
     const manifest = { ...tiny.manifest, name: 'endless' };
-    const trial = {
-      backend: 'cpu' as const,
-      folder: tiny.folder,
-      manifest,
-      limitMs: 500,
-      sizesFor: () => [1],
-      signal: never,
-    };
+    const plan = { limitMs: 500, sizesFor: () => [1], signal: never };
     const before = childrenOf(process.pid);
-    const trying = tryBackend({ ...deps, log: createLogger('test', 'silent') }, trial);
+    const trying = trialsIn(FAKE_CHILD).time({ backend: 'cpu', folder: tiny.folder, manifest, ...plan });
     await expect(trying).rejects.toThrow('not timed: no figures after 0.5 s');
     expect(childrenOf(process.pid)).toEqual(before);
   });

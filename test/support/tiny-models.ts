@@ -315,6 +315,6 @@ export function writeConvolutions(parent: string, size: number): TinyModel {
       const values = new Array<number>(shape.reduce((product, each) => product * each)).fill(0.01);
       return { name: `${name}/kernel`, shape, dtype: 'float32', values };
     }),
-    maxBatchSize: 4,
+    maxBatchSize: 64,
   });
 }

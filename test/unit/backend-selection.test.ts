@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import { createBackendSelection } from '../../worker/inference/versions/backend-selection.js';
-import { BackendRefused, NoFigures, type Trial } from '../../worker/inference/versions/backend-trial.js';
+import { NoFigures, type TimingTrial } from '../../worker/inference/versions/backend-trial.js';
+import { BackendRefused } from '../../worker/inference/versions/trial-child.js';
 import { createManualClock } from '../support/manual-clock.js';
 
 const manifest = {
@@ -20,9 +21,9 @@ type Trials = Partial<Record<BackendName, number | Error>>;
 
 function compare(trials: Trials) {
   const limits: Partial<Record<BackendName, number>> = {};
-  const tryBackend = async ({ backend, sizesFor, limitMs }: Trial) => {
+  const time = async ({ backend, sizesFor, limitMs }: TimingTrial) => {
     limits[backend] = limitMs;
-    const rowMs = trials[backend] ?? new BackendRefused(`${backend} is not installed`, true);
+    const rowMs = trials[backend] ?? new BackendRefused(`${backend} is not installed`);
     if (rowMs instanceof Error) throw rowMs;
     await clock.advance(rowMs);
     return sizesFor(rowMs).map((batchSize) => ({ batchSize, rowsPerSecond: 1000 / rowMs }));
@@ -30,7 +31,7 @@ function compare(trials: Trials) {
   const names: BackendName[] = ['wasm', 'cuda', 'native', 'cpu'];
   const first = { backend: { name: 'wasm', refused: [{ name: 'cuda', reason: 'no GPU' }] } };
   const timings = { get: () => null, set: () => undefined };
-  const selection = createBackendSelection({ names, first } as never, timings, tryBackend, clock);
+  const selection = createBackendSelection({ names, first } as never, timings, { time } as never, clock);
   const report = { loadMs: 500, warmUpMs: 0, goldenDifference: null };
   const selected = { pool: first, report, comparison: null } as never;
   return selection.compare('', manifest, selected, never).then((compared) => ({ ...compared, limits }));

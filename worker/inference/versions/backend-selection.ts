@@ -15,7 +15,8 @@ import type { BackendPool } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
 import type { LoadReport, Speed } from '../protocol/messages.js';
 import type { BackendTimings, Comparison } from './backend-timings.js';
-import { BackendRefused, NoFigures, type Trial } from './backend-trial.js';
+import { type BackendTrials, NoFigures, type TimingTrial } from './backend-trial.js';
+import { BackendRefused } from './trial-child.js';
 
 /** The pool on which a version is loaded. */
 export interface SelectedPool {
@@ -23,6 +24,12 @@ export interface SelectedPool {
   report: LoadReport;
   /** The comparison is null until the backends have been compared. */
   comparison: Comparison | null;
+}
+
+/** A version may serve on this backend. Without a report it has to be checked where it is loaded. */
+export interface CheckedVersion {
+  backend: BackendName;
+  report: LoadReport | null;
 }
 
 export interface Compared {
@@ -35,10 +42,12 @@ export interface Compared {
 
 export interface BackendSelection {
   /**
-   * Loads the version on the backend that shall serve it for now. Rejects with the reasons of all backends when none can, and
-   * with `NotHere` when this worker has no backend for it.
+   * Checks the version in a child of its own, on the backend that shall serve it for now. Rejects with the reasons of all
+   * backends when none takes it, and with `NotHere` when this worker has no backend for it.
    */
-  select(folder: string, manifest: Manifest): Promise<SelectedPool>;
+  check(folder: string, manifest: Manifest, signal: AbortSignal): Promise<CheckedVersion>;
+  /** Loads the version on the backend that shall serve it for now. Rejects as `check` does. */
+  select(folder: string, manifest: Manifest, checked?: CheckedVersion | null): Promise<SelectedPool>;
   /** Returns whether another backend may turn out to be faster. */
   isOpen(manifest: Manifest): boolean;
   /** Times every backend that can load the version, one after the other, until the signal aborts. */
@@ -57,6 +66,7 @@ export interface BackendSelection {
 /** This worker lacks what the version needs. Another worker may have it, so the version has not failed. */
 export class NotHere extends Error {}
 
+const EXAMPLE_RUN = { batchSize: 1, budgetMs: 0, leastRuns: 1 };
 /** The trial on the backend that serves may take so long, and twice as long as the version took to load there. */
 const FIRST_TRIAL_MS = 10_000;
 /** The others may take so long, and three times as long as that one took. So a busy machine makes no backend look slow. */
@@ -70,39 +80,80 @@ const MAX_RUN_MS = 500;
 
 /**
  * Returns the selection among the pools of a worker.
- * @param tryBackend makes one trial (backend-trial.ts).
  */
 export function createBackendSelection(
   pools: BackendPools,
   timings: BackendTimings,
-  tryBackend: (trial: Trial) => Promise<Speed[]>,
+  trials: BackendTrials,
   clock: Clock,
 ): BackendSelection {
   /** Why a backend does not load here, once that is known. */
   const refusals = new Map(pools.first.backend.refused.map(({ name, reason }) => [name, reason]));
   const namesFor = ({ format }: Manifest) => pools.names.filter((name) => canRun(name, format));
 
-  async function select(folder: string, manifest: Manifest): Promise<SelectedPool> {
-    const { backend, comparison = null } = timings.get(manifest) ?? {};
-    const names = namesFor(manifest);
+  /** Has each backend that runs the version try, in their order, and resolves with what the first gives that succeeds. */
+  async function firstOf<T>(
+    manifest: Manifest,
+    order: readonly BackendName[],
+    act: (name: BackendName) => Promise<T>,
+  ) {
     const absent: string[] = [];
     /** The reasons why the version cannot be loaded, each with its backends. */
     const reasons = new Map<string, BackendName[]>();
-    const remembered = names.filter((name) => name === backend);
-    for (const name of new Set([...remembered, ...names])) {
-      const pool = await pools
-        .of(name)
-        .catch((error: unknown) => void absent.push(`${name}: ${messageOf(error)}`));
-      if (!pool) continue;
+    const names = namesFor(manifest);
+    for (const name of new Set([...order.filter((each) => names.includes(each)), ...names])) {
       try {
-        return { pool, report: await pool.load(folder, manifest), comparison };
+        return await act(name);
       } catch (error) {
         const reason = messageOf(error);
-        reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+        if (error instanceof BackendRefused) absent.push(`${name}: ${reason}`);
+        else reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
       }
     }
     if (reasons.size > 0) throw new Error(textOf(reasons));
     throw new NotHere([`no backend of this worker runs the format ${manifest.format}`, ...absent].join('; '));
+  }
+
+  /** Passes a trial on, and remembers that its backend does not load. */
+  async function remembering<T>(name: BackendName, trial: Promise<T>): Promise<T> {
+    try {
+      return await trial;
+    } catch (error) {
+      if (error instanceof BackendRefused) refusals.set(name, error.message);
+      throw error;
+    }
+  }
+
+  async function check(folder: string, manifest: Manifest, signal: AbortSignal): Promise<CheckedVersion> {
+    const { backend } = timings.get(manifest) ?? {};
+    return firstOf<CheckedVersion>(manifest, backend ? [backend] : [], async (name) => {
+      signal.throwIfAborted();
+      const refusal = refusals.get(name);
+      if (refusal !== undefined) throw new BackendRefused(refusal);
+      // A GPU may have no memory for the version twice.
+      if (name === 'cuda') return { backend: name, report: null };
+      return { backend: name, report: await remembering(name, trials.check(name, folder, manifest, signal)) };
+    });
+  }
+
+  async function select(
+    folder: string,
+    manifest: Manifest,
+    checked: CheckedVersion | null = null,
+  ): Promise<SelectedPool> {
+    const { backend, comparison = null } = timings.get(manifest) ?? {};
+    const order = [checked?.backend, backend].filter((name) => name !== undefined);
+    return firstOf(manifest, order, async (name) => {
+      const pool = await pools.of(name).catch((error: unknown) => {
+        throw new BackendRefused(messageOf(error));
+      });
+      const report = name === checked?.backend ? checked.report : null;
+      if (report === null) return { pool, report: await pool.load(folder, manifest), comparison };
+      const { loadMs } = await pool.load(folder, manifest, false);
+      // The first caller waits for no lazy set-up.
+      await pool.measure(manifest, EXAMPLE_RUN);
+      return { pool, report: { ...report, loadMs }, comparison };
+    });
   }
 
   async function compare(
@@ -127,7 +178,7 @@ export function createBackendSelection(
       } catch (error) {
         signal.throwIfAborted();
         comparison[backend] = messageOf(error);
-        if (!(error instanceof NoFigures && error.isFinal)) isFinal = false;
+        if (error instanceof NoFigures && !error.isFinal) isFinal = false;
         // Without figures of the backend that serves there is nothing to compare with.
         if (backend === pool.backend.name) break;
       }
@@ -136,15 +187,10 @@ export function createBackendSelection(
     return { comparison, ranking, isFinal };
   }
 
-  async function figuresOf(trial: Trial): Promise<Speed[]> {
+  async function figuresOf(trial: TimingTrial): Promise<Speed[]> {
     const refusal = refusals.get(trial.backend);
-    if (refusal !== undefined) throw new BackendRefused(refusal, true);
-    try {
-      return await tryBackend(trial);
-    } catch (error) {
-      if (error instanceof BackendRefused) refusals.set(trial.backend, error.message);
-      throw error;
-    }
+    if (refusal !== undefined) throw new BackendRefused(refusal);
+    return remembering(trial.backend, trials.time(trial));
   }
 
   async function selectFastest(
@@ -166,6 +212,7 @@ export function createBackendSelection(
   }
 
   return {
+    check,
     select,
     compare,
     selectFastest,

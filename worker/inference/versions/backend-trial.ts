@@ -1,36 +1,21 @@
 /**
- * Backend trial: how fast a version is on one backend, found in a child of its own.
+ * Backend trials: how fast a version is on one backend, and whether it may serve there, found in children of their own.
  *
- *   child up -> version loaded, unchecked -> one run -> as many as the plan says -> child ended
+ *   timing: version loaded, unchecked -> one run -> as many as the plan says        checking: version loaded with all checks
  *
  * Promises:
- *   - A trial disturbs nobody: its child serves nothing and yields the processor to those that do.
- *   - It takes no longer than its limit, whatever the version does. Then its child is killed.
+ *   - A trial disturbs nobody (trial-child.ts).
+ *   - Timing takes no longer than its limit, whatever the version does. Then the child is killed.
  */
-import { constants, setPriority } from 'node:os';
 import type { Clock } from '../../../shared/base/clock.js';
-import { ConfigError } from '../../../shared/base/config.js';
 import { messageOf } from '../../../shared/base/errors.js';
-import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { BackendName } from '../../backends/backend.js';
-import { type StartedChild, startChild } from '../../process/child-process.js';
 import { CallFailed } from '../../process/pending-calls.js';
-import { type ChildMessage, createChildCalls } from '../pool/child-calls.js';
-import { childEnvironment, gpuEnvironment } from '../pool/child-environment.js';
-import type { BackendReport, ChildOptions, Speed } from '../protocol/messages.js';
+import type { LoadReport, Speed } from '../protocol/messages.js';
+import { BackendRefused, type TrialCalls, type TrialChildDeps, useTrialChild } from './trial-child.js';
 
-export interface TrialDeps {
-  /** The entry point of the child. */
-  child: URL;
-  options: Omit<ChildOptions, 'backend'>;
-  /** Returns the GPU of each child that serves on this backend, null for none. A trial has the first one's. */
-  gpusOf: (backend: BackendName) => readonly (string | null)[];
-  clock: Clock;
-  log: Logger;
-}
-
-export interface Trial {
+export interface TimingTrial {
   backend: BackendName;
   folder: string;
   manifest: Manifest;
@@ -39,6 +24,17 @@ export interface Trial {
   sizesFor(firstRunMs: number): readonly number[];
   /** Ends the trial early. */
   signal: AbortSignal;
+}
+
+/** Trials reject with `BackendRefused` when the backend does not load. */
+export interface BackendTrials {
+  /**
+   * Resolves with the speed at each size of the plan, summed over the children that would serve.
+   * @throws {NoFigures} when the backend refuses the version or takes too long, and when the version has no example.
+   */
+  time(trial: TimingTrial): Promise<Speed[]>;
+  /** Resolves when the version may serve on the backend; rejects with the reason when it must not. */
+  check(backend: BackendName, folder: string, manifest: Manifest, signal: AbortSignal): Promise<LoadReport>;
 }
 
 /** A trial ended without figures. */
@@ -52,77 +48,47 @@ export class NoFigures extends Error {
   }
 }
 
-/** The backend does not load on this machine, whatever the version. */
-export class BackendRefused extends NoFigures {}
-
 /** How long one batch size is timed. A single run may be the unlucky one. */
 const TIMING = { budgetMs: 100, leastRuns: 3 };
 const FIRST_RUN = { batchSize: 1, budgetMs: 0, leastRuns: 1 };
 
-/**
- * Resolves with the speed at each size of the plan, summed over the children that would serve.
- * @throws {NoFigures} when the backend refuses the version or takes too long, and when the version has no example.
- * @throws {BackendRefused} when the backend does not load.
- */
-export async function tryBackend(deps: TrialDeps, trial: Trial): Promise<Speed[]> {
-  const { clock } = deps;
-  const { limitMs, signal } = trial;
-  let isLate = false;
-  const child = startTrialChild(deps, trial);
-  const kill = () => child.process.kill();
-  signal.addEventListener('abort', kill);
-  const cancel = clock.after(limitMs, () => {
-    isLate = true;
-    kill();
-  });
-  try {
-    signal.throwIfAborted();
-    await child.process.up.catch((error: unknown) => {
-      throw error instanceof ConfigError ? new BackendRefused(error.message, true) : error;
-    });
-    return await timeSizes(child.calls, trial, deps.gpusOf(trial.backend).length);
-  } catch (error) {
-    if (isLate) throw new NoFigures(`not timed: no figures after ${(limitMs / 1000).toFixed(1)} s`, true);
-    throw error instanceof NoFigures ? error : new NoFigures(messageOf(error), !isDeath(error));
-  } finally {
-    cancel();
-    signal.removeEventListener('abort', kill);
-    await child.process.end();
-  }
-}
+/** Returns the trials of a worker. */
+export function createBackendTrials(deps: TrialChildDeps): BackendTrials {
+  const { clock, gpusOf } = deps;
 
-function startTrialChild({ child, options, gpusOf, clock, log }: TrialDeps, { backend }: Trial) {
-  const gpus = gpusOf(backend);
-  const calls = createChildCalls(clock, () => started);
-  const started: StartedChild<BackendReport> = startChild<BackendReport, ChildMessage>({
-    child,
-    options: { ...options, backend },
-    environment: {
-      ...childEnvironment(options.cacheDir, backend, gpus.length),
-      ...gpuEnvironment(gpus[0] ?? null),
+  async function time(trial: TimingTrial): Promise<Speed[]> {
+    const { backend, limitMs, signal } = trial;
+    const limit = startLimit(clock, limitMs);
+    try {
+      return await useTrialChild(deps, backend, AbortSignal.any([signal, limit.signal]), (calls) =>
+        timeSizes(calls, trial, gpusOf(backend).length),
+      );
+    } catch (error) {
+      if (limit.signal.aborted)
+        throw new NoFigures(`not timed: no figures after ${(limitMs / 1000).toFixed(1)} s`, true);
+      if (error instanceof NoFigures || error instanceof BackendRefused) throw error;
+      throw new NoFigures(messageOf(error), !isDeath(error));
+    } finally {
+      limit.cancel();
+    }
+  }
+
+  return {
+    time,
+    async check(backend, folder, manifest, signal) {
+      const check = () => useTrialChild(deps, backend, signal, (calls) => calls.load(folder, manifest));
+      // The child may have been killed by somebody else, so one death does not condemn the version.
+      return check().catch((error: unknown) => {
+        if (signal.aborted || !isDeath(error)) throw error;
+        return check();
+      });
     },
-    clock,
-    log,
-    onMessage: calls.hear,
-    onGone: (why) => void calls.lose(why),
-  });
-  if (started.pid !== null) yieldProcessor(started.pid);
-  return { process: started, calls };
+  };
 }
-
-function yieldProcessor(pid: number): void {
-  try {
-    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
-  } catch {
-    // The child is gone already, or the platform knows no priorities.
-  }
-}
-
-type Calls = Pick<ReturnType<typeof createChildCalls>, 'load' | 'measure'>;
 
 async function timeSizes(
-  calls: Calls,
-  { folder, manifest, sizesFor }: Trial,
+  calls: TrialCalls,
+  { folder, manifest, sizesFor }: TimingTrial,
   childCount: number,
 ): Promise<Speed[]> {
   const { name, version } = manifest;
@@ -135,6 +101,11 @@ async function timeSizes(
     if (speed) speeds.push({ batchSize, rowsPerSecond: speed.rowsPerSecond * childCount });
   }
   return speeds;
+}
+
+function startLimit(clock: Clock, limitMs: number) {
+  const late = new AbortController();
+  return { signal: late.signal, cancel: clock.after(limitMs, () => late.abort()) };
 }
 
 function isDeath(error: unknown): boolean {

@@ -4,6 +4,7 @@
  * An uploaded version is fetched and served. A retired version is removed when none of its jobs waits or runs any more. It
  * comes back for a job that turns up later, such as one whose worker died, or a line of a batch.
  */
+import pLimit from 'p-limit';
 import type { Clock } from '../../../shared/base/clock.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Version } from '../../../shared/core/models/model-record.js';
@@ -30,6 +31,8 @@ export interface RegistryWatch {
 }
 
 const PERIOD_MS = 1000;
+/** Each of them may hold a child of its own. */
+const MOST_ADDED = 4;
 /** Retired versions are looked at again after so many periods, though the registry has not changed. */
 const PERIODS_WITHOUT_CHANGE = 5;
 
@@ -42,6 +45,9 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
   let revision: string | null = null;
   let unchanged = 0;
   let looking = false;
+  /** The keys of versions that are being fetched, checked and loaded. */
+  const adding = new Set<string>();
+  const inParallel = pLimit(MOST_ADDED);
 
   async function look(): Promise<void> {
     const now = await models.revision();
@@ -83,7 +89,25 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
     if (isServed || served.isRefused(name, number)) return;
     const folder = folders.get(versionKey(name, number));
     if (folder === undefined && !uploaded) return;
-    await served.add(folder ?? (await repository.fetch(manifest)), version);
+    void add(version, folder);
+  }
+
+  /** A version that takes long to be added keeps no other waiting. After a failure the next look tries again. */
+  async function add(version: Version, folder: string | undefined): Promise<void> {
+    const { manifest } = version;
+    const key = versionKey(manifest.name, manifest.version);
+    if (adding.has(key)) return;
+    adding.add(key);
+    try {
+      await inParallel(async () =>
+        served.add(folder ?? (await repository.fetch(manifest)), version, { apart: true }),
+      );
+    } catch (error) {
+      revision = null;
+      onError('version', error);
+    } finally {
+      adding.delete(key);
+    }
   }
 
   const stop = clock.every(PERIOD_MS, () => {

@@ -4,7 +4,8 @@
  *   added -> loading -> served -> removed or lost        loading -> refused (reported as failed, or left to other workers)
  *
  * Promises:
- *   - A version serves only after a child has verified, loaded and warmed it up.
+ *   - A version serves only after a child has verified, loaded and warmed it up. An uploaded one is checked in a child of its
+ *     own, so that nobody else waits for that.
  *   - With `SLUICE_BACKEND=auto` versions then move to the backend that is fastest for them (backend-moves.ts).
  *   - Versions are loaded and removed one at a time, so that no pool is closed on which another version is being loaded.
  *   - A version that was unloaded to make room for others (model-memory.ts) still takes jobs, and is loaded for them.
@@ -24,7 +25,12 @@ import type { InferenceMetrics } from '../metrics.js';
 import type { PoolEvents } from '../pool/backend-pool.js';
 import type { BackendPools } from '../pool/backend-pools.js';
 import { type MovableVersion, startBackendMoves } from './backend-moves.js';
-import { type BackendSelection, NotHere, type SelectedPool } from './backend-selection.js';
+import {
+  type BackendSelection,
+  type CheckedVersion,
+  NotHere,
+  type SelectedPool,
+} from './backend-selection.js';
 import type { ModelMemory } from './model-memory.js';
 import { openVersionRoute, type VersionRoute } from './version-route.js';
 
@@ -43,10 +49,10 @@ export interface ServedVersionsDeps {
 
 export interface ServedVersions {
   /**
-   * Resolves with true once the version is served, and with false when it cannot be served here, which was reported. Rejects
-   * when the report cannot be written.
+   * Resolves when the version is served, or cannot be served here, which was reported. Rejects when the report cannot be
+   * written. With `apart` it is checked in a child of its own, so that those that are served do not wait for that.
    */
-  add(folder: string, version: VersionFiles): Promise<boolean>;
+  add(folder: string, version: VersionFiles, how?: { apart: boolean }): Promise<void>;
   /** Hands back the jobs that were not begun, waits for the others, and frees what the version holds. */
   remove(name: string, version: number): Promise<void>;
   describe(): Computing;
@@ -67,30 +73,37 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   /** The keys of versions that cannot be served here. */
   const refused = new Set<string>();
   const inTurn = pLimit(1);
-  let closing = false;
+  const closing = new AbortController();
 
-  async function add(folder: string, version: VersionFiles): Promise<boolean> {
+  async function add(folder: string, version: VersionFiles, { apart } = { apart: false }): Promise<void> {
     const { manifest } = version;
     const key = keyOf(manifest);
-    if (closing || served.has(key)) return true;
+    if (closing.signal.aborted || served.has(key)) return;
     await models.report(manifest.name, manifest.version, 'loading');
     try {
-      const { selected, route } = await load(folder, version);
-      await reportReady(manifest, selected);
-      if (closing) return false;
-      served.set(key, { folder, manifest, selected, route, consumer: startConsumer(manifest, route) });
-      return true;
+      const checked = apart ? await selection.check(folder, manifest, closing.signal) : null;
+      await inTurn(() => serve(folder, version, checked));
     } catch (error) {
       // While this worker closes, the child that should have loaded the version was told to end.
-      if (!closing) await reportUnserved(manifest, error);
+      if (!closing.signal.aborted) await reportUnserved(manifest, error);
       refused.add(key);
-      return false;
     }
+  }
+
+  async function serve(folder: string, version: VersionFiles, checked: CheckedVersion | null): Promise<void> {
+    const { manifest } = version;
+    closing.signal.throwIfAborted();
+    const { selected, route } = await load(folder, version, checked);
+    await reportReady(manifest, selected);
+    if (closing.signal.aborted) return;
+    const consumer = startConsumer(manifest, route);
+    served.set(keyOf(manifest), { folder, manifest, selected, route, consumer });
   }
 
   async function load(
     folder: string,
     version: VersionFiles,
+    checked: CheckedVersion | null,
   ): Promise<Pick<ServedVersion, 'selected' | 'route'>> {
     const { manifest } = version;
     // No pool has more children than the first: only `cuda` may have more than others, and it comes first.
@@ -104,7 +117,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
       bytes,
       memory,
       async loadFirst() {
-        selecting = selection.select(folder, manifest);
+        selecting = selection.select(folder, manifest, checked);
         return (await selecting).pool;
       },
       onLost: (error) => void lose(manifest, error),
@@ -136,7 +149,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   /** Resolves with false when there was nothing to drop. */
   async function drop(key: string): Promise<boolean> {
     const each = served.get(key);
-    if (!each || closing) return false;
+    if (!each || closing.signal.aborted) return false;
     served.delete(key);
     await each.consumer.close();
     await each.route.close();
@@ -145,7 +158,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
 
   async function closeUnusedPools(): Promise<void> {
     const inUse = new Set([...served.values()].map(({ route }) => route.pool));
-    if (!closing && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
+    if (!closing.signal.aborted && inUse.size > 0) await pools.closeUnused((pool) => inUse.has(pool));
   }
 
   /** A version that this worker cannot run stays pending for one that can, and so do its jobs. */
@@ -182,7 +195,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   events.on('versionLost', (manifest, error) => void lose(manifest, error));
 
   return {
-    add: (folder, version) => inTurn(() => add(folder, version)),
+    add,
     remove: (name, version) => inTurn(() => remove(name, version)),
     describe() {
       const all = [...served.values()];
@@ -200,7 +213,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     has: (name, version) => served.has(versionKey(name, version)),
     isRefused: (name, version) => refused.has(versionKey(name, version)),
     async close() {
-      closing = true;
+      closing.abort(new Error('The worker closes.'));
       moves.close();
       memory.close();
       await Promise.all([...served.values()].map(({ consumer }) => consumer.close()));
