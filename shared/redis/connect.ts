@@ -1,13 +1,13 @@
 /**
  * Connections to Redis, by purpose.
  *
- * - `request`: somebody waits for the answer. A command fails within `ANSWER_WITHIN_MS`, and none is queued while Redis is
- *   away. A command that timed out may still have been carried out.
+ * - `request`: somebody waits for the answer. Commands are held and sent again over a short break (patience.ts). A command
+ *   that fails may still have been carried out.
  * - `work`: nobody waits. Commands are held and sent again until Redis is back, as BullMQ's workers need it.
  * - `listen`: subscriptions and blocking reads, which are sent again like those of `work`.
  *
- * Commands of one tick travel as one pipeline. A cut that nobody announces is noticed after `SOCKET_TIMEOUT_MS`, which must
- * exceed the 10 s for which BullMQ blocks at most.
+ * Each follows the primary (primary.ts). Commands of one tick travel as one pipeline. A cut that nobody announces is noticed
+ * after `SOCKET_TIMEOUT_MS`, which must exceed the 10 s for which BullMQ blocks at most.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,14 +16,13 @@ import { sleep, systemClock } from '../base/clock.js';
 import { ConfigError } from '../base/config.js';
 import { Refusal } from '../base/errors.js';
 import { ADDRESS_FILE, type Config } from '../contract/config.js';
+import { boundPatience, PATIENT } from './patience.js';
+import { leaveReplicas, primaryOptions } from './primary.js';
+import { mendTornPipelines } from './torn-pipelines.js';
 
 export type { Redis } from 'ioredis';
 export type Purpose = 'request' | 'work' | 'listen';
 
-/** The longest time that somebody waits for one command. */
-const ANSWER_WITHIN_MS = 2000;
-/** A pipeline waits for the one before it, so a command may wait for two time-outs. */
-const COMMAND_TIMEOUT_MS = ANSWER_WITHIN_MS / 2;
 const SOCKET_TIMEOUT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_PORT = 6379;
@@ -50,12 +49,7 @@ export function redisUrl(config: Config): string {
 const retryStrategy = (attempt: number) => Math.min(50 * 2 ** attempt, 1000) + Math.random() * 50;
 
 const OPTIONS = {
-  request: {
-    enableAutoPipelining: true,
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 1,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-  },
+  request: { enableAutoPipelining: true, ...PATIENT },
   work: { enableAutoPipelining: true, maxRetriesPerRequest: null },
   listen: { maxRetriesPerRequest: null },
 } as const satisfies Record<Purpose, RedisOptions>;
@@ -72,16 +66,23 @@ export async function openRedis(
   onError: (error: Error) => void,
   onWaiting: (why: string) => void = () => undefined,
 ): Promise<Redis> {
+  let isOpen = false;
+  let reason = 'it does not answer';
+  const onReplica = () => {
+    reason = 'it is a replica, and Sluice writes';
+  };
   const redis = new Redis(url, {
-    ...OPTIONS[purpose],
     retryStrategy,
     socketTimeout: SOCKET_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 5000,
+    ...OPTIONS[purpose],
+    ...primaryOptions(onReplica),
     lazyConnect: true,
   });
-  let isOpen = false;
-  let reason = 'it does not answer';
+  if (purpose === 'request') boundPatience(redis, systemClock);
+  leaveReplicas(redis, systemClock);
+  mendTornPipelines(redis);
   // An error without a listener would crash the process.
   redis.on('error', (error: NodeJS.ErrnoException) => {
     reason = reasonOf(error) ?? reason;

@@ -61,6 +61,8 @@ export interface VerdictOptions {
 }
 
 export interface RoomOptions {
+  /** Starts the Redis of the room. */
+  startRedis?: () => Promise<OwnRedis>;
   env?: Record<string, string>;
   workers?: number;
 }
@@ -72,13 +74,17 @@ const READY_MS = 60_000;
 const LANES = 8;
 const WAIT_SECONDS = 20;
 
-export async function openRoom({ env = {}, workers = 1 }: RoomOptions = {}): Promise<Room> {
+export async function openRoom({
+  env = {},
+  workers = 1,
+  startRedis = openOwnRedis,
+}: RoomOptions = {}): Promise<Room> {
   const closers: (() => unknown)[] = [];
   const close = async () => {
     for (let next = closers.pop(); next; next = closers.pop()) await next();
   };
   try {
-    const redis = await openOwnRedis();
+    const redis = await startRedis();
     closers.push(() => redis.close());
     const records = openRecords(redis.url);
     closers.push(() => records.disconnect());
@@ -200,7 +206,11 @@ function furnish(
 }
 
 function openRecords(url: string): Redis {
-  const records = new Redis(url, { retryStrategy: () => 100, maxRetriesPerRequest: null });
+  const records = new Redis(url, {
+    connectionName: 'test',
+    retryStrategy: () => 100,
+    maxRetriesPerRequest: null,
+  });
   records.on('error', () => {}); // It is killed on purpose.
   return records;
 }

@@ -6,7 +6,7 @@
  *   mute      requests pass, answers do not (they too arrive after `heal`)
  *
  * `cut` resets every open connection and takes new ones. `loseAnswer` resets one connection when its request has been
- * carried out and the answer is on the way.
+ * carried out and the answer is on the way. `lead` has new connections go elsewhere, and leaves the open ones alone.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -20,12 +20,14 @@ export interface TcpProxy {
   muteAt(text: string): void;
   /**
    * Lets the next request that holds this text pass, and resets its connection instead of passing the answer on; resolves
-   * then. A request that is sent again on another connection passes.
+   * then. A request that is sent again on another connection passes. `passing` bytes of the answer may get through before.
    */
-  loseAnswer(text: string): Promise<void>;
+  loseAnswer(text: string, passing?: number): Promise<void>;
   /** Delays every chunk by so much, in both directions. */
   slow(delayMs: number): void;
   cut(): void;
+  /** Has new connections go to another port, as a virtual address does after a failover; open ones stay where they are. */
+  lead(port: number): void;
   /** Lets everything pass again, at full speed. */
   heal(): void;
   close(): Promise<void>;
@@ -47,10 +49,12 @@ interface Connection {
 
 interface Loss {
   text: string;
+  passing: number;
   done(): void;
 }
 
-export async function openProxy(targetPort: number): Promise<TcpProxy> {
+export async function openProxy(firstPort: number): Promise<TcpProxy> {
+  let targetPort = firstPort;
   const lanes = new Set<Lane>();
   const isHeld = { asked: false, answered: false };
   let delayMs = 0;
@@ -73,9 +77,11 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     loss = null;
   }
 
-  function lose(connection: Connection, { done }: Loss): void {
+  function lose({ to, connection }: Lane, { passing, done }: Loss, answer: Buffer): void {
     connection.loss = null;
-    connection.reset();
+    // A reset would overtake the bytes before it.
+    if (passing > 0) to.end(answer.subarray(0, passing));
+    else connection.reset();
     done();
   }
 
@@ -95,7 +101,7 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     from.on('data', (chunk) => {
       if (!isAnswer && trigger && chunk.includes(trigger)) hold(false, true);
       if (!isAnswer) arm(connection, chunk);
-      if (isAnswer && connection.loss) return lose(connection, connection.loss);
+      if (isAnswer && connection.loss) return lose(lane, connection.loss, chunk);
       later(() => to.writable && to.write(chunk));
     });
     from.on('end', () => later(() => to.end()));
@@ -132,14 +138,17 @@ export async function openProxy(targetPort: number): Promise<TcpProxy> {
     muteAt(text) {
       trigger = text;
     },
-    loseAnswer: (text) =>
+    loseAnswer: (text, passing = 0) =>
       new Promise((done) => {
-        loss = { text, done };
+        loss = { text, passing, done };
       }),
     slow(ms) {
       delayMs = ms;
     },
     cut,
+    lead(port) {
+      targetPort = port;
+    },
     heal() {
       delayMs = 0;
       trigger = null;

@@ -1,0 +1,54 @@
+/**
+ * Keeps a connection on the primary, through failovers that leave old connections open.
+ *
+ * A node that has become a replica refuses writes and goes on to answer reads, perhaps old ones. So a connection leaves it
+ * as soon as it refuses a command, and within `LOOK_EVERY_MS` if it refuses none. A connection to a replica never becomes
+ * ready: it is made anew until the address leads to the primary.
+ *
+ * A command that was refused for that reason did nothing. It is sent again on the next connection, those of a pipeline too;
+ * a MULTI fails as a whole.
+ */
+import { createRequire } from 'node:module';
+import type { Redis, RedisOptions } from 'ioredis';
+import type * as standalone from 'ioredis/built/connectors/StandaloneConnector.js';
+import type { Clock } from '../base/clock.js';
+
+// ioredis does not export it, and loaders of modules differ in what an import of it gives.
+const require = createRequire(import.meta.url);
+const loaded: typeof standalone.default = require('ioredis/built/connectors/StandaloneConnector.js');
+const StandaloneConnector = loaded.default;
+
+const LOOK_EVERY_MS = 1000;
+/** Redis 6 puts the refusal of a script's write into a longer text. UNBLOCKED ends a read that waited on a node that is demoted. */
+const REFUSED = /\b(READONLY|MASTERDOWN|UNBLOCKED)\b/;
+const SEND_AGAIN = 2;
+
+/** Returns the options of a connection that accepts only a primary; `onReplica` hears of each replica that it turns away from. */
+export function primaryOptions(onReplica: () => void) {
+  class PrimaryConnector extends StandaloneConnector {
+    override check(info: { role?: string }): boolean {
+      const isPrimary = info.role !== 'slave';
+      if (!isPrimary) onReplica();
+      return isPrimary;
+    }
+  }
+  return {
+    Connector: PrimaryConnector as NonNullable<RedisOptions['Connector']>,
+    reconnectOnError: ({ message }) => (REFUSED.test(message) ? SEND_AGAIN : false),
+  } satisfies RedisOptions;
+}
+
+/** Makes the connection anew when its node has become a replica without refusing anything, as it does where nobody writes. */
+export function leaveReplicas(redis: Redis, clock: Clock): void {
+  let isLooking = false;
+  async function look(): Promise<void> {
+    if (isLooking || redis.status !== 'ready') return;
+    isLooking = true;
+    // A connection that is lost meanwhile is made anew anyway.
+    const info = await redis.info('replication').catch(() => '');
+    isLooking = false;
+    if (/^role:slave/m.test(info)) redis.disconnect(true);
+  }
+  const stop = clock.every(LOOK_EVERY_MS, () => void look());
+  redis.once('end', stop);
+}
