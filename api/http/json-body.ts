@@ -15,6 +15,7 @@ import {
   mayHoldBrokenText,
   parseJson,
   parseJsonUnchecked,
+  withoutMark,
 } from '../../shared/contract/json.js';
 import type { BodyState } from './body-arrival.js';
 
@@ -75,7 +76,7 @@ export async function readLines(
   ctx: Context,
   { maxBytes, maxDepth }: BodyLimits,
 ): Promise<(() => unknown)[]> {
-  const bytes = await readBytes(ctx, maxBytes);
+  const bytes = withoutMark(await readBytes(ctx, maxBytes));
   return linesOf(bytes).map((line) => () => parseJson(line, maxDepth, 'The line'));
 }
 

@@ -84,7 +84,8 @@ function brokenText(value: unknown, path: string): Fault | null {
   return null;
 }
 
-function withoutMark(bytes: Buffer): Buffer {
+/** Returns the bytes behind the byte order mark, if there is one. */
+export function withoutMark(bytes: Buffer): Buffer {
   return bytes.subarray(0, 3).equals(BYTE_ORDER_MARK) ? bytes.subarray(3) : bytes;
 }
 

@@ -9,6 +9,7 @@
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
 import { SluiceError } from '../contract/errors.js';
 import { IMAGE_FORMATS, type ImageHeader } from '../contract/tensors/image-input.js';
+import { whyNoImage } from './foreign-format.js';
 
 /**
  * Reads the header alone.
@@ -19,7 +20,7 @@ export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
   const metadata = bytes.length > 0 ? await readMetadata(bytes) : null;
   const format = IMAGE_FORMATS.find((known) => known === metadata?.format);
   const { width, height } = metadata?.autoOrient ?? {};
-  if (!format || !width || !height) throw new Error('is not a JPEG, PNG or WebP file');
+  if (!format || !width || !height) throw new Error(whyNoImage(bytes));
   return { format, width, height };
 }
 

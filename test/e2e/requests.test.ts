@@ -79,3 +79,39 @@ describe('the text of a body', () => {
     }
   });
 });
+
+describe('a request with nothing in it', () => {
+  const png = { image: { b64: '' } };
+
+  it.each([
+    ['mnist', [], '/instances'],
+    ['mnist', [[]], '/instances/0'],
+    ['mnist', [null], '/instances/0'],
+    ['mnist', [{}], '/instances/0'],
+    ['mnist', [{ b64: '' }], '/instances/0/b64'],
+    ['mnist', [{ b64: '', shape: [0] }], '/instances/0/shape'],
+    ['mnist', [{ image: [] }], '/instances/0/image'],
+    ['upscale', [{}], '/instances/0'],
+    ['upscale', [png], '/instances/0/image/b64'],
+  ])('for %s of %j is refused with its place', async (model, instances, path) => {
+    const { status, body } = await submit({ model, instances });
+    expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path });
+  });
+
+  it('of many jobs, too', async () => {
+    const empty = [
+      stack.request('POST', '/v1/jobs/bulk', { jobs: [] }),
+      stack.request('POST', '/v1/jobs/bulk', '\n', NDJSON),
+      stack.request('POST', '/v1/jobs/bulk', '\ufeff\r\n \n', NDJSON),
+    ];
+    for (const { status } of await Promise.all(empty)) expect(status).toBe(422);
+    expect((await stack.request('GET', '/livez')).status).toBe(200);
+  });
+});
+
+it('the only input of a model may be given by its name', async () => {
+  const named = { model: 'mnist', instances: seven.instances.map((image: unknown) => ({ image })) };
+  const answers = await Promise.all([submit(seven, { prefer: 'wait' }), submit(named, { prefer: 'wait' })]);
+  const [plain, byName] = answers.map(({ body }) => body.predictions);
+  expect(byName).toEqual(plain);
+});

@@ -21,15 +21,25 @@ it('gives the size after the rotation that EXIF asks for, and decodes to it', as
   expect(info).toMatchObject({ width: 2, height: 3 });
 });
 
+const cutAt = async (format: 'jpeg' | 'png' | 'webp', length: number) =>
+  (await picture.clone().toFormat(format).toBuffer()).subarray(0, length);
+const NONE = 'not a JPEG, PNG or WebP file';
+
 it.each([
-  ['no bytes', async () => Buffer.alloc(0)],
-  ['text', async () => Buffer.from('not an image at all')],
-  ['an SVG', async () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>')],
-  ['a GIF', () => picture.clone().gif().toBuffer()],
-  ['a TIFF', () => picture.clone().tiff().toBuffer()],
-  ['a PNG cut in its header', async () => (await picture.clone().png().toBuffer()).subarray(0, 20)],
-])('refuses %s', async (_, make) => {
-  await expect(readImageHeader(await make())).rejects.toThrow('is not a JPEG, PNG or WebP file');
+  ['no bytes', async () => Buffer.alloc(0), `is empty, ${NONE}`],
+  ['text', async () => Buffer.from('not an image at all'), `is ${NONE}`],
+  ['an SVG', async () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), `is an SVG file, ${NONE}`],
+  ['a page', async () => Buffer.from('<!DOCTYPE html><title>404'), `is an HTML or XML file, ${NONE}`],
+  ['a GIF', () => picture.clone().gif().toBuffer(), `is a GIF file, ${NONE}`],
+  ['a TIFF', () => picture.clone().tiff().toBuffer(), `is a TIFF file, ${NONE}`],
+  ['an AVIF', () => picture.clone().avif().toBuffer(), `is an AVIF file, ${NONE}`],
+  ['a HEIC', async () => Buffer.from('\0\0\0\x18ftypheic\0\0\0\0'), `is a HEIC file, ${NONE}`],
+  ['base64', async () => Buffer.from((await cutAt('jpeg', 99)).toString('base64')), 'it was encoded twice'],
+  ['a JPEG cut in its header', () => cutAt('jpeg', 20), 'is a JPEG file whose header is cut off or damaged'],
+  ['a PNG cut in its header', () => cutAt('png', 20), 'is a PNG file whose header is cut off or damaged'],
+  ['a WebP cut in its header', () => cutAt('webp', 14), 'is a WebP file whose header is cut off or damaged'],
+])('refuses %s by its name', async (_, make, reason) => {
+  await expect(readImageHeader(await make())).rejects.toThrow(reason);
 });
 
 it('decodes no more pixels than allowed, and no damaged file', async () => {

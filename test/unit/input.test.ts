@@ -88,7 +88,9 @@ describe('input encoder refuses', () => {
     ],
     ['a number for an array', FLOAT4, 7, /^\/instances\/0 .*got a number/],
     ['null for an instance', FLOAT4, null, /^\/instances\/0 .*got null/],
-    ['an object that is no raw value', FLOAT4, { x: [1, 2, 3, 4] }, /^\/instances\/0 .*got an object/],
+    ['an object that is no raw value', FLOAT4, { y: [1, 2, 3, 4] }, /^\/instances\/0 .*got an object/],
+    ['a bad value by its name', FLOAT4, { x: [1, null, 3, 4] }, /^\/instances\/0\/x\/1 must be number/],
+    ['a name beside the one of the input', FLOAT4, { x: [1, 2, 3, 4], y: 1 }, /^\/instances\/0\/y is not an/],
     ['int32 overflow', INT2, [0, 2147483648], /^\/instances\/0\/1 must be <= 2147483647/],
     ['a fraction for an int32', INT2, [0, 1.5], /^\/instances\/0\/1 must be integer/],
     ['256 for a uint8', BYTE2, [256, 0], /^\/instances\/0\/0 must be <= 255/],
@@ -111,8 +113,15 @@ describe('input encoder refuses', () => {
       b64(new Float32Array(3)),
       /^\/instances\/0\/b64 must hold 16 bytes .*holds 12/,
     ],
-    ['text that is not base64', FLOAT4, { b64: '@@@@' }, /^\/instances\/0\/b64 must be base64/],
-    ['unpadded base64', FLOAT4, { b64: 'AAAAA' }, /^\/instances\/0\/b64 must be base64/],
+    ['text that is not base64', FLOAT4, { b64: '@@@@' }, /^\/instances\/0\/b64 must be base64 .*"@" at 0/],
+    ['base64 that is cut off', FLOAT4, { b64: 'AAAAA' }, /^\/instances\/0\/b64 .*cut off or padded/],
+    ['base64 padded too much', FLOAT4, { b64: 'AAAA==' }, /^\/instances\/0\/b64 .*cut off or padded/],
+    ['two alphabets in one text', FLOAT4, { b64: 'AA+_' }, /^\/instances\/0\/b64 .*mixes/],
+    ['a lost plus', FLOAT4, { b64: 'AA AAAAA' }, /^\/instances\/0\/b64 .*a space at 2/],
+    ['percent-encoded base64', FLOAT4, { b64: 'AA%2BAAA=' }, /^\/instances\/0\/b64 .*percent-encoded/],
+    ['a Python literal', FLOAT4, { b64: "b'AAAA'" }, /^\/instances\/0\/b64 .*Python bytes/],
+    ['a data URI of text', FLOAT4, { b64: 'data:,AAAA' }, /^\/instances\/0\/b64 .*without `;base64`/],
+    ['an address', FLOAT4, { b64: 'https://a.example/x.png' }, /^\/instances\/0\/b64 .*an address/],
     ['a number as base64', FLOAT4, { b64: 5 }, /^\/instances\/0\/b64 must be a base64 string/],
     [
       'a stray field beside raw bytes',
@@ -231,6 +240,41 @@ describe('input encoder takes', () => {
     }
   });
 
+  it('base64 in every form that can mean one thing only', async () => {
+    const raw = Buffer.alloc(16, new Uint8Array([0xfb, 0xff, 0xbf, 0x3e]));
+    const [plain, url] = [raw.toString('base64'), raw.toString('base64url')];
+    expect(plain).toMatch(/[+/].*=$/);
+    const forms = [
+      ...[plain, url, plain.replace(/=+$/, ''), `data:application/octet-stream;base64,${plain}`],
+      ...[`${plain.slice(0, 9)}\r\n${plain.slice(9)}\n`, `data:;charset=x;base64,${url}`, ` ${plain}`],
+    ];
+    const encoded = await createInputEncoder(FLOAT4, readImageHeader).encode(forms.map((b64) => ({ b64 })));
+    for (const { x } of encoded) expect(Buffer.from(x?.data as Uint8Array).equals(raw)).toBe(true);
+  });
+
+  it('the value of a single input by its name, too', async () => {
+    const only = (name: string, dtype: 'float32' | 'image' = 'float32') =>
+      createInputEncoder(
+        manifestOf({ name, dtype, shape: dtype === 'image' ? [null, null, 3] : [2] }),
+        readImageHeader,
+      );
+    const values = [1, 2];
+    const raw = b64(new Float32Array(values));
+    for (const name of ['x', 'image', 'b64', 'file', 'shape']) {
+      const encoded = await only(name).encode([values, raw, { [name]: values }, { [name]: raw }]);
+      for (const instance of encoded)
+        expect(toTypedArray('float32', instance[name]?.data as Uint8Array)).toEqual(new Float32Array(values));
+    }
+    const png = await sharp({ create: { width: 2, height: 3, channels: 3, background: '#123' } })
+      .png()
+      .toBuffer();
+    const picture = { image: { b64: png.toString('base64') } };
+    for (const name of ['x', 'image', 'file']) {
+      const encoded = await only(name, 'image').encode([picture, { [name]: picture }]);
+      for (const instance of encoded) expect(instance[name]?.shape).toEqual([3, 2, 3]);
+    }
+  });
+
   it('files of raw bytes, and pictures in files', async () => {
     const [nested, file] = await createInputEncoder(FLOAT4, readImageHeader).encode(
       [[1, 0.5, -3, 4e-3], { file: 'sixteen' }],
@@ -283,6 +327,7 @@ describe('input encoder takes', () => {
     const value = fc.oneof(
       fc.array(number, { minLength: 3, maxLength: 5 }),
       fc.array(fc.array(number, { minLength: 1, maxLength: 2 }), { minLength: 1, maxLength: 2 }),
+      fc.array(number, { minLength: 3, maxLength: 5 }).map((x) => ({ x })),
       fc.anything(),
     );
     await fc.assert(

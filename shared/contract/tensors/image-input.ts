@@ -6,7 +6,8 @@
  */
 import { SluiceError } from '../errors.js';
 import type { TensorSpec } from '../models/manifest.js';
-import { asObject, decodeBase64, type EncodeValue, fail, readFile } from './input-value.js';
+import { decodeBase64 } from './base64.js';
+import { asObject, type EncodeValue, fail, readFile } from './input-value.js';
 
 export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];

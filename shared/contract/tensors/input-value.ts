@@ -71,14 +71,7 @@ export function asObject(
   return value as Record<string, unknown>;
 }
 
-/**
- * Returns the bytes of a base64 text (RFC 4648, section 4, padded). Node alone would skip characters that are not base64.
- *
- * @throws {InputFault} for anything else
- */
-export function decodeBase64(text: unknown, path: string): Buffer {
-  if (typeof text !== 'string') fail(path, `must be a base64 string; got ${kindOf(text)}`);
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
-    fail(path, 'must be base64 (RFC 4648, section 4, padded)');
-  return Buffer.from(text, 'base64');
+/** Tells whether `value` is an object, and no array, with a field of its own of this name. */
+export function has(value: unknown, field: string): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, field);
 }

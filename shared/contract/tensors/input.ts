@@ -10,7 +10,7 @@ import { type Fault, invalid } from '../errors.js';
 import { type Manifest, sentInputs, type TensorSpec } from '../models/manifest.js';
 import { escapePointer } from '../schema.js';
 import { createImageEncoder, type ReadImageHeader } from './image-input.js';
-import { asObject, type EncodeValue, type FindFile, fail, InputFault } from './input-value.js';
+import { asObject, type EncodeValue, type FindFile, fail, has, InputFault } from './input-value.js';
 import type { Instance, Value } from './tensor.js';
 import { createTensorEncoder } from './tensor-input.js';
 
@@ -37,12 +37,14 @@ const MAX_FAULTS = 20;
 export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImageHeader): InputEncoder {
   const inputs = sentInputs(manifest.signature).map((spec) => ({
     name: spec.name,
+    spec,
     encode: createValueEncoder(spec, readImageHeader),
   }));
   const only = inputs.length === 1 ? inputs[0] : undefined;
 
   async function encodeInstance(instance: unknown, path: string, findFile: FindFile): Promise<Instance> {
-    if (only) return { [only.name]: await only.encode(instance, path, findFile) };
+    if (only && !isNamed(only.spec, instance))
+      return { [only.name]: await only.encode(instance, path, findFile) };
     const fields = asObject(instance, path);
     const known = new Set(inputs.map((input) => input.name));
     for (const field of Object.keys(fields)) {
@@ -73,6 +75,18 @@ export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImag
       return encoded;
     },
   };
+}
+
+/**
+ * Tells whether an instance of a model with one input gives it by its name, as callers of other servers do. Where the name is also
+ * a field of a value, the field comes first.
+ */
+function isNamed({ name, dtype }: TensorSpec, instance: unknown): boolean {
+  if (!has(instance, name)) return false;
+  const value = instance[name];
+  if (dtype === 'image' && name === 'image') return has(value, 'image');
+  if (name === 'b64' || name === 'file') return typeof value !== 'string';
+  return name !== 'shape' || !(has(instance, 'b64') || has(instance, 'file'));
 }
 
 function createValueEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {

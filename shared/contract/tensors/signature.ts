@@ -9,6 +9,9 @@ import { type Dtype, RANGE } from './tensor.js';
 const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
 const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
 
+const DRAFT = 'https://json-schema.org/draft/2020-12/schema';
+const EXACT = { type: 'object', additionalProperties: false } as const;
+
 /** One nesting of arrays in which a tensor may be sent, outermost dimension first. A size of null allows up to its maximum. */
 export interface Nesting {
   sizes: readonly (number | null)[];
@@ -38,19 +41,29 @@ export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
 export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; prediction: JsonSchema } {
   const { signature } = manifest;
   return {
-    instance: byName(sentInputs(signature), inputSchema),
+    instance: byName(sentInputs(signature), inputSchema, true),
     prediction: byName(signature.outputs, outputSchema),
   };
 }
 
-function byName(specs: Signature['inputs'], schemaOf: (spec: TensorSpec) => JsonSchema): JsonSchema {
-  const [first] = specs;
-  if (specs.length === 1 && first)
-    return { $schema: 'https://json-schema.org/draft/2020-12/schema', ...schemaOf(first) };
+/** @param mayName whether a single value may also come in an object by its name */
+function byName(
+  specs: Signature['inputs'],
+  schemaOf: (spec: TensorSpec) => JsonSchema,
+  mayName = false,
+): JsonSchema {
+  const [only] = specs.length === 1 ? specs : [];
+  if (only && !mayName) return { $schema: DRAFT, ...schemaOf(only) };
+  const value = { $ref: '#/$defs/value' };
+  if (only)
+    return {
+      $schema: DRAFT,
+      $defs: { value: schemaOf(only) },
+      anyOf: [value, { ...EXACT, required: [only.name], properties: { [only.name]: value } }],
+    } as JsonSchema;
   return {
-    $schema: 'https://json-schema.org/draft/2020-12/schema',
-    type: 'object',
-    additionalProperties: false,
+    $schema: DRAFT,
+    ...EXACT,
     required: specs.map((spec) => spec.name),
     properties: Object.fromEntries(specs.map((spec) => [spec.name, schemaOf(spec)])),
   };
@@ -78,7 +91,10 @@ function rawSchema(
     additionalProperties: false,
     required: dynamic ? [source, 'shape'] : [source],
     properties: {
-      [source]: { ...schema, description: `Raw little-endian ${dtype} values.` },
+      [source]: {
+        ...schema,
+        description: `Raw little-endian ${dtype} values; other forms of base64 are taken, too.`,
+      },
       ...(dynamic ? { shape: { type: 'array', items: { type: 'integer', minimum: 1 } } } : {}),
     },
   };

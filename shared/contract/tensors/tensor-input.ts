@@ -3,7 +3,8 @@
  */
 import type { TensorSpec } from '../models/manifest.js';
 import { type Checker, compileSchema, escapePointer, kindOf } from '../schema.js';
-import { decodeBase64, type EncodeValue, type FindFile, fail, InputFault, readFile } from './input-value.js';
+import { decodeBase64 } from './base64.js';
+import { type EncodeValue, type FindFile, fail, has, InputFault, readFile } from './input-value.js';
 import { nestedSchema, nestingsOf } from './signature.js';
 import {
   BYTES_PER_ELEMENT,
@@ -111,10 +112,6 @@ function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
     }
   });
   return shape as number[];
-}
-
-function has(value: unknown, field: string): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, field);
 }
 
 function rankOf(value: unknown): number {
