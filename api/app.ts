@@ -28,6 +28,7 @@ import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
+import { startRoutes } from './routes/start.js';
 import { webhookRoutes } from './routes/webhooks.js';
 import { workerRoutes } from './routes/workers.js';
 
@@ -104,6 +105,7 @@ export function createApp(deps: AppDeps): Koa {
     workerRoutes({ workers, auth }),
     healthRoutes(deps.demandReady),
     docRoutes(document),
+    startRoutes(document),
   ];
 
   const app = new Koa();

@@ -33,6 +33,7 @@ import { healthOperations } from '../routes/health.js';
 import { jobOperations } from '../routes/jobs.js';
 import { modelOperations } from '../routes/models.js';
 import { queueOperations } from '../routes/queues.js';
+import { startOperations } from '../routes/start.js';
 import { webhookOperations } from '../routes/webhooks.js';
 import { workerOperations } from '../routes/workers.js';
 
@@ -49,6 +50,7 @@ const OPERATIONS = {
   ...queueOperations,
   ...healthOperations,
   ...docOperations,
+  ...startOperations,
 };
 
 /** Returns the document; `maxInstances` of a job is the operator's choice. */
