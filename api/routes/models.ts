@@ -250,7 +250,7 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
 }
 
 function presentVersion(
-  { manifest, state, backend, sizeBytes, sha256, createdAt, error, metrics }: Version,
+  { manifest, state, waitingFor, backend, sizeBytes, sha256, createdAt, error, metrics }: Version,
   servers: (model: string, version: number) => number,
 ): VersionView {
   const { version, signature, batching, quantization = null } = manifest;
@@ -258,6 +258,7 @@ function presentVersion(
     version,
     state,
     workers: servers(manifest.name, version),
+    waitingFor,
     signature,
     batching,
     quantization,

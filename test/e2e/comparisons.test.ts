@@ -59,7 +59,10 @@ it('neither keeps versions from being loaded nor jobs from being computed', asyn
   const heavy = timeToReady('heavy', writeConvolutions(folder, SIZE));
   await expect.poll(async () => (await viewOf('heavy')).state, BOUND).toBe('loading');
   const whileLoadedMs = await timeToReady('small-first', writeDense(folder));
-  expect((await viewOf('heavy')).state, 'the heavy one takes longer').toBe('loading');
+  expect(await viewOf('heavy'), 'the heavy one takes longer').toMatchObject({
+    state: 'loading',
+    waitingFor: { what: 'checks' },
+  });
   await heavy;
   const besideMs = await timeToReady('small-beside', writeDense(folder));
   const instance = Array.from({ length: SIZE }, () => Array.from({ length: SIZE }, () => [0, 0.5, 1]));

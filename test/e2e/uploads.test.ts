@@ -98,6 +98,7 @@ describe('an uploaded version', () => {
       sizeBytes: known.sizeBytes,
     });
     await reaches('mnist', 2, 'ready');
+    expect((await versionOf('mnist', 2)).waitingFor).toBeNull();
     expect(await aliasesOf('mnist')).toEqual({ latest: 2 });
     const [now, before] = await Promise.all([submit('mnist'), submit('mnist@1')]);
     expect(now.body).toMatchObject({ status: 'succeeded', model: { version: 2 } });
@@ -172,7 +173,14 @@ describe('an uploaded version', () => {
     await expect
       .poll(async () => (await versionOf('cnn', 1)).error, BOUND)
       .toMatch(/no backend of this worker runs the format saved_model/);
-    expect((await versionOf('cnn', 1)).state).toBe('pending');
+    const { state, waitingFor } = await versionOf('cnn', 1);
+    expect([state, waitingFor.what]).toEqual(['pending', 'backend']);
+  });
+
+  it('says that it waits for a worker while none takes it up', async () => {
+    const { body } = await upload('nobodys', mnist);
+    expect(body.waitingFor).toEqual({ what: 'worker', since: body.createdAt });
+    expect(await versionOf('nobodys', 1)).toEqual(body);
   });
 
   it('that computes something else than its golden vectors never serves', async () => {

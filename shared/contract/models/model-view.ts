@@ -10,7 +10,7 @@ import {
 } from '../schema.js';
 import { manifestSchema } from './manifest.js';
 import { VERSION_NUMBER } from './model-ref.js';
-import { VERSION_STATES } from './version-state.js';
+import { VERSION_STATES, WAITED_FOR } from './version-state.js';
 
 const { signature, batching, quantization } = manifestSchema.properties;
 const COUNT = { type: 'integer', minimum: 0 } as const satisfies JsonSchema;
@@ -23,6 +23,17 @@ export const versionViewSchema = exactly({
     description:
       'Live workers that serve it, as of the last three seconds; jobs of a version without one wait.',
   },
+  waitingFor: orNull(
+    exactly({
+      what: {
+        enum: WAITED_FOR,
+        description:
+          'While it is `pending` or `loading`: a `worker` to take it up; a worker with a `backend` for it, `error` says more; ' +
+          'its `turn`, because a worker loads others; its `files`, or its `checks`, by a worker that has begun.',
+      },
+      since: TIME,
+    }),
+  ),
   signature,
   batching,
   quantization: orNull(quantization),

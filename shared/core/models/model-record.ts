@@ -5,7 +5,7 @@ import { sha256Of } from '../../base/hash.js';
 import type { Shadow } from '../../contract/models/alias.js';
 import type { Canary } from '../../contract/models/canary.js';
 import type { Manifest } from '../../contract/models/manifest.js';
-import type { VersionState } from '../../contract/models/version-state.js';
+import type { VersionState, WaitedFor } from '../../contract/models/version-state.js';
 
 /** A worker's report of a version. */
 export interface VersionReport {
@@ -13,6 +13,8 @@ export interface VersionReport {
   error: string | null;
   /** Figures of its loading, and of the backends where these were compared. */
   metrics: Record<string, unknown> | null;
+  /** A version that serves or has failed waits for nothing; else for this, since then (RFC 3339). */
+  waitingFor: { what: WaitedFor; since: string } | null;
 }
 
 /** The part of a version that changes only with its files: one JSON text in the record. */
@@ -45,7 +47,7 @@ export interface Model {
   shadows: Record<string, Shadow>;
 }
 
-export const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null };
+export const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null, waitingFor: null };
 
 /** Returns the model of a hash's fields. Records of older releases lack `uploaded`. */
 export function decodeModel(name: string, fields: Record<string, string>): Model {
@@ -69,12 +71,13 @@ export function decodeModel(name: string, fields: Record<string, string>): Model
 }
 
 function decodeVersion(number: string, stored: string, fields: Record<string, string>): Version {
-  const report = fields[`report:${number}`];
-  return {
-    ...({ uploaded: false, ...JSON.parse(stored) } as StoredVersion),
-    ...(report ? (JSON.parse(report) as VersionReport) : UNREPORTED),
-    state: (fields[`state:${number}`] ?? 'pending') as VersionState,
-  };
+  const text = fields[`report:${number}`];
+  const version = { uploaded: false, ...JSON.parse(stored) } as StoredVersion;
+  const report = text ? { ...UNREPORTED, ...(JSON.parse(text) as Partial<VersionReport>) } : UNREPORTED;
+  const state = (fields[`state:${number}`] ?? 'pending') as VersionState;
+  const isAwaited = state === 'pending' || state === 'loading';
+  const waitingFor = report.waitingFor ?? { what: 'worker', since: version.createdAt };
+  return { ...version, ...report, state, waitingFor: isAwaited ? waitingFor : null };
 }
 
 /** Returns the SHA-256, in hex, over the paths and hashes of a version's files. */

@@ -14,7 +14,7 @@ import type { AliasRequest } from '../../contract/models/alias.js';
 import { beginCanary } from '../../contract/models/canary.js';
 import type { VersionFiles } from '../../contract/models/manifest.js';
 import { parseModelRef } from '../../contract/models/model-ref.js';
-import type { VersionState } from '../../contract/models/version-state.js';
+import type { VersionState, WaitedFor } from '../../contract/models/version-state.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
@@ -43,6 +43,9 @@ export interface ModelsDeps {
   /** Returns a number from 0 to below 1, by which canaries and shadows are drawn. */
   random?: () => number;
 }
+
+/** A worker tells this of a version. The version waits for `waitingFor` from now on. */
+type ReportDetail = Partial<Omit<VersionReport, 'waitingFor'>> & { waitingFor?: WaitedFor };
 
 /** Returns the registry of models. */
 export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
@@ -113,15 +116,16 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     name: string,
     version: number,
     state: VersionState,
-    detail: Partial<VersionReport> = {},
+    { waitingFor, ...detail }: ReportDetail = {},
   ): Promise<void> {
+    const waiting = waitingFor ? { what: waitingFor, since: toTimestamp(clock.now()) } : null;
     await reportVersion({
       modelKey: keys.model(name),
       outboxKey: keys.outbox,
       subscribedKey: keys.subscribed,
       version,
       state,
-      report: JSON.stringify({ ...UNREPORTED, ...detail }),
+      report: JSON.stringify({ ...UNREPORTED, ...detail, waitingFor: waiting }),
       name,
     });
   }

@@ -10,7 +10,7 @@ local modelKey = KEYS[1] -- hash: versions, their states, aliases
 local outboxKey = KEYS[2] -- stream: events to deliver
 local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
 local version = ARGV[1]
-local state = ARGV[2] -- ready, failed or loading
+local state = ARGV[2] -- ready, failed, loading or pending
 local report = ARGV[3] -- JSON
 local name = ARGV[4]
 

@@ -95,13 +95,17 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
   /** A version that takes long to be added keeps no other waiting. After a failure the next look tries again. */
   async function add(version: Version, folder: string | undefined): Promise<void> {
     const { manifest } = version;
-    const key = versionKey(manifest.name, manifest.version);
+    const { name, version: number } = manifest;
+    const key = versionKey(name, number);
     if (adding.has(key)) return;
     adding.add(key);
     try {
-      await inParallel(async () =>
-        served.add(folder ?? (await repository.fetch(manifest)), version, { apart: true }),
-      );
+      if (inParallel.activeCount === MOST_ADDED)
+        await models.report(name, number, 'pending', { waitingFor: 'turn' });
+      await inParallel(async () => {
+        if (!folder) await models.report(name, number, 'loading', { waitingFor: 'files' });
+        await served.add(folder ?? (await repository.fetch(manifest)), version, { apart: true });
+      });
     } catch (error) {
       revision = null;
       onError('version', error);

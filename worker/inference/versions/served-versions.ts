@@ -79,7 +79,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     const { manifest } = version;
     const key = keyOf(manifest);
     if (closing.signal.aborted || served.has(key)) return;
-    await models.report(manifest.name, manifest.version, 'loading');
+    await models.report(manifest.name, manifest.version, 'loading', { waitingFor: 'checks' });
     try {
       const checked = apart ? await selection.check(folder, manifest, closing.signal) : null;
       await inTurn(() => serve(folder, version, checked));
@@ -164,7 +164,9 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
   /** A version that this worker cannot run stays pending for one that can, and so do its jobs. */
   async function reportUnserved({ name, version }: Manifest, error: unknown): Promise<void> {
     const isElsewhere = error instanceof NotHere;
-    await models.report(name, version, isElsewhere ? 'pending' : 'failed', { error: messageOf(error) });
+    const why = { error: messageOf(error) };
+    if (isElsewhere) await models.report(name, version, 'pending', { ...why, waitingFor: 'backend' });
+    else await models.report(name, version, 'failed', why);
     if (isElsewhere) log.info({ model: name, version, why: error.message }, 'version left to other workers');
     else log.error({ model: name, version, why: messageOf(error) }, 'version failed');
   }
