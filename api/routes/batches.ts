@@ -10,6 +10,7 @@ import {
   DEFAULT_BATCH_TTL_SECONDS,
   presentBatch,
 } from '../../shared/contract/batch.js';
+import { HEAD_BYTES, whyNoLines } from '../../shared/contract/batch-file.js';
 import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { newId } from '../../shared/contract/ids.js';
 import { compileGuard } from '../../shared/contract/schema.js';
@@ -45,8 +46,8 @@ export const batchOperations = {
     summary: 'Run a file of jobs, one a line',
     scope: 'jobs:write',
     description:
-      'Each line of the input file is an object `{customId?, instances, timeoutSeconds?, allowPartial?}`; its job has ' +
-      'the priority `bulk`.',
+      'Each line of the input file is an object `{customId?, model?, instances, timeoutSeconds?, allowPartial?}`; its job ' +
+      "has the priority `bulk`. A `model` must be the batch's own. Results are told apart by `line`; a `customId` may repeat.",
     parameters: [IDEMPOTENCY_KEY],
     requestBody: jsonBody('CreateBatch'),
     responses: { 202: BATCH },
@@ -86,8 +87,8 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
     const { model, inputFile, ttlSeconds, metadata } = guardBatch(body.value);
     // The version is decided here, so that the same one computes all lines.
     const { version, alias } = await submission.resolve(model);
-    if (!(await files.get(tenant, inputFile)))
-      throw invalid([{ path: '/inputFile', message: 'is not a file of yours' }]);
+    const fault = await inputFault(tenant, inputFile);
+    if (fault) throw invalid([{ path: '/inputFile', message: fault }]);
     const spec = {
       id: newId('batch', clock.now()),
       tenant,
@@ -106,6 +107,22 @@ export function batchRoutes(deps: BatchRoutesDeps): Router {
     );
     answerMade(ctx, 202, `/v1/batches/${record.spec.id}`, replayed);
     ctx.body = presentBatch(record);
+  }
+
+  /** Resolves to why the file cannot be worked off. Only its head is read. */
+  async function inputFault(tenant: string, id: string): Promise<string | null> {
+    const record = await files.get(tenant, id);
+    if (!record) return 'is not a file of yours';
+    const blob = await files.open(record);
+    if (!blob) return 'is no longer kept';
+    const head: Buffer[] = [];
+    let read = 0;
+    for await (const bytes of blob.stream as AsyncIterable<Buffer>) {
+      head.push(bytes);
+      read += bytes.length;
+      if (read >= HEAD_BYTES) break;
+    }
+    return whyNoLines(Buffer.concat(head).subarray(0, HEAD_BYTES), blob.sizeBytes);
   }
 
   async function show(ctx: BatchContext): Promise<void> {

@@ -9,6 +9,7 @@
  * predictions computed until then, and the error file the reason for each other line that could be read.
  */
 import { toTimestamp, toTimestampOrNull } from '../base/clock.js';
+import { ERROR_CODES, type ErrorCode } from './errors.js';
 import { type JobError, type JobSpec, jobErrorSchema, submitSchema, type TerminalStatus } from './job.js';
 import { modelOfJobSchema } from './job-view.js';
 import {
@@ -36,6 +37,8 @@ export type BatchEnd = 'completed' | 'failed' | 'canceled' | 'expired';
 
 /** The most lines of an input file; blank ones do not count. */
 export const MAX_LINES = 50_000;
+/** The most characters of a line's own id. */
+export const MAX_CUSTOM_ID = 512;
 export const DEFAULT_BATCH_TTL_SECONDS = 86_400;
 
 const { model, metadata, ttlSeconds, instances, timeoutSeconds, allowPartial } = submitSchema.properties;
@@ -62,7 +65,12 @@ export const lineSchema = {
   additionalProperties: false,
   required: ['instances'],
   properties: {
-    customId: { type: 'string', maxLength: 512, description: 'Repeated in the line of the result.' },
+    customId: {
+      type: 'string',
+      maxLength: MAX_CUSTOM_ID,
+      description: 'Repeated in the line of the result.',
+    },
+    model: { ...model, description: 'The model of the batch, which a line need not name.' },
     instances,
     timeoutSeconds,
     allowPartial,
@@ -86,6 +94,14 @@ export interface BatchSpec
   errorFile: string;
 }
 
+/** The first line that failed, and why. */
+export interface LineFailure {
+  line: number;
+  customId: string | null;
+  code: ErrorCode;
+  message: string;
+}
+
 /** Times in milliseconds since the Unix epoch. */
 export interface BatchRecord {
   spec: BatchSpec;
@@ -101,6 +117,8 @@ export interface BatchRecord {
   /** Tells which of its files exist. */
   files: { output: boolean; errors: boolean };
   error: JobError | null;
+  /** Null while it runs, and when no line failed. */
+  firstFailure: LineFailure | null;
 }
 
 /** Tells whether a batch with this status has ended. */
@@ -138,6 +156,17 @@ export const batchViewSchema = exactly({
   expiresAt: TIME,
   deletedAfter: NULLABLE_TIME,
   error: orNull(jobErrorSchema),
+  firstFailure: {
+    ...orNull(
+      exactly({
+        line: COUNT,
+        customId: NULLABLE_TEXT,
+        code: { enum: ERROR_CODES },
+        message: { type: 'string' },
+      }),
+    ),
+    description: 'Of the lines that failed, the first, once the batch has ended.',
+  },
   metadata: TEXTS,
   links: exactly({ self: { type: 'string' }, cancel: { type: 'string' } }),
 });
@@ -160,6 +189,7 @@ export function presentBatch({ spec, ...record }: BatchRecord): BatchView {
     expiresAt: toTimestamp(record.expiresAt),
     deletedAfter: toTimestampOrNull(record.deletedAfter),
     error: record.error,
+    firstFailure: record.firstFailure,
     metadata: spec.metadata,
     links: { self: `/v1/batches/${spec.id}`, cancel: `/v1/batches/${spec.id}/cancel` },
   };

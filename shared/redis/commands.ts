@@ -154,7 +154,7 @@ export const COMMANDS = {
   },
   'finish-batch': {
     keys: ['batchKey', 'batchesKey', 'openBatchesKey'],
-    args: ['token', 'id', 'tenant', 'status', 'error', 'files', 'keptMs'],
+    args: ['token', 'id', 'tenant', 'status', 'error', 'firstFailure', 'files', 'keptMs'],
     reply: 'string',
   },
   'create-endpoint': {

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
@@ -159,7 +160,7 @@ describe('a batch', () => {
 
   it('fails with the reason when its file cannot be worked off', async () => {
     const tooMany = await files.create(Array.from({ length: 50_001 }, () => '{}'));
-    const none = await files.create(['', ' ']);
+    const none = await files.create([' '.repeat(5000), ' ']);
     for (const [{ id }, message] of [
       [tooMany, 'has more than 50000 lines'],
       [none, 'has no lines'],
@@ -202,6 +203,65 @@ describe('a batch', () => {
       const answer = await files.post(body);
       expect([answer.status, answer.body.code, answer.body.errors?.[0]?.path]).toEqual([status, code, path]);
     }
+  });
+
+  it.each([
+    ['of blank lines', Buffer.from('\n \r\n'), 'has no lines'],
+    ['of UTF-16', Buffer.from('\ufeff{"instances":[[1]]}', 'utf16le'), 'is UTF-16'],
+    ['of gzip', gzipSync('{"instances":[[1]]}'), 'is compressed with gzip'],
+    ['that is an array', Buffer.from('\ufeff[\n{"instances":[[1]]}]'), 'is a JSON array'],
+    ['that is indented', Buffer.from('{\n  "instances": [[1]]\n}'), 'has one JSON object over several lines'],
+  ])('is refused at once for a file %s', async (_, bytes, message) => {
+    const { status, body } = await files.post({ inputFile: await files.uploadBytes(bytes) });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([{ path: '/inputFile', message: expect.stringContaining(message) }]);
+  });
+
+  it('takes lines as tools write them, and gives each its own verdict', async () => {
+    const [good, image] = [line(3), digits[3]];
+    const input: [text: string | object, code: string | null, path?: string][] = [
+      [`\ufeff${JSON.stringify(good)}\r`, null],
+      ['\r', null],
+      [good, null],
+      [{ ...good, model: 'mnist' }, null],
+      [{ ...good, model: 'mnist@1' }, null],
+      [{ ...good, model: 'mnist@latest' }, null],
+      [{ ...good, customId: 'a\u2028b' }, null],
+      [{ ...good, model: 'upscale' }, 'invalid_input', '/model'],
+      ['{"instances":[[NaN]]}', 'malformed_json'],
+      ['{"customId":"\\ud800","instances":[[1]]}', 'invalid_input', '/customId'],
+      [{ instances: [image], customId: 'x'.repeat(9 * 1024 * 1024) }, 'body_too_large'],
+      [good, null],
+    ];
+    const { id } = await files.create(input.map(([text]) => text));
+    const { outputFile, errorFile, firstFailure } = await files.ended(id);
+    const numbered = input.map(([, code, path], nth) => [nth + 1, code ?? undefined, path]);
+    const output = await files.linesOf(outputFile);
+    expect(output.map(({ line }) => line)).toEqual([1, 3, 4, 5, 6, 7, 12]);
+    expect(output.map(({ customId }) => customId)).toEqual([...Array(5).fill('row-3'), 'a\u2028b', 'row-3']);
+    expect(
+      (await files.linesOf(errorFile)).map(({ line, error }) => [
+        line,
+        error?.code,
+        error?.errors?.[0]?.path,
+      ]),
+    ).toEqual(numbered.filter(([, code]) => code));
+    expect(firstFailure).toMatchObject({ line: 8, customId: 'row-3', code: 'invalid_input' });
+  });
+
+  it('says why when every line of it failed', async () => {
+    const { id } = await files.create(['{"customId":', { customId: 'b', instances: [[1]] }]);
+    expect(await files.ended(id)).toMatchObject({
+      status: 'completed',
+      outputFile: null,
+      counts: { total: 2, failed: 2, succeeded: 0 },
+      firstFailure: {
+        line: 1,
+        customId: null,
+        code: 'malformed_json',
+        message: expect.stringMatching(/^The line is not JSON/),
+      },
+    });
   });
 
   it('is made once under an Idempotency-Key', async () => {

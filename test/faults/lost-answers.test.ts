@@ -239,7 +239,11 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const part = { token: taken.token, lastLine: 5, output: true, errors: false };
     expect(await lose(':batch:', () => core.batches.addPart(taken, 0, part, NO_LINES))).toBe(true);
     const files = { output: true, errors: false };
-    expect(await lose(':batch:', () => core.batches.finish(taken, 'completed', files, null))).toBe(true);
+    expect(
+      await lose(':batch:', () =>
+        core.batches.finish(taken, 'completed', { files, error: null, firstFailure: null }),
+      ),
+    ).toBe(true);
     expect(await redis.hgetall(keys.openBatches)).toEqual({});
   });
 

@@ -15,7 +15,7 @@ import { agedBlobs, type OpenedStore, openFolder } from '../support/blob-stores.
 const HOUR_MS = 3_600_000;
 
 const PART = { token: '1', lastLine: 500, output: true, errors: false };
-const NO_FILES = { output: false, errors: false };
+const NOTHING = { files: { output: false, errors: false }, error: null, firstFailure: null };
 const counts = { ...NO_LINES, succeeded: 500 };
 
 describe('the record of a batch', () => {
@@ -78,12 +78,14 @@ describe('the record of a batch', () => {
 
     expect(await batches.report(older, 1, NO_LINES)).toBe('lost');
     expect(await batches.addPart(older, 1, PART, counts)).toBe(false);
-    expect(await batches.finish(older, 'completed', NO_FILES, null)).toBe(false);
+    expect(await batches.finish(older, 'completed', NOTHING)).toBe(false);
     // A part whose place is taken is refused too.
     expect(await batches.addPart(newer, 0, { ...PART, token: '2' }, counts)).toBe(false);
     expect(await batches.get('acme', id)).toMatchObject({ status: 'running', total: 700, counts });
 
-    expect(await batches.finish(newer, 'completed', { output: true, errors: false }, null)).toBe(true);
+    expect(
+      await batches.finish(newer, 'completed', { ...NOTHING, files: { output: true, errors: false } }),
+    ).toBe(true);
     expect(await batches.get('acme', id)).toMatchObject({ status: 'completed', files: { output: true } });
     expect(await batches.take(id)).toBeNull();
     expect(await batches.report(newer, 1, NO_LINES)).toBe('lost');
@@ -94,7 +96,7 @@ describe('the record of a batch', () => {
     const taken = await take(id);
     expect((await batches.cancel('acme', id))?.status).toBe('canceling');
     expect(await batches.report(taken, 1, NO_LINES)).toBe('cancel');
-    await batches.finish(taken, 'completed', NO_FILES, null);
+    await batches.finish(taken, 'completed', NOTHING);
     expect((await batches.cancel('acme', id))?.status).toBe('canceled');
   });
 
@@ -117,7 +119,7 @@ describe('the record of a batch', () => {
     expect(await upkeep.tend()).toBe(1);
     expect(called).toEqual([id]);
 
-    await batches.finish(await take(id), 'completed', NO_FILES, null);
+    await batches.finish(await take(id), 'completed', NOTHING);
     await upkeep.tend();
     expect(await batches.get('acme', id)).not.toBeNull();
     await due(id);
@@ -131,13 +133,13 @@ describe('the record of a batch', () => {
     const first = await make();
     await make();
     await expect(make()).rejects.toMatchObject({ code: 'too_many_batches' });
-    await batches.finish(await take(first), 'failed', NO_FILES, null);
+    await batches.finish(await take(first), 'failed', NOTHING);
     await make();
   });
 
   it('leaves old parts to the sweep once it has ended; those of an open one stay', async () => {
     const [open, ended] = [await make(), await make()];
-    await batches.finish(await take(ended), 'completed', NO_FILES, null);
+    await batches.finish(await take(ended), 'completed', NOTHING);
     for (const id of [open, ended, newId('batch', 0)])
       await opened.store.put(partKey(id, 0, '1', 'output'), Buffer.from('{}\n'));
     const aged = (ms: number) => agedBlobs(opened.store, ms);

@@ -13,6 +13,7 @@ export interface BatchView {
   outputFile: string | null;
   errorFile: string | null;
   error: { code: string; message: string } | null;
+  firstFailure: { line: number; customId: string | null; code: string; message: string } | null;
 }
 
 export interface ResultLine {
@@ -28,10 +29,14 @@ const ENDED = ['completed', 'failed', 'canceled', 'expired'];
 const PAUSE_MS = 50;
 
 export function createBatchFiles(stack: Stack) {
-  async function upload(lines: readonly (string | object)[], key = stack.key): Promise<string> {
+  function upload(lines: readonly (string | object)[], key = stack.key): Promise<string> {
     const text = lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n');
+    return uploadBytes(Buffer.from(text), key);
+  }
+
+  async function uploadBytes(bytes: Buffer, key = stack.key): Promise<string> {
     const form = new FormData();
-    form.append('file', new Blob([text]), `${randomBytes(4).toString('hex')}.jsonl`);
+    form.append('file', new Blob([new Uint8Array(bytes)]), `${randomBytes(4).toString('hex')}.jsonl`);
     const response = await fetch(`${stack.url}/v1/files`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}` },
@@ -77,5 +82,5 @@ export function createBatchFiles(stack: Stack) {
       .map((line) => JSON.parse(line));
   }
 
-  return { upload, post, create, get, until, ended, linesOf };
+  return { upload, uploadBytes, post, create, get, until, ended, linesOf };
 }

@@ -5,8 +5,8 @@
  * parts are joined into an output file and an error file.
  */
 import type { BlobStore } from '../../shared/blobs/blobs.js';
-import type { BatchRecord, BatchSpec } from '../../shared/contract/batch.js';
-import { presentError, SluiceError } from '../../shared/contract/errors.js';
+import type { BatchRecord, BatchSpec, LineFailure } from '../../shared/contract/batch.js';
+import { type ErrorCode, presentError, SluiceError } from '../../shared/contract/errors.js';
 import type { TerminalStatus } from '../../shared/contract/job.js';
 import { presentPredictions } from '../../shared/contract/tensors/prediction.js';
 import { type BatchPart, partKey, type ResultKind } from '../../shared/core/batches/batch-record.js';
@@ -28,7 +28,7 @@ export interface LineResult {
   job: string | null;
   status: TerminalStatus;
   /** The error as the error file shows it; null for a job that succeeded. */
-  error: object | null;
+  error: { code: ErrorCode; message: string } | null;
 }
 
 const CONTENT_TYPE = 'application/x-ndjson';
@@ -60,7 +60,9 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
       await blobs.put(partKey(spec.id, index, token, 'errors'), Buffer.from(text), {
         contentType: CONTENT_TYPE,
       });
-    return { token, lastLine: lineResults.at(-1)?.line ?? 0, output, errors: rest.length > 0 };
+    const failure = firstFailureOf(rest);
+    const lastLine = lineResults.at(-1)?.line ?? 0;
+    return { token, lastLine, output, errors: rest.length > 0, ...(failure && { failure }) };
   }
 
   /** Returns false when no line has predictions any more. */
@@ -142,4 +144,11 @@ export function createBatchResults({ jobs, files, blobs }: BatchResultsDeps) {
   }
 
   return { writePart, publish, jobsOf, dropPart };
+}
+
+function firstFailureOf(lineResults: readonly LineResult[]): LineFailure | undefined {
+  const first = lineResults.find(({ status }) => status === 'failed');
+  if (!first?.error) return undefined;
+  const { line, customId, error } = first;
+  return { line, customId, code: error.code, message: error.message };
 }

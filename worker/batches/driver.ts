@@ -77,7 +77,8 @@ export function createDriver(deps: DriverDeps): Drive {
     const { spec } = taken.record;
     const { published, status, error } = await publish(spec, run, conclusion);
     run.stop.throwIfAborted();
-    if (!(await batches.finish(taken, status, published, error))) return;
+    const firstFailure = run.parts.find(({ failure }) => failure)?.failure ?? null;
+    if (!(await batches.finish(taken, status, { files: published, error, firstFailure }))) return;
     await Promise.all(run.parts.map((part, index) => results.dropPart(spec, index, part)));
   }
 

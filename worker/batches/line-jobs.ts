@@ -4,8 +4,8 @@
  * A line makes one job, however many drivers the batch has had, because its place in the batch is its idempotency key.
  */
 import { type Clock, sleep } from '../../shared/base/clock.js';
-import { type BatchLine, type BatchRecord, lineSchema } from '../../shared/contract/batch.js';
-import { type ErrorCode, presentError, SluiceError } from '../../shared/contract/errors.js';
+import { type BatchLine, type BatchRecord, lineSchema, MAX_CUSTOM_ID } from '../../shared/contract/batch.js';
+import { type ErrorCode, invalid, presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_RETENTION_SECONDS } from '../../shared/contract/job.js';
 import { parseJson } from '../../shared/contract/json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
@@ -92,8 +92,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   async function submit(line: JsonLine): Promise<SubmittedLine> {
     const known = { line: line.number, customId: null as string | null, job: null as string | null };
     try {
-      const value = read(line);
-      known.customId = value.customId ?? null;
+      const value = read(line, (customId) => (known.customId = customId));
       const { id, result } = await submitJob(value, line.number);
       known.job = id;
       return { ended: result.then((end) => ({ ...known, ...end })) };
@@ -104,9 +103,23 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
     }
   }
 
-  function read({ bytes }: JsonLine): BatchLine {
+  /** Returns the line; `onCustomId` hears of its id also when the rest of it is wrong. */
+  function read({ bytes }: JsonLine, onCustomId: (customId: string) => void): BatchLine {
     if (!bytes) throw new SluiceError('body_too_large', `The line is larger than ${limits.maxBytes} bytes.`);
-    return guardLine(parseJson(bytes, limits.maxDepth, 'The line'));
+    const parsed = parseJson(bytes, limits.maxDepth, 'The line');
+    const { customId } = (parsed ?? {}) as { customId?: unknown };
+    if (typeof customId === 'string' && customId.length <= MAX_CUSTOM_ID) onCustomId(customId);
+    const value = guardLine(parsed);
+    demandOwnModel(value.model);
+    return value;
+  }
+
+  /** A line may name the model of its batch, in any way that means it. */
+  function demandOwnModel(named: string | undefined): void {
+    const { alias } = batch.spec;
+    const own = [model, `${model}@${version}`, ...(alias === null ? [] : [`${model}@${alias}`])];
+    if (named === undefined || own.includes(named)) return;
+    throw invalid([{ path: '/model', message: `is not the model of the batch, ${model}@${version}` }]);
   }
 
   async function submitJob(value: BatchLine, line: number): Promise<SubmittedJob> {
@@ -138,7 +151,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   }
 
   /** Returns the body of POST /v1/jobs. */
-  function bodyOf({ customId: _, ...line }: BatchLine): object {
+  function bodyOf({ customId: _id, model: _model, ...line }: BatchLine): object {
     const ttlSeconds = Math.max(1, Math.ceil(leftMs() / 1000));
     return {
       ...line,

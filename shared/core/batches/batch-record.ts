@@ -6,6 +6,7 @@ import {
   type BatchSpec,
   type BatchStatus,
   type LineCounts,
+  type LineFailure,
   NO_LINES,
 } from '../../contract/batch.js';
 import type { JobError } from '../../contract/job.js';
@@ -19,6 +20,8 @@ export interface BatchPart {
   lastLine: number;
   output: boolean;
   errors: boolean;
+  /** The first of its lines that failed. */
+  failure?: LineFailure;
 }
 
 export type ResultKind = 'output' | 'errors';
@@ -39,6 +42,7 @@ export const BATCH_FIELDS = [
   'counts',
   'files',
   'error',
+  'firstFailure',
 ] as const;
 
 /** Returns the key of the blob that holds what a part has of one kind. */
@@ -60,6 +64,7 @@ export function decodeBatch(values: readonly (string | null)[]): BatchRecord | n
     counts,
     files,
     error,
+    firstFailure,
   ] = values;
   if (!status || !spec) return null;
   return {
@@ -74,6 +79,7 @@ export function decodeBatch(values: readonly (string | null)[]): BatchRecord | n
     counts: decodeCounts(counts),
     files: files ? JSON.parse(files) : { output: false, errors: false },
     error: error ? (JSON.parse(error) as JobError) : null,
+    firstFailure: firstFailure ? (JSON.parse(firstFailure) as LineFailure) : null,
   };
 }
 

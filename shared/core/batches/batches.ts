@@ -19,7 +19,6 @@ import {
 } from '../../contract/batch.js';
 import { SluiceError } from '../../contract/errors.js';
 import { isId } from '../../contract/ids.js';
-import type { JobError } from '../../contract/job.js';
 import type { BatchQueue } from '../../queue/queues.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
@@ -177,8 +176,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
   async function finish(
     { record: { spec }, token }: TakenBatch,
     status: BatchEnd,
-    files: BatchRecord['files'],
-    error: JobError | null,
+    { files, error, firstFailure }: Pick<BatchRecord, 'files' | 'error' | 'firstFailure'>,
   ): Promise<boolean> {
     const outcome = await finishBatch({
       batchKey: keys.batch(spec.id),
@@ -189,6 +187,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
       tenant: spec.tenant,
       status,
       error: error ? JSON.stringify(error) : '',
+      firstFailure: firstFailure ? JSON.stringify(firstFailure) : '',
       files: JSON.stringify(files),
       keptMs: limits.fileRetentionSeconds * 1000,
     });

@@ -13,8 +13,9 @@ local id = ARGV[2]
 local tenant = ARGV[3]
 local status = ARGV[4] -- terminal
 local error = ARGV[5] -- JSON, "" = none
-local files = ARGV[6] -- JSON
-local keptMs = ARGV[7] -- after its end
+local firstFailure = ARGV[6] -- JSON, "" = none
+local files = ARGV[7] -- JSON
+local keptMs = ARGV[8] -- after its end
 
 local newest, finishedAt, present = unpack(redis.call('HMGET', batchKey, 'token', 'finishedAt', 'status'))
 if newest == token and finishedAt then return present end
@@ -22,7 +23,8 @@ if not isDriver(batchKey, token) then return 'lost' end
 local now = redisTime()
 local ended = present == 'canceling' and 'canceled' or status
 local deleted = now + tonumber(keptMs)
-redis.call('HSET', batchKey, 'status', ended, 'error', error, 'files', files, 'finishedAt', now, 'deletedAfter', deleted)
+redis.call('HSET', batchKey, 'status', ended, 'finishedAt', now, 'deletedAfter', deleted)
+redis.call('HSET', batchKey, 'error', error, 'firstFailure', firstFailure, 'files', files)
 redis.call('ZADD', batchesKey, deleted, id)
 if redis.call('HINCRBY', openBatchesKey, tenant, -1) <= 0 then redis.call('HDEL', openBatchesKey, tenant) end
 return ended
