@@ -13,7 +13,7 @@ import type { Fault } from '../contract/errors.js';
 import type { Manifest, Signature, TensorSpec } from '../contract/models/manifest.js';
 import { checkManifest } from '../contract/models/manifest-check.js';
 import { isJunk } from '../contract/models/package-path.js';
-import { SAVED_MODEL_TEXT } from './formats.js';
+import { foreignFormat } from './formats.js';
 import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {
@@ -84,11 +84,10 @@ function parseYaml(text: string): unknown {
 
 async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
   if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
-  if (paths.includes(SAVED_MODEL_TEXT))
-    throw new Error(
-      `${SAVED_MODEL_TEXT} is the text form of a SavedModel: save it as binary, ${SAVED_MODEL_FILE}`,
-    );
-  if (!paths.includes(MODEL_FILE)) throw new Error(`there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
+  if (!paths.includes(MODEL_FILE)) {
+    const found = await foreignFormat(path, paths);
+    throw new Error(found ?? `there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
+  }
   // tfjs writes the format near the start of the file; the topology after it may be large.
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
   const format = FORMATS[named];

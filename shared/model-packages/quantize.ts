@@ -9,6 +9,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
 import type { Quantization } from '../contract/models/manifest.js';
+import { plainPath } from '../contract/models/package-path.js';
 import { elementsOf } from '../contract/tensors/tensor.js';
 import { type ModelFile, type Weight, widthOf } from './weights.js';
 
@@ -27,7 +28,7 @@ export async function quantizeWeights(
   dtype: Quantization['dtype'],
 ): Promise<{ model: string; replaced: string[] }> {
   const model = JSON.parse(modelFile) as ModelFile;
-  const replaced = model.weightsManifest.flatMap(({ paths }) => paths);
+  const replaced = model.weightsManifest.flatMap(({ paths }) => paths.map(plainPath));
   const source = await openShards(replaced.map((path) => join(folder, path)));
   const target = await open(join(folder, QUANTIZED_WEIGHTS), 'wx');
   try {

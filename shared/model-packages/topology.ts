@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
 import { MODEL_FILE } from './manifest.js';
-import { GRAPH_OPS } from './saved-model/operations.js';
+import { ASYNC_OPS, GRAPH_OPS } from './saved-model/operations.js';
 
 const LAYERS: ReadonlySet<string> = new Set(
   `Activation Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
@@ -30,7 +30,19 @@ export async function checkTopology(folder: string, format: Manifest['format']):
   // tfjs runs the second graph before the first run of the first.
   const graphs = [modelTopology, modelInitializer];
   if (format === 'graph') demand('operations', new Set(graphs.flatMap(operationsOf)), GRAPH_OPS);
+  else if (isOfKeras3(modelTopology))
+    throw new Error(
+      `${MODEL_FILE} was written by Keras 3, whose layers TensorFlow.js does not load: export a SavedModel by model.export('export')`,
+    );
   else demand('layers', layersOf(field(modelTopology, 'model_config') ?? modelTopology), LAYERS);
+}
+
+/**
+ * Tells whether a graph has an operation that tfjs computes asynchronously: control flow, or one whose result has a size that
+ * only its values tell.
+ */
+export function isDynamicGraph(topology: unknown): boolean {
+  return operationsOf(topology).some((op) => ASYNC_OPS.has(op));
 }
 
 type Dictionary = Record<string, unknown>;
@@ -42,17 +54,35 @@ function demand(kind: string, used: ReadonlySet<string>, allowed: ReadonlySet<st
 }
 
 function layersOf(model: unknown): Set<string> {
-  const names = new Set<string>();
+  const names = allLayers(model).map((layer) => field(layer, 'class_name'));
+  return new Set(names.map((name) => (typeof name === 'string' ? name : '(one without a name)')));
+}
+
+/** Returns a model and all layers within it. */
+function allLayers(model: unknown): unknown[] {
+  const found: unknown[] = [];
   const left = [model];
   while (left.length > 0) {
     const layer = left.pop();
-    const name = field(layer, 'class_name');
-    names.add(typeof name === 'string' ? name : '(one without a name)');
+    found.push(layer);
     const config = field(layer, 'config');
     // Old versions of Keras write a sequential model as a bare list of layers.
     left.push(...(Array.isArray(config) ? config : PARTS.flatMap((part) => field(config, part) ?? [])));
   }
-  return names;
+  return found;
+}
+
+/** Keras 3 names the shape of an input anew, and describes the arguments of layers by objects. */
+function isOfKeras3(topology: unknown): boolean {
+  const model = field(topology, 'model_config') ?? topology;
+  return (
+    String(field(topology, 'keras_version')).startsWith('3.') ||
+    allLayers(model).some(
+      (layer) =>
+        field(field(layer, 'config'), 'batch_shape') !== undefined ||
+        listOf(field(layer, 'inbound_nodes')).some((node) => field(node, 'args') !== undefined),
+    )
+  );
 }
 
 function operationsOf(graph: unknown): string[] {

@@ -8,6 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Fault } from '../contract/errors.js';
 import type { VersionFiles } from '../contract/models/manifest.js';
+import { plainPath } from '../contract/models/package-path.js';
 import { escapePointer } from '../contract/schema.js';
 import { elementsOf } from '../contract/tensors/tensor.js';
 import { MODEL_FILE } from './manifest.js';
@@ -47,7 +48,8 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
   const groups = (model as Partial<ModelFile> | null)?.weightsManifest ?? [];
   if (!Array.isArray(groups) || !groups.every(isGroup))
     return [{ path: `/${MODEL_FILE}/weightsManifest`, message: 'must be a list of {paths, weights}' }];
-  return groups.flatMap(({ paths, weights }) => {
+  return groups.flatMap(({ paths: named, weights }) => {
+    const paths = named.map(plainPath);
     const missing = paths.filter((path) => !sizes.has(path));
     if (missing.length > 0)
       return missing.map((path) => fault(path, `is named by ${MODEL_FILE} and is not there`));

@@ -305,11 +305,11 @@ describe('what a version must be to load', () => {
     const topology = { class_name: 'Sequential', config: { layers: [{ class_name: 'Lambda', config: {} }] } };
     const lambda = writeDense(root, { name: 'lambda', topology });
     await expect(load(lambda)).rejects.toThrow(/not allowed: Lambda/);
-    const endless = writeProduct(root, {
-      name: 'endless',
-      topology: { node: [{ name: 'x', op: 'While' }] },
+    const reader = writeProduct(root, {
+      name: 'reader',
+      topology: { node: [{ name: 'x', op: 'ReadFile' }] },
     });
-    await expect(load(endless)).rejects.toThrow(/not allowed: While/);
+    await expect(load(reader)).rejects.toThrow(/not allowed: ReadFile/);
   });
 
   it('refuses to run what is not loaded', async () => {

@@ -27,6 +27,17 @@ describe('a layers model', () => {
   });
 
   it.each([
+    ['by its version', { keras_version: '3.4.1', model_config: sequential(layer('Dense')) }],
+    ['by the shape of its input', sequential(layer('InputLayer', { batch_shape: [null, 784] }))],
+    [
+      'by the arguments of its layers',
+      layer('Functional', { layers: [{ ...layer('Dense'), inbound_nodes: [{ args: [], kwargs: {} }] }] }),
+    ],
+  ])('is known as one of Keras 3 %s, with the way on', async (_, topology) => {
+    await expect(check('layers', topology)).rejects.toThrow(/written by Keras 3.*model.export\('export'\)/);
+  });
+
+  it.each([
     ['in the row', sequential(layer('Dense'), layer('Lambda'))],
     ['in a model within', layer('Functional', { layers: [sequential(layer('Lambda'))] })],
     ['wrapped', sequential(layer('TimeDistributed', { layer: layer('Lambda') }))],
@@ -62,7 +73,7 @@ describe('a graph model', () => {
 
   it.each([
     ['a custom one', 'SpyOnMe'],
-    ['one that runs without an end', 'While'],
+    ['one that runs Python', 'PyFunc'],
     ['one that reads a path', 'SimpleMLLoadModelFromPathWithHandle'],
     ['one that reads a file', 'ReadFile'],
     ['one that prints', 'Print'],
@@ -71,6 +82,11 @@ describe('a graph model', () => {
     await expect(check('graph', { node: [node('Const'), node(op)] })).rejects.toThrow(refusal);
     const library = { function: [{ signature: { name: 'f' }, nodeDef: [node(op)] }] };
     await expect(check('graph', { node: [node('Const')], library })).rejects.toThrow(refusal);
+  });
+
+  it('may have branches and loops, of functions and of nodes', async () => {
+    const library = { function: [{ signature: { name: 'f' }, nodeDef: [node('TensorListStack')] }] };
+    await check('graph', { node: ['StatelessWhile', 'If', 'Switch', 'TensorArrayV3'].map(node), library });
   });
 
   it('is initialised by operations that compute, too', async () => {

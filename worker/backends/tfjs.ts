@@ -10,16 +10,18 @@ import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { plainPath } from '../../shared/contract/models/package-path.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
-import { checkTopology } from '../../shared/model-packages/topology.js';
+import { checkTopology, isDynamicGraph } from '../../shared/model-packages/topology.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';
+import { inScope } from './tensor-scope.js';
 
 type Core = typeof import('@tensorflow/tfjs-core');
 type Layers = typeof import('@tensorflow/tfjs-layers');
 type Converter = typeof import('@tensorflow/tfjs-converter');
 
 /** The parts of tfjs that are used. They may come from any of its packages, which must share one engine. */
-export type Tfjs = Pick<Core, 'tensor' | 'tidy' | 'dispose' | 'memory'> & {
+export type Tfjs = Pick<Core, 'tensor' | 'engine' | 'dispose' | 'memory'> & {
   io: Pick<Core['io'], 'getModelArtifactsForJSON'>;
 } & Pick<Layers, 'loadLayersModel'> &
   Pick<Converter, 'loadGraphModel'>;
@@ -36,7 +38,7 @@ interface NetworkTensor {
 interface Network {
   inputs: NetworkTensor[];
   outputs: NetworkTensor[];
-  compute(inputs: Tensor[]): Tensor[];
+  compute(inputs: Tensor[]): Tensor[] | Promise<Tensor[]>;
   dispose(): void;
 }
 
@@ -73,8 +75,8 @@ function createModel(tf: Tfjs, network: Network, { signature }: Manifest): Loade
     checkShape(spec, network.inputs[inputIndices[index] as number]);
 
   /** Returns new output tensors in the order of the signature, and frees all other tensors. */
-  const compute = (batch: BatchTensors): Tensor[] =>
-    tf.tidy(() => {
+  const compute = (batch: BatchTensors): Promise<Tensor[]> =>
+    inScope(tf.engine(), async () => {
       const fed = new Array<Tensor>(inputs.length);
       for (const [index, { name }] of inputs.entries()) {
         const tensor = batch[name];
@@ -82,14 +84,14 @@ function createModel(tf: Tfjs, network: Network, { signature }: Manifest): Loade
         if (!tensor) throw new Error(`input ${name} is missing`);
         fed[at] = toTensor(tf, tensor, network.inputs[at] as NetworkTensor);
       }
-      const computed = network.compute(fed);
+      const computed = await network.compute(fed);
       return outputIndices.map((at) => computed[at] as Tensor);
     });
 
   return {
     async run(batch) {
       const rows = Object.values(batch)[0]?.shape[0] ?? 0;
-      const computed = compute(batch);
+      const computed = await compute(batch);
       try {
         const read = await Promise.all(computed.map((tensor) => tensor.data()));
         return Object.fromEntries(
@@ -123,15 +125,19 @@ async function loadLayers(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Netwo
   };
 }
 
-/** Loads a graph model. Control flow (`While`, `If`) cannot run synchronously, and tfjs refuses it by name at the warm-up. */
+/** Loads a graph model. tfjs computes control flow, and operations whose results have any size, only when it is not hurried. */
 async function loadGraph(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {
   const model = await tf.loadGraphModel({ load: async () => artifacts });
   const nodes = model.outputNodes;
+  const execute = (inputs: Tensor[]) =>
+    isDynamicGraph(artifacts.modelTopology)
+      ? model.executeAsync(inputs, nodes)
+      : model.execute(inputs, nodes);
   return {
     inputs: model.inputs,
     outputs: model.outputs,
     // An output may be a constant that belongs to the model, so the caller gets a clone to free.
-    compute: (inputs) => asArray(model.execute(inputs, nodes)).map((tensor) => tensor.clone()),
+    compute: async (inputs) => asArray(await execute(inputs)).map((tensor) => tensor.clone()),
     dispose: () => model.dispose(),
   };
 }
@@ -140,7 +146,7 @@ async function readArtifacts(tf: Tfjs, folder: string, manifest: Manifest): Prom
   const topology = JSON.parse(await readFile(join(folder, 'model.json'), 'utf8')) as io.ModelJSON;
   const { trainingConfig: _unused, ...json } = topology;
   return tf.io.getModelArtifactsForJSON(json, async (groups) => {
-    const paths = groups.flatMap((group) => group.paths);
+    const paths = groups.flatMap((group) => group.paths.map(plainPath));
     for (const path of paths) {
       if (!Object.hasOwn(manifest.files, path)) {
         throw new Error(

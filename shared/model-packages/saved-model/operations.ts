@@ -44,10 +44,18 @@ export const TRAINING_OPS =
   StatelessRandomUniformFullIntV2 StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormalV2
   StridedSliceGrad TanhGrad TensorListElementShape TruncatedNormal`);
 
-/** Operations that only tfjs has. Its control flow is missing because it cannot run synchronously, and decision forests because they read a path. */
+/** Operations that only tfjs has. Decision forests are missing because they read a path. */
 const OF_TFJS = `Conv1D DepthwiseConv2d EuclideanNorm FakeQuantWithMinMaxVars FFT FusedDepthwiseConv2dNative IFFT
-  ImageProjectiveTransformV3 IRFFT LowerBound NoOp Ones Prelu RFFT Reverse UpperBound Zeros`;
-export const GRAPH_OPS = setOf(ARRAYS, MATHS, NETWORKS, OF_TFJS);
+  ImageProjectiveTransformV3 IRFFT ListDiff LowerBound NonMaxSuppressionV2 Ones Prelu RFFT Reverse UpperBound Zeros`;
+/** Control flow as TensorFlow 1 writes it, node by node, and the arrays that its loops fill. */
+const FLOW_OF_TFJS = `Enter Exit LoopCond Merge NextIteration Switch TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3
+  TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3
+  TensorListConcat TensorListGather TensorListResize TensorListScatter TensorListScatterV2 TensorListSplit`;
+export const GRAPH_OPS = setOf(ARRAYS, MATHS, NETWORKS, FLOW, OF_TFJS, FLOW_OF_TFJS);
+/** The operations of GRAPH_OPS that tfjs computes asynchronously only. */
+export const ASYNC_OPS =
+  setOf(`Enter Exit If ListDiff LoopCond Merge NextIteration NonMaxSuppressionV2 NonMaxSuppressionV3
+  NonMaxSuppressionV4 NonMaxSuppressionV5 StatelessIf StatelessWhile Switch Where While`);
 
 function setOf(...lists: string[]): ReadonlySet<string> {
   return new Set(lists.join(' ').split(/\s+/));
