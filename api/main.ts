@@ -9,7 +9,7 @@ import { createErrorLog } from '../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
-import { loadConfig } from '../shared/contract/config.js';
+import { loadConfig, METRICS_PORT } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
 import { createCachedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
@@ -24,7 +24,6 @@ import { createHeldRequests } from './follow/held-requests.js';
 import { createJobFeed } from './follow/job-feed.js';
 import { createSseStreams } from './follow/sse.js';
 
-const METRICS_PORT = 9090;
 const IDLE_CHECK_MS = 100;
 
 await run('api', loadConfig, async ({ config, log, defer, draining }) => {

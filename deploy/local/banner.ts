@@ -9,8 +9,11 @@ import type { Launched } from './launch.js';
 const EXAMPLE = 'mnist/examples/7.json';
 
 /** Returns the lines for the terminal once Sluice is ready. */
-export function bannerOf(launched: Pick<Launched, 'address' | 'apiKey' | 'redis'>, config: Config): string {
-  const { address, apiKey, redis } = launched;
+export function bannerOf(
+  launched: Pick<Launched, 'address' | 'apiKey' | 'redis' | 'metrics'>,
+  config: Config,
+): string {
+  const { address, apiKey, redis, metrics } = launched;
   const logs = join(relative('', config.SLUICE_DATA_DIR), 'logs');
   return `
 Sluice is ready.
@@ -19,6 +22,7 @@ Sluice is ready.
   API key   ${apiKey}
   Redis     ${redis}
   Logs      ${logs}
+  Metrics   http://127.0.0.1:${metrics.api}/metrics, of the worker http://127.0.0.1:${metrics.worker}/metrics
 
 ${invitationOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXAMPLE))}
 

@@ -12,7 +12,7 @@ import { ConfigError, inheritedEnvironment } from '../../shared/base/config.js';
 import { ADDRESS_FILE, API_ADDRESS_FILE, type Config } from '../../shared/contract/config.js';
 import { ensureApiKey } from './api-key.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
-import { claimPort, urlOf } from './listen-address.js';
+import { claimMetricsPorts, claimPort, type MetricsPorts, urlOf } from './listen-address.js';
 import { beginLog } from './logs.js';
 import { NODE_FLAGS, start } from './process.js';
 import { findRedisProgram } from './redis/find-redis.js';
@@ -34,6 +34,8 @@ export interface Launched {
   readonly apiKey: string;
   /** Names the Redis in use, for people. */
   readonly redis: string;
+  /** The ports of `/metrics`, on loopback. */
+  readonly metrics: MetricsPorts;
   /** Resolves when the API or the worker has given up; the caller must still call `stop`. */
   readonly failed: Promise<void>;
   stop(): Promise<void>;
@@ -71,11 +73,14 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     await endLeftovers(runDir, clock, tell);
     for (const name of [ADDRESS_FILE, API_ADDRESS_FILE]) rmSync(join(dataDir, name), { force: true });
     const port = await claimPort(config.HOST, config.PORT);
+    const metrics = await claimMetricsPorts(config.SLUICE_METRICS_PORT, port, tell);
     const apiKey = ensureApiKey(dataDir, config.SLUICE_BOOTSTRAP_KEY);
     const redis = await openRedis({ ...options, clock }, dataDir, closers);
 
-    const child = (name: 'api' | 'worker', environment: Record<string, string>) =>
-      keepRunning(name, options.entries[name], environment, dataDir, clock, tell);
+    const child = (name: 'api' | 'worker', environment: Record<string, string>) => {
+      const own = { ...environment, SLUICE_METRICS_PORT: String(metrics[name]) };
+      return keepRunning(name, options.entries[name], own, dataDir, clock, tell);
+    };
     const both = { REDIS_URL: redis.url, ...webhookNetworks() };
     const api = child('api', { ...both, PORT: String(port), SLUICE_BOOTSTRAP_KEY: apiKey });
     const worker = child('worker', both);
@@ -94,7 +99,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
       api.kill();
       worker.kill();
     };
-    return { address, apiKey, redis: redis.origin, failed, stop, restart, kill };
+    return { address, apiKey, redis: redis.origin, metrics, failed, stop, restart, kill };
   } catch (error) {
     await stop();
     throw error;

@@ -19,7 +19,7 @@ const GRACE_MS = 3000;
  * @throws {ConfigError} when another launcher that still runs has taken it
  */
 export function takeFolder(dataDir: string, runDir: string): () => void {
-  makeOwnFolder(runDir, `SLUICE_DATA_DIR=${dataDir}`);
+  makeOwnFolder(runDir, 'SLUICE_DATA_DIR');
   const file = join(runDir, 'launcher.pid');
   try {
     remember(file, process.pid, true);

@@ -1,8 +1,13 @@
 /**
- * The address of the API, claimed before it starts, so that a taken port ends in a sentence and not in a crash.
+ * The addresses of the API and of the metrics, claimed before the programs start: a taken port of the API ends in a sentence
+ * and not in a crash, and the metrics of two programs need two ports.
  */
 import { createServer } from 'node:net';
 import { ConfigError } from '../../shared/base/config.js';
+import { METRICS_PORT } from '../../shared/contract/config.js';
+
+const LOOPBACK = '127.0.0.1';
+const MOST_PORT = 65_535;
 
 /**
  * Resolves to a port that can be listened on: `port` itself, or a free one for 0.
@@ -22,6 +27,36 @@ export function claimPort(host: string, port: number): Promise<number> {
   });
 }
 
+export interface MetricsPorts {
+  api: number;
+  worker: number;
+}
+
+/**
+ * Resolves to the ports of metrics: the configured one for the API and the next for the worker. A free one takes the place of
+ * each that cannot be had, which is told where the user has chosen it.
+ *
+ * @param taken is the port that the API will serve on
+ */
+export async function claimMetricsPorts(
+  configured: number | undefined,
+  taken: number,
+  tell: (line: string) => void,
+): Promise<MetricsPorts> {
+  const first = configured ?? METRICS_PORT;
+  const claim = async (port: number) => {
+    if (port !== 0 && port !== taken && port <= MOST_PORT) {
+      const claimed = await claimPort(LOOPBACK, port).catch(() => null);
+      if (claimed !== null) return claimed;
+    }
+    const free = await claimPort(LOOPBACK, 0);
+    if (port !== 0 && configured !== undefined)
+      tell(`Port ${port} of SLUICE_METRICS_PORT cannot be had; metrics are on port ${free} instead.`);
+    return free;
+  };
+  return { api: await claim(first), worker: await claim(first === 0 ? 0 : first + 1) };
+}
+
 /** Returns a URL by which a client on this machine reaches the API. */
 export function urlOf(host: string, port: number): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
@@ -35,6 +70,6 @@ function faultOf(error: NodeJS.ErrnoException, host: string, port: number): stri
     case 'EACCES':
       return `Port ${port} needs more rights than this user has. Choose one above 1023 with PORT.`;
     default:
-      return `HOST=${host} PORT=${port} cannot be listened on: ${error.message}`;
+      return `${host}:${port} cannot be listened on: ${error.message}. HOST and PORT choose another address.`;
   }
 }

@@ -58,7 +58,7 @@ const IMPOSSIBLE: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST',
 
 /**
  * Makes a folder and its parents, readable by its owner alone, for a process that starts.
- * @param setting names the variable that led here and its value, for the text of the error.
+ * @param setting names the variable that chooses another place, for the text of the error.
  * @throws ConfigError when the folder can never be made, because the process must not run without it.
  */
 export function makeOwnFolder(folder: string, setting: string): void {
@@ -66,7 +66,9 @@ export function makeOwnFolder(folder: string, setting: string): void {
     makeFolder(folder);
   } catch (error) {
     if (!IMPOSSIBLE.has((error as NodeJS.ErrnoException).code)) throw error;
-    throw new ConfigError(`The folder ${setting} cannot be made: ${messageOf(error)}`);
+    throw new ConfigError(
+      `The folder ${folder} cannot be made: ${messageOf(error)}. ${setting} names another place.`,
+    );
   }
 }
 

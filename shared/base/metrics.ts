@@ -96,7 +96,7 @@ export async function serveMetrics(
   });
   return new Promise((resolve) => {
     server.once('error', (error) => {
-      log.warn({ port, why: messageOf(error) }, `metrics are not served: ${setting} names another port`);
+      log.warn({ port, why: messageOf(error) }, `metrics are not served: ${setting} can name another port`);
       resolve(null);
     });
     server.listen(port, '127.0.0.1', () => {

@@ -31,7 +31,7 @@ export async function openBlobs(config: BlobsConfig, clock: Clock): Promise<Blob
   if (place) return openBucket(place, config, clock);
   credentialsOf(config);
   const folder = join(data, 'blobs');
-  makeOwnFolder(folder, `SLUICE_DATA_DIR=${data}`);
+  makeOwnFolder(folder, 'SLUICE_DATA_DIR');
   return openFileBlobs(folder, clock);
 }
 

@@ -10,6 +10,9 @@ export const ADDRESS_FILE = 'redis.url';
 /** The file in the data folder that tells the address of the launcher's API. */
 export const API_ADDRESS_FILE = 'api.url';
 
+/** The port of an API's metrics where no other is configured. Prometheus itself has 9090. */
+export const METRICS_PORT = 18_080;
+
 export type Config = ValuesOf<typeof VARIABLES>;
 export type CommandConfig = Config & ValuesOf<typeof COMMAND_VARIABLES>;
 

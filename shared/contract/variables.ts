@@ -1,9 +1,8 @@
 /**
  * The table of environment variables. It is the source of their types, their checks (config.ts) and the table in deploy/configuration.md.
  */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { VariableTable } from '../base/config.js';
+import { defaultCacheFolder } from './cache-folder.js';
 
 export const VARIABLES = {
   PORT: {
@@ -34,8 +33,8 @@ export const VARIABLES = {
   },
   SLUICE_CACHE_DIR: {
     type: 'string',
-    default: join(homedir(), '.cache', 'sluice'),
-    description: 'What was fetched or built once: Redis, libtensorflow and its binding.',
+    default: defaultCacheFolder(),
+    description: 'Place of what was fetched or built once; `.sluice/cache` where the home cannot be written.',
   },
   SLUICE_MODELS_DIR: {
     type: 'string',
@@ -133,7 +132,8 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 0,
     maximum: 65535,
-    description: 'Port of /metrics on loopback; unset: API 9090, worker a free one. In use: no metrics.',
+    description:
+      'Port of /metrics on loopback; unset: API 18080, worker a free one, under `npm start` 18081.',
   },
   SLUICE_KEY_PREFIX: {
     type: 'string',

@@ -43,7 +43,9 @@ const MARKS = [SAVED_MODEL_FILE, SAVED_MODEL_TEXT, MODEL_FILE, MANIFEST_FILE];
  */
 export async function readModelFolder(folder: string): Promise<ModelFolder> {
   const names = await foldersIn(folder).catch((error: unknown) => {
-    throw new ConfigError(`The folder of models (SLUICE_MODELS_DIR) cannot be read: ${messageOf(error)}`);
+    throw new ConfigError(
+      `The folder of models cannot be read: ${messageOf(error)}. SLUICE_MODELS_DIR names another.`,
+    );
   });
   const read: ModelFolder = { versions: [], faults: [], notices: [] };
   for (const name of names) {

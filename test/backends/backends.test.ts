@@ -65,15 +65,13 @@ describe('the choice of a backend', () => {
 
   it('never replaces a backend that was asked for by name', async () => {
     await expect(chooseBackend('native', join(root, 'empty-cache'))).rejects.toThrow(
-      /SLUICE_BACKEND=native cannot serve: .*npm run backend:install -- cpu/,
+      /^native cannot serve: .*npm run backend:install -- cpu/,
     );
   });
 
   it('refuses cuda at once where it cannot work', async () => {
     const started = performance.now();
-    await expect(chooseBackend('cuda', join(root, 'empty-cache'))).rejects.toThrow(
-      /SLUICE_BACKEND=cuda cannot serve: /,
-    );
+    await expect(chooseBackend('cuda', join(root, 'empty-cache'))).rejects.toThrow(/^cuda cannot serve: /);
     expect(performance.now() - started).toBeLessThan(1000);
   });
 });

@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
@@ -193,6 +194,30 @@ it('tells the command `sluice` where it serves', async () => {
   expect(existsSync(join(folder.path, 'api.url')), 'nobody serves there').toBe(false);
 });
 
+it('serves the metrics of the API and of the worker on two ports, and says on which', async () => {
+  const metrics = () =>
+    [...(/Metrics {3}(.*)/.exec(told)?.[1] ?? '').matchAll(/http:\S+\/metrics/g)].map(([url]) => url);
+  const textOf = async (url = '') => (await fetch(url)).text();
+  const wanted = await freePort();
+  const other = createServer().listen(wanted + 1, '127.0.0.1');
+  try {
+    await start({ SLUICE_METRICS_PORT: String(wanted) });
+    expect(metrics()[0]).toBe(`http://127.0.0.1:${wanted}/metrics`);
+    expect(told).toContain(`Port ${wanted + 1} of SLUICE_METRICS_PORT cannot be had; metrics are on port `);
+    expect(await textOf(metrics()[0])).toContain('sluice_http_requests_total');
+    await expect
+      .poll(() => textOf(metrics()[1]).catch(() => ''), { timeout: 20_000 })
+      .toContain('sluice_batch_size');
+  } finally {
+    other.close();
+  }
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+  await start({ SLUICE_METRICS_PORT: String(wanted) });
+  expect(metrics()).toEqual([wanted, wanted + 1].map((port) => `http://127.0.0.1:${port}/metrics`));
+  expect(told).not.toContain('cannot be had');
+});
+
 it('serves from the Redis of REDIS_URL, and looks for no other', async () => {
   const prefix = `{t-${folder.path.slice(-6)}}`;
   const url = inject('redisUrl');
@@ -239,22 +264,26 @@ it('lets webhooks reach this machine, unless it is told what they may reach', as
 });
 
 it.each([
-  ['there are no models', { SLUICE_MODELS_DIR: '/nowhere' }, /SLUICE_MODELS_DIR\) cannot be read: ENOENT/],
+  [
+    'there are no models',
+    { SLUICE_MODELS_DIR: '/nowhere' },
+    /cannot be read: ENOENT.*SLUICE_MODELS_DIR names another/,
+  ],
   ['a network is none', { SLUICE_WEBHOOK_ALLOW_PRIVATE: 'foo' }, /SLUICE_WEBHOOK_ALLOW_PRIVATE.*foo/],
   [
     'the backend does not load',
     { SLUICE_BACKEND: 'cuda', CUDA_VISIBLE_DEVICES: '' },
-    /SLUICE_BACKEND=cuda cannot/,
+    /SLUICE_BACKEND=cuda: cuda cannot serve/,
   ],
   [
     'there can be no folder',
     { SLUICE_DATA_DIR: '/dev/null/x' },
-    /SLUICE_DATA_DIR=\/dev\/null\/x cannot be made/,
+    /\/dev\/null\/x\/run cannot be made.*SLUICE_DATA_DIR names another/,
   ],
   [
     'the file system takes no folders',
     { SLUICE_DATA_DIR: '/proc/x' },
-    /SLUICE_DATA_DIR=\/proc\/x cannot be made/,
+    /\/proc\/x\/run cannot be made.*SLUICE_DATA_DIR names another/,
   ],
 ])('does not go on trying where %s', async (_, changes, message) => {
   await launch(changes);

@@ -369,7 +369,7 @@ describe('a SavedModel', () => {
 
   it('is brought from Keras to a result as it is written', async () => {
     const text = readFileSync(join(ROOT, 'deploy/guides/serve-a-model.md'), 'utf8');
-    const [, block = ''] = /```sh\n(python[\s\S]*?)```/.exec(text) ?? [];
+    const [, block = ''] = /```sh\n(python3[\s\S]*?)```/.exec(text) ?? [];
     const [exporting = '', ...others] = block.trim().split('\n');
     expect(exporting).toContain(".export('export')");
     const place = join(folder, 'keras');
@@ -377,11 +377,11 @@ describe('a SavedModel', () => {
     mkdirSync(join(place, '.sluice'));
     // In the place of Python: what Keras has exported lies in the fixtures.
     const exported = `cp -r ${CNN} export && rm export/model.yaml export/golden.json`;
-    const python = join(place, 'bin/python');
+    const python = join(place, 'bin/python3');
     writeFileSync(python, `#!/bin/sh\n${exported}\n`, { mode: 0o755 });
     writeFileSync(join(place, '.sluice/api-key'), stack.key);
     const wait = fault ? '' : '?wait=30';
-    const script = [exporting.replace(/^python/, python), ...others]
+    const script = [exporting.replace(/^python3/, python), ...others]
       .join('\n')
       .replaceAll('http://127.0.0.1:8080', stack.url)
       .replace('?wait=30', wait);

@@ -42,7 +42,7 @@ it('serves without metrics where another has their port, and says which variable
       {
         level: 40,
         why: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
-        msg: 'metrics are not served: SLUICE_METRICS_PORT names another port',
+        msg: 'metrics are not served: SLUICE_METRICS_PORT can name another port',
       },
     ]);
   expect(stack.output()).not.toContain('"stack"');
@@ -78,6 +78,6 @@ it('says soon and seldom for which Redis it waits, and serves when that is there
 it('does not run where its data folder cannot be', async () => {
   const stack = await start(inject('redisUrl'), { SLUICE_DATA_DIR: '/proc/x' }, 1);
   expect(await Promise.all([stack.api, ...stack.workers].map(exited)), 'EX_CONFIG').toEqual([78, 78]);
-  expect(stack.output()).toContain('The folder SLUICE_DATA_DIR=/proc/x cannot be made');
+  expect(stack.output()).toContain('The folder /proc/x/blobs cannot be made');
   expect(stack.output()).not.toContain('"stack"');
 });

@@ -105,6 +105,7 @@ describe('the backend of a version', () => {
     const compared = await selection.compare(path, manifest, selected, never);
     const { cuda, native, wasm, cpu } = compared.comparison;
     expect([cuda, native]).toEqual([expect.any(String), expect.stringContaining('backend:install')]);
+    expect(`${cuda} ${native}`, 'nobody has set a variable').not.toContain('SLUICE_');
     const sizes = [1, manifest.batching.maxBatchSize];
     for (const speeds of [wasm, cpu]) {
       expect(speeds).toEqual(sizes.map((batchSize) => ({ batchSize, rowsPerSecond: expect.any(Number) })));
@@ -220,6 +221,9 @@ describe('the backend of a version', () => {
     expect(one.names).toEqual(['cpu']);
     expect(selectionAmong(one).isOpen(tiny.manifest)).toBe(false);
     await one.close();
+    await expect(open('native')).rejects.toThrow(
+      /^SLUICE_BACKEND=native: native cannot serve: .*\nInstall what it needs, or choose another/,
+    );
   });
 
   it('is not compared twice, nor opened again once refused', async () => {

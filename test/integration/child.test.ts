@@ -116,7 +116,7 @@ describe('the child', () => {
     const { exited, next } = start({ backend: 'native', cacheDir: join(root, 'empty-cache') });
     expect(await next()).toMatchObject({
       type: 'refused',
-      reason: expect.stringMatching(/native cannot serve: .*npm run backend:install -- cpu/),
+      reason: expect.stringMatching(/^native cannot serve: .*npm run backend:install -- cpu/),
     });
     expect(await exited).toBe(1);
   });

@@ -155,7 +155,7 @@ Install it, or set REDIS_URL to a running one.`,
 it('names a cache folder that cannot be written', async () => {
   for (const tool of ['apt-get', 'dpkg']) putScript(tool, 'exit 0');
   writeFileSync(cacheDir, 'a file');
-  expect(await faultOf()).toContain(`SLUICE_CACHE_DIR=${cacheDir} cannot be written (EEXIST`);
+  expect(await faultOf()).toContain(`the folder ${cacheDir} cannot be written (EEXIST`);
 });
 
 it.skipIf(withoutEngine)('takes a container last, and ends one that was left behind', async () => {

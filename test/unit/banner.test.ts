@@ -5,7 +5,12 @@ import { expect, it } from 'vitest';
 import { bannerOf } from '../../deploy/local/banner.js';
 import { loadConfig } from '../../shared/contract/config.js';
 
-const LAUNCHED = { address: 'http://127.0.0.1:8080', apiKey: 'slk_key', redis: 'Redis' };
+const LAUNCHED = {
+  address: 'http://127.0.0.1:8080',
+  apiKey: 'slk_key',
+  redis: 'Redis',
+  metrics: { api: 1, worker: 2 },
+};
 
 it('asks for a digit where there is one to send', () => {
   const text = bannerOf(LAUNCHED, loadConfig({}));

@@ -166,7 +166,7 @@ describe('metrics', () => {
     first.close();
     const told = JSON.parse(lines.at(-1) ?? '');
     expect(told).toMatchObject({ level: 40, port, why: expect.stringContaining('EADDRINUSE') });
-    expect(told.msg).toContain('METRICS_PORT names another port');
+    expect(told.msg).toContain('METRICS_PORT can name another port');
     expect(told.err).toBeUndefined();
   });
 });

@@ -41,8 +41,6 @@ export async function chooseBackend(
   }
   const reasons = refused.map(({ name, reason }) => `${name}: ${reason}`).join('\n  ');
   throw new Error(
-    wanted === 'auto'
-      ? `No backend loads:\n  ${reasons}`
-      : `SLUICE_BACKEND=${wanted} cannot serve: ${refused[0]?.reason}\nInstall what it needs or choose another backend: auto takes the first that works.`,
+    wanted === 'auto' ? `No backend loads:\n  ${reasons}` : `${wanted} cannot serve: ${refused[0]?.reason}`,
   );
 }

@@ -71,7 +71,9 @@ function workFolder(cacheDir: string): string {
     mkdirSync(cacheDir, { recursive: true });
     return mkdtempSync(join(cacheDir, 'redis-fetching-'));
   } catch (error) {
-    throw new Error(`SLUICE_CACHE_DIR=${cacheDir} cannot be written (${messageOf(error)})`);
+    throw new Error(
+      `the folder ${cacheDir} cannot be written (${messageOf(error)}), and SLUICE_CACHE_DIR names no other`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The backend pools of a worker: one for each backend in use, opened when it is first asked for.
  */
+import { ConfigError } from '../../../shared/base/config.js';
 import type { BackendName } from '../../backends/backend.js';
 import type { BackendPool } from './backend-pool.js';
 
@@ -29,7 +30,9 @@ export async function openBackendPools(
   configured: BackendName | 'auto',
   openPool: (backend: BackendName | 'auto') => Promise<BackendPool>,
 ): Promise<BackendPools> {
-  const first = await openPool(configured);
+  const first = await openPool(configured).catch((error: unknown) => {
+    throw configured === 'auto' ? error : refusalOf(configured, error);
+  });
   const { name: firstName, refused } = first.backend;
   const open = new Map<BackendName, BackendPool>([[firstName, first]]);
   const requested = new Map<BackendName, Promise<BackendPool>>([[firstName, Promise.resolve(first)]]);
@@ -69,4 +72,12 @@ export async function openBackendPools(
     closeUnused: (isUsed) => closeWhere((pool) => !isUsed(pool)),
     close: () => closeWhere(() => true),
   };
+}
+
+/** Only a backend that the operator chose is a matter of the configuration; others are tried and left aside. */
+function refusalOf(configured: BackendName, error: unknown): unknown {
+  if (!(error instanceof ConfigError)) return error;
+  return new ConfigError(
+    `SLUICE_BACKEND=${configured}: ${error.message}\nInstall what it needs, or choose another backend: auto takes the first that works.`,
+  );
 }
