@@ -4,7 +4,7 @@
  * every address to which a socket tries to connect.
  */
 import type { LookupAddress } from 'node:dns';
-import { createServer, type Server, Socket } from 'node:net';
+import { createServer, type LookupFunction, type Server, Socket } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { buildConnector } from 'undici';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -36,8 +36,13 @@ const EMBEDDED = [
   ...['[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[0:0:0:0:0:ffff:127.0.0.1]', '[::FFFF:10.0.0.1]'],
   ...['[::ffff:169.254.169.254]', '[::ffff:a9fe:a9fe]', '[::ffff:8.8.8.8]', '[::ffff:0:127.0.0.1]'],
   ...['[::127.0.0.1]', '[::7f00:1]', '[::10.0.0.1]', '[::8.8.8.8]'],
-  ...['[64:ff9b::7f00:1]', '[64:ff9b::127.0.0.1]', '[64:ff9b::a9fe:a9fe]', '[64:ff9b::8.8.8.8]'],
-  ...['[64:ff9b:1::7f00:1]', '[64:ff9b:1:a00:0:100::]'],
+  ...['[64:ff9b::7f00:1]', '[64:ff9b::127.0.0.1]', '[64:ff9b::a9fe:a9fe]', '[64:ff9b::0.0.0.1]'],
+  // The owner of 64:ff9b:1::/48 has prefixes of 48, 56, 64 or 96 bits there (RFC 6052).
+  ...['[64:ff9b:1::7f00:1]', '[64:ff9b:1:a00:0:100::]', '[64:ff9b:1:a:0:1::]', '[64:ff9b:1:0:a:0:100::]'],
+  ...['[64:ff9b:1:a9fe:a9:fe00::]', '[64:ff9b:1:a9:fe:a9fe::]', '[64:ff9b:1:0:a9:fea9:fe00::]'],
+  ...['[64:ff9b:1:a9fe:a9:fe00:808:808]', '[64:ff9b:1:808:8:808:a9fe:a9fe]', '[64:ff9b:1::1]'],
+  // This is no prefix of a NAT64 that anybody may know.
+  ...['[64:ff9b:2::808:808]', '[64:ff9b:0:1::808:808]', '[64:ff9a::808:808]'],
   ...['[2002:7f00:1::]', '[2002:7f00:1::1]', '[2002:a00:1::]', '[2002:a9fe:a9fe::1]', '[2002:808:808::]'],
   // Teredo embeds the addresses of its server and of its client, the latter with inverted bits (RFC 4380).
   ...['[2001:0:7f00:1::]', '[2001:0:4136:e378:8000:63bf:80ff:fffe]', '[2001::1]'],
@@ -71,11 +76,17 @@ const BLOCKS = [
     '192.168.0.0/16',
   ],
   ...['192.175.48.0/24', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24', '224.0.0.0/4', '240.0.0.0/4'],
-  ...['::/96', '::ffff:0:0/96', '64:ff9b::/96', '64:ff9b:1::/48', '100::/64', '100:0:0:1::/64', '200::/7'],
+  ...['::/96', '::ffff:0:0/96', '100::/64', '100:0:0:1::/64', '200::/7'],
   ...['2001::/32', '2001:2::/48', '2001:4:112::/48', '2001:10::/28', '2001:20::/28', '2001:30::/28'],
   ...['2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20', '4000::/3', '5f00::/16'],
   ...['fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8', 'ff02::/16'],
 ];
+
+/** The same blocks of IPv4 behind a NAT64. */
+const TRANSLATED = BLOCKS.filter((block) => block.includes('.')).flatMap((block) => {
+  const [address, length] = block.split('/');
+  return ['64:ff9b::', '64:ff9b:1::'].map((prefix) => `${prefix}${address}/${96 + Number(length)}`);
+});
 
 /** Addresses just outside of those blocks, and ordinary hosts. They may be registered. */
 const PUBLIC_HOSTS = [
@@ -100,6 +111,8 @@ const PUBLIC_HOSTS = [
   ...['192.167.255.255', '192.169.0.0', '198.17.255.255', '198.20.0.0', '223.255.255.255', '168.63.129.17'],
   ...['[2000::1]', '[2001:200::1]', '[2001:db7:ffff::1]', '[2001:db9::1]', '[2003::1]', '[2606:4700::1111]'],
   ...['[2620:4f:7fff::1]', '[2620:4f:8001::1]', '[2a00:1450:4001::1]', '[3ffe::1]', '[2001:4860:4860::8888]'],
+  ...['[64:ff9b::8.8.8.8]', '[64:ff9b::5db8:d70e]', '[64:ff9b:1::8.8.8.8]', '[64:ff9b:1:fffe::8.8.8.8]'],
+  ...['[64:ff9b:1:808:8:800::]', '[64:ff9b:1:8:8:808::]', '[64:ff9b:1::8:808:800:0]'],
 ];
 
 /** URLs that are refused for their form, wherever they point to. */
@@ -220,7 +233,9 @@ const NAMES: [name: string, answers: LookupAddress[]][] = [
   ['teredo.test', [v6('2001:0:7f00:1::')]],
   ['public-first.test', [PUBLIC, v4('127.0.0.1')]],
   ['public-last.test', [v4('127.0.0.1'), PUBLIC]],
-  ['public-and-six.test', [PUBLIC, v6('::1')]],
+  ['two-bad-sixes.test', [v6('64:ff9b::a9fe:a9fe'), v6('2606:4700::1111')]],
+  ['bad-four-good-six.test', [v4('10.0.0.1'), v6('64:ff9b::8.8.8.8')]],
+  ['bad-four-bad-six.test', [v4('10.0.0.1'), v6('::1')]],
   ['one-of-many.test', [PUBLIC, PUBLIC, PUBLIC, v4('10.0.0.1'), PUBLIC]],
   ['empty.test', []],
   ['no-address.test', [v4('')]],
@@ -244,7 +259,7 @@ const NAMES_BESIDE_A_LIST: [name: string, answers: LookupAddress[]][] = [
 ];
 
 /** All hosts that may not be called, as they stand in a URL. */
-const HOSTS = [...SPELLINGS, ...EMBEDDED, ...METADATA, ...BLOCKS.flatMap(samplesOf)];
+const HOSTS = [...SPELLINGS, ...EMBEDDED, ...METADATA, ...[...BLOCKS, ...TRANSLATED].flatMap(samplesOf)];
 /** URLs of a host. Public hosts may be called on 443 and 8443, so there the address alone decides. */
 const WAYS = (host: string) => [
   ...[`https://${host}/hook`, `https://${host}:8443/hook`],
@@ -320,6 +335,23 @@ async function errorOf(url: string, rules = NOTHING, resolve = NO_DNS): Promise<
   } finally {
     await sender.close();
   }
+}
+
+/** Returns the addresses that the socket may connect to, without connecting. */
+function offeredTo(url: string, resolve: Resolve): Promise<string[]> {
+  return new Promise((done, fail) => {
+    const instead = function (this: Socket, ...[args]: unknown[]) {
+      const [options] = [args].flat() as [{ host: string; lookup: LookupFunction }];
+      options.lookup(options.host, { all: true }, (error, found) => {
+        if (error) fail(error);
+        else done((found as LookupAddress[]).map(({ address }) => address));
+        this.destroy(new Error('not connected'));
+      });
+      return this;
+    };
+    vi.mocked(Socket.prototype.connect).mockImplementationOnce(instead);
+    void errorOf(url, NOTHING, resolve);
+  });
 }
 
 /** Returns the error of the connector alone, as if nothing before it had judged. */
@@ -403,6 +435,17 @@ describe('names', () => {
       expect(await errorOf(url, NOTHING, resolverOf(answers))).toBe(REFUSED);
       expect(await connectorError(url, NOTHING, resolverOf(answers))).toBe(REFUSED);
     }
+  });
+
+  test.each<[name: string, answers: LookupAddress[], reached: string[]]>([
+    ['by DNS64 alone', [v6('64:ff9b::8.8.8.8')], ['64:ff9b::8.8.8.8']],
+    ['by IPv4 and DNS64', [PUBLIC, v6('64:ff9b::8.8.8.8')], [PUBLIC.address, '64:ff9b::8.8.8.8']],
+    ['by a prefix of its own', [v6('64:ff9b:1::8.8.8.8')], ['64:ff9b:1::8.8.8.8']],
+    ['beside the metadata service behind a NAT64', [PUBLIC, v6('64:ff9b::a9fe:a9fe')], [PUBLIC.address]],
+    ['beside ::1', [v6('::1'), PUBLIC], [PUBLIC.address]],
+    ['beside local and tunnelled addresses', [v6('fd00::1'), PUBLIC, v6('2002:7f00:1::1')], [PUBLIC.address]],
+  ])('a good one is reached %s', async (_, answers, reached) => {
+    expect(await offeredTo('https://good.test/', resolverOf(answers))).toEqual(reached);
   });
 
   test('one that DNS does not know says so', async () => {

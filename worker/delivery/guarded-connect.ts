@@ -1,9 +1,12 @@
 /**
  * Guarded connect: connects to a webhook's host only where the address rules allow it.
  *
- * Literal addresses are checked here, because Node never calls a socket's `lookup` for them. A name is resolved once, every
- * address must be allowed, and the socket may connect to exactly those addresses. A second DNS answer therefore cannot differ
- * from the one that was checked (DNS rebinding). The address of the connected socket is checked once more.
+ * Literal addresses are checked here, because Node never calls a socket's `lookup` for them. A name is resolved once, and the
+ * socket may connect to exactly the addresses that were checked. A second DNS answer therefore cannot differ from the first
+ * (DNS rebinding). The address of the connected socket is checked once more.
+ *
+ * Every address of a name must be allowed, but one: an IPv6 address that is not allowed is left out where the name has IPv4
+ * addresses that all are. A network with IPv6 may add answers of its own to a name that is good (DNS64, split horizons).
  */
 import { ADDRCONFIG, promises as dns, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
@@ -70,12 +73,17 @@ function createLookup(permits: Permits, resolve: Resolve): LookupFunction {
   const permitted = async (hostname: string): Promise<LookupAddress[]> => {
     const literals = literalAddresses(hostname);
     // `localhost` means both loopback addresses; the permitted ones are tried.
-    const addresses = literals?.filter(permits).map(withFamily) ?? (await resolve(hostname));
+    const addresses = literals?.filter(permits).map(withFamily) ?? withoutStrays(await resolve(hostname));
     if (addresses.length === 0 || !addresses.every(({ address }) => permits(address))) {
       throw new AddressRefused();
     }
     return addresses;
   };
+  /** Leaves out IPv6 addresses that are not allowed, where there are others to connect to. */
+  const withoutStrays = (addresses: LookupAddress[]) =>
+    addresses.some(({ address }) => isIP(address) === 4)
+      ? addresses.filter(({ address }) => isIP(address) !== 6 || permits(address))
+      : addresses;
   return (hostname, options, callback) => {
     permitted(hostname).then(
       (addresses) => {

@@ -48,10 +48,21 @@ const NOT_PUBLIC_V4 = networks(
   '240.0.0.0/4',
 );
 
-/** The public part of IPv6. Loopback, mapped (::ffff:), translated (64:ff9b::), local and multicast addresses lie outside. */
+/** The public part of IPv6. Loopback, mapped (::ffff:), compatible (::a.b.c.d), local and multicast addresses lie outside. */
 const PUBLIC_V6 = networks('2000::/3');
 /** Networks inside it that are not public: protocol assignments with Teredo, documentation, 6to4 (embeds any IPv4 address), AS112. */
 const NOT_PUBLIC_V6 = networks('2001::/23', '2001:db8::/32', '2002::/16', '2620:4f:8000::/48', '3fff::/20');
+
+/** The addresses that a NAT64 translates to the IPv4 address inside (RFC 6052), and the start of that in bits. */
+const TRANSLATED = [
+  { network: networks('64:ff9b::/96'), starts: [96] },
+  // Its owner chooses where in it a prefix ends (RFC 8215), and no address tells.
+  { network: networks('64:ff9b:1::/48'), starts: [48, 56, 64, 96] },
+];
+/** Bits that RFC 6052 leaves out of the IPv4 address, wherever it starts. */
+const RESERVED_BYTE = 64 / 8;
+/** Networks that no packet reaches: an address read from there is none, but a part of the prefix or zeros behind it. */
+const NOWHERE = networks('0.0.0.0/8', '240.0.0.0/4');
 
 /**
  * Returns the rules. `listed` holds the CIDRs that are reachable although they are not public.
@@ -73,7 +84,20 @@ export function isPublicAddress(text: string): boolean {
   if (isIP(text) === 0) return false;
   const address = ipaddr.parse(text);
   if (address.kind() === 'ipv4') return !isIn(NOT_PUBLIC_V4, address);
+  const translated = TRANSLATED.find(({ network }) => isIn(network, address));
+  if (translated) return isPublicInside(address.toByteArray(), translated.starts);
   return isIn(PUBLIC_V6, address) && !isIn(NOT_PUBLIC_V6, address);
+}
+
+/** Returns whether the IPv4 address inside is public, from whichever of these bits it is read. */
+function isPublicInside(bytes: readonly number[], starts: readonly number[]): boolean {
+  const inside = starts
+    .map((start) => {
+      const at = bytes.slice(start / 8).filter((_, i) => start / 8 + i !== RESERVED_BYTE);
+      return ipaddr.fromByteArray(at.slice(0, 4));
+    })
+    .filter((address) => !isIn(NOWHERE, address));
+  return inside.length > 0 && inside.every((address) => !isIn(NOT_PUBLIC_V4, address));
 }
 
 /** Returns the addresses that a URL's host means without DNS: itself, or loopback for `localhost`. Null for any other name. */
