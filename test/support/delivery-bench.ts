@@ -189,7 +189,7 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       const parts = { deliveries, breaker, clock: consumerClock };
       const attempts = createAttempts({ ...parts, findRecipient, sender, schedule: SOON, metrics });
       const dispatcher = createDispatcher({ ...parts, attempts, enqueue, onError });
-      const started = startDeliveryConsumer({ redis, prefix, deliveries, dispatcher, onError });
+      const started = startDeliveryConsumer({ redis, prefix, deliveries, dispatcher, clock, onError });
       const consumer = {
         async close() {
           await dispatcher.close();

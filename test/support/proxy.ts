@@ -23,6 +23,11 @@ export interface TcpProxy {
    * then. A request that is sent again on another connection passes. `passing` bytes of the answer may get through before.
    */
   loseAnswer(text: string, passing?: number): Promise<void>;
+  /**
+   * Swallows the next request that holds this text, and whatever follows on its connection in either direction, for ever.
+   * The connection stays open, and new ones pass. Resolves when it has begun.
+   */
+  swallow(text: string): Promise<void>;
   /** Delays every chunk by so much, in both directions. */
   slow(delayMs: number): void;
   cut(): void;
@@ -44,6 +49,7 @@ interface Lane {
 interface Connection {
   /** True while the next answer of this connection shall be lost. */
   loss: Loss | null;
+  isSwallowed: boolean;
   reset(): void;
 }
 
@@ -60,6 +66,7 @@ export async function openProxy(firstPort: number): Promise<TcpProxy> {
   let delayMs = 0;
   let trigger: string | null = null;
   let loss: Loss | null = null;
+  let pit: { text: string; done(): void } | null = null;
 
   const obey = ({ from, isAnswer }: Lane) => {
     if (isAnswer ? isHeld.answered : isHeld.asked) from.pause();
@@ -101,10 +108,16 @@ export async function openProxy(firstPort: number): Promise<TcpProxy> {
     from.on('data', (chunk) => {
       if (!isAnswer && trigger && chunk.includes(trigger)) hold(false, true);
       if (!isAnswer) arm(connection, chunk);
+      if (!isAnswer && pit && chunk.includes(pit.text)) {
+        connection.isSwallowed = true;
+        pit.done();
+        pit = null;
+      }
+      if (connection.isSwallowed) return;
       if (isAnswer && connection.loss) return lose(lane, connection.loss, chunk);
       later(() => to.writable && to.write(chunk));
     });
-    from.on('end', () => later(() => to.end()));
+    from.on('end', () => connection.isSwallowed || later(() => to.end()));
     from.on('error', () => to.destroy());
     from.on('close', () => {
       lanes.delete(lane);
@@ -119,6 +132,7 @@ export async function openProxy(firstPort: number): Promise<TcpProxy> {
     target.setNoDelay();
     const connection: Connection = {
       loss: null,
+      isSwallowed: false,
       reset() {
         for (const socket of [client, target]) socket.resetAndDestroy();
       },
@@ -141,6 +155,10 @@ export async function openProxy(firstPort: number): Promise<TcpProxy> {
     loseAnswer: (text, passing = 0) =>
       new Promise((done) => {
         loss = { text, passing, done };
+      }),
+    swallow: (text) =>
+      new Promise((done) => {
+        pit = { text, done };
       }),
     slow(ms) {
       delayMs = ms;

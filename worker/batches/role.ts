@@ -3,7 +3,7 @@
  *
  * A worker that closes puts its batches back, so that another worker continues them at once.
  */
-import { type Job as Message, WaitingError, Worker } from 'bullmq';
+import { type Job as Message, WaitingError } from 'bullmq';
 import { Counter, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
@@ -11,7 +11,8 @@ import { NO_LINES } from '../../shared/contract/batch.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
-import { BATCHES_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
+import { BATCHES_QUEUE } from '../../shared/queue/catalog.js';
+import { startConsumer } from '../../shared/queue/consumer.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { createBatchResults } from './batch-results.js';
@@ -58,7 +59,7 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
   });
   const closing = new AbortController();
 
-  async function process(message: Message, lock?: string): Promise<void> {
+  async function take(message: Message, lock?: string): Promise<void> {
     try {
       await drive(String(message.id), closing.signal);
     } catch (error) {
@@ -69,18 +70,20 @@ export function startBatches(deps: BatchesRoleDeps): { close(): Promise<void> } 
     }
   }
 
-  const worker = new Worker(BATCHES_QUEUE, process, {
-    ...WORKER_OPTIONS,
-    connection: queueRedis,
+  const consumer = startConsumer({
+    redis: queueRedis,
     prefix: config.SLUICE_KEY_PREFIX,
-    concurrency: CONCURRENCY,
+    queue: BATCHES_QUEUE,
+    slots: CONCURRENCY,
+    take,
+    clock,
+    onFault: (error) => onError('batches queue', error),
+    onFailed: (error) => onError('batch', error),
   });
-  worker.on('error', (error) => onError('batches queue', error));
-  worker.on('failed', (_, error) => onError('batch', error));
 
   return {
     async close() {
-      const closed = worker.close();
+      const closed = consumer.close();
       closing.abort(new Error('The worker is closing.'));
       await closed;
     },

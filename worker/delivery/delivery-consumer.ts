@@ -4,9 +4,11 @@
  * The record is read when BullMQ hands out the id. If another attempt is to follow, the id goes back with a delay. If this
  * process dies meanwhile, BullMQ gives the id to another.
  */
-import { DelayedError, type Job, Worker } from 'bullmq';
+import { DelayedError, type Job } from 'bullmq';
+import type { Clock } from '../../shared/base/clock.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
-import { WEBHOOKS_QUEUE, WORKER_OPTIONS } from '../../shared/queue/catalog.js';
+import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
+import { type Consumer, startConsumer } from '../../shared/queue/consumer.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import type { Dispatcher } from './dispatcher.js';
 
@@ -18,14 +20,15 @@ export interface DeliveryConsumerDeps {
   prefix: string;
   deliveries: Pick<Deliveries, 'get'>;
   dispatcher: Pick<Dispatcher, 'consume'>;
+  clock: Clock;
   onError: (kind: string, error: unknown) => void;
 }
 
 /** Starts to consume; `close` resolves when no delivery that came from BullMQ is under way. */
-export function startDeliveryConsumer(deps: DeliveryConsumerDeps): { close(): Promise<void> } {
-  const { redis, prefix, deliveries, dispatcher, onError } = deps;
+export function startDeliveryConsumer(deps: DeliveryConsumerDeps): Pick<Consumer, 'close'> {
+  const { redis, prefix, deliveries, dispatcher, clock, onError } = deps;
 
-  async function consume(job: Job, token: string | undefined): Promise<void> {
+  async function take(job: Job, token: string | undefined): Promise<void> {
     const delivery = await deliveries.get(String(job.id));
     // The process that recorded the last attempt died before it told BullMQ.
     if (delivery?.status !== 'pending') return;
@@ -35,14 +38,14 @@ export function startDeliveryConsumer(deps: DeliveryConsumerDeps): { close(): Pr
     throw new DelayedError();
   }
 
-  const worker = new Worker(WEBHOOKS_QUEUE, consume, {
-    ...WORKER_OPTIONS,
-    connection: redis,
+  return startConsumer({
+    redis,
     prefix,
-    concurrency: CONCURRENCY,
+    queue: WEBHOOKS_QUEUE,
+    slots: CONCURRENCY,
+    take,
+    clock,
+    onFault: (error) => onError('webhooks queue', error),
+    onFailed: (error) => onError('delivery', error),
   });
-  worker.on('error', (error) => onError('webhooks queue', error));
-  worker.on('failed', (_, error) => onError('delivery', error));
-
-  return { close: () => worker.close() };
 }

@@ -64,7 +64,14 @@ export async function startDelivery(deps: DeliveryRoleDeps): Promise<{ close(): 
   const dispatcher = createDispatcher({ attempts, breaker, deliveries, clock, enqueue, onError });
   const relay = startRelay({ redis, listen, keys, dispatcher, fanOut, metrics, clock, onError });
   const requeue = startRequeue({ queue, deliveries, clock, onError });
-  const consumer = startDeliveryConsumer({ redis: queueRedis, prefix, deliveries, dispatcher, onError });
+  const consumer = startDeliveryConsumer({
+    redis: queueRedis,
+    prefix,
+    deliveries,
+    dispatcher,
+    clock,
+    onError,
+  });
 
   return {
     async close() {

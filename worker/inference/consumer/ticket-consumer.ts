@@ -9,7 +9,7 @@
  *     goes back to the queue.
  *   - Jobs that end in one turn of the event loop, as those of a batch do, are settled in one call.
  */
-import { type Job as Ticket, WaitingError, Worker } from 'bullmq';
+import { type Job as Ticket, WaitingError } from 'bullmq';
 import type { Clock } from '../../../shared/base/clock.js';
 import { gather } from '../../../shared/base/gather.js';
 import type { Logger } from '../../../shared/base/log.js';
@@ -17,7 +17,8 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Core } from '../../../shared/core/compose.js';
 import type { Finished, Settled, Started, Unstarted } from '../../../shared/core/jobs/executions.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
-import { inferenceQueue, WORKER_OPTIONS } from '../../../shared/queue/catalog.js';
+import { inferenceQueue } from '../../../shared/queue/catalog.js';
+import { startConsumer } from '../../../shared/queue/consumer.js';
 import type { Redis } from '../../../shared/redis/connect.js';
 import { createBatchTuner } from '../batching/batch-tuner.js';
 import type { BatchPolicy } from '../batching/batcher.js';
@@ -92,9 +93,9 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
     onError,
   });
 
-  async function process(ticket: Ticket, lock?: string): Promise<void> {
+  async function take(ticket: Ticket, lock?: string): Promise<void> {
     // A ticket may have been fetched just before the worker was paused.
-    if (worker.isPaused()) return handBack(ticket, lock);
+    if (consumer.isPaused()) return handBack(ticket, lock);
     const bounds = { maxInstances: tuner.policy.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
     const started = await executions.start(model, version, ticket.id ?? '', bounds, listener.onUnstarted);
     const ends = await Promise.allSettled(started.map(complete));
@@ -127,27 +128,29 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
   /** Returns one ticket for each batch that may be with a child, and one that is being fetched or settled. */
   const tickets = () => route.pool.childCount * (maxInFlight + 1);
 
-  const worker = new Worker(inferenceQueue(model, version), process, {
-    ...WORKER_OPTIONS,
-    connection: deps.queueRedis,
+  const consumer = startConsumer({
+    redis: deps.queueRedis,
     prefix: deps.prefix,
-    concurrency: tickets(),
+    queue: inferenceQueue(model, version),
+    slots: tickets(),
+    take,
+    clock,
+    onFault: (error) => onError('queue', error),
+    onFailed: (error) => onError('ticket handed back', error),
   });
-  worker.on('error', (error) => onError('queue', error));
-  worker.on('failed', (_, error) => onError('ticket handed back', error));
 
   return {
     poolChanged() {
-      worker.concurrency = tickets();
+      consumer.setSlots(tickets());
       const standsStill = route.pool.standsStill();
-      if (standsStill === worker.isPaused()) return;
+      if (standsStill === consumer.isPaused()) return;
       log.warn({ model, version }, standsStill ? 'handing back what was taken' : 'taking jobs again');
-      if (!standsStill) return void worker.resume();
-      void worker.pause(true);
+      if (!standsStill) return consumer.resume();
+      consumer.pause();
       heldJobs.dropAll(new StandsStill());
     },
     async close() {
-      const closed = worker.close();
+      const closed = consumer.close();
       heldJobs.leaveAll(new Closing());
       await closed;
     },

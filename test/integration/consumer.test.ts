@@ -1,0 +1,105 @@
+/**
+ * A consumer whose worker is alive and takes nothing: its blocking connection is dead, and nothing tells.
+ */
+import { randomBytes } from 'node:crypto';
+import { type Job as Message, Queue } from 'bullmq';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import { systemClock } from '../../shared/base/clock.js';
+import { type Consumer, startConsumer } from '../../shared/queue/consumer.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { until } from '../faults/until.js';
+
+const QUEUE = 'watched';
+const WITHIN_MS = 25_000;
+const never = () => new Promise<never>(() => undefined);
+
+let redis: Redis;
+let prefix: string;
+let queue: Queue;
+let consumer: Consumer | undefined;
+beforeEach(async () => {
+  prefix = `{t-${randomBytes(6).toString('hex')}}`;
+  redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
+  queue = new Queue(QUEUE, { connection: redis, prefix });
+});
+afterEach(async () => {
+  await consumer?.close();
+  await queue.obliterate({ force: true });
+  await queue.close();
+  redis.disconnect();
+});
+
+/** Has the first worker get a connection on which a blocking read never ends, whatever is done to it. */
+function dieOnce(): { died(): boolean } {
+  const duplicate = redis.duplicate.bind(redis);
+  let has = false;
+  redis.duplicate = (options) => {
+    const copy = duplicate(options);
+    redis.duplicate = duplicate;
+    copy.bzpopmin = () => {
+      has = true;
+      return never();
+    };
+    copy.disconnect = () => undefined;
+    return copy;
+  };
+  return { died: () => has };
+}
+
+function consume(take: (message: Message) => Promise<void>, faults: string[]): Consumer {
+  return startConsumer({
+    redis,
+    prefix,
+    queue: QUEUE,
+    slots: 2,
+    take,
+    clock: systemClock,
+    onFault: ({ message }) => void faults.push(message),
+    onFailed: ({ message }) => void faults.push(message),
+  });
+}
+
+it('takes again on a new connection, once each, and keeps what is under way', {
+  timeout: 60_000,
+}, async () => {
+  const faults: string[] = [];
+  const taken: string[] = [];
+  const { died } = dieOnce();
+  let finish = () => {};
+  consumer = consume(async (message) => {
+    taken.push(String(message.id));
+    if (message.id === 'm-long') await new Promise<void>((resolve) => (finish = resolve));
+  }, faults);
+  await queue.add('long', null, { jobId: 'm-long', removeOnComplete: true });
+  await until('the first is taken', WITHIN_MS, () => taken.length === 1);
+  await until('the worker is dead', WITHIN_MS, died);
+  const startedMs = performance.now();
+  for (let i = 0; i < 10; i++) await queue.add('m', null, { jobId: `m-${i}`, removeOnComplete: true });
+  await until('the others are taken', WITHIN_MS, () => taken.length === 11);
+  expect(performance.now() - startedMs).toBeLessThan(WITHIN_MS);
+  expect(new Set(taken).size).toBe(11);
+  expect(faults.filter((fault) => fault.includes('none is taken'))).toHaveLength(1);
+  finish();
+  await until('nothing is left', WITHIN_MS, async () => {
+    const counts = await queue.getJobCounts();
+    return Object.values(counts).every((count) => count === 0);
+  });
+});
+
+it('leaves a worker alone that is busy, paused or idle', { timeout: 60_000 }, async () => {
+  const faults: string[] = [];
+  let finish = () => {};
+  const over = new Promise<void>((resolve) => (finish = resolve));
+  let taken = 0;
+  consumer = consume(async () => {
+    taken++;
+    await over;
+  }, faults);
+  for (let i = 0; i < 5; i++) await queue.add('m', null, { jobId: `m-${i}`, removeOnComplete: true });
+  await until('its slots are full', WITHIN_MS, () => taken === 2);
+  const startedMs = performance.now();
+  await until('two looks have passed', WITHIN_MS, () => performance.now() - startedMs > 11_000);
+  expect([taken, faults]).toEqual([2, []]);
+  consumer.pause();
+  finish();
+});
