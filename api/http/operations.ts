@@ -105,5 +105,7 @@ export const ID = { name: 'id', in: 'path', required: true, schema: { type: 'str
 export const IDEMPOTENCY_KEY = {
   name: 'Idempotency-Key',
   in: 'header',
+  description:
+    'Makes one thing, however often the request comes. While that is kept, the same body is answered with it, however it ended, and another body is refused. Once it is deleted, or its retention is over, the key is as good as new. A key is kept for a day.',
   schema: { type: 'string', maxLength: 255 },
 };

@@ -1,6 +1,9 @@
 /**
  * Idempotency-Keys (draft-ietf-httpapi-idempotency-key-header): a key makes one thing, however often it comes. The scripts that
  * write a new record keep its key in the same step (redis/lua/include/idempotency.lua).
+ *
+ * While what it made is kept, however that ended, the key answers with it. When that is gone, by a deletion or at the end of its
+ * retention, the key is as good as new.
  */
 import { sha256Of } from '../base/hash.js';
 import type { Keys } from '../redis/keys.js';
@@ -12,6 +15,8 @@ export interface Idempotency {
   fingerprint: string;
   /** A day by default. */
   keptSeconds?: number;
+  /** True for a key that makes nothing more although what it made is gone. */
+  holds?: boolean;
 }
 
 const KEPT_SECONDS = 24 * 3600;

@@ -47,6 +47,7 @@ export const COMMANDS = {
       'bytes',
       'keptSeconds',
       'checkAfterMs',
+      'keyHolds',
     ],
     reply: 'strings',
   },

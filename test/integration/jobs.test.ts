@@ -10,6 +10,7 @@ import type { SluiceError } from '../../shared/contract/errors.js';
 import { newId } from '../../shared/contract/ids.js';
 import { type JobSpec, jobError, type Priority, SHADOW_TENANT } from '../../shared/contract/job.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
+import type { Idempotency } from '../../shared/core/idempotency.js';
 import type { Started, Unstarted } from '../../shared/core/jobs/executions.js';
 import { MAX_INLINE_BYTES } from '../../shared/core/jobs/payloads.js';
 
@@ -78,6 +79,7 @@ afterEach(async () => {
 
 async function submit(
   traits: Partial<JobSpec> & { ttlSeconds?: number; retentionSeconds?: number; input?: Buffer } = {},
+  idempotency?: Idempotency,
 ): Promise<string> {
   const { ttlSeconds = 60, retentionSeconds, input = Buffer.from('in'), ...rest } = traits;
   const spec: JobSpec = {
@@ -95,8 +97,8 @@ async function submit(
     retryOf: null,
     ...rest,
   };
-  await core.jobWriter.write({ spec, ttlSeconds, retentionSeconds, input });
-  return spec.id;
+  const { record } = await core.jobWriter.write({ spec, ttlSeconds, retentionSeconds, input }, idempotency);
+  return record.spec.id;
 }
 
 const submitMany = async (count: number, traits = {}) => {
@@ -644,4 +646,28 @@ test('a script that Redis has forgotten is sent again', async () => {
   await redis.script('FLUSH');
   await jobs.cancel('acme', id);
   expect(await statusOf(id)).toBe('canceled');
+});
+
+describe('the key of a job that is gone', () => {
+  const KEY: Idempotency = { route: 'jobs', key: 'order-42', fingerprint: 'body' };
+
+  test('makes another, once, for whatever body', async () => {
+    const first = await submit({}, KEY);
+    expect(await submit({}, KEY)).toBe(first);
+    await jobs.cancel('acme', first);
+    await jobs.erase('acme', first);
+    const another = { ...KEY, fingerprint: 'another body' };
+    const ids = await Promise.all(Array.from({ length: 10 }, () => submit({}, another)));
+    expect(new Set(ids).size).toBe(1);
+    expect(ids).not.toContain(first);
+    await expect(submit({}, KEY)).rejects.toMatchObject({ code: 'idempotency_key_reused' });
+  });
+
+  test('makes none if the key holds', async () => {
+    const holding = { ...KEY, holds: true };
+    const id = await submit({}, holding);
+    await jobs.cancel('acme', id);
+    await jobs.erase('acme', id);
+    await expect(submit({}, holding)).rejects.toMatchObject({ code: 'not_found' });
+  });
 });

@@ -134,6 +134,8 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
           key: `${batchId}:${line}`,
           fingerprint: batchId,
           keptSeconds: Math.ceil(leftMs() / 1000) + MARGIN_SECONDS,
+          // A driver that was frozen may come to a line again whose result is stored and whose job is erased.
+          holds: true,
         },
         persist,
         // The watch begins before the job exists, so that its end cannot be missed.

@@ -76,7 +76,7 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
   /**
    * Stores an upload. An error of the content passes through as it is, and leaves nothing behind.
    * @throws {SluiceError} `unavailable` when the blob store fails; `idempotency_key_reused` for a key that came with another
-   *   file; `not_found` when the file of the key is no longer kept.
+   *   file; `not_found` when the file of the key has gone meanwhile.
    */
   async function create(
     tenant: string,

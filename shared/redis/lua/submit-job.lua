@@ -40,8 +40,9 @@ local idempotencySeconds = ARGV[16]
 local bytes = ARGV[17] -- of the input, wherever it is
 local keptSeconds = ARGV[18] -- after its end
 local checkAfterMs = ARGV[19] -- upkeep first looks at the record then, and repairs a ticket that was lost
+local keyHolds = ARGV[20] -- 1: the Idempotency-Key makes no second job although the first is gone
 
-local used = usedBefore(idempotencyKey, 'job', fingerprint, jobKey, id)
+local used = usedBefore(idempotencyKey, 'job', fingerprint, jobKey, id, keyHolds == '1')
 if used then return used end
 local createdAt = redis.call('HGET', jobKey, 'createdAt')
 if createdAt then return {'created', createdAt, ticketOut(queueKey)} end

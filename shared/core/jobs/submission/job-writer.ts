@@ -66,7 +66,7 @@ export function createJobWriter(deps: JobWriterDeps) {
   /**
    * Stores the input of a job and writes its record.
    * @throws {SluiceError} `queue_full`, `queue_full_for_tenant`; `idempotency_key_reused` for a key that came with another body;
-   *   `not_found` when the job of the key is no longer kept.
+   *   `not_found` when the job of a key that holds, or of this very call, is no longer kept.
    */
   async function write(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
     const { blob, inline } = await payloads.storeInput(job.spec.id, job.input);
@@ -147,6 +147,7 @@ export function createJobWriter(deps: JobWriterDeps) {
       bytes: input.length,
       keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
       checkAfterMs: CHECK_QUEUED_AFTER_MS,
+      keyHolds: Number(idempotency?.holds ?? false),
     });
   }
 
