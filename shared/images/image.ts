@@ -21,7 +21,7 @@ export async function readImageHeader(bytes: Uint8Array): Promise<ImageHeader> {
   const format = IMAGE_FORMATS.find((known) => known === metadata?.format);
   const { width, height } = metadata?.autoOrient ?? {};
   if (!format || !width || !height) throw new Error(whyNoImage(bytes));
-  return { format, width, height };
+  return { format, width, height, hasAlpha: metadata?.hasAlpha ?? false };
 }
 
 /**

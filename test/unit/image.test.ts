@@ -7,7 +7,7 @@ const picture = sharp({ create: { width: 3, height: 2, channels: 3, background: 
 
 it.each(['jpeg', 'png', 'webp'] as const)('reads the header of a %s file, and its pixels', async (format) => {
   const bytes = await picture.clone().toFormat(format, { quality: 100 }).toBuffer();
-  expect(await readImageHeader(bytes)).toEqual({ format, width: 3, height: 2 });
+  expect(await readImageHeader(bytes)).toEqual({ format, width: 3, height: 2, hasAlpha: false });
   const pixels = await (await openImage(bytes)).removeAlpha().raw().toBuffer();
   expect(pixels).toHaveLength(3 * 2 * 3);
   for (const [i, value] of pixels.entries())

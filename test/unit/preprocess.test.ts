@@ -1,8 +1,9 @@
 /** Pictures of any size, made what a model takes. */
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { checkManifest } from '../../shared/contract/models/manifest-check.js';
+import { maxPixelsOf } from '../../shared/contract/tensors/image-input.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
 import { toNested } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';
@@ -94,14 +95,117 @@ describe('a manifest with a preprocess block', () => {
       '/resize',
       'needs a shape with height and width',
     ],
-    ['without a bound', { maxPixels: undefined as never }, '/resize', 'needs maxPixels'],
     ['with a mean too few', { preprocess: { mean: [1, 2] } }, '/mean', 'needs 3 numbers'],
     ['with a std too many', { preprocess: { std: [1, 2, 3, 4] } }, '/std', 'needs 3 numbers'],
   ])('is refused %s', (_, changes, path, message) => {
-    const { maxPixels, ...rest } = { ...spec, ...changes };
-    const faults = checkManifest(manifestOf(maxPixels === undefined ? rest : { ...rest, maxPixels }));
-    expect(faults).toEqual([
+    expect(checkManifest(manifestOf({ ...spec, ...changes }))).toEqual([
       { path: `/signature/inputs/0/preprocess${path}`, message: expect.stringContaining(message) },
     ]);
+  });
+});
+
+describe('an image of a manifest', () => {
+  it.each([[[2, 2, 4]], [[2, 2]], [[2, 2, 2]]])('of the shape %j is refused', (shape) => {
+    const faults = checkManifest(manifestOf({ name: 'x', dtype: 'image', shape }));
+    expect(faults).toEqual([
+      { path: '/signature/inputs/0/shape', message: expect.stringContaining('1 or 3 channels') },
+    ]);
+  });
+
+  it('has a bound of its pixels, whatever it says', async () => {
+    const open: TensorSpec = { name: 'picture', dtype: 'image', shape: [null, null, 3] };
+    const bomb = await sharp({ create: { width: 4097, height: 4096, channels: 3, background: 'red' } })
+      .png({ compressionLevel: 9 })
+      .toBuffer();
+    for (const changes of [{}, { shape: [2, 2, 3], preprocess: { resize: 'fill' as const } }]) {
+      const encoder = createInputEncoder(manifestOf({ ...open, ...changes }), readImageHeader);
+      await expect(encoder.encode([{ image: { b64: bomb.toString('base64') } }])).rejects.toThrow(
+        '4097 × 4096 pixels, more than 16777216',
+      );
+    }
+    expect(maxPixelsOf({ ...open, maxShape: [5000, 5000, 3] })).toBe(25_000_000);
+    expect(maxPixelsOf({ ...open, shape: [5000, 5000, 3] })).toBe(25_000_000);
+    expect(maxPixelsOf({ ...open, maxPixels: 7 })).toBe(7);
+  });
+});
+
+describe('the pixels of a picture', () => {
+  const raw = (pixels: Uint8Array | Uint16Array, channels: 1 | 2 | 3 | 4) =>
+    sharp(pixels, { raw: { width: pixels.length / channels, height: 1, channels } });
+  /** Decodes a picture of one row, and returns its pixels as they are. */
+  async function pixelsOf(image: Sharp, channels: 1 | 3, preprocess = {}): Promise<unknown[]> {
+    const bytes = await image.toBuffer();
+    const { width = 0 } = await sharp(bytes).metadata();
+    const changes = { shape: [1, width, channels], scale: 1, maxPixels: 1000, preprocess };
+    return ((await decoded(bytes, changes)) as unknown[][]).flat();
+  }
+  const clear = [200, 30, 10, 0];
+  const half = [100, 50, 0, 128];
+  const full = [10, 20, 30, 255];
+  const rgba = () => raw(new Uint8Array([...clear, ...half, ...full]), 4).png();
+
+  it('are those of Pillow in grey', async () => {
+    const colours = [255, 0, 0, 0, 255, 0, 0, 0, 255, 200, 30, 10, 255, 255, 255, 0, 0, 0];
+    expect(await pixelsOf(raw(new Uint8Array(colours), 3).png(), 1)).toEqual(
+      [76, 150, 29, 79, 255, 0].map((grey) => [grey]),
+    );
+    const ramp = new Uint8Array(256).map((_, value) => value);
+    const greys = [...ramp].map((grey) => [grey]);
+    expect(await pixelsOf(raw(ramp, 1).toColourspace('b-w').png(), 1)).toEqual(greys);
+  });
+
+  it('are grey in all channels where the picture is', async () => {
+    const grey = raw(new Uint8Array([0, 7, 255]), 1).toColourspace('b-w');
+    const same = [0, 7, 255].map((value) => [value, value, value]);
+    expect(await pixelsOf(grey.clone().png(), 3)).toEqual(same);
+    const jpeg = (await pixelsOf(grey.clone().jpeg({ quality: 100 }), 3)) as number[][];
+    for (const [i, [value = 0]] of jpeg.entries())
+      expect(Math.abs(value - (same[i]?.[0] ?? 0))).toBeLessThan(3);
+  });
+
+  it('have eight of sixteen bits', async () => {
+    const ramp = new Uint16Array(16).map((_, i) => i * 4369);
+    const eight = [...ramp].map((value) => [value >> 8]);
+    expect(await pixelsOf(raw(ramp, 1).toColourspace('grey16').png(), 1)).toEqual(eight);
+    const colours = raw(new Uint16Array([51_400, 7710, 2570]), 3)
+      .toColourspace('rgb16')
+      .png();
+    expect(await pixelsOf(colours, 3)).toEqual([[200, 30, 10]]);
+  });
+
+  it('are not inverted where they are CMYK', async () => {
+    const red = sharp({ create: { width: 1, height: 1, channels: 3, background: '#c81e0a' } });
+    const [[r = 0, g = 0, b = 0] = []] = (await pixelsOf(red.toColourspace('cmyk').jpeg(), 3)) as number[][];
+    expect(r).toBeGreaterThan(180);
+    expect(Math.max(g, b)).toBeLessThan(60);
+  });
+
+  it('stand as they are where transparency is dropped, also when they are resized', async () => {
+    const opaque = [clear, half, full].map((pixel) => pixel.slice(0, 3));
+    expect(await pixelsOf(rgba(), 3)).toEqual(opaque);
+    expect(await pixelsOf(rgba(), 3, { alpha: 'drop' })).toEqual(opaque);
+    expect(
+      await decoded(await rgba().toBuffer(), { shape: [1, 1, 3], scale: 1, preprocess: { resize: 'cover' } }),
+    ).toEqual([[[100, 50, 0]]]);
+    const grey = raw(new Uint8Array([200, 0, 10, 255]), 2)
+      .toColourspace('b-w')
+      .png();
+    expect(await pixelsOf(grey, 1)).toEqual([[200], [10]]);
+  });
+
+  it.each([
+    ['white', [255, 255, 255], [177, 152, 127]],
+    ['black', [0, 0, 0], [50, 25, 0]],
+  ])('stand on %s where it is asked for', async (alpha, empty, blend) => {
+    const [first, second, third] = (await pixelsOf(rgba(), 3, { alpha })) as number[][];
+    expect([first, third]).toEqual([empty, full.slice(0, 3)]);
+    for (const [i, value] of (second ?? []).entries())
+      expect(Math.abs(value - (blend[i] ?? 0))).toBeLessThan(2);
+  });
+
+  it('are refused with an alpha channel where that is asked for, before they are decoded', async () => {
+    const opaque = raw(new Uint8Array([1, 2, 3]), 3).png();
+    expect(await pixelsOf(opaque, 3, { alpha: 'refuse' })).toEqual([[1, 2, 3]]);
+    await expect(pixelsOf(rgba(), 3, { alpha: 'refuse' })).rejects.toThrow(/has an alpha channel/);
   });
 });

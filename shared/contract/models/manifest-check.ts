@@ -19,6 +19,7 @@ export function checkManifest(value: unknown): Fault[] {
     for (const [index, spec] of signature[kind].entries()) {
       const found = [
         postprocessFault(spec, kind),
+        imageFault(spec),
         preprocessFault(spec, kind),
         paddingFault(spec, kind, signature),
       ];
@@ -28,20 +29,24 @@ export function checkManifest(value: unknown): Fault[] {
   return faults;
 }
 
-function preprocessFault(
-  { dtype, shape, maxPixels, preprocess }: TensorSpec,
-  kind: keyof Signature,
-): Fault | null {
+/** A picture is decoded to grey or to red, green and blue; transparency never reaches a model. */
+function imageFault({ dtype, shape }: TensorSpec): Fault | null {
+  if (dtype !== 'image') return null;
+  const message = 'needs height, width, and 1 or 3 channels: a picture comes as grey or as RGB';
+  return shape.length === 3 && [1, 3, null].includes(shape[2] as number | null)
+    ? null
+    : { path: 'shape', message };
+}
+
+function preprocessFault({ dtype, shape, preprocess }: TensorSpec, kind: keyof Signature): Fault | null {
   if (!preprocess) return null;
-  const { resize, ...perChannel } = preprocess;
+  const { resize, mean, std } = preprocess;
   if (kind === 'outputs' || dtype !== 'image')
     return { path: 'preprocess', message: 'is for images that come in' };
   if (resize && (typeof shape[0] !== 'number' || typeof shape[1] !== 'number'))
     return { path: 'preprocess/resize', message: 'needs a shape with height and width' };
-  if (resize && maxPixels === undefined)
-    return { path: 'preprocess/resize', message: 'needs maxPixels, the bound of what is decoded' };
-  for (const [name, values] of Object.entries(perChannel))
-    if (values.length !== shape[2])
+  for (const [name, values] of Object.entries({ mean, std }))
+    if (values && values.length !== shape[2])
       return { path: `preprocess/${name}`, message: `needs ${shape[2]} numbers` };
   return null;
 }

@@ -23,7 +23,7 @@ const tensorSpec = {
     accepts: { type: 'array', items: { type: 'array', items: { type: 'integer', minimum: 1 } } },
     /** Images only: the model takes pixel × scale, and its output ÷ scale is a pixel. */
     scale: { type: 'number', exclusiveMinimum: 0 },
-    /** Images only: width × height above which a file is refused before it is decoded. */
+    /** Images only: width × height above which a file is refused before it is decoded; `maxPixelsOf` tells the default. */
     maxPixels: { type: 'integer', minimum: 1 },
     /** Images that come in: the steps after decoding; the model takes (pixel × scale - mean) ÷ std. */
     preprocess: {
@@ -32,6 +32,8 @@ const tensorSpec = {
       properties: {
         /** Resizes to the height and width of `shape`: stretched, cut at the edges, or with black edges. */
         resize: { enum: ['fill', 'cover', 'contain'] },
+        /** The end of transparency: the colours stand as they are (`drop`, the default), or on white or black. */
+        alpha: { enum: ['drop', 'white', 'black', 'refuse'] },
         /** One for each channel. */
         mean: { type: 'array', items: { type: 'number' } },
         std: { type: 'array', items: { type: 'number', exclusiveMinimum: 0 } },

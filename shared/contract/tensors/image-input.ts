@@ -17,10 +17,25 @@ export interface ImageHeader {
   /** Size in pixels after the rotation that the EXIF data asks for. */
   width: number;
   height: number;
+  hasAlpha: boolean;
 }
+
+/** The most pixels of a picture whose size nothing else bounds: a photo of 16 megapixels takes 200 MB as float32. */
+export const DEFAULT_MAX_PIXELS = 4096 * 4096;
 
 /** Reads the header alone. Rejects, with a message for the caller, bytes that are no image of `IMAGE_FORMATS`. */
 export type ReadImageHeader = (bytes: Uint8Array) => Promise<ImageHeader>;
+
+/** Returns the most pixels of a picture for this input: its `maxPixels`, else those of its shape, else the default. */
+export function maxPixelsOf(spec: TensorSpec): number {
+  return spec.maxPixels ?? pixelsOfShape(spec) ?? DEFAULT_MAX_PIXELS;
+}
+
+/** Returns the most pixels that the shape admits; undefined where it says nothing of the file. */
+function pixelsOfShape({ shape, maxShape, preprocess }: TensorSpec): number | undefined {
+  const [height, width] = [0, 1].map((axis) => shape[axis] ?? maxShape?.[axis]);
+  return height === undefined || width === undefined || preprocess?.resize ? undefined : height * width;
+}
 
 /**
  * Returns the encoder of one image input. The shape of its values is [height, width, channels].
@@ -29,6 +44,9 @@ export type ReadImageHeader = (bytes: Uint8Array) => Promise<ImageHeader>;
  */
 export function createImageEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
   const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
+  // Where the shape bounds height and width, the fault says by which of them.
+  const maxPixels =
+    spec.maxPixels ?? (pixelsOfShape(spec) === undefined ? DEFAULT_MAX_PIXELS : Number.POSITIVE_INFINITY);
   return async (value, path, findFile) => {
     const outer = asObject(value, path, expected);
     if (!Object.hasOwn(outer, 'file') && !Object.hasOwn(outer, 'image')) fail(path, expected);
@@ -43,10 +61,10 @@ export function createImageEncoder(spec: TensorSpec, readImageHeader: ReadImageH
       if (error instanceof SluiceError) throw error;
       return fail(source, error.message);
     });
-    const { width, height } = header;
-    if (spec.maxPixels !== undefined && width * height > spec.maxPixels) {
-      fail(at, `has ${width} × ${height} pixels, more than ${spec.maxPixels}`);
-    }
+    const { width, height, hasAlpha } = header;
+    if (width * height > maxPixels) fail(at, `has ${width} × ${height} pixels, more than ${maxPixels}`);
+    if (hasAlpha && spec.preprocess?.alpha === 'refuse')
+      fail(at, 'has an alpha channel, which this model refuses; flatten the picture first');
     if (spec.preprocess?.resize) return { dtype: 'image', shape: spec.shape as number[], data: bytes };
     const shape = [height, width, spec.shape[2] ?? 3];
     shape.forEach((size, axis) => {

@@ -2,11 +2,13 @@
  * Images at the edge of a model: an encoded file -> float32 pixels × scale, and back to a PNG.
  *
  * Decoding is where a stranger's bytes meet native code. It happens in the child only, an image that is damaged fails alone,
- * and no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB, or grey for one channel; transparency is
- * dropped.
+ * and no more than `maxPixels` pixels are ever decoded. Colours become 8-bit sRGB, or grey for one channel, as Pillow makes them;
+ * most models were trained on its pixels. What becomes of transparency is the model's choice.
  */
+import type { Sharp } from 'sharp';
 
 import type { TensorSpec } from '../../../shared/contract/models/manifest.js';
+import { maxPixelsOf } from '../../../shared/contract/tensors/image-input.js';
 import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
 import { openImage, openSharp } from '../../../shared/images/image.js';
 
@@ -16,18 +18,48 @@ import { openImage, openSharp } from '../../../shared/images/image.js';
  */
 export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
   const [height, width, channels] = value.shape as [number, number, number];
-  const opened = (await openImage(value.data, spec.maxPixels)).removeAlpha();
+  const opened = await opaque(value.data, spec);
   const fit = spec.preprocess?.resize;
   const sized = fit ? opened.resize(width, height, { fit, background: 'black' }) : opened;
   const { data, info } = await sized
-    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
-  const shape = [info.height, info.width, info.channels];
+  const shape = [info.height, info.width, channels];
   if (shape.some((size, axis) => size !== value.shape[axis])) {
     throw new Error(`decodes to [${shape.join(', ')}], not to the announced [${value.shape.join(', ')}]`);
   }
-  return { dtype: 'float32', shape, data: toBytes(normalised(data, spec)) };
+  const pixels = channels === 1 ? greyOf(data) : data;
+  return { dtype: 'float32', shape, data: toBytes(normalised(pixels, spec)) };
+}
+
+/** Resolves with the picture without transparency. */
+async function opaque(bytes: Uint8Array, spec: TensorSpec): Promise<Sharp> {
+  const { alpha = 'drop', resize } = spec.preprocess ?? {};
+  const image = await openImage(bytes, maxPixelsOf(spec));
+  const { hasAlpha } = await image.metadata();
+  if (!hasAlpha) return image;
+  if (alpha === 'refuse') throw new Error('it has an alpha channel');
+  if (alpha !== 'drop') return image.flatten({ background: alpha });
+  if (!resize) return image.removeAlpha();
+  // To resize with an alpha channel weighs each colour by it, also where it is dropped afterwards.
+  const { data, info } = await image
+    .removeAlpha()
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  return openSharp(data, { raw: { width, height, channels: 3 } });
+}
+
+/** Returns the luma of RGB pixels (ITU-R BT.601), rounded as Pillow does. */
+function greyOf(rgb: Uint8Array): Uint8Array {
+  const grey = new Uint8Array(rgb.length / 3);
+  for (let i = 0, from = 0; i < grey.length; i++, from += 3) {
+    const [red, green, blue] = [rgb[from] as number, rgb[from + 1] as number, rgb[from + 2] as number];
+    grey[i] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+  }
+  return grey;
 }
 
 /**
