@@ -13,7 +13,7 @@ import { ADDRESS_FILE, API_ADDRESS_FILE, type Config } from '../../shared/contra
 import { ensureApiKey } from './api-key.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
 import { claimMetricsPorts, claimPort, type MetricsPorts, urlOf } from './listen-address.js';
-import { beginLog } from './logs.js';
+import { type LogFile, type Logs, openLogs } from './logs.js';
 import { NODE_FLAGS, start } from './process.js';
 import { findRedisProgram } from './redis/find-redis.js';
 import { REDIS_STOP_MS, startRedis } from './redis/redis.js';
@@ -72,14 +72,16 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     closers.push(takeFolder(dataDir, runDir));
     await endLeftovers(runDir, clock, tell);
     for (const name of [ADDRESS_FILE, API_ADDRESS_FILE]) rmSync(join(dataDir, name), { force: true });
+    const logs = openLogs(join(dataDir, 'logs'), clock);
+    closers.push(logs.close);
     const port = await claimPort(config.HOST, config.PORT);
     const metrics = await claimMetricsPorts(config.SLUICE_METRICS_PORT, port, tell);
     const apiKey = ensureApiKey(dataDir, config.SLUICE_BOOTSTRAP_KEY);
-    const redis = await openRedis({ ...options, clock }, dataDir, closers);
+    const redis = await openRedis({ ...options, clock }, dataDir, logs, closers);
 
     const child = (name: 'api' | 'worker', environment: Record<string, string>) => {
       const own = { ...environment, SLUICE_METRICS_PORT: String(metrics[name]) };
-      return keepRunning(name, options.entries[name], own, dataDir, clock, tell);
+      return keepRunning(name, options.entries[name], own, runDir, logs.begin(name), clock, tell);
     };
     const both = { REDIS_URL: redis.url, ...webhookNetworks() };
     const api = child('api', { ...both, PORT: String(port), SLUICE_BOOTSTRAP_KEY: apiKey });
@@ -109,13 +111,14 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
 async function openRedis(
   options: LaunchOptions & { clock: Clock },
   dataDir: string,
+  logs: Logs,
   closers: (() => unknown)[],
 ): Promise<{ url: string; origin: string }> {
   const { config, tell, clock, signal } = options;
   if (config.REDIS_URL) return { url: config.REDIS_URL, origin: 'the one of REDIS_URL' };
 
   const program = await findRedisProgram({ cacheDir: resolve(config.SLUICE_CACHE_DIR), tell, signal });
-  const log = beginLog(join(dataDir, 'logs', 'redis.log'));
+  const log = logs.begin('redis');
   const settings = {
     program,
     hasPassword: true,
@@ -152,11 +155,11 @@ function keepRunning(
   name: 'api' | 'worker',
   entry: string,
   environment: Record<string, string>,
-  dataDir: string,
+  runDir: string,
+  log: LogFile,
   clock: Clock,
   tell: (line: string) => void,
 ): Supervised {
-  const log = beginLog(join(dataDir, 'logs', `${name}.log`));
   const begin = () => {
     log.mark();
     return start({
@@ -164,7 +167,7 @@ function keepRunning(
       args: [...NODE_FLAGS, entry],
       environment,
       logFile: log.path,
-      pidFile: join(dataDir, 'run', `${name}.pid`),
+      pidFile: join(runDir, `${name}.pid`),
     });
   };
   return supervise({ name: `The ${name}`, start: begin, clock, tell, lastWords: log.lastWords });

@@ -7,6 +7,7 @@
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 import type { Clock } from './clock.js';
 import { messageOf, Refusal } from './errors.js';
+import { terminalStream } from './terminal-log.js';
 
 export type Logger = Pick<PinoLogger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'child'>;
 
@@ -21,7 +22,7 @@ const REDACTED = [
   'predictions',
 ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
-/** Returns a logger that writes lines of JSON to `to`, or to stdout without it. */
+/** Returns a logger that writes lines of JSON to `to`, else to stdout; on a terminal they are written for people. */
 export function createLogger(name: string, level: string, to?: DestinationStream): Logger {
   const options = {
     name,
@@ -29,7 +30,8 @@ export function createLogger(name: string, level: string, to?: DestinationStream
     redact: { paths: REDACTED, censor: '[redacted]' },
     serializers: { err: describeError },
   };
-  return to ? pino(options, to) : pino(options);
+  const place = to ?? terminalStream();
+  return place ? pino(options, place) : pino(options);
 }
 
 /**

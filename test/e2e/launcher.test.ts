@@ -2,7 +2,15 @@
  * The launcher behind `npm start`: one command, several processes, all of them gone at the end.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -192,6 +200,19 @@ it('tells the command `sluice` where it serves', async () => {
   launcher?.kill('SIGINT');
   expect(launcher && (await exited(launcher))).toBe(0);
   expect(existsSync(join(folder.path, 'api.url')), 'nobody serves there').toBe(false);
+});
+
+it('bounds the files of logs, while their programs go on writing', async () => {
+  await start({ LOG_LEVEL: 'trace' });
+  const file = join(folder.path, 'logs/worker.log');
+  const logged = () => readFileSync(file, 'utf8');
+  await expect.poll(logged, { timeout: 20_000 }).toContain('worker serves');
+  appendFileSync(file, `${'x'.repeat(1023)}\n`.repeat(17 * 1024));
+  await expect.poll(() => statSync(file).size, { timeout: 10_000 }).toBeLessThan(1024 * 1024);
+  expect(readFileSync(`${file}.1`, 'utf8')).toContain('worker serves');
+  launcher?.kill('SIGINT');
+  expect(launcher && (await exited(launcher))).toBe(0);
+  expect(logged()).toMatch(/"msg":"ended"\}\n$/);
 });
 
 it('serves the metrics of the API and of the worker on two ports, and says on which', async () => {
