@@ -167,6 +167,19 @@ const positive = () =>
     ],
   );
 
+/** 1 where x is true: what is not 0, be it ever so small. */
+const truth = () =>
+  write(
+    'truth',
+    { x: [4], y: [4] },
+    [
+      input('x', 1, 4),
+      node('bool', 'Cast', ['x'], { SrcT: float, DstT: { type: 'DT_BOOL' } }),
+      node('y', 'Cast', ['bool'], { SrcT: { type: 'DT_BOOL' }, DstT: float }),
+    ],
+    [],
+  );
+
 function functionOf(name: string, nodeDef: Node[], output: string): object {
   return {
     signature: {
@@ -211,6 +224,7 @@ describe.each(LOCAL_BACKENDS.filter(({ fault }) => fault === null).map(({ name }
       ],
       ['a loop', loop, [], [3], { shape: [1], data: [192] }],
       ['an old loop', oldLoop, [], [3], { shape: [1], data: [192] }],
+      ['a cast to bool', truth, [4], [0.4, 0, 256, -0.1], { shape: [1, 4], data: [1, 0, 1, 1] }],
       ['Where', positive, [4], [1, -2, 3, -4], { shape: [1, 2], data: [1, 3] }],
     ])('%s computes, and leaves nothing behind', async (_, make, shape, values, expected) => {
       const { folder, manifest } = make();
