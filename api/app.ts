@@ -26,6 +26,7 @@ import { eventRoutes } from './routes/events.js';
 import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
 import { jobRoutes } from './routes/jobs.js';
+import { modelRemovalRoutes } from './routes/model-removal.js';
 import { modelRoutes } from './routes/models.js';
 import { queueRoutes } from './routes/queues.js';
 import { startRoutes } from './routes/start.js';
@@ -35,6 +36,8 @@ import { workerRoutes } from './routes/workers.js';
 export interface AppDeps {
   config: Config;
   core: Core;
+  /** The versions in the folder of bundled models, as `versionKey` names them. */
+  bundled: ReadonlySet<string>;
   /** The parts that wait for a job to end or to change, on behalf of callers. */
   follow: { heldRequests: HeldRequests; jobFeed: JobFeed; sseStreams: SseStreams };
   watermark: Watermark;
@@ -90,6 +93,17 @@ export function createApp(deps: AppDeps): Koa {
       audit,
       bodyLimits,
       maxBytes: config.SLUICE_MAX_FILE_BYTES,
+    }),
+    modelRemovalRoutes({
+      models,
+      versionPurge: core.versionPurge,
+      shadows: core.shadows,
+      workers,
+      auth,
+      audit,
+      bundled: deps.bundled,
+      retentionMs: config.SLUICE_VERSION_RETENTION_SECONDS * 1000,
+      onError: (kind, error) => log.error({ err: error }, kind),
     }),
     webhookRoutes({
       endpoints,

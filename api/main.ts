@@ -10,6 +10,7 @@ import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig, METRICS_PORT } from '../shared/contract/config.js';
+import { versionKey } from '../shared/contract/models/model-ref.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
 import { createCachedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
@@ -25,6 +26,8 @@ import { createJobFeed } from './follow/job-feed.js';
 import { createSseStreams } from './follow/sse.js';
 
 const IDLE_CHECK_MS = 100;
+/** The period in which the folders of uploads are looked through. */
+const SWEEP_MS = 600_000;
 
 await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   const clock: Clock = systemClock;
@@ -70,12 +73,17 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   defer('watermark', () => watermark.close());
 
   await core.repository.sweep();
+  const stopSweeping = clock.every(SWEEP_MS, () => {
+    core.repository.sweep().catch((error: unknown) => onError('uploads', error));
+  });
+  defer('sweep', stopSweeping);
   if (config.SLUICE_BOOTSTRAP_KEY) await core.apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  await registerBundled(core.models, await readBundledVersions(config, clock, log), log);
+  const bundled = await registerBundled(core.models, await readBundledVersions(config, clock, log), log);
 
   const app = createApp({
     config,
     core,
+    bundled: new Set(bundled.map(({ manifest: { name, version } }) => versionKey(name, version))),
     follow: { heldRequests, jobFeed, sseStreams },
     watermark,
     demandReady: createReadiness({ redis, clock, draining }),

@@ -4,8 +4,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
+import { COMMAND_VARIABLES } from '../shared/contract/config.js';
 import { ERRORS } from '../shared/contract/errors.js';
-import { COMMAND_VARIABLES, VARIABLES } from '../shared/contract/variables.js';
+import { VARIABLES } from '../shared/contract/variables.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;
 const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');

@@ -148,6 +148,18 @@ export function quantizeOf(ctx: Context): QuantizeRequest | undefined {
   return { dtype, tolerance };
 }
 
+/**
+ * Returns the value of a parameter that is true or false; false where it is missing.
+ *
+ * @throws {SluiceError} `invalid_input`
+ */
+export function booleanOf(ctx: Context, name: string): boolean {
+  const text = one(ctx.query[name]) ?? 'false';
+  if (text !== 'true' && text !== 'false')
+    throw invalid([{ path: `?${name}`, message: 'must be true or false' }]);
+  return text === 'true';
+}
+
 function timeOf(text: string | undefined, path: string, faults: Fault[]): number | undefined {
   if (text === undefined) return undefined;
   const epochMs = parseTimestamp(text);

@@ -31,6 +31,7 @@ import { eventOperations } from '../routes/events.js';
 import { fileOperations } from '../routes/files.js';
 import { healthOperations } from '../routes/health.js';
 import { jobOperations } from '../routes/jobs.js';
+import { modelRemovalOperations } from '../routes/model-removal.js';
 import { modelOperations } from '../routes/models.js';
 import { queueOperations } from '../routes/queues.js';
 import { startOperations } from '../routes/start.js';
@@ -44,6 +45,7 @@ const OPERATIONS = {
   ...fileOperations,
   ...batchOperations,
   ...modelOperations,
+  ...modelRemovalOperations,
   ...webhookOperations,
   ...deliveryOperations,
   ...workerOperations,

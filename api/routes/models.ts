@@ -1,17 +1,17 @@
 /**
- * Routes of models: look at models, versions and their schemas; upload a version, move an alias, retire a version.
+ * Routes of models: look at models, versions and their schemas; upload a version, move an alias.
  *
  * No route serves weights.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { invalid, SluiceError } from '../../shared/contract/errors.js';
+import { invalid } from '../../shared/contract/errors.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { isAlias } from '../../shared/contract/models/model-ref.js';
-import type { ModelView, VersionView } from '../../shared/contract/models/model-view.js';
+import type { VersionView } from '../../shared/contract/models/model-view.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
-import type { Model, Version } from '../../shared/core/models/model-record.js';
+import type { Model } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
 import { MAX_FILES } from '../../shared/core/models/received-files.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
@@ -24,6 +24,7 @@ import { readFileParts } from '../http/multipart.js';
 import { ID, json, jsonBody, type Operations, ref, routesOf } from '../http/operations.js';
 import { page, pageSchema, WHOLE_QUERY } from '../http/page.js';
 import { quantizeOf } from '../http/parameters.js';
+import { findModel, findVersion, presentModel, presentVersion } from './model-views.js';
 
 export interface ModelRoutesDeps {
   models: Models;
@@ -135,13 +136,6 @@ export const modelOperations = {
     requestBody: jsonBody('PutAlias'),
     responses: { 200: THE_MODEL },
   },
-  'delete /v1/models/{name}/versions/{version}': {
-    operationId: 'retireVersion',
-    summary: 'Take no new jobs for a version; those accepted are computed',
-    scope: 'models:write',
-    parameters: [NAME, VERSION],
-    responses: { 200: THE_MODEL },
-  },
 } as const satisfies Operations;
 
 /**
@@ -151,39 +145,15 @@ export const modelOperations = {
  */
 export function modelRoutes(deps: ModelRoutesDeps): Router {
   const { models, auth, audit, repository, bodyLimits, maxBytes } = deps;
+  const present = (model: Model) => presentModel(model, deps);
 
-  async function find(name: string): Promise<Model> {
-    const model = await models.find(name);
-    if (!model) throw new SluiceError('model_not_found', `There is no model "${name}".`);
-    return model;
-  }
-
-  async function present(model: Model): Promise<ModelView> {
-    const { name, description, versions, aliases, canaries, shadows } = model;
-    const servers = await deps.workers.servers();
-    const agreements = Object.entries(shadows).map(
-      async ([alias, shadow]) =>
-        [alias, { ...shadow, ...(await deps.shadows.read(name, shadow.version)) }] as const,
-    );
-    return {
-      name,
-      description,
-      versions: versions.map((version) => presentVersion(version, servers)),
-      aliases,
-      canaries,
-      shadows: Object.fromEntries(await Promise.all(agreements)),
-    };
-  }
-
-  async function findVersion({ name = '', version: text }: Params): Promise<Version> {
-    const { versions } = await find(name);
-    const version = versions.find(({ manifest }) => String(manifest.version) === text);
-    if (!version) throw new SluiceError('model_not_found', `The model "${name}" has no version ${text}.`);
-    return version;
-  }
+  const find = (name: string) => findModel(models, name);
 
   async function showVersion(params: Params): Promise<VersionView> {
-    return presentVersion(await findVersion(params), await deps.workers.servers());
+    return presentVersion(
+      findVersion(await find(params.name ?? ''), params.version),
+      await deps.workers.servers(),
+    );
   }
 
   async function upload(ctx: Context & { params: Params }): Promise<void> {
@@ -223,13 +193,6 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
     ctx.body = await present(await find(name));
   }
 
-  async function retire(ctx: Context & { params: Params }): Promise<void> {
-    const { name, version } = (await findVersion(ctx.params)).manifest;
-    await models.retire(name, version);
-    audit(ctx, 'version.retire', { model: name, version });
-    ctx.body = await present(await find(name));
-  }
-
   return routesOf(modelOperations, auth, {
     'get /v1/models': async (ctx) => {
       ctx.body = page(await Promise.all((await models.list()).map(present)));
@@ -242,31 +205,8 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
       ctx.body = await showVersion(ctx.params);
     },
     'get /v1/models/{name}/versions/{version}/schema': async (ctx) => {
-      ctx.body = publishedSchemas((await findVersion(ctx.params)).manifest);
+      ctx.body = publishedSchemas(findVersion(await find(ctx.params.name), ctx.params.version).manifest);
     },
     'put /v1/models/{name}/aliases/{alias}': moveAlias,
-    'delete /v1/models/{name}/versions/{version}': retire,
   });
-}
-
-function presentVersion(
-  { manifest, state, waitingFor, backend, sizeBytes, sha256, createdAt, error, metrics }: Version,
-  servers: (model: string, version: number) => number,
-): VersionView {
-  const { version, signature, batching, quantization = null } = manifest;
-  return {
-    version,
-    state,
-    workers: servers(manifest.name, version),
-    waitingFor,
-    signature,
-    batching,
-    quantization,
-    backend,
-    sizeBytes,
-    sha256,
-    createdAt,
-    error,
-    metrics,
-  };
 }

@@ -16,6 +16,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import type { Clock } from '../base/clock.js';
+import { removeStale } from '../base/disk.js';
 import {
   type BlobContent,
   type BlobStore,
@@ -24,6 +25,7 @@ import {
   isBlobKey,
   type ListedBlob,
   type OpenedBlob,
+  STALE_UPLOAD_MS,
   type StoredBlob,
 } from './blobs.js';
 import { withRetries } from './retry.js';
@@ -154,8 +156,8 @@ export function openS3Blobs(options: S3Options): BlobStore {
     open,
     delete: remove,
     list,
-    // A put that was killed leaves nothing in a bucket.
-    sweep: async () => 0,
+    // A put that was killed leaves nothing in a bucket, and in the spool at most a file that was not open yet.
+    sweep: () => removeStale(spoolFolder, clock.now(), STALE_UPLOAD_MS).catch(() => 0),
     close: () => client.destroy(),
   };
 }

@@ -1,8 +1,25 @@
 /**
  * The configuration of every process of Sluice: the variables of variables.ts, read and checked.
  */
-import { type Owner, readVariables, type ValuesOf } from '../base/config.js';
-import { COMMAND_VARIABLES, VARIABLES } from './variables.js';
+import { type Owner, readVariables, type ValuesOf, type VariableTable } from '../base/config.js';
+import { VARIABLES } from './variables.js';
+
+/** The variables of the command `sluice` alone. All other processes know and ignore them. */
+export const COMMAND_VARIABLES = {
+  SLUICE_URL: {
+    type: 'string',
+    pattern: '^https?://[^/?#@]+(/[^?#]*)?$',
+    form: 'must be an http:// or https:// address without user, query and fragment',
+    description: 'Where the API is; unset: the address of the launcher, else port 8080 of this machine.',
+  },
+  SLUICE_API_KEY: {
+    type: 'string',
+    secret: true,
+    pattern: '^[!-~]+$',
+    form: 'must be one word of ASCII letters, digits and signs',
+    description: 'Key for it; unset: SLUICE_BOOTSTRAP_KEY, else the key that the launcher keeps.',
+  },
+} as const satisfies VariableTable;
 
 /** The file in the data folder that tells the address of the launcher's Redis. */
 export const ADDRESS_FILE = 'redis.url';

@@ -41,6 +41,12 @@ export const ERRORS = {
     title: 'This version failed to load; no worker can run it.',
   },
   version_exists: { status: 409, retryable: false, title: 'The model has a version of this number.' },
+  model_bundled: { status: 409, retryable: false, title: 'The models folder holds it, so it comes back.' },
+  model_deleting: {
+    status: 409,
+    retryable: true,
+    title: 'The model is being deleted; its jobs are not done.',
+  },
   batch_finished: { status: 409, retryable: false, title: 'The batch has already ended.' },
   version_retired: { status: 410, retryable: false, title: 'This version takes no new jobs.' },
   link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },

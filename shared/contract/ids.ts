@@ -6,7 +6,18 @@
  */
 import { createHash, randomFillSync } from 'node:crypto';
 
-export type IdPrefix = 'job' | 'batch' | 'file' | 'evt' | 'whe' | 'dlv' | 'key' | 'tnt' | 'req' | 'wrk';
+export type IdPrefix =
+  | 'job'
+  | 'batch'
+  | 'file'
+  | 'evt'
+  | 'whe'
+  | 'dlv'
+  | 'key'
+  | 'tnt'
+  | 'req'
+  | 'wrk'
+  | 'mdl';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const TIME_LENGTH = 10;

@@ -94,6 +94,12 @@ export const VARIABLES = {
     default: '',
     description: 'Names of the models a worker serves, comma-separated; empty: all.',
   },
+  SLUICE_VERSION_CACHE_BYTES: {
+    type: 'integer',
+    minimum: 0,
+    default: 10 * 1024 ** 3,
+    description: "Uploaded versions on a worker's disk; the least recently used that none serves go; 0: all.",
+  },
   SLUICE_MODEL_BYTES: {
     type: 'integer',
     minimum: 0,
@@ -270,21 +276,10 @@ export const VARIABLES = {
     default: 7 * 86_400,
     description: 'How long an uploaded file is kept.',
   },
-} as const satisfies VariableTable;
-
-/** The variables of the command `sluice` alone. All other processes know and ignore them. */
-export const COMMAND_VARIABLES = {
-  SLUICE_URL: {
-    type: 'string',
-    pattern: '^https?://[^/?#@]+(/[^?#]*)?$',
-    form: 'must be an http:// or https:// address without user, query and fragment',
-    description: 'Where the API is; unset: the address of the launcher, else port 8080 of this machine.',
-  },
-  SLUICE_API_KEY: {
-    type: 'string',
-    secret: true,
-    pattern: '^[!-~]+$',
-    form: 'must be one word of ASCII letters, digits and signs',
-    description: 'Key for it; unset: SLUICE_BOOTSTRAP_KEY, else the key that the launcher keeps.',
+  SLUICE_VERSION_RETENTION_SECONDS: {
+    type: 'integer',
+    minimum: 0,
+    default: 30 * 86_400,
+    description: 'How long an uploaded version is kept once it is retired; 0: until it is purged.',
   },
 } as const satisfies VariableTable;

@@ -28,9 +28,12 @@ import { createJobWriter } from './jobs/submission/job-writer.js';
 import { createSubmission } from './jobs/submission/submission.js';
 import { createCanaries } from './models/canaries.js';
 import { createCrashBlocklist } from './models/crash-blocklist.js';
+import { createFetchedVersions } from './models/fetched-versions.js';
 import { createModels } from './models/models.js';
 import { createShadows } from './models/shadows.js';
+import { createVersionBlobs } from './models/version-blobs.js';
 import { createVersionOutcomes } from './models/version-outcomes.js';
+import { createVersionPurge } from './models/version-purge.js';
 import { createVersionRepository } from './models/version-repository.js';
 import { createQueueStatus } from './queues/queue-status.js';
 import { createWakeTickets, type Transport } from './queues/wake-tickets.js';
@@ -71,7 +74,9 @@ export function composeCore(config: Config, connections: CoreConnections) {
   const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
 
   const models = createModels({ redis, keys, clock });
-  const repository = createVersionRepository({ blobs, models, clock, config });
+  const versionBlobs = createVersionBlobs({ redis, keys, blobs, clock });
+  const repository = createVersionRepository({ versionBlobs, models, clock, config });
+  const fetchedVersions = createFetchedVersions({ versionBlobs, models, clock, config });
   const versionOutcomes = createVersionOutcomes({ redis, keys, clock });
   const canaries = createCanaries({ redis, keys, clock, outcomes: versionOutcomes });
   const crashBlocklist = createCrashBlocklist({ redis, keys, clock });
@@ -81,6 +86,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
   const results = createJobResults(files);
   const payloads = createPayloads(blobs, results);
   const predictionCache = createPredictionCache({ redis, keys });
+  const versionPurge = createVersionPurge({ redis, keys, versionBlobs, predictionCache, wakeTickets });
   const jobs = createJobs({ redis, keys, settleJobs, payloads });
   const jobWriter = createJobWriter({
     redis,
@@ -130,6 +136,9 @@ export function composeCore(config: Config, connections: CoreConnections) {
     files,
     models,
     repository,
+    versionBlobs,
+    fetchedVersions,
+    versionPurge,
     versionOutcomes,
     canaries,
     crashBlocklist,

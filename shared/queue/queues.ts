@@ -5,6 +5,7 @@
  */
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
 import {
   BATCHES_QUEUE,
   EVENT_STREAM_LENGTH,
@@ -18,6 +19,8 @@ export interface InferenceQueues {
   add(model: string, version: number, ticket: string): Promise<void>;
   /** Counts the wake tickets that no worker has taken or finished. */
   count(model: string, version: number): Promise<number>;
+  /** Forgets the queue of a version that is gone; returns the tickets that it still held. */
+  drop(model: string, version: number): Promise<string[]>;
   close(): Promise<void>;
 }
 
@@ -34,11 +37,14 @@ export interface WebhookQueue {
   close(): Promise<void>;
 }
 
+const MAX_OPEN = 1000;
+
 type OnError = (error: Error) => void;
 
 /** Opens the queues of all versions, each when it is first used. `onError` hears every fault of the connection. */
 export function openInferenceQueues(redis: Redis, prefix: string, onError: OnError): InferenceQueues {
-  const queues = new Map<string, Queue>();
+  // A process that did not drop a queue itself forgets it when it has not used it for long.
+  const queues = new LRUCache<string, Queue>({ max: MAX_OPEN, dispose: (queue) => void queue.close() });
   const queueOf = (model: string, version: number) => {
     const name = inferenceQueue(model, version);
     const open = queues.get(name) ?? openQueue(redis, prefix, name, onError);
@@ -52,6 +58,13 @@ export function openInferenceQueues(redis: Redis, prefix: string, onError: OnErr
     async count(model, version) {
       const counts = await queueOf(model, version).getJobCounts();
       return Object.values(counts).reduce((sum, count) => sum + count, 0);
+    },
+    async drop(model, version) {
+      const queue = queueOf(model, version);
+      const tickets = (await queue.getJobs()).flatMap(({ id }) => id ?? []);
+      await queue.obliterate({ force: true });
+      queues.delete(queue.name);
+      return tickets;
     },
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));

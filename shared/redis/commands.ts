@@ -1,21 +1,16 @@
 /**
  * The commands of Sluice in Redis, each a script in lua/: the names of its keys and arguments, in the order of the script, and
- * the form of its reply. A script says at its head what it does, promises and replies; load-script.ts checks the names.
+ * the form of its reply; those of models stand in model-commands.ts. A script says at its head
+ * what it does, promises and replies; load-script.ts checks the names.
  */
+import type { Command } from './command.js';
+import { MODEL_COMMANDS } from './model-commands.js';
 
 /** Fields of a record, as HSET takes them. */
 const FIELDS = ['field', 'value'] as const;
 
-/** The names and the reply of a script. */
-export interface Command {
-  keys: readonly string[];
-  args: readonly string[];
-  /** The names of the values that follow the arguments, once for each of any number of entries. */
-  each?: readonly string[];
-  reply: 'nothing' | 'number' | 'string' | 'strings' | 'buffers';
-}
-
 export const COMMANDS = {
+  ...MODEL_COMMANDS,
   'submit-job': {
     keys: [
       'jobKey',
@@ -26,6 +21,8 @@ export const COMMANDS = {
       'queueKey',
       'pausedKey',
       'idempotencyKey',
+      'modelKey',
+      'numbersKey',
     ],
     args: [
       'id',
@@ -48,6 +45,8 @@ export const COMMANDS = {
       'keptSeconds',
       'checkAfterMs',
       'keyHolds',
+      'version',
+      'isLine',
     ],
     reply: 'strings',
   },
@@ -88,7 +87,7 @@ export const COMMANDS = {
     reply: 'buffers',
   },
   'settle-jobs': {
-    keys: ['waitingKey', 'dueIndexKey', 'queuedKey', 'outboxKey', 'subscribedKey'],
+    keys: ['waitingKey', 'dueIndexKey', 'queuedKey', 'outboxKey', 'subscribedKey', 'queueKey'],
     args: ['jobPrefix', 'model', 'endedChannel', 'stoppedChannel', 'takenPrefix', 'changedChannel'],
     each: ['id', 'ticket', 'from', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
     reply: 'strings',
@@ -108,29 +107,29 @@ export const COMMANDS = {
     args: ['id', 'record', 'expiresAt', 'fingerprint', 'idempotencySeconds'],
     reply: 'strings',
   },
-  'add-version': {
-    keys: ['modelKey', 'modelsKey', 'revisionKey'],
-    args: ['version', 'stored', 'description', 'name', 'call'],
-    reply: 'number',
-  },
-  'report-version': {
-    keys: ['modelKey', 'outboxKey', 'subscribedKey'],
-    args: ['version', 'state', 'report', 'name'],
-    reply: 'nothing',
-  },
-  'move-alias': {
-    keys: ['modelKey', 'canariesKey', 'versionOutcomesKey', 'canaryOutcomesKey', 'agreementKey'],
-    args: ['alias', 'version', 'canaryVersion', 'canary', 'canaryMember', 'shadowVersion', 'shadow'],
-    reply: 'strings',
-  },
-  'roll-back-canary': {
-    keys: ['modelKey', 'canariesKey'],
-    args: ['alias', 'judged', 'rolledBack', 'canaryMember'],
-    reply: 'number',
-  },
   'create-batch': {
-    keys: ['batchKey', 'tenantBatchesKey', 'batchesKey', 'openBatchesKey', 'idempotencyKey'],
-    args: ['id', 'tenant', 'spec', 'ttlMs', 'maxOpen', 'fingerprint', 'idempotencySeconds', 'checkAfterMs'],
+    keys: [
+      'batchKey',
+      'tenantBatchesKey',
+      'batchesKey',
+      'openBatchesKey',
+      'idempotencyKey',
+      'queueKey',
+      'modelKey',
+      'numbersKey',
+    ],
+    args: [
+      'id',
+      'tenant',
+      'spec',
+      'ttlMs',
+      'maxOpen',
+      'fingerprint',
+      'idempotencySeconds',
+      'checkAfterMs',
+      'model',
+      'version',
+    ],
     reply: 'strings',
   },
   'cancel-batch': {
@@ -154,7 +153,7 @@ export const COMMANDS = {
     reply: 'string',
   },
   'finish-batch': {
-    keys: ['batchKey', 'batchesKey', 'openBatchesKey'],
+    keys: ['batchKey', 'batchesKey', 'openBatchesKey', 'queueKey'],
     args: ['token', 'id', 'tenant', 'status', 'error', 'firstFailure', 'files', 'keptMs'],
     reply: 'string',
   },

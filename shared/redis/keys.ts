@@ -13,7 +13,7 @@ export function createKeys(prefix: string) {
     waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
     /**
      * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet.
-     * {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
+     * {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
      */
     queue: (model: string, version: number) => `${prefix}:queue:${model}:${version}`,
     /** Hash: model -> since when no job of it is started. */
@@ -80,6 +80,10 @@ export function createKeys(prefix: string) {
     models: `${prefix}:models`,
     /** Number of changes of what there is to serve: another means that a worker has to look. */
     modelsRevision: `${prefix}:models-revision`,
+    /** Sorted set: retired versions as <model>@<version>, and models that are being deleted, by the time at which upkeep looks at them. */
+    purges: `${prefix}:purges`,
+    /** Hash: model that was deleted -> the highest number of its versions, which nobody gets again. It stays for ever. */
+    versionNumbers: `${prefix}:version-numbers`,
     /** Hash: a model's versions, their states and aliases. */
     model: (name: string) => `${prefix}:model:${name}`,
     /** Set: aliases with a canary that runs, as <model>@<alias>. */
@@ -89,6 +93,8 @@ export function createKeys(prefix: string) {
     /** String: packed predictions, kept for equal jobs of the tenant. */
     cachedPredictions: (tenant: string, model: string, version: number, hash: string) =>
       `${prefix}:answer:${tenant}:${model}:${version}:${hash}`,
+    /** Sorted set: the keys of a version's kept predictions, by the time at which they end. */
+    answers: (model: string, version: number) => `${prefix}:answers:${model}:${version}`,
     /** Set: ids of workers. */
     workers: `${prefix}:workers`,
     /** String: what a worker last said of itself. */

@@ -66,6 +66,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const transport = {
       add: async (_: string, __: number, ticket: string) => void called.push(ticket),
       count: async () => called.length,
+      drop: async () => [],
     };
     const batchQueue = { add: async (id: string) => void called.push(id) };
     core = composeCore(config, idleConnections(redis, opened.store, { transport, batchQueue }));
@@ -130,6 +131,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const [started] = await core.executions.start('m', 1, 't1', SHARE);
     expect(isLarge(started && (await core.payloads.load(started.input)))).toBe(true);
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('0');
+    expect(await redis.hget(keys.queue('m', 1), 'uses')).toBe('1');
   });
 
   it("a submit under another's key is told of the other's, and keeps nothing", async () => {
@@ -245,6 +247,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
       ),
     ).toBe(true);
     expect(await redis.hgetall(keys.openBatches)).toEqual({});
+    expect(await redis.hget(keys.queue('m', 1), 'uses')).toBe('0');
   });
 
   it('who uploads a file keeps it', async () => {
@@ -272,15 +275,52 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('who registers a version has its number, and nobody else', async () => {
     const manifest = { name: 'm', version: 1, files: {} } as Manifest;
-    const add = () => core.models.add({ manifest, sizeBytes: 1 });
+    const add = () => core.models.add({ manifest, sizeBytes: 1 }, 'mdl_1');
     expect(await lose(':models-revision', add)).toBe(true);
     expect(await add()).toBe(false);
     expect(await core.models.revision()).toBe('1');
   });
 
+  it('who registers a bundled version has it registered once', async () => {
+    const manifest = { name: 'm', version: 1, files: {} } as Manifest;
+    await lose(':models', () => core.models.register({ manifest, sizeBytes: 1 }));
+    expect((await core.models.read('m'))?.versions).toMatchObject([{ state: 'pending', uploaded: false }]);
+  });
+
+  it('who purges a version and deletes its model has them gone', async () => {
+    for (const version of [1, 2, 3]) {
+      const manifest = { name: 'm', version, files: {} } as Manifest;
+      await core.models.add({ manifest, sizeBytes: 1 }, `mdl_${version}`);
+    }
+    await lose(':purges', () => core.models.retire('m', 1, 0));
+    expect(await core.models.revision()).toBe('4');
+    expect(await lose(':waiting:', () => core.versionPurge.purgeVersion('m', 1))).toBe(true);
+    await core.models.retire('m', 2, 0);
+    expect(await lose(':poisons:', () => core.versionPurge.purgeVersion('m', 2))).toBe(true);
+    expect((await core.models.read('m'))?.purged.toSorted()).toEqual([1, 2]);
+    expect(await lose(':canaries', () => core.models.remove('m'))).toBe(true);
+    expect(await lose(':version-numbers', () => core.versionPurge.purgeModel('m'))).toBe(true);
+    expect(await core.models.read('m')).toBeNull();
+    expect(await redis.hgetall(keys.versionNumbers)).toEqual({ m: '3' });
+  });
+
+  it('who keeps predictions keeps them once', async () => {
+    const spec: JobSpec = { ...newJob().spec, cache: { hash: 'h', seconds: 60 } };
+    await lose(':answers:', () => core.predictionCache.keep(spec, Buffer.from('kept')));
+    expect(await redis.zcard(keys.answers('m', 1))).toBe(1);
+  });
+
+  it('who pauses a model has it paused', async () => {
+    await lose(':paused', () => core.queueStatus.pause('m'));
+    expect((await core.queueStatus.stateOf('m', [1])).paused).toBe(true);
+  });
+
   it('who rolls a canary back tells of it', async () => {
     for (const version of [1, 2])
-      await core.models.add({ manifest: { name: 'm', version, files: {} } as Manifest, sizeBytes: 1 });
+      await core.models.add(
+        { manifest: { name: 'm', version, files: {} } as Manifest, sizeBytes: 1 },
+        'mdl_1',
+      );
     await core.models.moveAlias('m', 'live', { version: 1, canary: { version: 2, percent: 5, minJobs: 1 } });
     await redis.hset(keys.versionOutcomes('m', 1), { succeeded: 9, failed: 0 });
     await redis.hset(keys.versionOutcomes('m', 2), { succeeded: 0, failed: 9 });

@@ -126,7 +126,7 @@ describe('an endpoint is told', () => {
     const receiver = await bench.receive(answer(204));
     await register({ url: receiver.url });
     const manifest = { name: 'digits', version: 1, files: {} } as never;
-    await bench.models.add({ manifest, sizeBytes: 1 });
+    await bench.models.add({ manifest, sizeBytes: 1 }, 'mdl_1');
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     // Another worker reports the same version.

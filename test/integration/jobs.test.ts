@@ -62,6 +62,7 @@ function openCore(changes: Partial<Config> = {}): void {
       tickets.push(ticket);
     },
     count: async () => tickets.length,
+    drop: async () => [],
   };
   const onError = (_: string, error: unknown) => void errors.push(error);
   const config = { ...CONFIG, SLUICE_KEY_PREFIX: prefix, ...changes };

@@ -15,7 +15,7 @@ export function idleConnections(
   return {
     redis,
     blobs,
-    transport: { add: async () => undefined, count: async () => 0 },
+    transport: { add: async () => undefined, count: async () => 0, drop: async () => [] },
     batchQueue: { add: async () => undefined },
     clock: systemClock,
     onError: () => undefined,

@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { SHADOW_TENANT } from '../../shared/contract/job.js';
 import { EVENTS_OF_NONE } from '../../shared/core/jobs/submission/job-writer.js';
-import { COMMANDS, type Command } from '../../shared/redis/commands.js';
+import type { Command } from '../../shared/redis/command.js';
+import { COMMANDS } from '../../shared/redis/commands.js';
 import { type CommandName, scriptText } from '../../shared/redis/load-script.js';
 
 const FOLDER = new URL('../../shared/redis/lua/', import.meta.url);
@@ -18,7 +19,7 @@ const withoutComments = (text: string) => text.replace(/--.*$/gm, '');
 /** The keywords of Lua, and what Redis gives every script. */
 const LUA_NAMES = (
   'and break do else elseif end false for function if in local nil not or repeat return then true until while ' +
-  'KEYS ARGV redis string math table tonumber tostring ipairs unpack'
+  'KEYS ARGV cjson redis string math table tonumber tostring ipairs unpack'
 ).split(' ');
 
 it('has a command for each script', () => {

@@ -10,6 +10,7 @@ import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
 import { readBundledVersions, registerBundled } from '../../shared/core/models/bundled-versions.js';
+import { TOUCH_MS } from '../../shared/core/models/fetched-versions.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
 import type { BackendName } from '../backends/backend.js';
@@ -104,6 +105,9 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const bundled = await registerBundled(models, wanted, log);
   for (const version of bundled) await served.add(version.path, version);
   const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
+  const stopTending = clock.every(TOUCH_MS, () => {
+    core.fetchedVersions.tend().catch((error: unknown) => onError('fetched versions', error));
+  });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))
     log.warn({ model: name }, 'SLUICE_MODELS names a model of which there is no version yet');
@@ -113,6 +117,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
     fault: pools.fault,
     async close() {
       watch.close();
+      stopTending();
       await served.close();
       await outcomes.close();
     },

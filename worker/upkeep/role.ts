@@ -2,8 +2,9 @@
  * The upkeep role: what must happen without a request.
  *
  *   every `PERIOD_MS`   expires jobs, repairs their queues and deletes them after their retention (core/jobs/due-index.ts), deletes
- *                       expired files, continues or deletes batches, and judges canaries; without a pause while much is due
- *   every `SWEEP_MS`    deletes blobs that no record names
+ *                       expired files, continues or deletes batches, purges versions, and judges canaries; without a pause
+ *                       while much is due
+ *   at the start, and every `SWEEP_MS`    deletes blobs that no record names
  *
  * Any number of workers may have this role at once.
  */
@@ -13,7 +14,7 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Core } from '../../shared/core/compose.js';
 
 export interface UpkeepRoleDeps {
-  core: Pick<Core, 'dueIndex' | 'files' | 'batchUpkeep' | 'canaries'>;
+  core: Pick<Core, 'dueIndex' | 'files' | 'batchUpkeep' | 'canaries' | 'versionBlobs' | 'versionPurge'>;
   clock: Clock;
   log: Logger;
   expired: Counter;
@@ -30,7 +31,7 @@ const BUSY = 100;
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
   const { clock, log, expired, onError } = deps;
-  const { dueIndex, files, batchUpkeep, canaries } = deps.core;
+  const { dueIndex, files, batchUpkeep, canaries, versionBlobs, versionPurge } = deps.core;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
@@ -40,6 +41,7 @@ export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
         attempt('files', files.forgetExpired),
         attempt('batches', batchUpkeep.tend),
         attempt('canaries', judge),
+        attempt('versions', versionPurge.tend),
       ]);
       if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
     }
@@ -70,11 +72,14 @@ export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
     }
   }
 
-  const stopSweeping = clock.every(SWEEP_MS, () => {
-    void attempt('sweep', dueIndex.sweep);
-    void attempt('sweep', files.sweep);
-    void attempt('sweep', batchUpkeep.sweep);
-  });
+  async function sweep(): Promise<void> {
+    for (const each of [dueIndex.sweep, files.sweep, batchUpkeep.sweep, versionBlobs.sweep])
+      if (!stop.signal.aborted) await attempt('sweep', each);
+  }
+
+  const stopSweeping = clock.every(SWEEP_MS, () => void sweep());
+  // A worker that never lives for an hour would else never sweep.
+  void sweep();
   const ended = loop();
   return {
     async close() {

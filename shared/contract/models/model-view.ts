@@ -41,6 +41,10 @@ export const versionViewSchema = exactly({
   sizeBytes: COUNT,
   sha256: { type: 'string', description: "Of the version's files and their hashes." },
   createdAt: TIME,
+  deletedAfter: {
+    ...NULLABLE_TIME,
+    description: 'From when a retired version goes with its files, once no job needs it; null: it stays.',
+  },
   error: { ...NULLABLE_TEXT, description: 'Why it does not serve.' },
   metrics: {
     type: ['object', 'null'],
@@ -75,6 +79,10 @@ const byAlias = <const S extends JsonSchema>(schema: S) =>
 export const modelViewSchema = exactly({
   name: { type: 'string' },
   description: { type: 'string' },
+  deleting: {
+    type: 'boolean',
+    description: 'It takes no new jobs, and goes when its last job has ended.',
+  },
   versions: { type: 'array', items: versionViewSchema },
   aliases: byAlias({ type: 'integer' }),
   canaries: byAlias(canaryViewSchema),

@@ -25,6 +25,7 @@ import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
 import { type Idempotency, idempotencyValues } from '../idempotency.js';
 import type { JobLimits } from '../jobs/job-limits.js';
+import { closedVersion, isClosedBy } from '../models/closed-version.js';
 import { type Page, readPage } from '../page.js';
 import { BATCH_FIELDS, type BatchPart, decodeBatch, decodeCounts } from './batch-record.js';
 
@@ -67,29 +68,36 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
   /**
    * Creates a batch.
    * @throws {SluiceError} `too_many_batches`; `idempotency_key_reused` for a key that came with another body; `not_found` when
-   *   the batch of the key is no longer kept.
+   *   the batch of the key is no longer kept; `version_retired`, `model_not_found` for a version that was closed since it was
+   *   resolved.
    */
   async function create(
     spec: BatchSpec,
     ttlSeconds: number,
     idempotency?: Omit<Idempotency, 'route'>,
   ): Promise<{ replayed: boolean; record: BatchRecord }> {
-    const { id, tenant } = spec;
-    const [outcome, known] = await createBatch({
+    const { id, tenant, model, version } = spec;
+    const [outcome = '', known] = await createBatch({
       batchKey: keys.batch(id),
       tenantBatchesKey: keys.tenantBatches(tenant),
       batchesKey: keys.batches,
       openBatchesKey: keys.openBatches,
       ...idempotencyValues(keys, tenant, idempotency && { ...idempotency, route: 'batches' }, keys.batch(id)),
+      queueKey: keys.queue(model, version),
+      modelKey: keys.model(model),
+      numbersKey: keys.versionNumbers,
       id,
       tenant,
       spec: JSON.stringify(spec),
       ttlMs: ttlSeconds * 1000,
       maxOpen: limits.maxBatchesPerTenant,
       checkAfterMs: CHECK_BATCH_MS,
+      model,
+      version,
     });
     if (outcome === 'mismatch') throw new SluiceError('idempotency_key_reused');
     if (outcome === 'too_many') throw new SluiceError('too_many_batches');
+    if (isClosedBy(outcome)) throw closedVersion(outcome, model, version);
     if (outcome === 'created') await call(id);
     const record = await get(tenant, known ?? id);
     if (!record) throw new SluiceError('not_found', 'The batch of this Idempotency-Key is no longer kept.');
@@ -182,6 +190,7 @@ export function createBatches({ redis, keys, queue, limits, onError }: BatchesDe
       batchKey: keys.batch(spec.id),
       batchesKey: keys.batches,
       openBatchesKey: keys.openBatches,
+      queueKey: keys.queue(spec.model, spec.version),
       token,
       id: spec.id,
       tenant: spec.tenant,

@@ -94,7 +94,6 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
   ): Promise<Started[]> {
     const [next, expired, lost, ...taken] = await startJobs({
       ...endingKeys(keys, model, version),
-      queueKey: keys.queue(model, version),
       takenKey: keys.taken(model, version, ticket),
       pausedKey: keys.paused,
       ticket,

@@ -66,6 +66,7 @@ export function endingKeys(keys: Keys, model: string, version: number) {
     queuedKey: keys.queued,
     outboxKey: keys.outbox,
     subscribedKey: keys.subscribed,
+    queueKey: keys.queue(model, version),
   };
 }
 

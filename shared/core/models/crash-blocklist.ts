@@ -2,6 +2,7 @@
  * The crash blocklist: inputs that have brought the backend of a version down. Each is known by its hash for an hour, so that
  * it costs no second child process. Every worker refuses an input at most `FRESH_MS` after another worker has met it.
  */
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../base/clock.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
@@ -28,7 +29,7 @@ export function createCrashBlocklist({
   keys: Keys;
   clock: Clock;
 }): CrashBlocklist {
-  const seen = new Map<string, { hashes: Promise<Set<string>>; readMs: number }>();
+  const seen = new LRUCache<string, { hashes: Promise<Set<string>>; readMs: number }>({ max: 1000 });
 
   async function read(key: string): Promise<Set<string>> {
     const nowSeconds = Math.floor((await redisNow(redis)) / 1000);

@@ -28,10 +28,14 @@ export interface StoredVersion {
   sha256: string;
   /** The files are in the repository; else they are in the folder of bundled models. */
   uploaded: boolean;
+  /** The folder of its blobs, an id; missing where its files are in the folder of bundled models, or of an older release. */
+  blobs?: string;
 }
 
 export interface Version extends StoredVersion, VersionReport {
   state: VersionState;
+  /** When upkeep purges the version, in milliseconds since the Unix epoch, or later where jobs need it; null = it stays. */
+  deletedAfter: number | null;
 }
 
 export interface Model {
@@ -39,6 +43,10 @@ export interface Model {
   description: string;
   /** The newest first. */
   versions: Version[];
+  /** The numbers of versions whose files are gone. They are not given again. */
+  purged: number[];
+  /** It takes no new jobs, and goes when its last job has ended. */
+  deleting: boolean;
   /** The version that each alias means. */
   aliases: Record<string, number>;
   /** By alias. */
@@ -46,6 +54,9 @@ export interface Model {
   /** By alias. */
   shadows: Record<string, Shadow>;
 }
+
+/** The states of a version that nobody may use or see any more. */
+const PURGED: ReadonlySet<string> = new Set(['purging', 'purged']);
 
 export const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null, waitingFor: null };
 
@@ -55,6 +66,8 @@ export function decodeModel(name: string, fields: Record<string, string>): Model
     name,
     description: fields.description ?? '',
     versions: [],
+    purged: [],
+    deleting: fields.deleting !== undefined,
     aliases: {},
     canaries: {},
     shadows: {},
@@ -64,7 +77,9 @@ export function decodeModel(name: string, fields: Record<string, string>): Model
     if (kind === 'alias') model.aliases[key] = Number(value);
     if (kind === 'shadow') model.shadows[key] = JSON.parse(value) as Shadow;
     if (kind === 'canary') model.canaries[key] = JSON.parse(value) as Canary;
-    if (kind === 'version') model.versions.push(decodeVersion(key, value, fields));
+    if (kind === 'state' && PURGED.has(value)) model.purged.push(Number(key));
+    else if (kind === 'version' && !PURGED.has(fields[`state:${key}`] ?? ''))
+      model.versions.push(decodeVersion(key, value, fields));
   }
   model.versions.sort((a, b) => b.manifest.version - a.manifest.version);
   return model;
@@ -72,12 +87,19 @@ export function decodeModel(name: string, fields: Record<string, string>): Model
 
 function decodeVersion(number: string, stored: string, fields: Record<string, string>): Version {
   const text = fields[`report:${number}`];
+  const deletedAfter = fields[`deletedAfter:${number}`];
   const version = { uploaded: false, ...JSON.parse(stored) } as StoredVersion;
   const report = text ? { ...UNREPORTED, ...(JSON.parse(text) as Partial<VersionReport>) } : UNREPORTED;
   const state = (fields[`state:${number}`] ?? 'pending') as VersionState;
   const isAwaited = state === 'pending' || state === 'loading';
   const waitingFor = report.waitingFor ?? { what: 'worker', since: version.createdAt };
-  return { ...version, ...report, state, waitingFor: isAwaited ? waitingFor : null };
+  return {
+    ...version,
+    ...report,
+    state,
+    waitingFor: isAwaited ? waitingFor : null,
+    deletedAfter: deletedAfter ? Number(deletedAfter) : null,
+  };
 }
 
 /** Returns the SHA-256, in hex, over the paths and hashes of a version's files. */

@@ -3,6 +3,7 @@
  */
 import { SluiceError } from '../../contract/errors.js';
 import type { ModelRef } from '../../contract/models/model-ref.js';
+import { purgedVersion } from './closed-version.js';
 import type { Model, Version } from './model-record.js';
 
 export interface Resolved {
@@ -16,12 +17,13 @@ export interface Resolved {
 /**
  * Returns the version that `ref` means in `model`.
  * @param random draws from 0 to below 1 whose turn it is; null leaves canaries and shadows out.
- * @throws {SluiceError} `model_not_found`.
+ * @throws {SluiceError} `model_not_found`; `version_retired` for one that was purged.
  */
 export function resolveVersion(model: Model, ref: ModelRef, random: (() => number) | null): Resolved {
   const alias = ref.alias ?? null;
   const version = versionOf(model, alias === null ? ref.version : model.aliases[alias]);
   if (!version) {
+    demandUnpurged(model, ref);
     const missing = alias === null ? `version ${ref.version}` : `alias "${alias}"`;
     throw new SluiceError('model_not_found', `The model "${model.name}" has no ${missing}.`);
   }
@@ -29,6 +31,19 @@ export function resolveVersion(model: Model, ref: ModelRef, random: (() => numbe
   const canary = model.canaries[alias];
   const drawn = canary?.state === 'running' ? draw(model, canary, random) : null;
   return { version: drawn ?? version, alias, shadow: draw(model, model.shadows[alias], random) };
+}
+
+/**
+ * Throws where a reference means a version that was purged, because its caller had it, or its alias still points there.
+ * @throws {SluiceError} `version_retired`.
+ */
+export function demandUnpurged(
+  { name, aliases, purged }: Model,
+  { version, alias }: Partial<ModelRef>,
+): void {
+  const number = version ?? aliases[alias ?? 'latest'];
+  if (number === undefined || !purged.includes(number)) return;
+  throw purgedVersion(name, number);
 }
 
 /** Only a version that is ready is drawn, because jobs for any other would wait for it. */

@@ -22,6 +22,7 @@ import {
 } from '../../contract/tensors/tensor.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import type { Jobs } from '../jobs/jobs.js';
 
 /** A copy that has not started by then expires, because the workers have no time for it. */
@@ -51,21 +52,30 @@ export interface ShadowsDeps {
 
 /** Returns what compares copies with their originals. */
 export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
+  const addCounts = loadScript(redis, 'add-counts');
+
   /** Counts one copy. `output` holds its packed predictions; null when it failed. */
   async function count(spec: JobSpec, { outputs }: Signature, output: Buffer | null): Promise<void> {
     const { shadowOf, model, version } = spec;
     if (!shadowOf) return;
     const original = await ended(shadowOf);
     if (original?.record.status !== 'succeeded' || !original.output) return;
-    const key = keys.agreement(model, version);
-    if (!output) {
-      await redis.hincrby(key, 'failed', 1);
-      return;
-    }
+    const add = (counts: Partial<Agreement>) =>
+      addCounts(
+        {
+          countsKey: keys.agreement(model, version),
+          modelKey: keys.model(model),
+          numbersKey: keys.versionNumbers,
+          model,
+          version,
+        },
+        Object.entries(counts).map(([field, count]) => ({ field, count })),
+      );
+    if (!output) return void (await add({ failed: 1 }));
     const theirs = unpackInstances(original.output);
     const ours = unpackInstances(output);
     const agreed = ours.filter((instance, i) => theirs[i] && agrees(outputs, instance, theirs[i])).length;
-    await Promise.all([redis.hincrby(key, 'compared', ours.length), redis.hincrby(key, 'agreed', agreed)]);
+    await add({ compared: ours.length, agreed });
   }
 
   /** Returns the original once it has ended, or as it is at the last look. */

@@ -6,8 +6,10 @@
  */
 import type { Clock } from '../../base/clock.js';
 import { sizeClassOf, timeBucketOf, type VersionOutcomes } from '../../contract/models/canary-test.js';
+import { versionKey } from '../../contract/models/model-ref.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 
 export interface OutcomeCounter {
   /** Counts one job; `batch` is null when it was in none. */
@@ -23,22 +25,40 @@ export interface JobBatch {
   computeMs: number;
 }
 
+interface CountedVersion {
+  model: string;
+  version: number;
+  /** The jobs by field. */
+  fields: Map<string, number>;
+}
+
 const WRITE_MS = 500;
 
 export type VersionOutcomesStore = ReturnType<typeof createVersionOutcomes>;
 
 /** Returns the counts of versions. */
 export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; keys: Keys; clock: Clock }) {
+  const addCounts = loadScript(redis, 'add-counts');
+
   /** Begins to count what this process settles. */
   function startCounting(onError: (kind: string, error: unknown) => void): OutcomeCounter {
-    let counted = new Map<string, Map<string, number>>();
+    let counted = new Map<string, CountedVersion>();
 
     async function write(): Promise<void> {
       const all = counted;
       counted = new Map();
       await Promise.all(
-        [...all].flatMap(([key, fields]) =>
-          [...fields].map(([field, count]) => redis.hincrby(key, field, count)),
+        [...all.values()].map(({ model, version, fields }) =>
+          addCounts(
+            {
+              countsKey: keys.versionOutcomes(model, version),
+              modelKey: keys.model(model),
+              numbersKey: keys.versionNumbers,
+              model,
+              version,
+            },
+            [...fields].map(([field, count]) => ({ field, count })),
+          ),
         ),
       );
     }
@@ -50,9 +70,9 @@ export function createVersionOutcomes({ redis, keys, clock }: { redis: Redis; ke
 
     return {
       count(model, version, status, batch) {
-        const key = keys.versionOutcomes(model, version);
-        const fields = counted.get(key) ?? new Map<string, number>();
-        counted.set(key, fields);
+        const key = versionKey(model, version);
+        const { fields } = counted.get(key) ?? { fields: new Map<string, number>() };
+        counted.set(key, { model, version, fields });
         const timed = batch ? [`ms:${sizeClassOf(batch.size)}:${timeBucketOf(batch.computeMs)}`] : [];
         for (const field of [status, ...timed]) fields.set(field, (fields.get(field) ?? 0) + 1);
       },

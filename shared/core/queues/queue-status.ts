@@ -10,6 +10,7 @@ import type { QueuePlace } from '../../contract/job-view.js';
 import type { VersionQueue } from '../../contract/queue-view.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
+import { loadScript } from '../../redis/load-script.js';
 import { redisNow } from '../../redis/redis-time.js';
 import type { WakeTickets } from './wake-tickets.js';
 
@@ -33,6 +34,8 @@ export function createQueueStatus({
   keys: Keys;
   wakeTickets: WakeTickets;
 }) {
+  const pauseQueue = loadScript(redis, 'pause-queue');
+
   /** Returns how many jobs start before this one, and when it will start; null once it no longer waits. */
   async function placeOf({ status, spec }: JobRecord): Promise<QueuePlace | null> {
     if (status !== 'queued') return null;
@@ -76,7 +79,8 @@ export function createQueueStatus({
 
   /** Holds all jobs of a model that have not started. */
   async function pause(model: string): Promise<void> {
-    await redis.hsetnx(keys.paused, model, String(await redisNow(redis)));
+    const modelKey = keys.model(model);
+    await pauseQueue({ pausedKey: keys.paused, modelKey, numbersKey: keys.versionNumbers, model });
   }
 
   /** Lets the jobs of a model start again. */

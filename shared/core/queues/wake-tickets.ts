@@ -14,6 +14,8 @@ export interface Transport {
   add(model: string, version: number, ticket: string): Promise<void>;
   /** Returns the number of tickets that no worker has taken, or whose worker has not finished. */
   count(model: string, version: number): Promise<number>;
+  /** Forgets the queue of a version that is gone; returns the tickets that it still held. */
+  drop(model: string, version: number): Promise<string[]>;
 }
 
 export interface WakeTicketsDeps {
@@ -54,5 +56,11 @@ export function createWakeTickets({ redis, keys, transport, onError }: WakeTicke
     await handOver(model, version, ticket);
   }
 
-  return { handOver, recall, count: transport.count };
+  /** Forgets the tickets of a version that is gone, and what was taken under them. */
+  async function drop(model: string, version: number): Promise<void> {
+    const tickets = await transport.drop(model, version);
+    if (tickets.length > 0) await redis.unlink(tickets.map((ticket) => keys.taken(model, version, ticket)));
+  }
+
+  return { handOver, recall, drop, count: transport.count };
 }

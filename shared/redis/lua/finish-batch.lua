@@ -4,10 +4,12 @@
 
 --- @include "redis-time"
 --- @include "batch-driver"
+--- @include "version-uses"
 
 local batchKey = KEYS[1] -- hash: the record of the batch
 local batchesKey = KEYS[2] -- sorted set: batches by the time at which upkeep looks at them next
 local openBatchesKey = KEYS[3] -- hash: number of open batches by tenant
+local queueKey = KEYS[4] -- hash: state of the version's queue
 local token = ARGV[1]
 local id = ARGV[2]
 local tenant = ARGV[3]
@@ -27,4 +29,5 @@ redis.call('HSET', batchKey, 'status', ended, 'finishedAt', now, 'deletedAfter',
 redis.call('HSET', batchKey, 'error', error, 'firstFailure', firstFailure, 'files', files)
 redis.call('ZADD', batchesKey, deleted, id)
 if redis.call('HINCRBY', openBatchesKey, tenant, -1) <= 0 then redis.call('HDEL', openBatchesKey, tenant) end
+countUses(queueKey, -1)
 return ended

@@ -1,6 +1,7 @@
 -- Puts an alias on a version, with a canary and a shadow beside it, or without. Counts of earlier ones begin anew.
 --
--- Reply {""} when it is done, {state, version} when the state of that version forbids it, {missing, version} without it
+-- Reply {""} when it is done, {state, version} when the state of that version forbids it, {missing, version} without it,
+--       {deleting} when the model is being deleted
 
 local modelKey = KEYS[1] -- hash: versions, their states, aliases
 local canariesKey = KEYS[2] -- set: aliases with a canary that runs
@@ -15,11 +16,13 @@ local canaryMember = ARGV[5] -- <model>@<alias>
 local shadowVersion = ARGV[6] -- "" = none
 local shadow = ARGV[7] -- JSON
 
+if redis.call('HEXISTS', modelKey, 'deleting') == 1 then return {'deleting'} end
 for _, each in ipairs({version, canaryVersion, shadowVersion}) do
   if each ~= '' then
-    if redis.call('HEXISTS', modelKey, 'version:' .. each) == 0 then return {'missing', each} end
     local state = redis.call('HGET', modelKey, 'state:' .. each)
     if state == 'failed' or state == 'retired' then return {state, each} end
+    if state == 'purging' or state == 'purged' then return {'retired', each} end
+    if redis.call('HEXISTS', modelKey, 'version:' .. each) == 0 then return {'missing', each} end
   end
 end
 redis.call('HSET', modelKey, 'alias:' .. alias, version)

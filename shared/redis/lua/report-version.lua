@@ -1,19 +1,23 @@
--- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less.
+-- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less, and a
+-- version that was purged meanwhile stays away.
 --
 -- Each worker that starts loads the version anew. The field `told` keeps the last event, so that only a change makes another.
 --
 -- Reply nothing
 
 --- @include "redis-time"
+--- @include "version-gate"
 
 local modelKey = KEYS[1] -- hash: versions, their states, aliases
 local outboxKey = KEYS[2] -- stream: events to deliver
 local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
+local numbersKey = KEYS[4] -- hash: the highest version number of each model that was deleted
 local version = ARGV[1]
 local state = ARGV[2] -- ready, failed, loading or pending
 local report = ARGV[3] -- JSON
 local name = ARGV[4]
 
+if closedBy(modelKey, numbersKey, name, version, true) then return end
 local before = redis.call('HGET', modelKey, 'state:' .. version)
 if before == 'retired' or before == 'ready' and state ~= 'ready' then return end
 redis.call('HSET', modelKey, 'state:' .. version, state, 'report:' .. version, report)

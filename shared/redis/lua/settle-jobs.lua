@@ -14,6 +14,7 @@ local dueIndexKey = KEYS[2] -- sorted set: records by the time at which upkeep l
 local queuedKey = KEYS[3] -- hash: numbers of queued jobs and of bytes of their input, by tenant and by model
 local outboxKey = KEYS[4] -- stream: events to deliver
 local subscribedKey = KEYS[5] -- hash: events that each tenant's endpoints want
+local queueKey = KEYS[6] -- hash: state of the version's queue
 local jobPrefix = ARGV[1] -- of the keys of jobs
 local model = ARGV[2]
 local endedChannel = ARGV[3]
@@ -27,7 +28,7 @@ local VALUES_A_JOB = 9
 local now = redisTime()
 local queue = {
   model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
-  outboxKey = outboxKey, subscribedKey = subscribedKey,
+  outboxKey = outboxKey, subscribedKey = subscribedKey, queueKey = queueKey,
 }
 local ended = {} -- ids
 local stopped = {} -- ids

@@ -40,7 +40,7 @@ local now = redisTime()
 local nextCheckAt = now + tonumber(checkAfterMs)
 local queue = {
   model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
-  outboxKey = outboxKey, subscribedKey = subscribedKey,
+  outboxKey = outboxKey, subscribedKey = subscribedKey, queueKey = queueKey,
 }
 local instancesLeft, bytesLeft = tonumber(maxInstances), tonumber(maxBytes)
 local expired, lost, taken = 0, 0, 0
@@ -81,6 +81,7 @@ local function take(id, place)
   local expiresAt, tenant, instances, spec, input, bytes, events = unpack(job)
   if not expiresAt then
     redis.call('ZREM', waitingKey, id)
+    countUses(queueKey, -1)
   elseif now >= tonumber(expiresAt) then
     finishJob(queue, jobKey, id, ',queued,', '', 'expired', expiredEnd, '')
     ended[#ended + 1] = id
@@ -102,6 +103,8 @@ local function take(id, place)
   end
 end
 
+-- Every submit leaves its mark on the queue. One without is that of a version that was purged, and comes to life no more.
+if redis.call('EXISTS', queueKey) == 0 then return reply end
 if redis.call('HGET', queueKey, 'out') == ticket then redis.call('HDEL', queueKey, 'out', 'outSince') end
 for _, id in ipairs(redis.call('SMEMBERS', takenKey)) do takeAgain(id) end
 local isPaused = redis.call('HEXISTS', pausedKey, model) == 1

@@ -2,21 +2,22 @@
  * Registry watch: what a worker serves follows the registry.
  *
  * An uploaded version is fetched and served. A retired version is removed when none of its jobs waits or runs any more. It
- * comes back for a job that turns up later, such as one whose worker died, or a line of a batch.
+ * comes back for a job that turns up later, such as one whose worker died, or a line of a batch. A version that is gone is
+ * removed at once.
  */
 import pLimit from 'p-limit';
 import type { Clock } from '../../../shared/base/clock.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
-import type { Version } from '../../../shared/core/models/model-record.js';
+import type { FetchedVersions } from '../../../shared/core/models/fetched-versions.js';
+import type { Model, Version } from '../../../shared/core/models/model-record.js';
 import type { Models } from '../../../shared/core/models/models.js';
-import type { VersionRepository } from '../../../shared/core/models/version-repository.js';
 import type { QueueStatus } from '../../../shared/core/queues/queue-status.js';
 import type { BundledVersion } from '../../../shared/model-packages/model-folder.js';
 import type { ServedVersions } from './served-versions.js';
 
 export interface RegistryWatchDeps {
   models: Models;
-  repository: VersionRepository;
+  fetchedVersions: Pick<FetchedVersions, 'fetch' | 'release'>;
   queueStatus: QueueStatus;
   served: ServedVersions;
   bundled: readonly BundledVersion[];
@@ -38,7 +39,7 @@ const PERIODS_WITHOUT_CHANGE = 5;
 
 /** Starts to follow the registry, and looks at it once a second until it is closed. */
 export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
-  const { models, repository, queueStatus, served, bundled, isWanted, clock, onError } = deps;
+  const { models, fetchedVersions, queueStatus, served, bundled, isWanted, clock, onError } = deps;
   const folders = new Map(
     bundled.map(({ manifest: { name, version }, path }) => [versionKey(name, version), path]),
   );
@@ -63,7 +64,9 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
    */
   async function followAll(): Promise<boolean> {
     let isComplete = true;
-    for (const { name, versions } of await models.list()) {
+    const registered = await models.list();
+    await removeGone(registered);
+    for (const { name, versions } of registered) {
       if (!isWanted(name)) continue;
       for (const version of versions) {
         try {
@@ -74,7 +77,20 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
         }
       }
     }
+    fetchedVersions.release((key) => adding.has(key) || served.keys().includes(key));
     return isComplete;
+  }
+
+  async function removeGone(registered: readonly Model[]): Promise<void> {
+    const known = new Set(
+      registered.flatMap(({ name, versions }) =>
+        versions.map(({ manifest: { version } }) => versionKey(name, version)),
+      ),
+    );
+    for (const key of served.keys().filter((key) => !known.has(key))) {
+      const [name = '', version] = key.split('@');
+      await served.remove(name, Number(version));
+    }
   }
 
   async function follow(version: Version): Promise<void> {
@@ -104,7 +120,7 @@ export function watchRegistry(deps: RegistryWatchDeps): RegistryWatch {
         await models.report(name, number, 'pending', { waitingFor: 'turn' });
       await inParallel(async () => {
         if (!folder) await models.report(name, number, 'loading', { waitingFor: 'files' });
-        await served.add(folder ?? (await repository.fetch(manifest)), version, { apart: true });
+        await served.add(folder ?? (await fetchedVersions.fetch(version)), version, { apart: true });
       });
     } catch (error) {
       revision = null;

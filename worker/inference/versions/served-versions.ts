@@ -57,6 +57,8 @@ export interface ServedVersions {
   remove(name: string, version: number): Promise<void>;
   describe(): Computing;
   has(name: string, version: number): boolean;
+  /** Returns the versions that are served, as `versionKey` names them. */
+  keys(): string[];
   /** Returns whether the version was tried, and another try would end as that one did. */
   isRefused(name: string, version: number): boolean;
   close(): Promise<void>;
@@ -212,6 +214,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
         })),
       };
     },
+    keys: () => [...served.keys()],
     has: (name, version) => served.has(versionKey(name, version)),
     isRefused: (name, version) => refused.has(versionKey(name, version)),
     async close() {

@@ -12,6 +12,7 @@ import type { Redis } from '../../../redis/connect.js';
 import type { Keys } from '../../../redis/keys.js';
 import { loadScript } from '../../../redis/load-script.js';
 import { type Idempotency, idempotencyValues } from '../../idempotency.js';
+import { closedVersion, isClosedBy } from '../../models/closed-version.js';
 import type { WakeTickets } from '../../queues/wake-tickets.js';
 import type { JobLimits } from '../job-limits.js';
 import type { Jobs } from '../jobs.js';
@@ -66,7 +67,8 @@ export function createJobWriter(deps: JobWriterDeps) {
   /**
    * Stores the input of a job and writes its record.
    * @throws {SluiceError} `queue_full`, `queue_full_for_tenant`; `idempotency_key_reused` for a key that came with another body;
-   *   `not_found` when the job of a key that holds, or of this very call, is no longer kept.
+   *   `not_found` when the job of a key that holds, or of this very call, is no longer kept; `version_retired`,
+   *   `model_not_found` for a version that was closed since it was resolved.
    */
   async function write(job: NewJob, idempotency?: Idempotency): Promise<Submitted> {
     const { blob, inline } = await payloads.storeInput(job.spec.id, job.input);
@@ -91,10 +93,11 @@ export function createJobWriter(deps: JobWriterDeps) {
     const { tenant, model, version } = spec;
     const kept = await predictionCache.find(spec);
     // Both commands travel together: the job ends by kept predictions before its ticket goes out.
-    const [[outcome, ...details], isCached] = await Promise.all([
+    const [[outcome = '', ...details], isCached] = await Promise.all([
       callSubmit(job, inline, idempotency),
       endByCache(spec, kept),
     ]);
+    if (isClosedBy(outcome)) throw closedVersion(outcome, model, version);
     switch (outcome) {
       case 'created': {
         const [createdAt, ticket] = details;
@@ -130,6 +133,8 @@ export function createJobWriter(deps: JobWriterDeps) {
       queueKey: keys.queue(model, version),
       pausedKey: keys.paused,
       ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
+      modelKey: keys.model(model),
+      numbersKey: keys.versionNumbers,
       id,
       tenant,
       model,
@@ -148,6 +153,8 @@ export function createJobWriter(deps: JobWriterDeps) {
       keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
       checkAfterMs: CHECK_QUEUED_AFTER_MS,
       keyHolds: Number(idempotency?.holds ?? false),
+      version,
+      isLine: spec.untold ? '1' : '',
     });
   }
 

@@ -10,6 +10,7 @@
  * A job that is refused leaves nothing behind.
  */
 
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../../base/clock.js';
 import { invalid, SluiceError } from '../../../contract/errors.js';
 import { newId } from '../../../contract/ids.js';
@@ -69,12 +70,15 @@ export interface SubmitRequest {
 
 export type Submission = ReturnType<typeof createSubmission>;
 
+/** The encoders that a process keeps; others are made again when they are needed. */
+const MAX_ENCODERS = 1000;
+
 const guardSubmit = compileGuard(submitSchema);
 
 /** Returns what makes jobs of bodies. */
 export function createSubmission(deps: SubmissionDeps) {
   const { jobs, jobWriter, models, files, endpoints, clock } = deps;
-  const encoders = new Map<string, InputEncoder>();
+  const encoders = new LRUCache<string, InputEncoder>({ max: MAX_ENCODERS });
 
   /**
    * Makes the job of one body.
@@ -96,7 +100,7 @@ export function createSubmission(deps: SubmissionDeps) {
     const { tenant, idempotency, isLine = false } = request;
     const body = guardSubmit(request.body);
     demandFewInstances(body);
-    const resolved = await models.resolve(body.model, { mayDraw: true });
+    const resolved = await models.resolve(body.model, { mayDraw: true, isAccepted: isLine });
     demandOpen(resolved.version, isLine);
     if (body.webhook) endpoints.checkUrl(body.webhook.url, '/webhook/url');
     // A full queue is worth asking before the input is encoded, unless the job may be there already.

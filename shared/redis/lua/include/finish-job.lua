@@ -1,9 +1,10 @@
 -- Gives finishJob(): ends a job.
 --
--- `queue` is a table {model, now, waitingKey, dueIndexKey, queuedKey, outboxKey, subscribedKey}: the queue of the job, the
--- time, and the keys that change beside the record.
+-- `queue` is a table {model, now, waitingKey, dueIndexKey, queuedKey, outboxKey, subscribedKey, queueKey}: the queue of the
+-- job, the time, and the keys that change beside the record.
 
 --- @include "count-queued"
+--- @include "version-uses"
 --- @include "tell-job-event"
 
 -- Returns 'settled' and the status before. When the job is not in one of the states `from` (",queued,running,"), or not under
@@ -23,6 +24,7 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
   if output ~= '' then redis.call('HSET', jobKey, 'output', output) end
   redis.call('PEXPIREAT', jobKey, deleted + 3600000)
   redis.call('ZADD', queue.dueIndexKey, deleted, id)
+  countUses(queue.queueKey, -1)
   if before == 'queued' then
     redis.call('ZREM', queue.waitingKey, id)
     countQueued(queue.queuedKey, tenant, queue.model, -1, -bytes)

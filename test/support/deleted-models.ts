@@ -1,0 +1,46 @@
+/**
+ * What is left of a model: its files on disk, and the keys in Redis that name it.
+ */
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Redis } from '../../shared/redis/connect.js';
+
+/** Returns the files below some folders with their bytes, as `<path> <bytes>`, sorted; a folder that is missing has none. */
+export function filesBelow(...folders: string[]): string[] {
+  return folders
+    .flatMap((folder) => {
+      try {
+        return readdirSync(folder, { recursive: true, withFileTypes: true });
+      } catch {
+        return [];
+      }
+    })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .map((path) => `${path} ${statSync(path, { throwIfNoEntry: false })?.size}`)
+    .sort();
+}
+
+/** Returns the keys under `prefix` whose name or content holds `text`, without the prefix, sorted. */
+export async function keysThatName(redis: Redis, prefix: string, text: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const key of await redis.keys(`${prefix}:*`)) {
+    // BullMQ keeps this for some seconds after a worker has looked.
+    if (key.endsWith(':stalled-check')) continue;
+    if (key.includes(text) || (await contentOf(redis, key)).includes(text))
+      found.push(key.slice(prefix.length + 1));
+  }
+  return found.sort();
+}
+
+async function contentOf(redis: Redis, key: string): Promise<string> {
+  const readers: Record<string, () => Promise<unknown>> = {
+    string: () => redis.get(key),
+    hash: () => redis.hgetall(key),
+    set: () => redis.smembers(key),
+    zset: () => redis.zrange(key, 0, '-1'),
+    list: () => redis.lrange(key, 0, '-1'),
+    stream: () => redis.xrange(key, '-', '+'),
+  };
+  return JSON.stringify((await readers[await redis.type(key)]?.()) ?? '');
+}
