@@ -121,7 +121,10 @@ function toFault(error: ErrorObject, base: string): Fault {
     case 'required':
       return { path: `${path}/${escapePointer(error.params.missingProperty)}`, message: 'is required' };
     case 'enum':
-      return { path, message: `must be one of ${error.params.allowedValues.join(', ')}` };
+      return {
+        path,
+        message: `must be one of ${[...new Set(error.params.allowedValues.map(String))].join(', ')}`,
+      };
     default:
       return { path, message: messageOf(error) };
   }

@@ -4,15 +4,21 @@
 import { appendFileSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
+import { checkManifest } from '../../shared/contract/models/manifest-check.js';
+import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import {
   type Instance,
   isTensor,
+  packInstances,
   toBytes,
+  toNested,
   toTypedArray,
+  unpackInstances,
   type Value,
 } from '../../shared/contract/tensors/tensor.js';
 import type { Backend, BackendName, LoadedModel } from '../../worker/backends/backend.js';
@@ -225,6 +231,33 @@ for (const { name, device, fault } of LOCAL_BACKENDS) {
       ]);
       expect(results.map(codeOf)).toEqual([null, 'non_finite_output', null]);
       expect(outputOf(results[2])).toEqual([0.5, -0.5]);
+    });
+
+    it.each([
+      ['string', ['Infinity', 'Infinity']],
+      [null, [null, null]],
+      ['null', [null, null]],
+    ] as const)('gives an output that is not finite where nonFinite is %s', async (nonFinite, shown) => {
+      const versions = versionsOf();
+      const tiny = writeDense(folder);
+      const manifest = { ...tiny.manifest, nonFinite };
+      expect(checkManifest(manifest)).toEqual([]);
+      await versions.load(tiny.folder, manifest);
+      const rows = [
+        [1, 2, 3],
+        [3e38, 3e38, 3e38],
+      ].map((row) => floats('x', row));
+      const results = await runOn(versions, 'dense', 1, rows);
+      const outputs = results.map((result) => (result.ok ? result.outputs : {}));
+      const [finite, infinite] = unpackInstances(packInstances(outputs));
+      expect(toNested(finite?.y as Value)).toEqual([22.5, 27.5]);
+      expect(toNested(infinite?.y as Value)).toEqual(shown);
+      // The bytes hold it as it was computed.
+      expect(toTypedArray('float32', infinite?.y?.data as Uint8Array)[0]).toBe(Number.POSITIVE_INFINITY);
+      const validate = new Ajv2020({ strict: false }).compile(
+        publishedSchemas(manifest).prediction as object,
+      );
+      expect([validate(shown), validate([1, 2]), validate(['x', 1])]).toEqual([true, true, false]);
     });
 
     it('takes images, answers PNGs, and fails the one that is no image', async () => {

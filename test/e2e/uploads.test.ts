@@ -19,8 +19,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { createBatchFiles } from '../support/batch-files.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { writeDense } from '../support/tiny-models.js';
 import { zip } from '../support/zip.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -29,7 +31,7 @@ const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7
 const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));
 const OPTIONS = {
   SLUICE_CACHE_DIR: join(folder, 'cache'),
-  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small,packed',
+  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small,packed,infinite-null,infinite-string',
 };
 
 let stack: Stack;
@@ -105,6 +107,36 @@ describe('an uploaded version', () => {
     expect(before.body).toMatchObject({ status: 'succeeded', model: { version: 1 } });
     expect(now.body.predictions).toEqual(before.body.predictions);
     expect((await versionOf('mnist', 2)).metrics.goldenDifference).toBeLessThan(1e-4);
+  });
+
+  it.each([
+    ['null', [null, null]],
+    ['string', ['Infinity', 'Infinity']],
+  ])('gives NaN and Infinity as nonFinite: %s says, in jobs and in batches', async (nonFinite, shown) => {
+    const name = `infinite-${nonFinite}`;
+    const { folder: made, manifest } = writeDense(mkdtempSync(join(folder, 'tiny-')));
+    const { signature, batching } = manifest;
+    const files = ['model.json', 'weights.bin'].map((path) => [path, readFileSync(join(made, path))]);
+    const yaml = `${JSON.stringify({ format: 'layers', signature, batching }).slice(0, -1)}, nonFinite: ${nonFinite}}`;
+    expect(await upload(name, { ...Object.fromEntries(files), 'model.yaml': yaml })).toMatchObject({
+      status: 202,
+    });
+    await reaches(name, 1, 'ready');
+    const body = {
+      model: name,
+      instances: [
+        [3e38, 3e38, 3e38],
+        [1, 2, 3],
+      ],
+    };
+    const job = await stack.request('POST', '/v1/jobs?wait=20', body);
+    expect(job.body).toMatchObject({ status: 'succeeded', predictions: [shown, [22.5, 27.5]] });
+    const batchFiles = createBatchFiles(stack);
+    const inputFile = await batchFiles.upload([{ instances: body.instances }]);
+    const batch = await batchFiles.ended((await batchFiles.post({ model: name, inputFile })).body.id);
+    expect(await batchFiles.linesOf(batch.outputFile)).toMatchObject([
+      { predictions: [shown, [22.5, 27.5]] },
+    ]);
   });
 
   it('makes the model where its name is new, and is served by a worker of later', async () => {

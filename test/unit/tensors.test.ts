@@ -4,8 +4,11 @@ import { describe, expect, it } from 'vitest';
 import {
   type Instance,
   isTensor,
+  packInstances,
   toBytes,
+  toNested,
   toTypedArray,
+  unpackInstances,
   type Value,
 } from '../../shared/contract/tensors/tensor.js';
 import { finiteRows, split, stack } from '../../worker/backends/tensors.js';
@@ -84,5 +87,31 @@ describe('finiteRows', () => {
   it('takes every row of integers and of finite floats', () => {
     expect(finiteRows({ dtype: 'int32', shape: [2], data: Int32Array.from([1, 2]) })).toEqual([true, true]);
     expect(finiteRows(stack([row([0]), row([-1])], 'x'))).toEqual([true, true]);
+  });
+});
+
+describe('numbers of an output', () => {
+  it('are read back from JSON bit by bit', () => {
+    const values = new Float32Array([
+      6e-7, 1e-45, -1e-45, 1.1754942e-38, 3.4028235e38, 0.1, 16777217, -2.5e-10,
+    ]);
+    const value = { dtype: 'float32' as const, shape: [values.length], data: toBytes(values) };
+    const read = Float32Array.from(JSON.parse(JSON.stringify(toNested(value))) as number[]);
+    expect(Buffer.from(toBytes(read)).equals(Buffer.from(toBytes(values)))).toBe(true);
+  });
+
+  it('show NaN and Infinity as the model says, in every shape', () => {
+    const values = new Float32Array([Number.NaN, 1, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]);
+    const y = (nonFinite: 'null' | 'string', shape: number[]) => {
+      const [instance] = unpackInstances(
+        packInstances([{ y: { dtype: 'float32', shape, data: toBytes(values), nonFinite } }]),
+      );
+      return JSON.parse(JSON.stringify(toNested(instance?.y as Value)));
+    };
+    expect(y('null', [4])).toEqual([null, 1, null, null]);
+    expect(y('string', [2, 2])).toEqual([
+      ['NaN', 1],
+      ['-Infinity', 'Infinity'],
+    ]);
   });
 });

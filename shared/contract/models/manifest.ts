@@ -130,6 +130,11 @@ export const manifestSchema = {
         originalBytes: { type: 'integer', minimum: 0 },
       },
     },
+    /**
+     * The end of NaN and Infinity in outputs of numbers: the instance fails (`fail`, the default), or JSON shows null, or one
+     * of the texts "NaN", "Infinity" and "-Infinity". YAML reads a bare `null` as nothing.
+     */
+    nonFinite: { enum: ['fail', 'null', 'string', null] },
     provenance: { type: 'object' },
   },
 } as const satisfies JsonSchema;
@@ -154,6 +159,14 @@ export interface VersionFiles {
   manifest: Manifest;
   /** The size of all files together. */
   sizeBytes: number;
+}
+
+/** Returns how to treat NaN and Infinity in an output. A picture or a ranking has no place for them. */
+export function nonFiniteOf(
+  { nonFinite = 'fail' }: Pick<Manifest, 'nonFinite'>,
+  { dtype, postprocess }: TensorSpec,
+): 'fail' | 'null' | 'string' {
+  return dtype === 'image' || postprocess ? 'fail' : (nonFinite ?? 'null');
 }
 
 /** Returns the inputs that callers send. Masks are made from these. */

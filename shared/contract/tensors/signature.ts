@@ -2,7 +2,13 @@
  * JSON Schemas made from a version's signature: for an instance, a prediction and a nested tensor.
  */
 
-import { type Manifest, type Signature, sentInputs, type TensorSpec } from '../models/manifest.js';
+import {
+  type Manifest,
+  nonFiniteOf,
+  type Signature,
+  sentInputs,
+  type TensorSpec,
+} from '../models/manifest.js';
 import type { JsonSchema } from '../schema.js';
 import { type Dtype, RANGE } from './tensor.js';
 
@@ -10,6 +16,8 @@ const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
 const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
 
 const DRAFT = 'https://json-schema.org/draft/2020-12/schema';
+/** JSON shows these in the place of NaN and Infinity. */
+const NON_FINITE = { fail: [], null: [null], string: ['NaN', 'Infinity', '-Infinity'] } as const;
 const EXACT = { type: 'object', additionalProperties: false } as const;
 
 /** One nesting of arrays in which a tensor may be sent, outermost dimension first. A size of null allows up to its maximum. */
@@ -28,9 +36,13 @@ export function nestingsOf(spec: TensorSpec): Nesting[] {
 }
 
 /** Returns the JSON Schema of one nesting of `dtype` numbers. It does not catch ragged rows of a dimension without a size. */
-export function nestedSchema(dtype: Dtype, nesting: Nesting): JsonSchema {
+export function nestedSchema(
+  dtype: Dtype,
+  nesting: Nesting,
+  elementOf: (number: JsonSchema) => JsonSchema = (number) => number,
+): JsonSchema {
   const [minimum, maximum] = RANGE[dtype];
-  const scalar: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
+  const scalar = elementOf({ type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum });
   return nesting.sizes.reduceRight<JsonSchema>((items, size, axis) => {
     const maxItems = nesting.maxima[axis];
     return { type: 'array', minItems: size ?? 1, ...(maxItems === undefined ? {} : { maxItems }), items };
@@ -42,7 +54,7 @@ export function publishedSchemas(manifest: Manifest): { instance: JsonSchema; pr
   const { signature } = manifest;
   return {
     instance: byName(sentInputs(signature), inputSchema, true),
-    prediction: byName(signature.outputs, outputSchema),
+    prediction: byName(signature.outputs, (spec) => outputSchema(spec, nonFiniteOf(manifest, spec))),
   };
 }
 
@@ -100,10 +112,14 @@ function rawSchema(
   };
 }
 
-function outputSchema(spec: TensorSpec): JsonSchema {
+function outputSchema(spec: TensorSpec, nonFinite: keyof typeof NON_FINITE): JsonSchema {
   if (spec.dtype === 'image') return imageSchema;
   if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
-  return nestedSchema(spec.dtype, nestingsOf(spec)[0] as Nesting);
+  const nesting = nestingsOf(spec)[0] as Nesting;
+  const more = spec.dtype === 'float32' ? NON_FINITE[nonFinite] : [];
+  return nestedSchema(spec.dtype, nesting, (number) =>
+    more.length > 0 ? { anyOf: [number, { enum: more }] } : number,
+  );
 }
 
 /** The schema of the `count` best labels, best first. */

@@ -5,7 +5,7 @@
  * that its record holds: a row of 784 float32 takes 3.1 kB there, and 15 kB as JSON.
  *
  *   packed := u32le headerLength, header (JSON), then every value's bytes, instance after instance
- *   header := { count, rows: [[name, dtype, shape, byteLength][]] }   one row spec for all instances, or one for each
+ *   header := { count, rows: [[name, dtype, shape, byteLength, nonFinite?][]] }   one row spec for all instances, or one for each
  */
 
 export const DTYPES = ['float32', 'int32', 'uint8'] as const;
@@ -31,6 +31,8 @@ export interface Value {
   dtype: Dtype | 'image' | 'ranking';
   shape: readonly number[];
   data: Uint8Array;
+  /** Says that NaN and Infinity may be among the numbers, and what JSON shows in their place; the bytes hold them as they are. */
+  nonFinite?: 'null' | 'string';
 }
 
 /** One example of a job: its values by the name of the input or output. */
@@ -68,7 +70,13 @@ export function toBytes(values: TypedArray): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-type ValueSpec = [name: string, dtype: Value['dtype'], shape: readonly number[], byteLength: number];
+type ValueSpec = [
+  name: string,
+  dtype: Value['dtype'],
+  shape: readonly number[],
+  byteLength: number,
+  nonFinite?: 'null' | 'string',
+];
 interface Header {
   count: number;
   rows: ValueSpec[][];
@@ -93,8 +101,9 @@ export function unpackInstances(packed: Buffer): Instance[] {
   let offset = 4 + headLength;
   for (let row = 0; row < header.count; row++) {
     const instance: Record<string, Value> = {};
-    for (const [name, dtype, shape, byteLength] of header.rows[row] ?? header.rows[0] ?? []) {
-      instance[name] = { dtype, shape, data: packed.subarray(offset, offset + byteLength) };
+    for (const [name, dtype, shape, byteLength, nonFinite] of header.rows[row] ?? header.rows[0] ?? []) {
+      const data = packed.subarray(offset, offset + byteLength);
+      instance[name] = { dtype, shape, data, ...(nonFinite && { nonFinite }) };
       offset += byteLength;
     }
     instances.push(instance);
@@ -120,11 +129,16 @@ function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
 export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
-  const flat = Array.from(toTypedArray(value.dtype, value.data));
-  return nest(flat, value.shape, 0, 0);
+  const numbers = Array.from(toTypedArray(value.dtype, value.data));
+  return nest(value.nonFinite ? shown(numbers, value.nonFinite) : numbers, value.shape, 0, 0);
 }
 
-function nest(flat: readonly number[], shape: readonly number[], axis: number, start: number): unknown {
+function shown(numbers: readonly number[], nonFinite: 'null' | 'string'): unknown[] {
+  const inPlace = nonFinite === 'null' ? () => null : String;
+  return numbers.map((number) => (Number.isFinite(number) ? number : inPlace(number)));
+}
+
+function nest(flat: readonly unknown[], shape: readonly number[], axis: number, start: number): unknown {
   if (axis === shape.length) return flat[start];
   if (shape.length === 1) return flat;
   const stride = elementsOf(shape.slice(axis + 1));
@@ -134,11 +148,12 @@ function nest(flat: readonly number[], shape: readonly number[], axis: number, s
 }
 
 function specsOf(instance: Instance): ValueSpec[] {
-  return Object.entries(instance).map(([name, { dtype, shape, data }]) => [
+  return Object.entries(instance).map(([name, { dtype, shape, data, nonFinite }]) => [
     name,
     dtype,
     shape,
     data.byteLength,
+    ...((nonFinite ? [nonFinite] : []) as [('null' | 'string')?]),
   ]);
 }
 

@@ -1,11 +1,12 @@
 /**
  * Instances on their way through a model: decoded, stacked to a batch, and split into results again.
  *
- * Promises: an instance that cannot be decoded, or for which the model computes NaN or Infinity, fails alone.
+ * Promises: an instance that cannot be decoded, or for which the model computes NaN or Infinity, fails alone; NaN and Infinity are
+ * given where the model says so.
  */
 import { messageOf } from '../../../shared/base/errors.js';
 import { SluiceError } from '../../../shared/contract/errors.js';
-import type { Manifest, TensorSpec } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, nonFiniteOf, type TensorSpec } from '../../../shared/contract/models/manifest.js';
 import type { Instance, Value } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTensors } from '../../backends/backend.js';
 import { finiteRows, split, stack } from '../../backends/tensors.js';
@@ -64,10 +65,11 @@ export async function resultsOf(
 }
 
 async function soundResults(
-  { signature }: Manifest,
+  manifest: Manifest,
   outputs: BatchTensors,
   sound: readonly SoundInstance[],
 ): Promise<InstanceResult[]> {
+  const { signature } = manifest;
   const columns = signature.outputs.map((spec) => {
     const batch = outputs[spec.name];
     if (!batch) throw new Error(`the backend answered without ${spec.name}`);
@@ -76,10 +78,12 @@ async function soundResults(
   const resultOf = async ({ instance }: SoundInstance, row: number): Promise<InstanceResult> => {
     const values: Record<string, Value> = {};
     for (const { spec, rows, finite } of columns) {
-      if (!finite[row]) {
+      const nonFinite = finite[row] ? undefined : nonFiniteOf(manifest, spec);
+      if (nonFinite === 'fail') {
         return { ok: false, code: 'non_finite_output', message: `${spec.name} has NaN or Infinity in it` };
       }
-      values[spec.name] = await finish(rows[row] as Value, spec, signature.inputs, instance);
+      const value = await finish(rows[row] as Value, spec, signature.inputs, instance);
+      values[spec.name] = nonFinite ? { ...value, nonFinite } : value;
     }
     return { ok: true, outputs: values };
   };
