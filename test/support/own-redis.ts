@@ -17,9 +17,10 @@ export interface OwnRedis {
   close(): Promise<void>;
 }
 
-export async function openOwnRedis(): Promise<OwnRedis> {
+/** Starts one; `settings` are arguments of redis-server until the first restart. */
+export async function openOwnRedis(settings: readonly string[] = []): Promise<OwnRedis> {
   const folder = temporaryFolder();
-  let server = await startRedis(folder.path);
+  let server = await startRedis(folder.path, undefined, settings);
   const { url, port } = server;
   return {
     url,

@@ -11,14 +11,18 @@ export interface RedisPair extends OwnRedis {
   failOver(): Promise<void>;
   /** A connection to the present primary. */
   readonly primary: Redis;
+  /** The port of the present replica itself. */
+  readonly replicaPort: number;
 }
 
 const SYNCED_MS = 20_000;
 const PAUSE_MS = 5000;
+/** A primary would wait for more replicas before it sends its data. */
+const AT_ONCE = ['--repl-diskless-sync-delay', '0'];
 
 /** Starts both; `kill`, `restart`, `freeze` and `thaw` are about the first primary. */
 export async function openRedisPair(): Promise<RedisPair> {
-  const [first, second] = await Promise.all([openOwnRedis(), openOwnRedis()]);
+  const [first, second] = await Promise.all([openOwnRedis(AT_ONCE), openOwnRedis(AT_ONCE)]);
   const way = await openProxy(first.port);
   const nodes = [first, second].map((node) => ({
     port: node.port,
@@ -42,6 +46,9 @@ export async function openRedisPair(): Promise<RedisPair> {
     port: way.port,
     get primary() {
       return primary.redis;
+    },
+    get replicaPort() {
+      return replica.port;
     },
     async failOver() {
       await primary.redis.client('PAUSE', PAUSE_MS, 'WRITE');
