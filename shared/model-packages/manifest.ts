@@ -129,11 +129,13 @@ async function signatureOf(path: string, said: Partial<Signature> = {}): Promise
 
 function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): boolean {
   const isPicture = said.dtype === 'image' && own.shape.length === 3 && holdsPixels(said, own);
+  // A manifest of old calls a bool what it is on the wire.
+  const isByte = said.dtype === 'uint8' && own.dtype === 'bool';
   const mayBeOf = (size: number | null, i: number) =>
     said.shape[i] === size || (size === null && kind === 'inputs');
   return (
     said.name === own.name &&
-    (said.dtype === own.dtype || isPicture) &&
+    (said.dtype === own.dtype || isByte || isPicture) &&
     said.shape.length === own.shape.length &&
     own.shape.every(mayBeOf)
   );

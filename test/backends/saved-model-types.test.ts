@@ -27,7 +27,7 @@ import { ROOT } from '../support/stack.js';
 const MODEL = join(ROOT, 'test/fixtures/exports/types/1');
 const TENSORS: Record<string, [dtype: string, ...shape: number[]]> = {
   brief: ['float32', 2],
-  flags: ['uint8', 2],
+  flags: ['bool', 2],
   ids: ['int32', 3],
   narrow: ['float32', 2],
   pixels: ['uint8', 2, 2, 1],
@@ -39,7 +39,7 @@ const GIVEN = {
     [[0], [1]],
     [[254], [255]],
   ],
-  flags: [0, 1],
+  flags: [false, 1],
   wide: [3, -6],
   narrow: [0.25, 2],
   brief: [1, -3],
@@ -56,7 +56,7 @@ const COMPUTED = {
     [[255], [254]],
     [[1], [0]],
   ],
-  opposite: [1, 0],
+  opposite: [true, false],
   third: [1, -2],
   doubled: [0.5, 4],
   halved: [0.5, -1.5],
@@ -86,9 +86,20 @@ describe('the types of a SavedModel', () => {
     const told = signature.inputs.map(({ name, dtype, shape }) => [name, [dtype, ...shape]]);
     expect(Object.fromEntries(told)).toEqual(TENSORS);
     expect(signature.outputs.map(({ name, dtype }) => `${name} ${dtype}`)).toEqual([
-      ...['counts int32', 'doubled float32', 'halved float32', 'inverted uint8', 'opposite uint8'],
+      ...['counts int32', 'doubled float32', 'halved float32', 'inverted uint8', 'opposite bool'],
       ...['rows float32', 'squared int32', 'third float32'],
     ]);
+  });
+
+  it('may be called bytes where they are bools, as by manifests of old', async () => {
+    const inputs = Object.entries(TENSORS).map(([name, [dtype, ...shape]]) => ({
+      name,
+      dtype: dtype === 'bool' ? 'uint8' : dtype,
+      shape,
+    }));
+    writeFileSync(join(folder, 'model.yaml'), JSON.stringify({ signature: { inputs } }));
+    const { signature } = await manifestOf(folder);
+    expect(signature.inputs.find(({ name }) => name === 'flags')?.dtype).toBe('uint8');
   });
 
   it('are refused by name where they have no form on the wire', async () => {

@@ -12,6 +12,7 @@ import {
   toNested,
   toTypedArray,
   unpackInstances,
+  type Value,
 } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';
 
@@ -31,6 +32,7 @@ function manifestOf(...inputs: TensorSpec[]): Manifest {
 const FLOAT4 = manifestOf({ name: 'x', dtype: 'float32', shape: [4], accepts: [[2, 2]] });
 const INT2 = manifestOf({ name: 'x', dtype: 'int32', shape: [2] });
 const BYTE2 = manifestOf({ name: 'x', dtype: 'uint8', shape: [2] });
+const BOOL3 = manifestOf({ name: 'x', dtype: 'bool', shape: [3] });
 const VARIABLE = manifestOf({ name: 'x', dtype: 'float32', shape: [null, 2], maxShape: [3, 2] });
 const TWO = manifestOf(
   { name: 'a', dtype: 'float32', shape: [1] },
@@ -94,6 +96,9 @@ describe('input encoder refuses', () => {
     ['int32 overflow', INT2, [0, 2147483648], /^\/instances\/0\/1 must be <= 2147483647/],
     ['a fraction for an int32', INT2, [0, 1.5], /^\/instances\/0\/1 must be integer/],
     ['256 for a uint8', BYTE2, [256, 0], /^\/instances\/0\/0 must be <= 255/],
+    ['2 for a bool', BOOL3, [0, 1, 2], /^\/instances\/0\/2 must be one of true, false, 0, 1/],
+    ['"true" for a bool', BOOL3, ['true', 1, 1], /^\/instances\/0\/0 must be one of true, false, 0, 1/],
+    ['a byte of 2 for a bool', BOOL3, b64(new Uint8Array([0, 1, 2])), /^\/instances\/0\/b64 element 2 is 2/],
     ['-1 for a uint8', BYTE2, [0, -1], /^\/instances\/0\/1 must be >= 0/],
     [
       'NaN inside raw bytes',
@@ -250,6 +255,23 @@ describe('input encoder takes', () => {
     ];
     const encoded = await createInputEncoder(FLOAT4, readImageHeader).encode(forms.map((b64) => ({ b64 })));
     for (const { x } of encoded) expect(Buffer.from(x?.data as Uint8Array).equals(raw)).toBe(true);
+  });
+
+  it('true and false for a bool, also as 1 and 0, and gives booleans back', async () => {
+    const encoder = createInputEncoder(BOOL3, readImageHeader);
+    const forms = [[true, false, true], [1, 0, 1], [true, 0, 1], b64(new Uint8Array([1, 0, 1]))];
+    for (const { x } of await encoder.encode(forms)) {
+      expect([...(x?.data ?? [])]).toEqual([1, 0, 1]);
+      expect(toNested(x as Value)).toEqual([true, false, true]);
+    }
+    const schemas = publishedSchemas({
+      ...BOOL3,
+      signature: { ...BOOL3.signature, outputs: BOOL3.signature.inputs },
+    });
+    const takes = (schema: unknown, value: unknown) =>
+      new Ajv2020({ strict: false }).compile(schema as object)(value);
+    expect(forms.map((form) => takes(schemas.instance, form))).toEqual([true, true, true, true]);
+    expect(forms.map((form) => takes(schemas.prediction, form))).toEqual([true, false, false, false]);
   });
 
   it('the value of a single input by its name, too', async () => {

@@ -101,10 +101,10 @@ function openHandles(binding: Binding) {
     read(name: string, { id, dtype: type }: Metadata, dtype: Dtype): TypedArray {
       if (type === TF_TYPES.int64)
         return narrowed(name, binding.tensorDataSync(id) as unknown as BigInt64Array);
-      // The binding cannot read uint8.
+      // The binding cannot read bytes.
       const read = dtype === 'float32' ? TF_TYPES.float32 : TF_TYPES.int32;
       const values = binding.tensorDataSync(cast(id, type, read));
-      return dtype === 'uint8' ? Uint8Array.from(values) : values;
+      return dtype === 'uint8' || dtype === 'bool' ? Uint8Array.from(values) : values;
     },
     close(): void {
       for (const id of held) binding.deleteTensor(id);

@@ -42,7 +42,8 @@ export function nestedSchema(
   elementOf: (number: JsonSchema) => JsonSchema = (number) => number,
 ): JsonSchema {
   const [minimum, maximum] = RANGE[dtype];
-  const scalar = elementOf({ type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum });
+  const number: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
+  const scalar = elementOf(dtype === 'bool' ? { enum: [true, false, 0, 1] } : number);
   return nesting.sizes.reduceRight<JsonSchema>((items, size, axis) => {
     const maxItems = nesting.maxima[axis];
     return { type: 'array', minItems: size ?? 1, ...(maxItems === undefined ? {} : { maxItems }), items };
@@ -116,6 +117,7 @@ function outputSchema(spec: TensorSpec, nonFinite: keyof typeof NON_FINITE): Jso
   if (spec.dtype === 'image') return imageSchema;
   if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
   const nesting = nestingsOf(spec)[0] as Nesting;
+  if (spec.dtype === 'bool') return nestedSchema(spec.dtype, nesting, () => ({ type: 'boolean' }));
   const more = spec.dtype === 'float32' ? NON_FINITE[nonFinite] : [];
   return nestedSchema(spec.dtype, nesting, (number) =>
     more.length > 0 ? { anyOf: [number, { enum: more }] } : number,

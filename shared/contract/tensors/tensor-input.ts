@@ -95,6 +95,8 @@ function rawValue(dtype: Dtype, shape: number[], bytes: Uint8Array, path: string
     const bad = toTypedArray(dtype, bytes).findIndex((element) => !Number.isFinite(element));
     if (bad >= 0) fail(path, `element ${bad} is NaN or Infinity`);
   }
+  const noBool = dtype === 'bool' ? bytes.findIndex((byte) => byte > 1) : -1;
+  if (noBool >= 0) fail(path, `element ${noBool} is ${bytes[noBool]}; a bool is a byte of 0 or 1`);
   return { dtype, shape, data: bytes };
 }
 
@@ -140,7 +142,7 @@ function flatten(
   path: string,
 ): number {
   if (!Array.isArray(value)) {
-    into[offset] = value as number;
+    into[offset] = Number(value);
     return offset + 1;
   }
   if (shape && value.length !== shape[0])

@@ -8,17 +8,24 @@
  *   header := { count, rows: [[name, dtype, shape, byteLength, nonFinite?][]] }   one row spec for all instances, or one for each
  */
 
-export const DTYPES = ['float32', 'int32', 'uint8'] as const;
+/** A `bool` is a byte of 0 or 1; JSON shows it as true or false. */
+export const DTYPES = ['float32', 'int32', 'uint8', 'bool'] as const;
 export type Dtype = (typeof DTYPES)[number];
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
 
-export const BYTES_PER_ELEMENT: Readonly<Record<Dtype, number>> = { float32: 4, int32: 4, uint8: 1 };
+export const BYTES_PER_ELEMENT: Readonly<Record<Dtype, number>> = {
+  float32: 4,
+  int32: 4,
+  uint8: 1,
+  bool: 1,
+};
 
 /** Least and greatest number of each dtype, both included; for float32 the finite ones of IEEE 754. */
 export const RANGE: Readonly<Record<Dtype, readonly [number, number]>> = {
   float32: [-3.4028234663852886e38, 3.4028234663852886e38],
   int32: [-2147483648, 2147483647],
   uint8: [0, 255],
+  bool: [0, 1],
 };
 
 /**
@@ -59,7 +66,7 @@ export function elementsOf(shape: readonly number[]): number {
 
 /** Returns a typed view of little-endian bytes. The bytes are copied only where they are not aligned to four. */
 export function toTypedArray(dtype: Dtype, bytes: Uint8Array): TypedArray {
-  if (dtype === 'uint8') return bytes;
+  if (BYTES_PER_ELEMENT[dtype] === 1) return bytes;
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const View = dtype === 'float32' ? Float32Array : Int32Array;
   return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / 4);
@@ -130,10 +137,13 @@ export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
   const numbers = Array.from(toTypedArray(value.dtype, value.data));
-  return nest(value.nonFinite ? shown(numbers, value.nonFinite) : numbers, value.shape, 0, 0);
+  return nest(shown(numbers, value), value.shape, 0, 0);
 }
 
-function shown(numbers: readonly number[], nonFinite: 'null' | 'string'): unknown[] {
+/** Returns the elements as JSON shows them. */
+function shown(numbers: readonly number[], { dtype, nonFinite }: Value): readonly unknown[] {
+  if (dtype === 'bool') return numbers.map((number) => number !== 0);
+  if (!nonFinite) return numbers;
   const inPlace = nonFinite === 'null' ? () => null : String;
   return numbers.map((number) => (Number.isFinite(number) ? number : inPlace(number)));
 }

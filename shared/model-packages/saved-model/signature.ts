@@ -41,7 +41,7 @@ const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
   int32: 'int32',
   int64: 'int32',
   uint8: 'uint8',
-  bool: 'uint8',
+  bool: 'bool',
 };
 const DTYPE_BY_TYPE = new Map<number, Dtype>(
   Object.entries(DTYPES).map(([name, dtype]) => [TF_TYPES[name as keyof typeof TF_TYPES], dtype]),
