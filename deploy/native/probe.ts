@@ -84,7 +84,7 @@ function predict(tf: Tensorflow): number {
       ],
     });
     model.setWeights([tf.ones([3, 3, 1, 1]), tf.tensor2d([1, 2, 3, 4], [4, 1]), tf.tensor1d([0.5])]);
-    const output = model.predict(tf.range(0, 16).reshape([1, 4, 4, 1]));
+    const output = model.predict(tf.reshape(tf.range(0, 16), [1, 4, 4, 1]));
     const first = Array.isArray(output) ? output[0] : output;
     const value = first?.dataSync()[0];
     if (value === undefined) throw new Error('The probe model gave no output.');

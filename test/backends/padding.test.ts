@@ -87,7 +87,7 @@ describe('a padded input', () => {
     expect(Object.keys(instance ?? {})).toEqual(['x']);
     await expect(encoder.encode([new Array(17).fill(0)])).rejects.toThrow(/16 items/);
     expect(publishedSchemas(masked.manifest).instance).toMatchObject({
-      anyOf: [{ type: 'array', maxItems: 16 }, {}, {}],
+      $defs: { value: { anyOf: [{ type: 'array', maxItems: 16 }, {}, {}] } },
     });
   });
 
