@@ -79,10 +79,14 @@ const UNPACKED: readonly [names: readonly string[], advice: string][] = [
   [['data.pkl'], `this is a model of PyTorch: write it by torch.onnx.export; then ${OF_ONNX}`],
 ];
 
+/** These lie beside saved_model.pb, and say nothing of another format when that is missing. */
+const OF_SAVED_MODEL = /^(fingerprint|keras_metadata)\.pb$|^variables\//;
+
 /** Resolves to what a folder without an entry file holds, and what to do about it; null when that is unknown. */
 export async function foreignFormat(folder: string, paths: readonly string[]): Promise<string | null> {
   for (const [names, advice] of UNPACKED) if (names.every((name) => paths.includes(name))) return advice;
-  for (const path of paths.slice(0, MAX_LOOKED_AT)) {
+  const foreign = paths.filter((path) => !OF_SAVED_MODEL.test(path));
+  for (const path of foreign.slice(0, MAX_LOOKED_AT)) {
     const ends = await endsOf(join(folder, path));
     const advice = FORMATS.find(([is]) => is(path, ends))?.[1];
     if (advice !== undefined) return `${path} ${advice}`;
