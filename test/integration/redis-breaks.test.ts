@@ -12,7 +12,7 @@ import { openProxy, type TcpProxy } from '../support/proxy.js';
 const SHORT_MS = 1900;
 const ANSWER_MS = 2500;
 /** A command that is told at once what it waits for. */
-const AT_ONCE_MS = 100;
+const AT_ONCE_MS = 500;
 const NOBODY = 1;
 
 let server: OwnRedis;
