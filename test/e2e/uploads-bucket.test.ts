@@ -171,7 +171,9 @@ describe('a bucket that fails', () => {
       const { body } = await upload('later', change);
       const before = seen();
       await expect.poll(seen, BOUND).toBeGreaterThan(before + 1);
-      expect(await versionOf('later', body.version)).toMatchObject({ waitingFor: { what: 'files' } });
+      await expect
+        .poll(async () => (await versionOf('later', body.version)).waitingFor?.what, BOUND)
+        .toBe('files');
       server.failAlways(null);
       await reaches('later', body.version, 'ready');
       expect(await predict(`later@${body.version}`)).toMatchObject(SUCCESS);
@@ -191,7 +193,9 @@ describe('a bucket that fails', () => {
     });
     server.failAlways(null);
     await expect.poll(() => stack.output(), BOUND).toContain('other bytes than were stored');
-    expect(await versionOf('damaged', body.version)).toMatchObject({ waitingFor: { what: 'files' } });
+    await expect
+      .poll(async () => (await versionOf('damaged', body.version)).waitingFor?.what, BOUND)
+      .toBe('files');
     server.objects.set(key, object);
     await reaches('damaged', body.version, 'ready');
     expect(await predict('damaged')).toMatchObject(SUCCESS);
