@@ -157,8 +157,10 @@ describe('a model with padding', () => {
       fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 8 }), async (rows) => {
         const instances = rows.map((values) => floats('x', values));
         const together = await compute(instances);
-        const alone = await Promise.all(instances.map((each) => compute([each])));
-        expect(together).toEqual(alone.flat());
+        // A backend has one caller at a time.
+        const alone: unknown[] = [];
+        for (const each of instances) alone.push(...(await compute([each])));
+        expect(together).toEqual(alone);
         expect(together.map((outputs) => (outputs as unknown[])[0])).toEqual(rows);
       }),
       { numRuns: 50 },
