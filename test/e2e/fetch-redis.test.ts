@@ -126,6 +126,33 @@ it.skipIf(rootFault).each([
   expect(readdirSync(cacheDir)).toHaveLength(1);
 });
 
+it.skipIf(rootFault)('lets a user without rights and without a home start', async () => {
+  chmodSync(folder.path, 0o711);
+  const place = join(folder.path, 'place');
+  mkdirSync(place);
+  chownSync(place, NOBODY, NOBODY);
+  const { REDIS_URL: _, SLUICE_CACHE_DIR: __, ...inherited } = process.env;
+  const env: NodeJS.ProcessEnv = {
+    ...inherited,
+    HOME: '/nonexistent',
+    PORT: String(await freePort()),
+    SLUICE_METRICS_PORT: '0',
+    SLUICE_MODELS_DIR: join(ROOT, 'deploy/models'),
+    SLUICE_BACKEND: 'wasm',
+  };
+  const [command = '', ...args] = [...AS_NOBODY, process.execPath, join(ROOT, 'dist/deploy/local/main.js')];
+  const launcher = spawn(command, args, { cwd: place, env });
+  const told = textOf(launcher);
+  try {
+    await expect.poll(told, { timeout: 60_000 }).toContain('Ctrl-C stops');
+    expect(readdirSync(join(place, '.sluice/cache')).some((name) => name.startsWith('redis-'))).toBe(true);
+  } finally {
+    launcher.kill('SIGINT');
+    await exited(launcher);
+  }
+  expect(launcher.exitCode, told()).toBe(0);
+});
+
 it.skipIf(rootFault)('says that there may be no network where there is none', async () => {
   const told = await found(WITHOUT_NETWORK);
   expect(told).toContain('(with package lists just fetched: is there a network?)');

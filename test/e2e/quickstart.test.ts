@@ -1,12 +1,13 @@
 /**
- * The README's five-minute start, its own text, in a fresh clone. The packages are those that are here, except where
- * tests may take long: whoever runs tests has done its `npm ci` a moment ago.
+ * The README's five-minute start, its own text, in a fresh clone and with an empty home. The packages and what was fetched
+ * are those that are here; where tests may take long, `npm ci` runs, too.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { loadConfig } from '../../shared/contract/config.js';
 import { IS_LONG } from '../support/long.js';
 import { exited, freePort, ROOT } from '../support/stack.js';
 
@@ -28,7 +29,16 @@ it('recognises a digit', { timeout: 240_000 }, async () => {
   const [start = '', submit = ''] = commandsOf('Five minutes to a result');
   expect(start).toBe('npm ci && npm start');
   const port = await freePort();
-  const env: NodeJS.ProcessEnv = { ...process.env, PORT: String(port), SLUICE_METRICS_PORT: '0' };
+  const home = join(folder, 'home');
+  mkdirSync(home);
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    PORT: String(port),
+    SLUICE_METRICS_PORT: '0',
+    SLUICE_CACHE_DIR: loadConfig().SLUICE_CACHE_DIR,
+    npm_config_cache: join(homedir(), '.npm'),
+    HOME: home,
+  };
   delete env.REDIS_URL;
   if (!IS_LONG) symlinkSync(join(ROOT, 'node_modules'), join(clone, 'node_modules'));
   const install = IS_LONG ? 'npm ci --prefer-offline --no-progress && ' : '';
