@@ -71,17 +71,21 @@ export function presentVersion(
     createdAt,
     deletedAfter,
     error,
+    warnings,
     metrics,
   }: Version,
   servers: (model: string, version: number) => number,
 ): VersionView {
-  const { version, signature, batching, quantization = null } = manifest;
+  const { version, signature, signatures = {}, batching } = manifest;
+  const { signatureName = null, quantization = null } = manifest;
   return {
     version,
     state,
     workers: servers(manifest.name, version),
     waitingFor,
     signature,
+    signatureName,
+    signatures,
     batching,
     quantization,
     backend,
@@ -90,6 +94,7 @@ export function presentVersion(
     createdAt,
     deletedAfter: deletedAfter === null ? null : toTimestamp(deletedAfter),
     error,
+    warnings,
     metrics,
   };
 }

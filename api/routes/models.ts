@@ -9,6 +9,7 @@ import { invalid } from '../../shared/contract/errors.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { isAlias } from '../../shared/contract/models/model-ref.js';
 import type { VersionView } from '../../shared/contract/models/model-view.js';
+import { fitFault } from '../../shared/contract/models/signature-fit.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import type { Model } from '../../shared/core/models/model-record.js';
@@ -175,13 +176,29 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
 
   async function moveAlias(ctx: Context & { params: Params }): Promise<void> {
     const { name = '', alias = '' } = ctx.params;
-    await find(name);
+    const { versions } = await find(name);
     if (!isAlias(alias)) throw invalid([{ path: '/alias', message: 'must be a lower-case name' }]);
     const request = guardAlias((await readJson(ctx, bodyLimits)).value);
     const { version, canary, shadow } = request;
     for (const [kind, beside] of Object.entries({ canary, shadow }))
       if (beside?.version === version)
         throw invalid([{ path: `/${kind}/version`, message: 'must be another than the version beside it' }]);
+    const manifestOf = (number?: number) =>
+      versions.find(({ manifest }) => manifest.version === number)?.manifest;
+    const stable = manifestOf(version);
+    const faults = Object.entries({ canary, shadow }).flatMap(([kind, each]) => {
+      const beside = manifestOf(each?.version);
+      const fault = stable && beside ? fitFault(stable, beside) : null;
+      return fault === null
+        ? []
+        : [
+            {
+              path: `/${kind}/version`,
+              message: `does not take the jobs of version ${version}: it ${fault}`,
+            },
+          ];
+    });
+    if (faults.length > 0) throw invalid(faults);
     await models.moveAlias(name, alias, request);
     audit(ctx, 'alias.move', {
       model: name,

@@ -45,6 +45,17 @@ export const submitSchema = {
       description: '`mnist`, `mnist@3` (version) or `mnist@stable` (alias).',
     },
     instances: { type: 'array', minItems: 1, description: "Rows in the model's input signature." },
+    signatureName: {
+      type: 'string',
+      description: "Which of the version's signatures computes; the first where left out.",
+    },
+    outputs: {
+      type: 'array',
+      minItems: 1,
+      uniqueItems: true,
+      items: { type: 'string' },
+      description: 'Only these outputs are computed; all where left out.',
+    },
     parameters: { type: 'object', maxProperties: 0, description: 'No bundled model takes parameters.' },
     webhook: webhookSchema,
     priority: { enum: PRIORITIES },
@@ -90,6 +101,8 @@ export interface JobSpec {
   priority: Priority;
   /** Number of instances. */
   instances: number;
+  /** The signature and the outputs that the job asks for. */
+  select?: { signatureName?: string; outputs?: string[] };
   timeoutSeconds: number;
   allowPartial: boolean;
   metadata: Record<string, string>;

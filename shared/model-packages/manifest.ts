@@ -10,11 +10,12 @@ import { parse } from 'yaml';
 import { hashFile, pathsIn } from '../base/disk.js';
 import { messageOf } from '../base/errors.js';
 import type { Fault } from '../contract/errors.js';
-import type { Manifest, Signature, TensorSpec } from '../contract/models/manifest.js';
+import type { Manifest } from '../contract/models/manifest.js';
 import { checkManifest } from '../contract/models/manifest-check.js';
 import { isJunk } from '../contract/models/package-path.js';
 import { foreignFormat } from './formats.js';
-import { readSavedModel, SAVED_MODEL_FILE } from './saved-model/signature.js';
+import { completeByModel } from './model-signature.js';
+import { SAVED_MODEL_FILE } from './saved-model/signature.js';
 
 export interface Given {
   /** Name and version for a model.yaml that states none; the caller decides whether it may state others. */
@@ -24,10 +25,13 @@ export interface Given {
   files?: Record<string, string>;
 }
 
-/** The faults of a model.yaml; their paths are JSON Pointers into it. */
+/** The faults of a model.yaml, whose paths are JSON Pointers into it, and those of the model that it describes. */
 export class ManifestFault extends Error {
-  constructor(readonly faults: readonly Fault[]) {
-    super(faults.map(({ path, message }) => `${path || '/'} ${message}`).join('; '));
+  constructor(
+    readonly faults: readonly Fault[],
+    readonly ofModel: readonly string[] = [],
+  ) {
+    super([...faults.map(({ path, message }) => `${path || '/'} ${message}`), ...ofModel].join('; '));
   }
 }
 
@@ -35,8 +39,6 @@ export const MANIFEST_FILE = 'model.yaml';
 export const MODEL_FILE = 'model.json';
 /** A person wrote this file, so it is small, and it is read whole. */
 const MAX_MANIFEST_BYTES = 1024 * 1024;
-/** Batching of a version that states none. */
-const BATCHING = { maxBatchSize: 32, maxDelayMs: 5 };
 const FORMATS: Readonly<Record<string, Manifest['format']>> = {
   'layers-model': 'layers',
   'graph-model': 'graph',
@@ -52,15 +54,14 @@ export async function readManifest(path: string, given: Given): Promise<Manifest
   const manifest: Partial<Manifest> = {
     name: given.name,
     version: given.version,
-    batching: BATCHING,
     ...said,
   };
   manifest.format ??= await formatOf(path, paths);
   manifest.files ??= given.files ?? (await hashesOf(path, paths));
-  if (manifest.format === 'saved_model') manifest.signature = await signatureOf(path, manifest.signature);
-  const faults = checkManifest(manifest);
-  if (faults.length > 0) throw new ManifestFault(faults);
-  return manifest as Manifest;
+  const { completed, faults, ofModel } = await completeByModel(path, manifest);
+  if (faults.length === 0 && ofModel.length === 0) faults.push(...checkManifest(completed));
+  if (faults.length > 0 || ofModel.length > 0) throw new ManifestFault(faults, ofModel);
+  return completed as Manifest;
 }
 
 async function readSaid(path: string): Promise<Partial<Manifest>> {
@@ -104,51 +105,4 @@ async function hashesOf(path: string, paths: readonly string[]): Promise<Record<
         throw new Error(`${file} cannot be read: ${messageOf(error)}`);
       });
   return files;
-}
-
-/**
- * Joins the signature of a SavedModel with its manifest. The manifest may add labels, say that height, width and channels are
- * an image, or fix a size that the model leaves open. It must not contradict the model.
- */
-async function signatureOf(path: string, said: Partial<Signature> = {}): Promise<Signature> {
-  const { signature: read } = await readSavedModel(path);
-  for (const kind of ['inputs', 'outputs'] as const) {
-    const specs = said[kind];
-    if (!specs) continue;
-    const isItsOwn = read[kind].every((own) => specs.some((spec) => mayBeSaid(spec, own, kind)));
-    if (!isItsOwn || specs.length !== read[kind].length)
-      throw new ManifestFault([
-        {
-          path: `/signature/${kind}`,
-          message: `is not that of the SavedModel: ${describe(read[kind]).join(', ')}`,
-        },
-      ]);
-  }
-  return { ...read, ...said };
-}
-
-function mayBeSaid(said: TensorSpec, own: TensorSpec, kind: keyof Signature): boolean {
-  const isPicture = said.dtype === 'image' && own.shape.length === 3 && holdsPixels(said, own);
-  // A manifest of old calls a bool what it is on the wire.
-  const isByte = said.dtype === 'uint8' && own.dtype === 'bool';
-  const mayBeOf = (size: number | null, i: number) =>
-    said.shape[i] === size || (size === null && kind === 'inputs');
-  return (
-    said.name === own.name &&
-    (said.dtype === own.dtype || isByte || isPicture) &&
-    said.shape.length === own.shape.length &&
-    own.shape.every(mayBeOf)
-  );
-}
-
-/** A scaled pixel is a fraction, which an integer input cannot hold. */
-function holdsPixels({ scale = 1, preprocess }: TensorSpec, { dtype }: TensorSpec): boolean {
-  if (dtype === 'uint8') return scale === 1 && !preprocess?.mean && !preprocess?.std;
-  return dtype === 'float32';
-}
-
-function describe(specs: readonly TensorSpec[]): string[] {
-  return specs.map(
-    ({ name, dtype, shape }) => `${name} ${dtype} [${shape.map((size) => size ?? '?').join(', ')}]`,
-  );
 }

@@ -184,7 +184,7 @@ for (const { name, device, fault } of LOCAL_BACKENDS) {
       [
         'another shape',
         { inputs: [{ name: 'x', dtype: 'float32' as const, shape: [4] }] },
-        /input x is \[4\], the model takes \[3\]/,
+        /input x is \[\?, 4\], the model takes \[\?, 3\]/,
       ],
       [
         'an output too many',

@@ -86,14 +86,12 @@ describe('a padded input', () => {
     const [instance] = await encoder.encode([[1, 2, 3]]);
     expect(Object.keys(instance ?? {})).toEqual(['x']);
     await expect(encoder.encode([new Array(17).fill(0)])).rejects.toThrow(/16 items/);
-    expect(publishedSchemas(masked.manifest).instance).toMatchObject({
-      $defs: { value: { anyOf: [{ type: 'array', maxItems: 16 }, {}, {}] } },
-    });
+    expect(JSON.stringify(publishedSchemas(masked.manifest).instance)).toContain('"maxItems":16');
   });
 
   it('shares a slice with those of the same padded size', () => {
     const instances = [1, 4, 5, 8, 2, 16].map((length) => floats('x', new Array(length).fill(1)));
-    const slices = sliceInstances(instances, signature, { maxBatchSize: 8 });
+    const slices = sliceInstances(instances, masked.manifest, { maxBatchSize: 8 });
     expect(slices.map(({ shape, indexes }) => [shape, indexes])).toEqual([
       ['x:4;', [0, 1, 4]],
       ['x:8;', [2, 3]],

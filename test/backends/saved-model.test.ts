@@ -68,7 +68,6 @@ function replaceOperation(from: string, to: string): void {
 
 describe('a SavedModel', () => {
   it('tells its own signature', async () => {
-    expect((await readSavedModel(folder)).signature).toEqual(SIGNATURE);
     expect((await manifestOf()).signature).toEqual(SIGNATURE);
   });
 
@@ -81,6 +80,9 @@ describe('a SavedModel', () => {
       version: described.version,
       format: 'saved_model',
       signature: SIGNATURE,
+      // Keras exports its function under two names.
+      signatureName: 'serving_default',
+      signatures: { serve: SIGNATURE },
       batching: { maxBatchSize: 32, maxDelayMs: 5 },
       files,
     });
@@ -98,7 +100,9 @@ describe('a SavedModel', () => {
     writeFileSync(path, withOutput('output_0'));
     expect((await manifestOf()).signature.inputs[0]?.description).toBe('ink');
     writeFileSync(path, withOutput('digit'));
-    await expect(manifestOf()).rejects.toThrow(/\/signature\/outputs .* output_0 float32 \[10\]/);
+    await expect(manifestOf()).rejects.toThrow(
+      /\/signature\/outputs\/0\/name is none .* output_0 float32 \[\?, 10\]/,
+    );
   });
 
   it.each([
@@ -168,7 +172,7 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
       const { output_0: output } = await model.run({ image });
       expect(output?.shape).toEqual([3, 10]);
       const wrong = { ...image, shape: [3, 784] };
-      await expect(model.run({ image: wrong })).rejects.toThrow(/input image is \[784\]/);
+      await expect(model.run({ image: wrong })).rejects.toThrow(/input image is \[3, 784\]/);
       await expect(model.run({})).rejects.toThrow(/input image is missing/);
     }
     expect(backend.liveTensors()).toBe(loaded);

@@ -533,7 +533,7 @@ describe('an upload is refused', () => {
       [],
       422,
       'invalid_input',
-      '',
+      '/saved_model.pb',
       '',
     ],
   ])('%s', async (_, name, files, more, status, code, path, message) => {

@@ -10,7 +10,7 @@ import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';
 import { temporaryFolder } from '../support/started-redis.js';
-import { denseByHand, floats, type TinyModel, writeDense } from '../support/tiny-models.js';
+import { denseByHand, floats, type TinyModel, writeCentred, writeDense } from '../support/tiny-models.js';
 
 const TASKS = 200;
 
@@ -67,6 +67,27 @@ async function submitAll(disturb: () => void = () => {}): Promise<void> {
 }
 
 describe('a pool of two children', () => {
+  it('computes each job by itself where its predictions would depend on others', async () => {
+    const centred = writeCentred(folder.path);
+    expect((await pool.load(centred.folder, centred.manifest)).isolatesJobs).toBe(true);
+    const task = (job: number, value: number) =>
+      pool.submit({
+        kind: 'centred@1|x:2;',
+        owner: `job_${job}`,
+        policy: { maxBatchSize: 8, maxDelayMs: 50, maxInFlight: 2 },
+        instances: [floats('x', [value, 2 * value])],
+        bytes: 8,
+        timeoutMs: 30_000,
+      });
+    const results = await Promise.all(Array.from({ length: 20 }, (_, i) => task(i, i + 1)));
+    for (const { results: own, batchSize } of results) {
+      expect(batchSize).toBe(1);
+      const [result] = own;
+      const y = result?.ok ? result.outputs.y : undefined;
+      expect([...toTypedArray('float32', y?.data ?? new Uint8Array())]).toEqual([0, 0]);
+    }
+  });
+
   it('has the version loaded and unloaded in both, and both compute its batches', async () => {
     const { folder: path, manifest } = tiny;
     await pool.load(path, manifest);

@@ -94,7 +94,19 @@ process.on('message', (message: ToChild) => {
     if (name === 'unlucky' && isFirst(name)) process.abort();
     if (name === 'fragile' && !isFirst(name))
       send({ type: 'failed', call, message: 'the files have changed' });
-    else send({ type: 'loaded', call, report: { loadMs: 0, warmUpMs: 0, goldenDifference: null } });
+    else
+      send({
+        type: 'loaded',
+        call,
+        report: {
+          loadMs: 0,
+          warmUpMs: 0,
+          goldenDifference: null,
+          isolatesJobs: false,
+          wasComputed: true,
+          warnings: [],
+        },
+      });
     return;
   }
   if (message.type === 'measure') {

@@ -42,8 +42,13 @@ interface OpDef {
   setName(name: string): OpDef;
   addAttr(): unknown;
 }
+interface TensorInfo {
+  setDtype(type: number): unknown;
+  setName(place: string): unknown;
+}
 interface SignatureDef {
-  getInputsMap(): MessageMap<{ setDtype(type: number): unknown; setName(place: string): unknown }>;
+  getInputsMap(): MessageMap<TensorInfo>;
+  getOutputsMap(): MessageMap<TensorInfo>;
 }
 interface CollectionDef {
   setNodeList(list: { setValueList(values: string[]): unknown }): CollectionDef;
@@ -137,4 +142,10 @@ function found<T>(list: readonly T[], is: (each: T) => boolean): T {
   const each = list.find(is);
   if (!each) throw new Error('the fixture is not what it was');
   return each;
+}
+
+/** Gives an entry of a map another key. */
+export function rename<V>(map: MessageMap<V>, from: string, to: string): void {
+  map.set(to, map.get(from));
+  map.del(from);
 }

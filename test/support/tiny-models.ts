@@ -28,6 +28,8 @@ interface Description {
   inputs: TensorSpec[];
   outputs: TensorSpec[];
   topology: object;
+  /** The signature that a converter writes into model.json. */
+  signature?: object;
   /** The weights in the order of the topology. */
   weights?: Weight[];
   /** The path that model.json gives for its weights. */
@@ -44,6 +46,7 @@ export function writeModel(
     inputs,
     outputs,
     topology,
+    signature,
     weights = [],
     shard = 'weights.bin',
     golden,
@@ -56,6 +59,7 @@ export function writeModel(
   const model = {
     format: format === 'layers' ? 'layers-model' : 'graph-model',
     modelTopology: topology,
+    ...(signature && { signature }),
     weightsManifest: weights.length === 0 ? [] : [{ paths: [shard], weights: weights.map(specOf) }],
   };
   const contents: Record<string, string | Buffer> = {
@@ -267,6 +271,108 @@ export function writeMasked(parent: string, golden?: Golden): TinyModel {
     },
     weights: [{ name: 'axis', shape: [1], dtype: 'int32', values: [1] }],
     ...(golden && { golden }),
+  });
+}
+
+/** y = x - the mean of the batch: what one row gets depends on the others. */
+export function writeCentred(parent: string): TinyModel {
+  const type = { T: { type: 'DT_FLOAT' } };
+  return writeModel(parent, {
+    name: 'centred',
+    format: 'graph',
+    inputs: [{ name: 'x', dtype: 'float32', shape: [2] }],
+    outputs: [{ name: 'y', dtype: 'float32', shape: [2] }],
+    topology: {
+      node: [
+        placeholder('x', 'DT_FLOAT', 2),
+        {
+          name: 'axis',
+          op: 'Const',
+          attr: {
+            dtype: { type: 'DT_INT32' },
+            value: { tensor: { dtype: 'DT_INT32', tensorShape: { dim: [{ size: '1' }] } } },
+          },
+        },
+        {
+          name: 'mean',
+          op: 'Mean',
+          input: ['x', 'axis'],
+          attr: { ...type, Tidx: { type: 'DT_INT32' }, keep_dims: { b: true } },
+        },
+        { name: 'y', op: 'Sub', input: ['x', 'mean'], attr: type },
+      ],
+      versions: { producer: 1 },
+    },
+    weights: [{ name: 'axis', shape: [1], dtype: 'int32', values: [0] }],
+  });
+}
+
+/** Two outputs of other names than their nodes', which the converter wrote in another order: negated = -x, doubled = 2x. */
+export function writeTwins(parent: string, name: string, changes: Partial<Description> = {}): TinyModel {
+  const shape = { dim: [{ size: '-1' }, { size: '2' }] };
+  const tensor = (node: string) => ({ name: `${node}:0`, dtype: 'DT_FLOAT', tensorShape: shape });
+  const of = (node: string, op: string, ...input: string[]) => ({
+    name: node,
+    op,
+    input,
+    attr: { T: { type: 'DT_FLOAT' } },
+  });
+  return writeModel(parent, {
+    name,
+    format: 'graph',
+    inputs: [{ name: 'input.1', dtype: 'float32', shape: [2] }],
+    outputs: ['negated', 'doubled'].map((output) => ({ name: output, dtype: 'float32', shape: [2] })),
+    topology: {
+      node: [
+        placeholder('x', 'DT_FLOAT', 2),
+        of('Identity', 'Neg', 'x'),
+        of('Identity_1', 'AddV2', 'x', 'x'),
+      ],
+      versions: { producer: 1 },
+    },
+    signature: {
+      inputs: { 'input.1': tensor('x') },
+      outputs: { doubled: tensor('Identity_1'), negated: tensor('Identity') },
+    },
+    ...changes,
+  });
+}
+
+/** The sum of each picture's pixels, which are int32 and of any size. */
+export function writeBrightness(parent: string, changes: Partial<Description> = {}): TinyModel {
+  const dims = ['-1', '-1', '-1', '3'].map((size) => ({ size }));
+  const image = { name: 'picture', dtype: 'image', shape: [null, null, 3], maxPixels: 10_000 } as const;
+  return writeModel(parent, {
+    name: 'brightness',
+    format: 'graph',
+    inputs: [{ ...image, shape: [...image.shape] }],
+    outputs: [{ name: 'sum', dtype: 'int32', shape: [] }],
+    topology: {
+      node: [
+        {
+          name: 'picture',
+          op: 'Placeholder',
+          attr: { dtype: { type: 'DT_INT32' }, shape: { shape: { dim: dims } } },
+        },
+        {
+          name: 'axes',
+          op: 'Const',
+          attr: {
+            dtype: { type: 'DT_INT32' },
+            value: { tensor: { dtype: 'DT_INT32', tensorShape: { dim: [{ size: '3' }] } } },
+          },
+        },
+        {
+          name: 'sum',
+          op: 'Sum',
+          input: ['picture', 'axes'],
+          attr: { T: { type: 'DT_INT32' }, Tidx: { type: 'DT_INT32' }, keep_dims: { b: false } },
+        },
+      ],
+      versions: { producer: 1 },
+    },
+    weights: [{ name: 'axes', shape: [3], dtype: 'int32', values: [1, 2, 3] }],
+    ...changes,
   });
 }
 

@@ -40,7 +40,14 @@ function setUp(maxBytes: number) {
         inside.add(name);
         bytes += size;
         peak = Math.max(peak, bytes);
-        return { loadMs: 0, warmUpMs: 0, goldenDifference: null };
+        return {
+          loadMs: 0,
+          warmUpMs: 0,
+          goldenDifference: null,
+          isolatesJobs: false,
+          wasComputed: true,
+          warnings: [],
+        };
       },
       async unload() {
         if (fails.now) throw new Error(`${name} cannot be unloaded`);

@@ -14,7 +14,10 @@ export function canRun(backend: BackendName, format: Manifest['format']): boolea
   return format !== 'saved_model' || backend === 'cuda' || backend === 'native';
 }
 
-/** A tensor with its batch dimension: `shape[0]` is the number of rows, `data.length` the product of `shape`. */
+/**
+ * A tensor as the model takes or gives it: `shape[0]` is the number of rows, unless the tensor has no batch dimension.
+ * `data.length` is the product of `shape`.
+ */
 export interface BatchTensor {
   dtype: Dtype;
   shape: readonly number[];
@@ -24,9 +27,21 @@ export interface BatchTensor {
 /** Tensors by the name of the input or output in the signature. */
 export type BatchTensors = Readonly<Record<string, BatchTensor>>;
 
+export interface RunOptions {
+  /** The signature that is run; that of jobs which name none where left out. */
+  signatureName?: string | undefined;
+  /** The outputs that are computed; all where left out. */
+  outputs?: readonly string[] | undefined;
+}
+
 export interface LoadedModel {
-  /** Resolves to every output of the signature, with as many rows as the inputs; rejects with the backend's own errors. */
-  run(inputs: BatchTensors): Promise<BatchTensors>;
+  /**
+   * Resolves to the outputs, each of the shape that the signature says, with as many rows as the inputs. Rejects with the
+   * backend's own errors.
+   */
+  run(inputs: BatchTensors, options?: RunOptions): Promise<BatchTensors>;
+  /** The largest relative difference by which an output of a narrow type may be off; left out for float32. */
+  precisionOf?(output: string): number | undefined;
   dispose(): void;
 }
 

@@ -6,11 +6,23 @@
  * when it throws; an integer that int32 cannot hold fails the run and is never wrapped.
  */
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
-import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import {
+  type Manifest,
+  signatureNames,
+  type TensorSpec,
+  withSignature,
+} from '../../shared/contract/models/manifest.js';
 import { type Dtype, RANGE, type TypedArray } from '../../shared/contract/tensors/tensor.js';
-import { readSavedModel, TF_TYPES } from '../../shared/model-packages/saved-model/signature.js';
+import { portOf } from '../../shared/model-packages/ports.js';
+import {
+  readSavedModel,
+  type SavedModelPort,
+  type SavedModelPorts,
+  TF_TYPES,
+} from '../../shared/model-packages/saved-model/signature.js';
 import type { Tensorflow } from '../../shared/native/tensorflow-library.js';
 import type { BatchTensor, LoadedModel } from './backend.js';
+import { demandInput, demandOutput, rowsOf, wantedOutputs } from './tensor-shapes.js';
 
 type Binding = NodeJSKernelBackend['binding'];
 type Metadata = ReturnType<Binding['runSavedModel']>[number];
@@ -23,30 +35,35 @@ export async function loadSavedModel(
   folder: string,
   manifest: Manifest,
 ): Promise<LoadedModel> {
-  const ports = await readSavedModel(folder);
-  const { inputs, outputs } = manifest.signature;
+  const { signatureName, signatures } = await readSavedModel(folder, manifest.signatureName);
+  const programs = new Map(
+    signatureNames(manifest).map((name) => [name, programOf(manifest, name, signatures.get(name))]),
+  );
   const binding = bindingOf(tf);
   const session = binding.loadSavedModel(folder, TAGS);
-  const placesOf = (specs: readonly TensorSpec[], kind: 'inputs' | 'outputs') =>
-    specs.map(({ name }) => ports[kind].get(name)?.name).join(',');
-  const [from, to] = [placesOf(inputs, 'inputs'), placesOf(outputs, 'outputs')];
 
   return {
-    async run(batch) {
-      const rows = Object.values(batch)[0]?.shape[0] ?? 0;
+    async run(batch, options = {}) {
+      const program = programs.get(options.signatureName ?? signatureName);
+      if (!program) throw new Error(`there is no signature ${options.signatureName}`);
+      const { inputs, outputs, manifest: own } = program;
+      const wanted = wantedOutputs(own, options);
+      const [from, to] = [own.signature.inputs.map(inputs), wanted.map(outputs)];
+      const rows = rowsOf(own, batch);
       const handles = openHandles(binding);
       try {
-        const fed = inputs.map((spec) => {
+        const fed = own.signature.inputs.map((spec, i) => {
           const tensor = batch[spec.name];
           if (!tensor) throw new Error(`input ${spec.name} is missing`);
-          demandShape(spec, tensor.shape);
-          return handles.create(tensor, ports.inputs.get(spec.name)?.dtype);
+          demandInput(own, spec, tensor.shape);
+          return handles.create(tensor, from[i]?.number);
         });
-        const computed = handles.hold(binding.runSavedModel(session, fed, from, to));
-        const read = outputs.map((spec, i) => {
+        const computed = handles.hold(
+          binding.runSavedModel(session, fed, placesOf(from).join(','), placesOf(to).join(',')),
+        );
+        const read = wanted.map((spec, i) => {
           const output = computed[i] as Metadata;
-          if (output.shape[0] !== rows)
-            throw new Error(`output ${spec.name} is [${output.shape.join(', ')}] for a batch of ${rows}`);
+          demandOutput(own, spec, output.shape, rows);
           const dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
           return [spec.name, { dtype, shape: output.shape, data: handles.read(spec.name, output, dtype) }];
         });
@@ -55,8 +72,37 @@ export async function loadSavedModel(
         handles.close();
       }
     },
+    precisionOf(output) {
+      const spec = manifest.signature.outputs.find(({ name }) => name === output);
+      return spec && PRECISIONS.get(programs.get(signatureName)?.outputs(spec).number ?? -1);
+    },
     dispose: () => binding.deleteSavedModel(session),
   };
+}
+
+/** Half of the distance between 1 and the next number, with room for the rounding of sums. */
+const PRECISIONS: ReadonlyMap<number, number> = new Map([
+  [TF_TYPES.float16, 2 ** -8],
+  [TF_TYPES.bfloat16, 2 ** -5],
+]);
+
+/** Returns how one signature of the version finds its tensors in the graph. */
+function programOf(manifest: Manifest, name: string, ports: SavedModelPorts | undefined) {
+  const own = withSignature(manifest, name);
+  if (!own || !ports) throw new Error(`the SavedModel has no signature ${name} that only computes`);
+  const find = (list: readonly SavedModelPort[]) => (spec: TensorSpec) => {
+    const port = portOf(list, spec);
+    if (!port?.dtype) throw new Error(`the SavedModel has no tensor ${spec.from ?? spec.name} to serve`);
+    return port;
+  };
+  const [inputs, outputs] = [find(ports.inputs), find(ports.outputs)];
+  own.signature.inputs.forEach(inputs);
+  own.signature.outputs.forEach(outputs);
+  return { manifest: own, inputs, outputs };
+}
+
+function placesOf(ports: readonly SavedModelPort[]): string[] {
+  return ports.map(({ place }) => place);
 }
 
 /** Counts the tensors that TensorFlow holds for the models of this module. */
@@ -118,10 +164,4 @@ function narrowed(name: string, values: BigInt64Array): Int32Array {
   const wrong = values.findIndex((value) => value < least || value > most);
   if (wrong >= 0) throw new Error(`output ${name} is ${values[wrong]}, which int32 does not hold`);
   return read;
-}
-
-/** Refuses a tensor of another shape here, because TensorFlow would end the process over it. */
-function demandShape({ name, shape }: TensorSpec, [, ...sizes]: readonly number[]): void {
-  if (sizes.length !== shape.length || shape.some((size, i) => size !== null && size !== sizes[i]))
-    throw new Error(`input ${name} is [${sizes.join(', ')}], the model takes [${shape.join(', ')}]`);
 }

@@ -9,12 +9,15 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
-import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { hasRows, type Manifest, type TensorSpec } from '../../shared/contract/models/manifest.js';
 import { plainPath } from '../../shared/contract/models/package-path.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
+import { matchPorts, textOf } from '../../shared/model-packages/ports.js';
+import { graphSignature } from '../../shared/model-packages/tfjs-ports.js';
 import { checkTopology, isDynamicGraph } from '../../shared/model-packages/topology.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';
 import { inScope } from './tensor-scope.js';
+import { demandInput, demandOutput, rowsOf, wantedOutputs } from './tensor-shapes.js';
 
 type Core = typeof import('@tensorflow/tfjs-core');
 type Layers = typeof import('@tensorflow/tfjs-layers');
@@ -32,13 +35,18 @@ interface NetworkTensor {
   dtype: string;
   /** With the batch dimension. A size that varies is null or -1; a graph may give no shape at all. */
   shape?: readonly (number | null)[] | undefined;
+  /** Other texts by which a signature may mean it. */
+  aliases?: readonly string[];
 }
 
-/** A layers or graph model. `compute` takes and returns tensors in the order of `inputs` and `outputs`. */
+/** A layers or graph model. */
 interface Network {
   inputs: NetworkTensor[];
   outputs: NetworkTensor[];
-  compute(inputs: Tensor[]): Tensor[] | Promise<Tensor[]>;
+  /** Its tensors have an order of their maker's. */
+  isOrdered: boolean;
+  /** Takes tensors in the order of `inputs`, and returns the outputs at these places, in their order. */
+  compute(inputs: Tensor[], outputs: readonly number[]): Tensor[] | Promise<Tensor[]>;
   dispose(): void;
 }
 
@@ -64,42 +72,44 @@ export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): 
   };
 }
 
-function createModel(tf: Tfjs, network: Network, { signature }: Manifest): LoadedModel {
-  const { inputs, outputs } = signature;
+function createModel(tf: Tfjs, network: Network, manifest: Manifest): LoadedModel {
+  const { inputs, outputs } = manifest.signature;
   if (inputs.length !== network.inputs.length) {
     throw new Error(`the signature has ${inputs.length} inputs, the model ${network.inputs.length}`);
   }
-  const inputIndices = matchNames(inputs, network.inputs, 'input');
-  const outputIndices = matchNames(outputs, network.outputs, 'output');
+  const inputPlaces = matchPorts(inputs, network.inputs, 'input', network.isOrdered);
+  const outputPlaces = matchPorts(outputs, network.outputs, 'output', network.isOrdered);
   for (const [index, spec] of inputs.entries())
-    checkShape(spec, network.inputs[inputIndices[index] as number]);
+    checkInput(manifest, spec, network.inputs[inputPlaces[index] as number] as NetworkTensor);
 
-  /** Returns new output tensors in the order of the signature, and frees all other tensors. */
-  const compute = (batch: BatchTensors): Promise<Tensor[]> =>
+  /** Returns new output tensors in the order of `wanted`, and frees all other tensors. */
+  const compute = (batch: BatchTensors, wanted: readonly TensorSpec[]): Promise<Tensor[]> =>
     inScope(tf.engine(), async () => {
       const fed = new Array<Tensor>(inputs.length);
-      for (const [index, { name }] of inputs.entries()) {
-        const tensor = batch[name];
-        const at = inputIndices[index] as number;
-        if (!tensor) throw new Error(`input ${name} is missing`);
-        fed[at] = toTensor(tf, tensor, network.inputs[at] as NetworkTensor);
+      for (const [index, spec] of inputs.entries()) {
+        const tensor = batch[spec.name];
+        const at = inputPlaces[index] as number;
+        if (!tensor) throw new Error(`input ${spec.name} is missing`);
+        demandInput(manifest, spec, tensor.shape);
+        fed[at] = toTensor(tf, tensor, network.inputs[at] as NetworkTensor, spec);
       }
-      const computed = await network.compute(fed);
-      return outputIndices.map((at) => computed[at] as Tensor);
+      return network.compute(
+        fed,
+        wanted.map((spec) => outputPlaces[outputs.indexOf(spec)] as number),
+      );
     });
 
   return {
-    async run(batch) {
-      const rows = Object.values(batch)[0]?.shape[0] ?? 0;
-      const computed = await compute(batch);
+    async run(batch, options = {}) {
+      const wanted = wantedOutputs(manifest, options);
+      const rows = rowsOf(manifest, batch);
+      const computed = await compute(batch, wanted);
       try {
         const read = await Promise.all(computed.map((tensor) => tensor.data()));
         return Object.fromEntries(
-          outputs.map((spec, index) => {
+          wanted.map((spec, index) => {
             const { shape } = computed[index] as Tensor;
-            if (shape[0] !== rows) {
-              throw new Error(`output ${spec.name} is [${shape.join(', ')}] for a batch of ${rows}`);
-            }
+            demandOutput(manifest, spec, shape, rows);
             return [spec.name, fromData(spec, read[index] as TypedArray, shape)];
           }),
         );
@@ -119,27 +129,52 @@ async function loadLayers(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Netwo
   return {
     inputs: described(model.inputs),
     outputs: described(model.outputs),
+    isOrdered: true,
     // `predict` would cut batches to 32 and copy, which makes a small model a third slower.
-    compute: (inputs) => asArray(model.call(inputs, { training: false })),
+    compute: (inputs, outputs) => {
+      const all = asArray(model.call(inputs, { training: false }));
+      return outputs.map((at) => all[at] as Tensor);
+    },
     dispose: () => void model.dispose(),
   };
 }
 
-/** Loads a graph model. tfjs computes control flow, and operations whose results have any size, only when it is not hurried. */
+/**
+ * Loads a graph model, whose tensors have the names of its signature. Their order is that of the conversion and means nothing.
+ * tfjs computes control flow, and operations whose results have any size, only when it is not hurried.
+ */
 async function loadGraph(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {
   const model = await tf.loadGraphModel({ load: async () => artifacts });
-  const nodes = model.outputNodes;
-  const execute = (inputs: Tensor[]) =>
+  const signature = graphSignature(artifacts);
+  const aliasesOf = ({ name }: NetworkTensor) => {
+    const port = signature?.inputs.find(({ tensor }) => nodeOf(tensor) === nodeOf(name));
+    return port ? [port.name, ...(port.aliases ?? [])] : [nodeOf(name)];
+  };
+  const outputs = signature?.outputs ?? model.outputs.map(({ name }) => ({ name, tensor: name, dtype: '' }));
+  const execute = (inputs: Tensor[], names: string[]) =>
     isDynamicGraph(artifacts.modelTopology)
-      ? model.executeAsync(inputs, nodes)
-      : model.execute(inputs, nodes);
+      ? model.executeAsync(inputs, names)
+      : model.execute(inputs, names);
   return {
-    inputs: model.inputs,
-    outputs: model.outputs,
+    inputs: model.inputs.map((input) => ({ ...input, aliases: aliasesOf(input) })),
+    outputs: outputs.map(({ name, tensor }) => ({
+      name,
+      dtype: '',
+      aliases: [tensor, tensor.replace(/:0$/, '')],
+    })),
+    isOrdered: false,
     // An output may be a constant that belongs to the model, so the caller gets a clone to free.
-    compute: async (inputs) => asArray(await execute(inputs)).map((tensor) => tensor.clone()),
+    compute: async (inputs, places) => {
+      const names = places.map((at) => outputs[at]?.tensor as string);
+      return asArray(await execute(inputs, names)).map((tensor) => tensor.clone());
+    },
     dispose: () => model.dispose(),
   };
+}
+
+/** Returns the operation of a tensor `name:0`. */
+function nodeOf(tensor: string): string {
+  return tensor.replace(/:\d+$/, '');
 }
 
 async function readArtifacts(tf: Tfjs, folder: string, manifest: Manifest): Promise<io.ModelArtifacts> {
@@ -161,38 +196,38 @@ async function readArtifacts(tf: Tfjs, folder: string, manifest: Manifest): Prom
 }
 
 /**
- * Returns for each tensor of the signature the index of the model's tensor: by name when all names are the model's, and by
- * order when none is and the counts agree. A mixture is refused, because it would pair them in a way that nobody meant.
+ * Compares an input with the model. Kernels do not: a convolution takes any height. The warm-up shows whether the outputs fit.
  */
-function matchNames(specs: readonly TensorSpec[], tensors: readonly NetworkTensor[], kind: string): number[] {
-  const names = tensors.map((tensor) => tensor.name.replace(/:0$/, ''));
-  const byName = specs.map((spec) => names.indexOf(spec.name));
-  if (byName.every((index) => index >= 0)) return byName;
-  if (specs.length !== tensors.length || byName.some((index) => index >= 0)) {
-    const declared = specs.map((spec) => spec.name).join(', ');
-    throw new Error(`the signature's ${kind}s (${declared}) are not the model's (${names.join(', ')})`);
-  }
-  return specs.map((_, index) => index);
-}
-
-/**
- * Compares the shape of an input with the model. Kernels do not: a convolution takes any height. The golden vectors show
- * whether the outputs fit.
- */
-function checkShape({ name, shape }: TensorSpec, tensor: NetworkTensor | undefined): void {
-  const sizes = tensor?.shape?.slice(1);
+function checkInput(manifest: Manifest, spec: TensorSpec, tensor: NetworkTensor): void {
+  const { dtype, name, scale = 1, preprocess } = spec;
+  if (dtype === 'image' && tensor.dtype === 'int32' && (scale !== 1 || preprocess?.mean || preprocess?.std))
+    throw new Error(
+      `input ${name} of the model is int32, which takes pixels as they are, without scale, mean and std`,
+    );
+  const sizes = tensor.shape;
   if (!sizes) return;
+  const [batch = null] = sizes;
+  // Manifests of old do not tell a fixed batch; the model itself refuses any other one.
+  const { batchSize = batch } = manifest.signature;
+  const wanted = hasRows(manifest, spec) ? [batchSize, ...spec.shape] : spec.shape;
   const fits =
-    sizes.length === shape.length &&
-    sizes.every((size, axis) => size === null || size < 0 || size === shape[axis]);
-  if (!fits) {
-    throw new Error(`input ${name} is [${shape.join(', ')}], the model takes [${sizes.join(', ')}]`);
-  }
+    sizes.length === wanted.length &&
+    sizes.every((size, axis) => size === null || size < 0 || size === wanted[axis]);
+  if (!fits)
+    throw new Error(`input ${name} is ${textOf(wanted)}, the model takes ${textOf(sizes)} with its batch`);
 }
 
 /** Makes a tensor of the dtype that the model takes. uint8 travels as bytes and becomes int32 or float32 here. */
-function toTensor(tf: Tfjs, { data, shape, dtype }: BatchTensor, input: NetworkTensor): Tensor {
+function toTensor(
+  tf: Tfjs,
+  { data, shape, dtype }: BatchTensor,
+  input: NetworkTensor,
+  spec: TensorSpec,
+): Tensor {
   const wanted = input.dtype === 'int32' || input.dtype === 'bool' ? input.dtype : 'float32';
+  // Pixels were checked to be whole.
+  if (spec.dtype === 'image' && wanted === 'int32')
+    return tf.tensor(Int32Array.from(data), [...shape], wanted);
   if (dtype === 'float32' && wanted !== 'float32') {
     throw new Error(`input ${input.name} of the model is ${wanted}, the signature says float32`);
   }

@@ -35,6 +35,12 @@ export function createInferenceMetrics(registry: Registry) {
       labelNames: ['model', 'version'],
       registers,
     }),
+    isolated: new Gauge({
+      name: 'sluice_version_isolates_jobs',
+      help: '1 where predictions depend on who shares the batch, so that each job has batches of its own; else 0.',
+      labelNames: ['model', 'version'],
+      registers,
+    }),
     batchDelay: new Gauge({
       name: 'sluice_batch_delay_seconds',
       help: 'Time for which a batch that forms waits for company at most.',

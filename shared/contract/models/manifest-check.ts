@@ -7,25 +7,46 @@ import { ENTRY, type Manifest, manifestSchema, type Signature, type TensorSpec }
 
 const checkSchema = compileThorough(manifestSchema);
 
+const { inputs, outputs } = manifestSchema.properties.signature.properties;
+const checkPart = compileThorough({
+  ...manifestSchema.properties.signature,
+  required: [],
+  properties: {
+    ...manifestSchema.properties.signature.properties,
+    inputs: { type: 'array', items: { ...inputs.items, required: [] } },
+    outputs: { ...outputs, items: { ...outputs.items, required: [] } },
+  },
+});
+
+/** Returns the faults of the part of a signature that a model.yaml states; the model may tell what is missing. */
+export function checkSaidSignature(value: unknown): Fault[] {
+  if (value === undefined) return [];
+  return checkPart(value).map((fault) => ({ ...fault, path: `/signature${fault.path}` }));
+}
+
 /** Returns every fault of a manifest, each with a JSON Pointer into it; none when it is valid. */
 export function checkManifest(value: unknown): Fault[] {
   const faults = checkSchema(value);
   if (faults.length > 0) return faults;
-  const { format, files, signature, batching } = value as Manifest;
+  const manifest = value as Manifest;
+  const { format, files, signature } = manifest;
   if (!Object.hasOwn(files, ENTRY[format]))
     faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
-  faults.push(...batchingFaults(batching));
-  for (const kind of ['inputs', 'outputs'] as const)
+  faults.push(...batchingFaults(manifest));
+  for (const kind of ['inputs', 'outputs'] as const) {
+    faults.push(...repeated(signature[kind], `/signature/${kind}`));
     for (const [index, spec] of signature[kind].entries()) {
       const found = [
         postprocessFault(spec, kind),
         imageFault(spec),
         preprocessFault(spec, kind),
         paddingFault(spec, kind, signature),
+        sharedFault(spec),
       ];
       for (const fault of found)
         if (fault) faults.push({ ...fault, path: `/signature/${kind}/${index}/${fault.path}` });
     }
+  }
   return faults;
 }
 
@@ -86,9 +107,35 @@ function postprocessFault(
   return null;
 }
 
-function batchingFaults({ maxBatchSize, preferredSizes }: Manifest['batching']): Fault[] {
-  if (!preferredSizes) return [];
+function sharedFault({ batch, dtype, padding, unpad, maskOf }: TensorSpec): Fault | null {
+  if (batch === undefined || !(dtype === 'image' || padding || unpad !== undefined || maskOf !== undefined))
+    return null;
+  return { path: 'batch', message: 'is for values of a fixed size, neither pictures nor padded ones' };
+}
+
+function repeated(specs: readonly TensorSpec[], path: string): Fault[] {
+  const names = specs.map(({ name }) => name);
+  return [...names.entries()]
+    .filter(([index, name]) => names.indexOf(name) < index)
+    .map(([index]) => ({ path: `${path}/${index}/name`, message: 'is the name of another tensor, too' }));
+}
+
+function batchingFaults({ batching, signature: { batchSize } }: Manifest): Fault[] {
+  const { maxBatchSize, preferredSizes, dimension } = batching;
   const faults: Fault[] = [];
+  if (dimension === 'none' && maxBatchSize !== 1)
+    faults.push({
+      path: '/batching/maxBatchSize',
+      message: 'must be 1, because the model has no batch dimension',
+    });
+  if (batchSize !== undefined && dimension !== 'none' && maxBatchSize !== batchSize)
+    return [
+      {
+        path: '/batching/maxBatchSize',
+        message: `must be ${batchSize}: the model takes batches of exactly this size`,
+      },
+    ];
+  if (!preferredSizes) return faults;
   const path = '/batching/preferredSizes';
   if (!isGrowing(preferredSizes)) faults.push({ path, message: 'must grow' });
   if (preferredSizes.at(-1) !== maxBatchSize)

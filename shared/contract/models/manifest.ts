@@ -8,14 +8,22 @@ import { DTYPES } from '../tensors/tensor.js';
 import { MODEL_NAME, VERSION_NUMBER } from './model-ref.js';
 import { PATH } from './package-path.js';
 
+/** Any text that can stand in a line of a log, but not the one name that an object of JavaScript cannot have as a plain field. */
+const TENSOR_NAME = '^(?!__proto__$)[^\\u0000-\\u001f\\u007f]+$';
+
 const tensorSpec = {
   type: 'object',
   additionalProperties: false,
   required: ['name', 'dtype', 'shape'],
   properties: {
-    name: { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]{0,62}$' },
+    /** Callers use this name, such as `gender_pred/Sigmoid`. */
+    name: { type: 'string', minLength: 1, maxLength: 256, pattern: TENSOR_NAME },
+    /** The model's own name of the tensor, where that is another. */
+    from: { type: 'string', minLength: 1, maxLength: 256 },
     /** `image`: an encoded JPEG or PNG on the wire, float32 [height, width, channels] for the model. */
     dtype: { enum: [...DTYPES, 'image'] },
+    /** The tensor has no batch dimension: one value holds for all instances of a batch. */
+    batch: { enum: ['shared'] },
     /** Per instance; null = any size up to the same place of `maxShape`. */
     shape: { type: 'array', maxItems: 6, items: { type: ['integer', 'null'], minimum: 1 } },
     maxShape: { type: 'array', maxItems: 6, items: { type: 'integer', minimum: 1 } },
@@ -66,6 +74,18 @@ const tensorSpec = {
   },
 } as const satisfies JsonSchema;
 
+const signature = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['inputs', 'outputs'],
+  properties: {
+    inputs: { type: 'array', minItems: 1, items: tensorSpec },
+    outputs: { type: 'array', minItems: 1, items: tensorSpec },
+    /** The one batch size that the model takes; fewer instances are filled up to it. Any size where left out. */
+    batchSize: { type: 'integer', minimum: 1, maximum: 4096 },
+  },
+} as const satisfies JsonSchema;
+
 export const manifestSchema = {
   $id: 'sluice:model.yaml',
   type: 'object',
@@ -76,15 +96,11 @@ export const manifestSchema = {
     version: VERSION_NUMBER,
     description: { type: 'string' },
     format: { enum: ['layers', 'graph', 'saved_model'] },
-    signature: {
-      type: 'object',
-      additionalProperties: false,
-      required: ['inputs', 'outputs'],
-      properties: {
-        inputs: { type: 'array', minItems: 1, items: tensorSpec },
-        outputs: { type: 'array', minItems: 1, items: tensorSpec },
-      },
-    },
+    signature,
+    /** The name of `signature` in a SavedModel. Jobs that name none get it. */
+    signatureName: { type: 'string', minLength: 1, maxLength: 256 },
+    /** The other signatures of a SavedModel, by name. Jobs may name them. They are read from the model. */
+    signatures: { type: 'object', additionalProperties: signature },
     batching: {
       type: 'object',
       additionalProperties: false,
@@ -107,6 +123,13 @@ export const manifestSchema = {
         },
         /** The worker measures which size and delay let 99 of 100 tasks take no longer than this. */
         targetP99Ms: { type: 'number', exclusiveMinimum: 0 },
+        /** The model's tensors have no batch dimension at all: instances run one by one. */
+        dimension: { enum: ['none'] },
+        /**
+         * Jobs share batches even where predictions depend on who shares the batch, or never do. Where left out, the warm-up
+         * decides.
+         */
+        crossJob: { enum: ['allow', 'deny'] },
       },
     },
     /** Path inside the version's folder -> sha256 in hex; `ENTRY` of the format is among them. */
@@ -168,6 +191,30 @@ export function nonFiniteOf(
 ): 'fail' | 'null' | 'string' {
   return dtype === 'image' || postprocess ? 'fail' : (nonFinite ?? 'null');
 }
+
+/**
+ * Returns the version as its signature `name` has it: the one for jobs that name none, or another of a SavedModel. Null where
+ * there is none of this name.
+ */
+export function withSignature(manifest: Manifest, name: string | undefined): Manifest | null {
+  if (name === undefined || name === (manifest.signatureName ?? DEFAULT_SIGNATURE)) return manifest;
+  const { signatures = {} } = manifest;
+  const signature = Object.hasOwn(signatures, name) ? signatures[name] : undefined;
+  return signature ? { ...manifest, signature, signatureName: name } : null;
+}
+
+/** Returns the names of all signatures of a version that jobs may name. */
+export function signatureNames({ signatureName = DEFAULT_SIGNATURE, signatures = {} }: Manifest): string[] {
+  return [signatureName, ...Object.keys(signatures)];
+}
+
+/** Tells whether the tensor of a whole batch has a row for each instance. */
+export function hasRows({ batching }: Pick<Manifest, 'batching'>, { batch }: TensorSpec): boolean {
+  return batching.dimension !== 'none' && batch !== 'shared';
+}
+
+/** The signature of a SavedModel that is served where nothing names another. */
+export const DEFAULT_SIGNATURE = 'serving_default';
 
 /** Returns the inputs that callers send. Masks are made from these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {

@@ -12,7 +12,7 @@ import { manifestSchema } from './manifest.js';
 import { VERSION_NUMBER } from './model-ref.js';
 import { VERSION_STATES, WAITED_FOR } from './version-state.js';
 
-const { signature, batching, quantization } = manifestSchema.properties;
+const { signature, signatures, batching, quantization } = manifestSchema.properties;
 const COUNT = { type: 'integer', minimum: 0 } as const satisfies JsonSchema;
 
 export const versionViewSchema = exactly({
@@ -35,6 +35,11 @@ export const versionViewSchema = exactly({
     }),
   ),
   signature,
+  signatureName: {
+    ...NULLABLE_TEXT,
+    description: 'Which signature of a SavedModel that is, where it says so.',
+  },
+  signatures: { ...signatures, description: 'Other signatures, by name, that jobs may ask for.' },
   batching,
   quantization: orNull(quantization),
   backend: { ...NULLABLE_TEXT, description: 'On which the worker that last reported it serves it.' },
@@ -46,6 +51,11 @@ export const versionViewSchema = exactly({
     description: 'From when a retired version goes with its files, once no job needs it; null: it stays.',
   },
   error: { ...NULLABLE_TEXT, description: 'Why it does not serve.' },
+  warnings: {
+    type: 'array',
+    items: { type: 'string' },
+    description: 'What its warm-up found; it serves all the same.',
+  },
   metrics: {
     type: ['object', 'null'],
     description: 'Loading, warm-up and golden vectors; with `auto` what the backends were measured at.',

@@ -52,8 +52,9 @@ export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImag
     }
     const values: Record<string, Value> = {};
     for (const { name, encode } of inputs) {
-      if (!Object.hasOwn(fields, name)) fail(`${path}/${name}`, 'is required');
-      values[name] = await encode(fields[name], `${path}/${name}`, findFile);
+      const at = `${path}/${escapePointer(name)}`;
+      if (!Object.hasOwn(fields, name)) fail(at, 'is required');
+      values[name] = await encode(fields[name], at, findFile);
     }
     return values;
   }

@@ -6,7 +6,7 @@
  * enough for a record. A version keeps `MAX_KEPT` of them.
  */
 import { createHash } from 'node:crypto';
-import { type JobSpec, MAX_CACHE_SECONDS } from '../../contract/job.js';
+import { type JobSpec, MAX_CACHE_SECONDS, type Submit } from '../../contract/job.js';
 import type { Manifest } from '../../contract/models/manifest.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
@@ -64,11 +64,15 @@ export function createPredictionCache({ redis, keys }: { redis: Redis; keys: Key
 
 /**
  * Returns the SHA-256, in hex, of packed instances under a manifest, whose files decide what is computed and whose signature
- * decides how it is presented.
+ * decides how it is presented, and of what the job selects of it.
  */
-export function hashOfInput({ files, signature }: Manifest, input: Buffer): string {
+export function hashOfInput(
+  { files, signature, signatures }: Manifest,
+  input: Buffer,
+  { signatureName, outputs }: Pick<Submit, 'signatureName' | 'outputs'> = {},
+): string {
   return createHash('sha256')
-    .update(JSON.stringify([files, signature]))
+    .update(JSON.stringify([files, signature, signatures, signatureName, outputs]))
     .update(input)
     .digest('hex');
 }

@@ -15,6 +15,8 @@ export interface VersionReport {
   metrics: Record<string, unknown> | null;
   /** A version that serves or has failed waits for nothing; else for this, since then (RFC 3339). */
   waitingFor: { what: WaitedFor; since: string } | null;
+  /** Sentences that an operator should read, though the version serves. */
+  warnings: string[];
 }
 
 /** The part of a version that changes only with its files: one JSON text in the record. */
@@ -58,9 +60,15 @@ export interface Model {
 /** The states of a version that nobody may use or see any more. */
 const PURGED: ReadonlySet<string> = new Set(['purging', 'purged']);
 
-export const UNREPORTED: VersionReport = { backend: null, error: null, metrics: null, waitingFor: null };
+export const UNREPORTED: VersionReport = {
+  backend: null,
+  error: null,
+  metrics: null,
+  waitingFor: null,
+  warnings: [],
+};
 
-/** Returns the model of a hash's fields. Records of older releases lack `uploaded`. */
+/** Returns the model of a hash's fields. Records of older releases lack `uploaded` and `warnings`. */
 export function decodeModel(name: string, fields: Record<string, string>): Model {
   const model: Model = {
     name,

@@ -54,7 +54,11 @@ export interface ModelsDeps {
 }
 
 /** A worker tells this of a version. The version waits for `waitingFor` from now on. */
-type ReportDetail = Partial<Omit<VersionReport, 'waitingFor'>> & { waitingFor?: WaitedFor };
+type ReportDetail = Partial<Omit<VersionReport, 'waitingFor'>> & {
+  waitingFor?: WaitedFor;
+  /** False for a version that serves though it has never computed anything. */
+  wasComputed?: boolean;
+};
 
 /** Returns the registry of models. */
 export function createModels({ redis, keys, clock, random = Math.random }: ModelsDeps) {
@@ -133,13 +137,14 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
 
   /**
    * Stores the state of a version as a worker finds it. `ready` stands when another worker still loads it or fails to, because
-   * some worker serves the version. `retired` stands too.
+   * some worker serves the version. `retired` stands too. A version that was never computed does not take `latest` from one that
+   * is ready.
    */
   async function report(
     name: string,
     version: number,
     state: VersionState,
-    { waitingFor, ...detail }: ReportDetail = {},
+    { waitingFor, wasComputed = true, ...detail }: ReportDetail = {},
   ): Promise<void> {
     const waiting = waitingFor ? { what: waitingFor, since: toTimestamp(clock.now()) } : null;
     await reportVersion({
@@ -151,6 +156,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
       state,
       report: JSON.stringify({ ...UNREPORTED, ...detail, waitingFor: waiting }),
       name,
+      proven: wasComputed ? 1 : 0,
     });
   }
 

@@ -3,6 +3,7 @@
  */
 import { SluiceError } from '../../contract/errors.js';
 import type { ModelRef } from '../../contract/models/model-ref.js';
+import { fitFault } from '../../contract/models/signature-fit.js';
 import { purgedVersion } from './closed-version.js';
 import type { Model, Version } from './model-record.js';
 
@@ -29,8 +30,9 @@ export function resolveVersion(model: Model, ref: ModelRef, random: (() => numbe
   }
   if (!random || alias === null) return { version, alias, shadow: null };
   const canary = model.canaries[alias];
-  const drawn = canary?.state === 'running' ? draw(model, canary, random) : null;
-  return { version: drawn ?? version, alias, shadow: draw(model, model.shadows[alias], random) };
+  const drawn = canary?.state === 'running' ? draw(model, version, canary, random) : null;
+  const shadow = draw(model, drawn ?? version, model.shadows[alias], random);
+  return { version: drawn ?? version, alias, shadow };
 }
 
 /**
@@ -46,15 +48,20 @@ export function demandUnpurged(
   throw purgedVersion(name, number);
 }
 
-/** Only a version that is ready is drawn, because jobs for any other would wait for it. */
+/**
+ * Only a version that is ready is drawn, because jobs for any other would wait for it. One that no longer takes the same jobs,
+ * as a bundled version that was changed, gets none.
+ */
 function draw(
   model: Model,
+  stable: Version,
   share: { version: number; percent: number } | undefined,
   random: () => number,
 ): Version | null {
   if (!share || random() * 100 >= share.percent) return null;
   const version = versionOf(model, share.version);
-  return version?.state === 'ready' ? version : null;
+  if (version?.state !== 'ready' || fitFault(stable.manifest, version.manifest) !== null) return null;
+  return version;
 }
 
 function versionOf(model: Model, number: number | undefined): Version | undefined {

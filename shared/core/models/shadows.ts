@@ -111,6 +111,7 @@ export function shadowCopy({ spec, input }: { spec: JobSpec; input: Buffer }, ve
     alias: null,
     priority: 'bulk',
     instances: spec.instances,
+    ...(spec.select && { select: spec.select }),
     timeoutSeconds: spec.timeoutSeconds,
     allowPartial: false,
     metadata: {},
@@ -123,7 +124,8 @@ export function shadowCopy({ spec, input }: { spec: JobSpec; input: Buffer }, ve
 
 /** Whether two predictions of one instance agree in every output. */
 export function agrees(outputs: readonly TensorSpec[], one: Instance, other: Instance): boolean {
-  return outputs.every((spec) => {
+  const asked = outputs.filter(({ name }) => Object.hasOwn(one, name) || Object.hasOwn(other, name));
+  return asked.every((spec) => {
     const [a, b] = [one[spec.name], other[spec.name]];
     return a !== undefined && b !== undefined && isLike(spec, a, b);
   });

@@ -9,6 +9,7 @@ import { type Fault, invalid } from '../../contract/errors.js';
 import type { Manifest } from '../../contract/models/manifest.js';
 import { escapePointer } from '../../contract/schema.js';
 import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from '../../model-packages/manifest.js';
+import { SAVED_MODEL_FILE } from '../../model-packages/saved-model/signature.js';
 import { checkTopology } from '../../model-packages/topology.js';
 import { weightFaults } from '../../model-packages/weights.js';
 
@@ -49,7 +50,8 @@ export async function readUploadedManifest(upload: CheckedUpload): Promise<Manif
 /** Returns the faults that an error of `readManifest` tells. */
 function manifestFaults(error: unknown): Fault[] {
   if (!(error instanceof ManifestFault)) return [{ path: '', message: messageOf(error) }];
-  return error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` }));
+  const ofModel = error.ofModel.map((message) => ({ path: `/${SAVED_MODEL_FILE}`, message }));
+  return [...error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` })), ...ofModel];
 }
 
 /** Finds weights and parts of a tfjs model that do not fit. */

@@ -8,31 +8,57 @@
  * Only the saver touches files. Its restoring part reads where TensorFlow tells it, which is the version's folder; its saving
  * part never runs. The check refuses every other way to reach these operations.
  */
+import { messageOf } from '../../base/errors.js';
 import { ASSIGNING_OPS, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS } from './operations.js';
-import type { GraphFunction, GraphNode, Program } from './program.js';
+import type { GraphFunction, GraphNode, Program, ProgramSignature } from './program.js';
 
 const CALLS: ReadonlySet<string> = new Set(['PartitionedCall', 'StatefulPartitionedCall']);
 
-/** Throws an Error that names the operation that is not allowed, and its place. */
-export function checkProgram(program: Program): void {
-  const nodes = byName(program.nodes);
-  const functions = byName(program.functions);
-  const reached = (names: readonly string[]) => operationsFrom(nodes, functions, names);
-  const { inputs, outputs } = program.signature;
-  const ports = [...inputs.values(), ...outputs.values()].map(({ name }) => name);
-  demand('its signature', reached(ports), COMPUTING_OPS);
-  demand('its loading', reached([program.saver.restore]), COMPUTING_OPS, RESTORING_OPS);
-  demand('its initialisation', reached(program.initializers), COMPUTING_OPS, ASSIGNING_OPS);
+/** Returns everything in the program that is not allowed, with its place; `served` is the signature that is computed. */
+export function programFaults(program: Program, served: ProgramSignature | null): string[] {
+  const faults: string[] = [];
+  const attempt = (check: () => void) => {
+    try {
+      check();
+    } catch (error) {
+      faults.push(messageOf(error));
+    }
+  };
+  const demand = (where: string, used: () => ReadonlySet<string>, ...allowed: ReadonlySet<string>[]) =>
+    attempt(() => {
+      const refused = refusedOf(used(), allowed);
+      if (refused.length > 0)
+        throw new Error(`${where} uses operations that are not allowed: ${refused.join(', ')}`);
+    });
+  if (program.hasAssets)
+    faults.push('the SavedModel has assets, files of its own that it reads, which is not allowed');
+  if (served) demand('its signature', () => reachedBy(program, portsOf(served)), COMPUTING_OPS);
+  demand('its loading', () => reachedBy(program, [program.saver.restore]), COMPUTING_OPS, RESTORING_OPS);
+  const initialised = () => reachedBy(program, program.initializers);
+  demand('its initialisation', initialised, COMPUTING_OPS, ASSIGNING_OPS);
   const all = [program.nodes, ...program.functions.map((each) => each.nodes)].flat();
-  const idle = new Set(all.map(({ op }) => op));
+  const idle = () => new Set(all.map(({ op }) => op));
   demand('what it does not run', idle, COMPUTING_OPS, RESTORING_OPS, SAVING_OPS, TRAINING_OPS);
-  demandFilesOfSaver(program);
+  attempt(() => demandFilesOfSaver(program));
+  return [...new Set(faults)];
 }
 
-function demand(where: string, used: ReadonlySet<string>, ...allowed: ReadonlySet<string>[]): void {
-  const refused = [...used].filter((op) => !allowed.some((ops) => ops.has(op))).sort();
-  if (refused.length > 0)
-    throw new Error(`${where} uses operations that are not allowed: ${refused.join(', ')}`);
+/** Tells whether a signature does nothing but compute. */
+export function onlyComputes(program: Program, signature: ProgramSignature): boolean {
+  return refusedOf(reachedBy(program, portsOf(signature)), [COMPUTING_OPS]).length === 0;
+}
+
+function portsOf({ inputs, outputs }: ProgramSignature): string[] {
+  return [...inputs.values(), ...outputs.values()].map(({ name }) => name);
+}
+
+function refusedOf(used: ReadonlySet<string>, allowed: readonly ReadonlySet<string>[]): string[] {
+  return [...used].filter((op) => !allowed.some((ops) => ops.has(op))).sort();
+}
+
+/** Returns the operations that tensors depend on. */
+function reachedBy({ nodes, functions }: Program, tensors: readonly string[]): Set<string> {
+  return operationsFrom(byName(nodes), byName(functions), tensors);
 }
 
 function byName<T extends { name: string }>(list: readonly T[]): Map<string, T> {

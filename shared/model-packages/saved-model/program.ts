@@ -36,13 +36,23 @@ export interface SignatureTensor {
   dtype: number;
   /** Null when the rank is unknown; -1 is an unknown size. */
   shape: number[] | null;
+  /** Readers disagree about the name of a tensor that consists of several, such as a sparse one. */
+  isDense: boolean;
+}
+
+/** A signature as the file holds it: its tensors by name. */
+export interface ProgramSignature {
+  inputs: ReadonlyMap<string, SignatureTensor>;
+  outputs: ReadonlyMap<string, SignatureTensor>;
 }
 
 export interface Program {
   nodes: GraphNode[];
   functions: GraphFunction[];
-  /** The served signature: its tensors by name. */
-  signature: { inputs: ReadonlyMap<string, SignatureTensor>; outputs: ReadonlyMap<string, SignatureTensor> };
+  /** All signatures that may be served, by name. */
+  signatures: ReadonlyMap<string, ProgramSignature>;
+  /** TensorFlow would put the paths of assets into tensors that the model names, and such paths may lead anywhere. */
+  hasAssets: boolean;
   /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`. Both are empty without variables. */
   saver: { filename: string; restore: string };
   /** Nodes that TensorFlow may run after restoring. */
@@ -72,7 +82,8 @@ const ArgDef = FIELDS['OpDef.ArgDef'];
 const ListValue = FIELDS['AttrValue.ListValue'];
 
 const TAG = 'serve';
-const SIGNATURE = 'serving_default';
+/** Names of signatures that nobody serves begin so. */
+const INTERNAL = '__saved_model_';
 const INITIALIZE = '__saved_model_init_op';
 /** Collections in which old exports name nodes to run and files to read. */
 const INITIALIZE_OF_OLD = ['saved_model_main_op', 'legacy_init_op'];
@@ -94,17 +105,14 @@ export function parseProgram(bytes: Uint8Array): Program {
     throw new Error(
       `the SavedModel must hold one graph, with the one tag "${TAG}"; it holds ${graphs.length}, tagged ${JSON.stringify(tags)}`,
     );
-  demandNoAssets(graph);
   const saver = messageIn(graph, MetaGraphDef.saver_def);
   const signatures = mapIn(graph, MetaGraphDef.signature_def);
-  const signature = signatures.get(SIGNATURE);
-  if (!signature) throw new Error(`the SavedModel has no signature ${SIGNATURE}`);
+  const served = [...signatures].filter(([name]) => !name.startsWith(INTERNAL));
   return {
     ...graphOf(messageIn(graph, MetaGraphDef.graph_def)),
-    signature: {
-      inputs: tensorsOf(signature, SignatureDef.inputs),
-      outputs: tensorsOf(signature, SignatureDef.outputs),
-    },
+    signatures: new Map(served.map(([name, each]) => [name, signatureOf(each)])),
+    hasAssets:
+      graph.has(MetaGraphDef.asset_file_def) || mapIn(graph, MetaGraphDef.collection_def).has(ASSETS_OF_OLD),
     saver: {
       filename: textIn(saver, SaverDef.filename_tensor_name),
       restore: textIn(saver, SaverDef.restore_op_name),
@@ -121,12 +129,6 @@ function initializersOf(signature: Message | undefined, collections: ReadonlyMap
     ...outputs.map((info) => textIn(info, TensorInfo.name)),
     ...lists.flatMap((collection) => textsIn(messageIn(collection, CollectionDef.node_list), NodeList.value)),
   ];
-}
-
-/** TensorFlow would put the paths of assets into tensors that the model names, and such paths may lead anywhere. */
-function demandNoAssets(graph: Message): void {
-  if (graph.has(MetaGraphDef.asset_file_def) || mapIn(graph, MetaGraphDef.collection_def).has(ASSETS_OF_OLD))
-    throw new Error('the SavedModel has assets, files of its own that it reads, which is not allowed');
 }
 
 /** Gradient definitions of the library are not read: they serve Python and operations that are on no list. */
@@ -187,19 +189,24 @@ function declarationOf(definition: Message): Omit<GraphFunction, 'nodes'> {
   };
 }
 
+function signatureOf(signature: Message): ProgramSignature {
+  return {
+    inputs: tensorsOf(signature, SignatureDef.inputs),
+    outputs: tensorsOf(signature, SignatureDef.outputs),
+  };
+}
+
 function tensorsOf(signature: Message, field: number): Map<string, SignatureTensor> {
   return new Map([...mapIn(signature, field)].map(([name, info]) => [name, tensorOf(info)]));
 }
 
 function tensorOf(info: Message): SignatureTensor {
-  // Readers disagree about the name of a tensor that consists of several, such as a sparse one.
-  if (info.has(TensorInfo.coo_sparse) || info.has(TensorInfo.composite_tensor))
-    throw new Error('the SavedModel has a signature with a tensor that is not dense');
   const shape = messageIn(info, TensorInfo.tensor_shape);
   const isUnknown = !info.has(TensorInfo.tensor_shape) || intIn(shape, TensorShapeProto.unknown_rank) !== 0;
   return {
     name: textIn(info, TensorInfo.name),
     dtype: intIn(info, TensorInfo.dtype),
     shape: isUnknown ? null : messagesIn(shape, TensorShapeProto.dim).map((dim) => intIn(dim, Dim.size)),
+    isDense: !info.has(TensorInfo.coo_sparse) && !info.has(TensorInfo.composite_tensor),
   };
 }

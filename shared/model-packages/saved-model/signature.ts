@@ -5,18 +5,18 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists } from '../../base/disk.js';
-import type { Signature, TensorSpec } from '../../contract/models/manifest.js';
+import { DEFAULT_SIGNATURE } from '../../contract/models/manifest.js';
 import type { Dtype } from '../../contract/tensors/tensor.js';
-import { checkProgram } from './check.js';
+import type { Port, Ports } from '../ports.js';
+import { onlyComputes, programFaults } from './check.js';
 import { DATA_TYPES } from './fields.js';
-import { parseProgram, type SignatureTensor } from './program.js';
+import { type ProgramSignature, parseProgram, type SignatureTensor } from './program.js';
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
 /** Other names of the same file, which TensorFlow reads when there is no saved_model.pb. */
 const OTHER_FILES = ['saved_model.cpb', 'saved_model.pbtxt'];
 /** The largest program, without its variables. It is read whole, in one turn of the event loop. */
 const MAX_GRAPH_BYTES = 32 * 1024 * 1024;
-const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 /** The name of a tensor: an operation, and the index of its output. */
 const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
 
@@ -43,23 +43,49 @@ const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
   uint8: 'uint8',
   bool: 'bool',
 };
-const DTYPE_BY_TYPE = new Map<number, Dtype>(
+/** The dtype under which each of TensorFlow's types travels, by its number. */
+export const DTYPE_BY_TYPE: ReadonlyMap<number, Dtype> = new Map(
   Object.entries(DTYPES).map(([name, dtype]) => [TF_TYPES[name as keyof typeof TF_TYPES], dtype]),
 );
 
+/** A tensor of a SavedModel: its place in the graph, and TensorFlow's number of its type. */
+export interface SavedModelPort extends Port {
+  place: string;
+  number: number;
+}
+
+export interface SavedModelPorts extends Ports {
+  inputs: readonly SavedModelPort[];
+  outputs: readonly SavedModelPort[];
+}
+
 export interface SavedModel {
-  /** The signature `serving_default`, without the batch dimension. */
-  signature: Signature;
-  /** Place in the graph and type of each tensor, by name. */
-  inputs: ReadonlyMap<string, SignatureTensor>;
-  outputs: ReadonlyMap<string, SignatureTensor>;
+  /** The signature that is served where a job names none: the one that was asked for, `serving_default`, or the only one. */
+  signatureName: string;
+  /** All signatures that only compute, the served one among them. */
+  signatures: ReadonlyMap<string, SavedModelPorts>;
+}
+
+export interface InspectedSavedModel extends Omit<SavedModel, 'signatureName'> {
+  /** Null where none can be chosen, which is a fault. */
+  signatureName: string | null;
+  /** Everything for which the program may not run here. */
+  faults: string[];
 }
 
 /**
  * Reads the SavedModel in `folder`.
- * @throws Error that says why the program may not run here.
+ * @param chosen is the name of the signature to serve, where model.yaml gives one.
+ * @throws Error with every reason for which the program may not run here.
  */
-export async function readSavedModel(folder: string): Promise<SavedModel> {
+export async function readSavedModel(folder: string, chosen?: string): Promise<SavedModel> {
+  const { signatureName, signatures, faults } = await inspectSavedModel(folder, chosen);
+  if (faults.length > 0 || signatureName === null) throw new Error(faults.join('; '));
+  return { signatureName, signatures };
+}
+
+/** Does the same, and returns the reasons. @throws Error for a file that is no SavedModel. */
+export async function inspectSavedModel(folder: string, chosen?: string): Promise<InspectedSavedModel> {
   for (const other of OTHER_FILES)
     if (await exists(join(folder, other)))
       throw new Error(`${other} is beside ${SAVED_MODEL_FILE}: one of them is to be loaded`);
@@ -67,32 +93,63 @@ export async function readSavedModel(folder: string): Promise<SavedModel> {
   if ((await stat(path)).size > MAX_GRAPH_BYTES)
     throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
   const program = parseProgram(await readFile(path));
-  const { inputs, outputs } = program.signature;
-  const signature = { inputs: specsOf(inputs), outputs: specsOf(outputs) };
-  checkProgram(program);
-  return { signature, inputs, outputs };
+  const choice = chooseSignature([...program.signatures.keys()], chosen);
+  const served = program.signatures.get(choice.name ?? '') ?? null;
+  const faults = [...(choice.fault ? [choice.fault] : []), ...programFaults(program, served)];
+  // A program with faults is not looked at further; two nodes of one name could not be told apart.
+  const offered = [...program.signatures].filter(
+    ([, each]) => each === served || (faults.length === 0 && onlyComputes(program, each)),
+  );
+  const signatures = new Map(offered.map(([name, each]) => [name, portsOf(each)]));
+  return { signatureName: choice.name, signatures, faults };
 }
 
-function specsOf(ports: ReadonlyMap<string, SignatureTensor>): TensorSpec[] {
-  return [...ports].map(([name, port]) => specOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
+/** Never chooses among several by chance. */
+function chooseSignature(names: readonly string[], chosen?: string): { name: string | null; fault?: string } {
+  const listed = names.map((name) => JSON.stringify(name)).join(', ');
+  if (names.length === 0)
+    return {
+      name: null,
+      fault:
+        'the SavedModel has no signature; export one: tf.saved_model.save(model, folder, signatures=a_function_with_an_input_signature), or model.export(folder) of Keras',
+    };
+  if (chosen !== undefined)
+    return names.includes(chosen)
+      ? { name: chosen }
+      : { name: null, fault: `the SavedModel has no signature ${JSON.stringify(chosen)}; it has ${listed}` };
+  if (names.includes(DEFAULT_SIGNATURE)) return { name: DEFAULT_SIGNATURE };
+  if (names.length === 1) return { name: names[0] as string };
+  return {
+    name: null,
+    fault: `the SavedModel has the signatures ${listed} and no ${DEFAULT_SIGNATURE}; choose one by \`signatureName\` in model.yaml`,
+  };
 }
 
-function specOf(name: string, { name: place, dtype: type, shape }: SignatureTensor): TensorSpec {
-  if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} is no name for a tensor`);
-  if (!PLACE.test(place)) throw new Error(`${name} is at no place of the graph: ${JSON.stringify(place)}`);
-  const dtype = DTYPE_BY_TYPE.get(type);
-  if (!dtype)
-    throw new Error(
-      `${name} is ${typeName(type)}; a SavedModel may take and give ${Object.keys(TF_TYPES).join(', ')}`,
-    );
-  if (!shape) throw new Error(`${name} has no known rank`);
-  const [batch, ...sizes] = shape;
-  if (batch !== -1) throw new Error(`${name} does not leave its first dimension to the batch`);
-  return { name, dtype, shape: sizes.map((size) => (size < 0 ? null : size)) };
+function portsOf({ inputs, outputs }: ProgramSignature): SavedModelPorts {
+  const sorted = (ports: ReadonlyMap<string, SignatureTensor>) =>
+    [...ports].map(([name, port]) => portOf(name, port)).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { inputs: sorted(inputs), outputs: sorted(outputs) };
 }
 
-/** The name of a type that Sluice has no form for, such as `string`. */
+function portOf(
+  name: string,
+  { name: place, dtype: number, shape, isDense }: SignatureTensor,
+): SavedModelPort {
+  const isPlaced = isDense && PLACE.test(place);
+  const misplaced = isDense ? 'at no place of the graph' : 'no dense tensor';
+  return {
+    name,
+    dtype: (isPlaced && DTYPE_BY_TYPE.get(number)) || null,
+    type: isPlaced ? typeName(number) : misplaced,
+    shape,
+    place,
+    number,
+  };
+}
+
+/** The name of a type as TensorFlow's users know it, such as `string`. */
 function typeName(type: number): string {
   const [name] = Object.entries(DATA_TYPES).find(([, number]) => number === type) ?? [];
-  return name ? name.replace('DT_', '').toLowerCase() : `of type ${type}`;
+  const known = Object.entries(TF_TYPES).find(([, number]) => number === type)?.[0];
+  return known ?? (name ? name.replace('DT_', '').toLowerCase() : `of type ${type}`);
 }

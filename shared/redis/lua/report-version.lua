@@ -1,6 +1,8 @@
 -- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less, and a
 -- version that was purged meanwhile stays away.
 --
+-- The alias `latest` does not leave a version that is ready for one that has never computed anything.
+--
 -- Each worker that starts loads the version anew. The field `told` keeps the last event, so that only a change makes another.
 --
 -- Reply nothing
@@ -16,13 +18,15 @@ local version = ARGV[1]
 local state = ARGV[2] -- ready, failed, loading or pending
 local report = ARGV[3] -- JSON
 local name = ARGV[4]
+local proven = ARGV[5] -- 1, or 0 for a version that has never computed anything
 
 if closedBy(modelKey, numbersKey, name, version, true) then return end
 local before = redis.call('HGET', modelKey, 'state:' .. version)
 if before == 'retired' or before == 'ready' and state ~= 'ready' then return end
 redis.call('HSET', modelKey, 'state:' .. version, state, 'report:' .. version, report)
-local latest = tonumber(redis.call('HGET', modelKey, 'alias:latest') or '0')
-if state == 'ready' and before ~= 'ready' and tonumber(version) > latest then
+local latest = redis.call('HGET', modelKey, 'alias:latest') or '0'
+local leaves = proven == '1' or redis.call('HGET', modelKey, 'state:' .. latest) ~= 'ready'
+if state == 'ready' and before ~= 'ready' and tonumber(version) > tonumber(latest) and leaves then
   redis.call('HSET', modelKey, 'alias:latest', version)
 end
 local told = redis.call('HGET', modelKey, 'told:' .. version) or before

@@ -21,6 +21,7 @@
  * Serving (BatchingSession) and of Hugging Face's Text Embeddings Inference.
  */
 import type { Clock } from '../../../shared/base/clock.js';
+import type { Selection } from '../protocol/messages.js';
 
 export interface BatchPolicy {
   /** How many instances a batch holds at most. */
@@ -49,6 +50,10 @@ export interface Task<I> {
   policy: BatchPolicy;
   /** There are at most `policy.maxBatchSize`. */
   instances: readonly I[];
+  /** The signature and outputs that are computed, alike for all tasks of a kind. */
+  select?: Selection | undefined;
+  /** The job that it is of. */
+  owner?: string;
   /** How large its input is. */
   bytes: number;
   /** How long each instance may compute. */
@@ -74,6 +79,7 @@ export interface TaskResult<R> {
 export interface Batch<I> {
   kind: string;
   instances: I[];
+  select?: Selection | undefined;
   /** The limit of each instance, as its task has it. */
   timeoutsMs: number[];
 }
@@ -251,6 +257,7 @@ export function createBatcher<I, R>({
         outOfMemoryAt = null,
       } = await run({
         kind,
+        select: entries[0]?.task.select,
         instances: entries.flatMap(({ task }) => task.instances),
         timeoutsMs: entries.flatMap(({ task }) => task.instances.map(() => task.timeoutMs)),
       });

@@ -6,9 +6,14 @@
  */
 import { messageOf } from '../../../shared/base/errors.js';
 import { SluiceError } from '../../../shared/contract/errors.js';
-import { type Manifest, nonFiniteOf, type TensorSpec } from '../../../shared/contract/models/manifest.js';
+import {
+  hasRows,
+  type Manifest,
+  nonFiniteOf,
+  type TensorSpec,
+} from '../../../shared/contract/models/manifest.js';
 import type { Instance, Value } from '../../../shared/contract/tensors/tensor.js';
-import type { BatchTensors } from '../../backends/backend.js';
+import type { BatchTensor, BatchTensors } from '../../backends/backend.js';
 import { finiteRows, split, stack } from '../../backends/tensors.js';
 import type { InstanceResult } from '../protocol/messages.js';
 import { decodeImage, encodeImage } from './images.js';
@@ -45,14 +50,34 @@ export async function decodeInstance({ signature }: Manifest, instance: Instance
   return { ok: true, instance: decoded, padded: padInstance(signature, decoded) };
 }
 
-/** Returns the inputs of a batch, one row for each padded instance. Throws when their shapes differ. */
-export function stackInstances({ signature }: Manifest, padded: readonly Instance[]): BatchTensors {
-  return Object.fromEntries(signature.inputs.map(({ name }) => [name, stack(padded, name)]));
+/**
+ * Returns the inputs of a batch, one row for each padded instance. Throws when their shapes differ. An input without a batch
+ * dimension is that of the first instance; the parent lets only instances share a batch that agree in it.
+ */
+export function stackInstances(manifest: Manifest, padded: readonly Instance[]): BatchTensors {
+  const stacked = manifest.signature.inputs.map((spec) => {
+    if (hasRows(manifest, spec)) return [spec.name, stack(padded, spec.name)] as const;
+    const { shape, ...tensor } = stack(padded.slice(0, 1), spec.name);
+    return [spec.name, { ...tensor, shape: shape.slice(1) }] as const;
+  });
+  return Object.fromEntries(stacked);
+}
+
+/** Returns the row of each instance. Without a batch dimension an output is the same for all of them. */
+export function rowsOfOutput(
+  manifest: Manifest,
+  spec: TensorSpec,
+  batch: BatchTensor,
+  count: number,
+): Value[] {
+  if (hasRows(manifest, spec)) return split(batch);
+  return new Array<Value>(count).fill(split({ ...batch, shape: [1, ...batch.shape] })[0] as Value);
 }
 
 /**
  * Resolves with one result for each instance, in their order, once its images are encoded.
- * @param outputs has the rows of the sound instances, in their order; rows that filled the batch up may follow.
+ * @param outputs has the computed outputs with the rows of the sound instances, in their order; rows that filled the batch up
+ *   may follow.
  */
 export async function resultsOf(
   manifest: Manifest,
@@ -70,10 +95,14 @@ async function soundResults(
   sound: readonly SoundInstance[],
 ): Promise<InstanceResult[]> {
   const { signature } = manifest;
-  const columns = signature.outputs.map((spec) => {
-    const batch = outputs[spec.name];
-    if (!batch) throw new Error(`the backend answered without ${spec.name}`);
-    return { spec, rows: split(batch), finite: finiteRows(batch) };
+  const computed = signature.outputs.filter(({ name }) => Object.hasOwn(outputs, name));
+  const columns = computed.map((spec) => {
+    const batch = outputs[spec.name] as BatchTensor;
+    const rows = rowsOfOutput(manifest, spec, batch, sound.length);
+    const finite = hasRows(manifest, spec)
+      ? finiteRows(batch)
+      : new Array(sound.length).fill(finiteRows({ ...batch, shape: [1, ...batch.shape] })[0]);
+    return { spec, rows, finite };
   });
   const resultOf = async ({ instance }: SoundInstance, row: number): Promise<InstanceResult> => {
     const values: Record<string, Value> = {};

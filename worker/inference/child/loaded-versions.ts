@@ -8,17 +8,17 @@
  * (instances.ts).
  */
 import type { Clock } from '../../../shared/base/clock.js';
-import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, withSignature } from '../../../shared/contract/models/manifest.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Backend, LoadedModel } from '../../backends/backend.js';
-import type { InstanceResult, LoadReport, Measurement, Speed } from '../protocol/messages.js';
-import { filledSize } from '../protocol/padded-shape.js';
+import type { InstanceResult, LoadReport, Measurement, Selection, Speed } from '../protocol/messages.js';
+import { givenRows } from '../protocol/padded-shape.js';
 import { readGolden } from './golden.js';
 import { type DecodedInstance, decodeInstance, resultsOf, stackInstances } from './instances.js';
 import { padInstance } from './padding.js';
 import { verifyFiles } from './verified-files.js';
-import { checkGolden, exampleOf, warmUp } from './version-checks.js';
+import { checkGolden, tryVersion } from './version-checks.js';
 
 export interface ComputedBatch {
   /** Resolves with one result for each instance, in their order, when pictures have been encoded. */
@@ -35,13 +35,18 @@ export interface LoadedVersions {
   /** Resolves with the speed of the backend alone, by the median of the runs. Null when the version has no example. */
   measure(name: string, version: number, measurement: Measurement): Promise<Speed | null>;
   /** Decodes pictures; another batch may compute meanwhile. `instances` have equal shapes and are at most maxBatchSize. */
-  prepare(name: string, version: number, instances: readonly Instance[]): Promise<DecodedInstance[]>;
+  prepare(
+    name: string,
+    version: number,
+    instances: readonly Instance[],
+    select?: Selection,
+  ): Promise<DecodedInstance[]>;
   /** Computes a batch; rejects when the backend throws. An `exact` batch is not filled up to a preferred size. */
   compute(
     name: string,
     version: number,
     decoded: readonly DecodedInstance[],
-    options?: { exact?: boolean },
+    options?: { select?: Selection | undefined; exact?: boolean },
   ): Promise<ComputedBatch>;
 }
 
@@ -50,6 +55,8 @@ interface LoadedVersion {
   model: LoadedModel;
   /** The instance by which it is warmed up and measured; null when it has none. */
   example: Instance | null;
+  /** Rows that nobody gets would change the others. */
+  isolatesJobs: boolean;
 }
 
 /** Returns the versions on this backend, none at first. */
@@ -67,17 +74,24 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
       const startedMs = clock.monotonic();
       await verifyFiles(folder, manifest);
       const golden = await readGolden(folder, manifest);
-      const example = await exampleOf(manifest, golden);
       const model = await backend.load(folder, manifest);
       try {
         const goldenDifference = checks && golden ? await checkGolden(manifest, model, golden) : null;
         const loadedMs = clock.monotonic();
-        if (checks) await warmUp(manifest, model, example);
+        const tried = await tryVersion(manifest, model, golden, checks);
+        const { example, isolatesJobs, warnings } = tried;
         const key = versionKey(manifest.name, manifest.version);
         versions.get(key)?.model.dispose();
-        versions.set(key, { manifest, model, example });
+        versions.set(key, { manifest, model, example, isolatesJobs });
         const warmUpMs = clock.monotonic() - loadedMs;
-        return { loadMs: loadedMs - startedMs, warmUpMs, goldenDifference };
+        return {
+          loadMs: loadedMs - startedMs,
+          warmUpMs,
+          goldenDifference,
+          isolatesJobs,
+          wasComputed: example !== null,
+          warnings,
+        };
       } catch (error) {
         model.dispose();
         throw error;
@@ -94,7 +108,7 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
       const { manifest, model, example } = loadedVersion(name, number);
       if (!example) return null;
       const padded = padInstance(manifest.signature, example);
-      const size = filledSize(manifest.batching, batchSize);
+      const size = givenRows(manifest, batchSize, false);
       const batch = stackInstances(manifest, new Array<Instance>(size).fill(padded));
       const times: number[] = [];
       const untilMs = clock.monotonic() + budgetMs;
@@ -108,23 +122,30 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
       return { batchSize, rowsPerSecond: Number(((batchSize * 1000) / medianMs).toPrecision(3)) };
     },
 
-    async prepare(name, number, instances) {
-      const { manifest } = loadedVersion(name, number);
+    async prepare(name, number, instances, select) {
+      const manifest = selected(loadedVersion(name, number).manifest, select);
       return Promise.all(instances.map((instance) => decodeInstance(manifest, instance)));
     },
 
-    async compute(name, number, decoded, { exact = false } = {}) {
-      const { manifest, model } = loadedVersion(name, number);
+    async compute(name, number, decoded, { select, exact = false } = {}) {
+      const { model, isolatesJobs, ...version } = loadedVersion(name, number);
+      const manifest = selected(version.manifest, select);
       const rows = decoded.flatMap((entry) => (entry.ok ? [entry.padded] : []));
       const [first] = rows;
       if (!first) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
-      const size = exact ? rows.length : filledSize(manifest.batching, rows.length);
+      const size = givenRows(manifest, rows.length, exact || isolatesJobs);
       const filling = new Array<Instance>(size - rows.length).fill(first);
       const batch = stackInstances(manifest, [...rows, ...filling]);
       const startedMs = clock.monotonic();
-      const outputs = await model.run(batch);
+      const outputs = await model.run(batch, select);
       const computeMs = clock.monotonic() - startedMs;
       return { results: resultsOf(manifest, outputs, decoded), computeMs };
     },
   };
+}
+
+function selected(manifest: Manifest, { signatureName }: Selection = {}): Manifest {
+  const chosen = withSignature(manifest, signatureName);
+  if (!chosen) throw new Error(`there is no signature ${signatureName}`);
+  return chosen;
 }

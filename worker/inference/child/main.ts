@@ -71,7 +71,8 @@ async function start(): Promise<LoadedVersions> {
 async function prepare(message: ToChild): Promise<DecodedInstance[] | null> {
   if (message.type !== 'run') return null;
   const versions = await started;
-  return versions.prepare(message.model, message.version, message.instances).catch(() => null);
+  const { model, version, instances, select } = message;
+  return versions.prepare(model, version, instances, select).catch(() => null);
 }
 
 /** Resolves when the next call may have its turn. The reply may take longer, and keeps its place. */
@@ -124,9 +125,9 @@ async function obey(
       return { ready: { type: 'measured', call, speed: await versions.measure(model, version, message) } };
     }
     case 'run': {
-      const { model, version, instances, exact } = message;
-      const decoded = early ?? (await versions.prepare(model, version, instances));
-      const { results, computeMs } = await versions.compute(model, version, decoded, { exact });
+      const { model, version, instances, select, exact } = message;
+      const decoded = early ?? (await versions.prepare(model, version, instances, select));
+      const { results, computeMs } = await versions.compute(model, version, decoded, { select, exact });
       const ran = (each: InstanceResult[]): FromChild => ({
         type: 'ran',
         call,

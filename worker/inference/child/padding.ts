@@ -2,7 +2,12 @@
  * Padding of inputs whose size varies: values are filled up to one of a few sizes, so that instances of unlike length share a
  * batch. A mask says which elements are real, and outputs are cut back to the length of their instance.
  */
-import type { Manifest, Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
+import {
+  hasRows,
+  type Manifest,
+  type Signature,
+  type TensorSpec,
+} from '../../../shared/contract/models/manifest.js';
 import {
   BYTES_PER_ELEMENT,
   elementsOf,
@@ -78,7 +83,8 @@ export function trimBatch(
   const { inputs, outputs } = manifest.signature;
   const spec = outputs.find((each) => each.name === name);
   if (!spec?.unpad) return batch;
-  const row = { dtype: batch.dtype, shape: batch.shape.slice(1), data: toBytes(batch.data) };
+  const rowShape = hasRows(manifest, spec) ? batch.shape.slice(1) : batch.shape;
+  const row = { dtype: batch.dtype, shape: rowShape, data: toBytes(batch.data) };
   const { shape, data } = trim(spec, inputs, row, instance);
   return { dtype: batch.dtype, shape: [1, ...shape], data: toTypedArray(batch.dtype, data) };
 }

@@ -2,29 +2,56 @@
  * Version checks: what a version must do before it serves. It computes its golden vectors, and batches of every size.
  */
 import { messageOf } from '../../../shared/base/errors.js';
-import { type Manifest, sentInputs, type TensorSpec } from '../../../shared/contract/models/manifest.js';
-import {
-  BYTES_PER_ELEMENT,
-  type Dtype,
-  elementsOf,
-  type Instance,
-  type Value,
-} from '../../../shared/contract/tensors/tensor.js';
+import { type Manifest, signatureNames, withSignature } from '../../../shared/contract/models/manifest.js';
+import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { LoadedModel } from '../../backends/backend.js';
+import { findDependence } from './batch-dependence.js';
+import { findExample, type RunRows } from './examples.js';
 import { compareGolden, type GoldenVectors } from './golden.js';
 import { decodeInstance, stackInstances } from './instances.js';
 import { examplesBySize, padInstance, trimBatch } from './padding.js';
 
+/** A version once it has run, and everything that showed. */
+export interface TriedVersion {
+  /** The instance by which it is measured; null when no instance is known that it computes. */
+  example: Instance | null;
+  isolatesJobs: boolean;
+  warnings: string[];
+}
+
 /**
- * Resolves with the instance by which a version is warmed up and measured: the first golden one, else zeros. Null when a size
- * varies and no golden instance shows one.
+ * Runs each signature of a version as callers will, and resolves with what was found; rejects when it cannot serve. Without
+ * `checks` it only finds the example.
  */
-export async function exampleOf(manifest: Manifest, golden: GoldenVectors | null): Promise<Instance | null> {
-  const example = golden?.instances[0] ?? zeroInstance(sentInputs(manifest.signature));
-  if (!example) return null;
-  const decoded = await decodeInstance(manifest, example);
-  if (!decoded.ok) throw new Error(`golden instance 0: ${decoded.message}`);
-  return decoded.instance;
+export async function tryVersion(
+  manifest: Manifest,
+  model: LoadedModel,
+  golden: GoldenVectors | null,
+  checks: boolean,
+): Promise<TriedVersion> {
+  const warnings: string[] = [];
+  let isolatesJobs = manifest.batching.crossJob === 'deny';
+  let example: Instance | null = null;
+  for (const [index, name] of signatureNames(manifest).entries()) {
+    const own = withSignature(manifest, name) as Manifest;
+    const run: RunRows = (rows) =>
+      model.run(stackInstances(own, rows), index === 0 ? {} : { signatureName: name });
+    try {
+      const found = await findExample(own, run, index === 0 ? golden : null);
+      if (found.warning !== null) warnings.push(found.warning);
+      if (index === 0) example = found.instance;
+      if (!checks) break;
+      if (!found.instance) continue;
+      await warmUp(own, run, found.instance);
+      const dependence = await findDependence(own, run, found.instance, model.precisionOf);
+      if (dependence === null) continue;
+      warnings.push(dependence);
+      isolatesJobs ||= manifest.batching.crossJob !== 'allow';
+    } catch (error) {
+      throw index === 0 ? error : new Error(`signature ${name}: ${messageOf(error)}`);
+    }
+  }
+  return { example, isolatesJobs, warnings };
 }
 
 /**
@@ -59,32 +86,23 @@ export async function checkGolden(
 
 /**
  * Runs batches of every preferred size, else of 1 and of maxBatchSize, at every padded size. So the first caller waits for no
- * lazy set-up, and a model that cannot take a full batch is found now. Without an example nothing is run.
+ * lazy set-up, and a model that cannot take a full batch is found now.
  */
-export async function warmUp(
-  manifest: Manifest,
-  model: LoadedModel,
-  example: Instance | null,
-): Promise<void> {
-  if (!example) return;
+async function warmUp(manifest: Manifest, run: RunRows, example: Instance): Promise<void> {
   const { signature, batching } = manifest;
   const { maxBatchSize, preferredSizes = [1, maxBatchSize] } = batching;
+  const sizes = signature.batchSize === undefined ? preferredSizes : [signature.batchSize];
   for (const each of examplesBySize(signature, example) ?? [example])
-    for (const size of new Set(preferredSizes)) {
+    for (const size of new Set(sizes)) {
       const padded = padInstance(signature, each);
-      await model.run(stackInstances(manifest, new Array<Instance>(size).fill(padded)));
+      await run(new Array<Instance>(size).fill(padded)).catch((error: unknown) => {
+        throw new Error(`a batch of ${size} failed: ${messageOf(error)}${hintOf(manifest)}`);
+      });
     }
 }
 
-/** Returns null when a size varies. */
-function zeroInstance(specs: readonly TensorSpec[]): Instance | null {
-  const values: Record<string, Value> = {};
-  for (const { name, dtype, shape, padding } of specs) {
-    const sizes = shape.map((size) => size ?? padding?.sizes[0] ?? null).filter((size) => size !== null);
-    if (sizes.length < shape.length) return null;
-    const tensorDtype: Dtype = dtype === 'image' ? 'float32' : dtype;
-    const data = new Uint8Array(elementsOf(sizes) * BYTES_PER_ELEMENT[tensorDtype]);
-    values[name] = { dtype: tensorDtype, shape: sizes, data };
-  }
-  return values;
+/** Nobody can tell by its size whether a first dimension that varies is that of a batch. */
+function hintOf({ signature, batching }: Manifest): string {
+  if (batching.dimension === 'none' || signature.batchSize !== undefined) return '';
+  return '. If the first dimension of its tensors is no batch, model.yaml may say `batching: {dimension: none}`';
 }

@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../../../shared/base/clock.js';
 import { SluiceError } from '../../../shared/contract/errors.js';
 import { type JobError, type JobSpec, jobError } from '../../../shared/contract/job.js';
-import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, withSignature } from '../../../shared/contract/models/manifest.js';
 import { type Instance, packInstances, unpackInstances } from '../../../shared/contract/tensors/tensor.js';
 import type { Core } from '../../../shared/core/compose.js';
 import type { Finished } from '../../../shared/core/jobs/executions.js';
@@ -76,7 +76,7 @@ export function createJobRun(deps: JobRunDeps): JobRun {
     const blocked = await crashBlocklist.of(model, version);
     const isBlocked = (index: number) =>
       blocked.size > 0 && blocked.has(hashOf(instances[index] as Instance));
-    const slices = sliceInstances(instances, manifest.signature, tuner.policy, isBlocked);
+    const slices = sliceInstances(instances, selected(spec), tuner.policy, isBlocked);
     const progress = slices.length > 1 ? startMeter(job) : NO_PROGRESS;
     const held = heldJobs.hold();
     const unwatch = cancelNotices.watch(spec.id, () => held.drop(new Canceled()));
@@ -97,6 +97,10 @@ export function createJobRun(deps: JobRunDeps): JobRun {
     }
   }
 
+  function selected({ select }: JobSpec): Manifest {
+    return withSignature(manifest, select?.signatureName) ?? manifest;
+  }
+
   /** Every worker refuses from now on the instances that have brought the backend down here. */
   async function blockCrashers(slices: readonly Slice[], results: readonly TaskResult<InstanceResult>[]) {
     const crashers = slices.flatMap(({ isRefused, instances }, index) =>
@@ -113,7 +117,7 @@ export function createJobRun(deps: JobRunDeps): JobRun {
   /** Counts how the predictions of a copy compare with those of the original. */
   function compareShadow(spec: JobSpec, output: Buffer | null): void {
     shadows
-      .count(spec, manifest.signature, output)
+      .count(spec, selected(spec).signature, output)
       .catch((error: unknown) => deps.onError('shadow', error as Error));
   }
 

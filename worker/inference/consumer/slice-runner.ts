@@ -2,13 +2,13 @@
  * Slice runner: has the slices of one job computed, a few at a time, within the time that the job may compute.
  */
 import { type JobSpec, PRIORITIES } from '../../../shared/contract/job.js';
-import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, withSignature } from '../../../shared/contract/models/manifest.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTuner } from '../batching/batch-tuner.js';
 import type { TaskResult } from '../batching/batcher.js';
 import type { InstanceResult } from '../protocol/messages.js';
-import { filledSize, paddingOf } from '../protocol/padded-shape.js';
+import { givenRows, paddingOf } from '../protocol/padded-shape.js';
 import type { VersionRoute } from '../versions/version-route.js';
 import type { ProgressMeter } from './progress.js';
 import { limitClass, refusal, type Slice } from './slices.js';
@@ -44,17 +44,21 @@ const LEAST_LIMIT_MS = 1000;
 
 /** Returns the runner of one version's slices. */
 export function createSliceRunner({ manifest, route, tuner, onPadding }: SliceRunnerDeps): SliceRunner {
-  const { name, version, batching, signature } = manifest;
+  const { name, version } = manifest;
 
   function submit(spec: JobSpec, slice: Slice, timeoutMs: number, signal: AbortSignal) {
     const { shape, instances, bytes } = slice;
     const { policy } = tuner;
+    const { select } = spec;
+    const selected = select ? `${JSON.stringify([select.signatureName, select.outputs])}|` : '';
     return route.submit({
-      kind: `${versionKey(name, version)}|${spec.shadowOf ? 'shadow|' : ''}${limitClass(spec)}|${shape}`,
+      kind: `${versionKey(name, version)}|${spec.shadowOf ? 'shadow|' : ''}${limitClass(spec)}|${selected}${shape}`,
+      owner: spec.id,
+      select,
       rank: PRIORITIES.indexOf(spec.priority),
       isBackground: spec.shadowOf !== undefined,
       // The slice may have been cut before the tuner made batches smaller.
-      policy: { ...policy, maxBatchSize: Math.max(policy.maxBatchSize, instances.length) },
+      policy: { ...policy, maxBatchSize: Math.max(mostOf(spec, policy.maxBatchSize), instances.length) },
       instances,
       bytes,
       timeoutMs,
@@ -62,11 +66,17 @@ export function createSliceRunner({ manifest, route, tuner, onPadding }: SliceRu
     });
   }
 
+  /** Another signature may take smaller batches than the first. */
+  function mostOf({ select }: JobSpec, most: number): number {
+    return Math.min(most, withSignature(manifest, select?.signatureName)?.signature.batchSize ?? most);
+  }
+
   /** The rows with which a batch was filled up are shared by those in it. */
-  function countElements(instances: readonly Instance[], batchSize: number): void {
-    const filling = filledSize(batching, batchSize) / batchSize - 1;
+  function countElements({ select }: JobSpec, instances: readonly Instance[], batchSize: number): void {
+    const own = withSignature(manifest, select?.signatureName) ?? manifest;
+    const filling = givenRows(own, batchSize, false) / batchSize - 1;
     for (const instance of instances) {
-      const { real, padding } = paddingOf(signature, instance);
+      const { real, padding } = paddingOf(own.signature, instance);
       onPadding({ real, padding: padding + filling * (real + padding) });
     }
   }
@@ -89,7 +99,7 @@ export function createSliceRunner({ manifest, route, tuner, onPadding }: SliceRu
           const result = await submit(spec, slice, Math.max(leftMs, LEAST_LIMIT_MS), signal);
           leftMs -= result.computeMs;
           results[index] = result;
-          countElements(instances, result.batchSize);
+          countElements(spec, instances, result.batchSize);
           progress.add(instances.length);
         }
       };

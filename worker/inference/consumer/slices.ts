@@ -3,6 +3,7 @@
  *
  * A slice holds instances of equal shapes, at most as many as a batch. Results come in the job's order.
  */
+import { createHash } from 'node:crypto';
 import type { ErrorCode } from '../../../shared/contract/errors.js';
 import {
   type InstanceError,
@@ -11,7 +12,7 @@ import {
   type JobSpec,
   jobError,
 } from '../../../shared/contract/job.js';
-import type { Signature, TensorSpec } from '../../../shared/contract/models/manifest.js';
+import { hasRows, type Manifest } from '../../../shared/contract/models/manifest.js';
 import { type Instance, packInstances } from '../../../shared/contract/tensors/tensor.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
 import type { TaskResult } from '../batching/batcher.js';
@@ -42,19 +43,20 @@ export interface SliceBounds {
  */
 export function sliceInstances(
   instances: readonly Instance[],
-  { inputs }: Signature,
+  manifest: Pick<Manifest, 'signature' | 'batching'>,
   { maxBatchSize, maxBatchBytes = Number.POSITIVE_INFINITY }: SliceBounds,
   isBlocked: (index: number) => boolean = () => false,
 ): Slice[] {
   const slices: Slice[] = [];
   const open = new Map<string, Slice>();
+  const most = Math.min(maxBatchSize, manifest.signature.batchSize ?? maxBatchSize);
   for (const [index, instance] of instances.entries()) {
     const isRefused = isBlocked(index);
-    const shape = shapeOf(inputs, instance);
+    const shape = shapeOf(manifest, instance);
     const kind = `${isRefused} ${shape}`;
     let slice = open.get(kind);
     const bytes = bytesOf(instance);
-    if (!slice || slice.instances.length >= maxBatchSize || slice.bytes + bytes > maxBatchBytes) {
+    if (!slice || slice.instances.length >= most || slice.bytes + bytes > maxBatchBytes) {
       slice = { isRefused, shape, indexes: [], instances: [], bytes: 0 };
       open.set(kind, slice);
       slices.push(slice);
@@ -147,12 +149,22 @@ function bytesOf(instance: Instance): number {
   return bytes;
 }
 
-/** Returns the shape in a batch: instances that are padded to the same size are equal. */
-function shapeOf(inputs: readonly TensorSpec[], instance: Instance): string {
+/**
+ * Returns the shape in a batch: instances that are padded to the same size are equal. A value that holds for the whole batch is
+ * part of it, so that nobody is computed with another caller's.
+ */
+function shapeOf(manifest: Pick<Manifest, 'signature' | 'batching'>, instance: Instance): string {
   let text = '';
-  for (const spec of inputs) {
+  for (const spec of manifest.signature.inputs) {
     const value = instance[spec.name];
-    if (value) text += `${spec.name}:${paddedShape(spec, value.shape).join('x')};`;
+    if (!value) continue;
+    text += `${spec.name}:${paddedShape(spec, value.shape).join('x')};`;
+    if (!hasRows(manifest, spec)) text += `=${textOfBytes(value.data)};`;
   }
   return text;
+}
+
+function textOfBytes(bytes: Uint8Array): string {
+  if (bytes.byteLength <= 32) return Buffer.from(bytes).toString('base64');
+  return createHash('sha256').update(bytes).digest('base64');
 }

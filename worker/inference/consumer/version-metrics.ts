@@ -52,6 +52,7 @@ export function startVersionMetrics(
       // Versions come and go, so that the series of all of them would grow without end.
       metrics.batchLimit.remove({ model, version });
       metrics.batchDelay.remove({ model, version });
+      metrics.isolated.remove({ model, version });
     },
   };
 }

@@ -5,7 +5,7 @@ import type { EventEmitter } from 'node:events';
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
-import { parseModelRef } from '../../../shared/contract/models/model-ref.js';
+import { parseModelRef, versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Device } from '../../../shared/contract/worker-view.js';
 import type { BackendName } from '../../backends/backend.js';
@@ -106,11 +106,25 @@ export async function openBackendPool(
     },
   });
 
+  /** The versions whose jobs have batches of their own. */
+  const isolated = new Set<string>();
+
   return {
     ...children,
     childCount: devices.length,
     describe,
-    submit: batcher.submit,
+    async load(folder, manifest, checks) {
+      const report = await children.load(folder, manifest, checks);
+      const key = versionKey(manifest.name, manifest.version);
+      if (report.isolatesJobs) isolated.add(key);
+      else isolated.delete(key);
+      return report;
+    },
+    submit(task) {
+      const { model, version } = versionOf(task.kind);
+      const isAlone = isolated.has(versionKey(model, version));
+      return batcher.submit(isAlone ? { ...task, kind: `${task.kind}|${task.owner}` } : task);
+    },
     async close() {
       await children.close();
       for (const { device, name: model } of devices) {

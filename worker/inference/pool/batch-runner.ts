@@ -16,7 +16,7 @@
 import type { ErrorCode } from '../../../shared/contract/errors.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import { CallFailed } from '../../process/pending-calls.js';
-import type { InstanceResult } from '../protocol/messages.js';
+import type { InstanceResult, Selection } from '../protocol/messages.js';
 import type { BackendChildren } from './backend-children.js';
 
 /** A batch of one version. */
@@ -25,6 +25,7 @@ export interface VersionBatch {
   version: number;
   /** They have equal shapes and are at most the version's maxBatchSize. */
   instances: Instance[];
+  select?: Selection | undefined;
   /** How long each instance may compute. The longest holds for all that compute together. */
   timeoutsMs: number[];
 }

@@ -7,7 +7,7 @@
 import type { ErrorCode } from '../../../shared/contract/errors.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
-import type { BackendName } from '../../backends/backend.js';
+import type { BackendName, RunOptions } from '../../backends/backend.js';
 import type { StartMessage } from '../../process/child-process.js';
 
 /** The child gets its options at the start, as its only argument (JSON). */
@@ -29,9 +29,18 @@ export type InstanceResult =
   | { ok: true; outputs: Instance }
   | { ok: false; code: ErrorCode; message: string };
 
+/** A signature of a version and outputs of that; by default the first one and all of them. */
+export type Selection = RunOptions;
+
 export interface LoadReport {
   loadMs: number;
   warmUpMs: number;
+  /** Its predictions depend on who shares the batch, so jobs have batches of their own. */
+  isolatesJobs: boolean;
+  /** It has computed an instance here; else no instance is known that it takes. */
+  wasComputed: boolean;
+  /** Sentences that an operator should read. */
+  warnings: string[];
   /** The largest |computed - golden|; null when the version has no golden vectors. */
   goldenDifference: number | null;
 }
@@ -59,9 +68,17 @@ export type ToChild =
   | ({ type: 'measure'; call: number; model: string; version: number } & Measurement)
   /**
    * Computes `instances`, which have equal shapes and are at most the version's maxBatchSize. With `exact` no padding row is
-   * added to them, and nothing is done beside.
+   * added to them, unless the model takes no other size, and nothing is done beside.
    */
-  | { type: 'run'; call: number; model: string; version: number; instances: Instance[]; exact: boolean };
+  | {
+      type: 'run';
+      call: number;
+      model: string;
+      version: number;
+      instances: Instance[];
+      select?: Selection | undefined;
+      exact: boolean;
+    };
 
 export type FromChild =
   | StartMessage<BackendReport>

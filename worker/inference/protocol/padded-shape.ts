@@ -28,6 +28,18 @@ export function paddingOf({ inputs }: Signature, instance: Instance): { real: nu
 }
 
 /** Returns how many rows the backend is given for a batch of `size`; `size` itself where it is above all preferred sizes. */
-export function filledSize({ preferredSizes }: Manifest['batching'], size: number): number {
+export function filledSize(
+  { preferredSizes }: Pick<Manifest['batching'], 'preferredSizes'>,
+  size: number,
+): number {
   return preferredSizes?.find((each) => each >= size) ?? size;
+}
+
+/**
+ * Returns how many rows the model is given for so many instances. The one size that a model takes holds always; the preferred
+ * sizes do not hold for an `exact` batch.
+ */
+export function givenRows({ signature, batching }: Manifest, instances: number, exact: boolean): number {
+  if (signature.batchSize !== undefined && batching.dimension !== 'none') return signature.batchSize;
+  return exact ? instances : filledSize(batching, instances);
 }

@@ -149,7 +149,10 @@ export function createBackendSelection(
       });
       const report = name === checked?.backend ? checked.report : null;
       if (report === null) return { pool, report: await pool.load(folder, manifest), comparison };
-      const { loadMs } = await pool.load(folder, manifest, false);
+      // Without checks the child would not know what they found.
+      const crossJob = report.isolatesJobs ? { crossJob: 'deny' as const } : {};
+      const told = { ...manifest, batching: { ...manifest.batching, ...crossJob } };
+      const { loadMs } = await pool.load(folder, told, false);
       // The first caller waits for no lazy set-up.
       await pool.measure(manifest, EXAMPLE_RUN);
       return { pool, report: { ...report, loadMs }, comparison };

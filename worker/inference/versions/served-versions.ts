@@ -179,9 +179,17 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
     event = 'version ready',
   ): Promise<void> {
     const backend = pool.backend.name;
-    const facts = { ...report, ...(comparison && { comparison }) };
-    await models.report(name, version, 'ready', { backend, metrics: facts });
+    const { warnings, ...figures } = report;
+    const facts = { ...figures, ...(comparison && { comparison }) };
+    await models.report(name, version, 'ready', {
+      backend,
+      metrics: facts,
+      warnings,
+      wasComputed: report.wasComputed,
+    });
+    metrics.isolated.set({ model: name, version }, report.isolatesJobs ? 1 : 0);
     log.info({ model: name, version, backend, ...facts }, event);
+    for (const warning of warnings) log.warn({ model: name, version }, warning);
   }
 
   const moves = startBackendMoves({

@@ -21,6 +21,7 @@ import {
   type Submit,
   submitSchema,
 } from '../../../contract/job.js';
+import type { Manifest } from '../../../contract/models/manifest.js';
 import { compileGuard } from '../../../contract/schema.js';
 import { createInputEncoder, type InputEncoder } from '../../../contract/tensors/input.js';
 import type { FindFile } from '../../../contract/tensors/input-value.js';
@@ -37,6 +38,7 @@ import type { Jobs } from '../jobs.js';
 import { hashOfInput } from '../prediction-cache.js';
 import type { JobWriter, NewJob, Submitted } from './job-writer.js';
 import { openRequestFiles } from './request-files.js';
+import { selectionOf, selectSignature } from './selection.js';
 
 export interface SubmissionDeps {
   jobs: Jobs;
@@ -106,7 +108,9 @@ export function createSubmission(deps: SubmissionDeps) {
     // A full queue is worth asking before the input is encoded, unless the job may be there already.
     if (!idempotency) jobWriter.demandRoom(tenant, resolved.version.manifest.name);
     const findFile = request.findFile ?? filesOf(tenant);
-    const instances = await encoderOf(resolved.version).encode(body.instances, '/instances', findFile);
+    const manifest = selectSignature(resolved.version.manifest, body);
+    const encoder = encoderOf(manifest, resolved.version.sha256);
+    const instances = await encoder.encode(body.instances, '/instances', findFile);
     const job = toJob(body, resolved, packInstances(instances), { tenant, isLine });
     return { job, shadow: resolved.shadow };
   }
@@ -147,9 +151,10 @@ export function createSubmission(deps: SubmissionDeps) {
     throw invalid([{ path: '/instances', message }]);
   }
 
-  /** Returns the encoder of a version; each is made when it is first used. */
-  function encoderOf({ manifest, sha256 }: Version): InputEncoder {
-    const key = `${manifest.name}@${manifest.version}:${sha256}`;
+  /** Returns the encoder of a signature; each is made when it is first used. */
+  function encoderOf(manifest: Manifest, sha256: string): InputEncoder {
+    const { name, version, signatureName = '' } = manifest;
+    const key = `${name}@${version}:${sha256}:${signatureName}`;
     const encoder = encoders.get(key) ?? createInputEncoder(manifest, readImageHeader);
     encoders.set(key, encoder);
     return encoder;
@@ -170,12 +175,13 @@ export function createSubmission(deps: SubmissionDeps) {
       alias,
       priority: body.priority ?? 'standard',
       instances: body.instances.length,
+      ...selectionOf(body),
       timeoutSeconds: body.timeoutSeconds ?? DEFAULT_TIMEOUT_SECONDS,
       allowPartial: body.allowPartial ?? false,
       metadata: body.metadata ?? {},
       webhook: body.webhook ?? null,
       retryOf: null,
-      ...(seconds && { cache: { hash: hashOfInput(manifest, input), seconds } }),
+      ...(seconds && { cache: { hash: hashOfInput(manifest, input, body), seconds } }),
       ...(isLine && { untold: true as const }),
     };
     const { ttlSeconds = DEFAULT_TTL_SECONDS, retentionSeconds } = body;

@@ -1,0 +1,248 @@
+/**
+ * Signatures as people's models have them, from outside: names, side inputs, fixed batches, several signatures, and versions
+ * that cannot stand in for each other.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { loadConfig } from '../../shared/contract/config.js';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { type TinyModel, writeModel } from '../support/tiny-models.js';
+
+const BOUND = { timeout: 30_000, interval: 50 };
+const FIXTURES = join(ROOT, 'test/fixtures/signatures');
+const { SLUICE_CACHE_DIR } = loadConfig();
+const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
+if (nativeFault)
+  console.warn(
+    `\n!!! SKIPPED: no signature of a SavedModel is served: ${nativeFault}. To have it: npm run backend:install -- cpu\n`,
+  );
+const folder = mkdtempSync(join(tmpdir(), 'sluice-signatures-'));
+let stack: Stack;
+beforeAll(async () => {
+  stack = await startStack(inject('redisUrl'), {
+    SLUICE_BACKEND: nativeFault ? 'cpu' : 'native',
+    SLUICE_CACHE_DIR,
+  });
+  await stack.ready();
+}, 60_000);
+afterAll(async () => {
+  await stack.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+type Files = Record<string, string | Uint8Array<ArrayBuffer>>;
+
+function filesIn(path: string): Files {
+  const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).map((name) => join(path, name));
+  const files = names.filter((name) => statSync(name).isFile() && !name.endsWith('expected.json'));
+  return Object.fromEntries(files.map((name) => [relative(path, name), new Uint8Array(readFileSync(name))]));
+}
+
+async function upload(name: string, files: Files, yaml = ''): Promise<Answer> {
+  const form = new FormData();
+  for (const [path, content] of Object.entries({ ...files, ...(yaml && { 'model.yaml': yaml }) }))
+    form.append('file', new Blob([content]), path);
+  const response = await fetch(`${stack.url}/v1/models/${name}/versions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${stack.key}` },
+    body: form,
+  });
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+const versionOf = async (name: string, version = 1) =>
+  (await stack.request('GET', `/v1/models/${name}/versions/${version}`)).body;
+
+/** Uploads a version and waits until it serves. */
+async function serve(name: string, files: Files, yaml = '') {
+  const { status, body } = await upload(name, files, yaml);
+  expect(body, JSON.stringify(body)).toMatchObject({ state: expect.any(String) });
+  expect(status).toBe(202);
+  const ended = expect.poll(async () => (await versionOf(name, body.version)).state, BOUND);
+  await ended.toMatch(/ready|failed/);
+  const version = await versionOf(name, body.version);
+  expect(version.error).toBeNull();
+  return version;
+}
+
+const submit = (body: object) => stack.request('POST', '/v1/jobs?wait=20', body);
+const predictionsOf = async (body: object) => {
+  const answer = await submit(body);
+  expect(answer.body.status, JSON.stringify(answer.body)).toBe('succeeded');
+  return answer.body.predictions;
+};
+const expectedOf = (name: string) =>
+  JSON.parse(readFileSync(join(FIXTURES, name, '1/expected.json'), 'utf8'));
+
+/** x in, -x and 2x out, under names of the caller's choice; the order of the conversion is not that of the names. */
+function writeTwin(name: string, [negated, doubled]: [string, string], batch = '-1'): TinyModel {
+  const shape = { dim: [{ size: batch }, { size: '2' }] };
+  const tensor = (node: string) => ({ name: `${node}:0`, dtype: 'DT_FLOAT', tensorShape: shape });
+  const node = (own: string, op: string, ...input: string[]) => ({
+    name: own,
+    op,
+    input,
+    attr: { T: { type: 'DT_FLOAT' } },
+  });
+  const model = writeModel(folder, {
+    name,
+    format: 'graph',
+    inputs: [],
+    outputs: [],
+    topology: {
+      node: [
+        { name: 'x', op: 'Placeholder', attr: { dtype: { type: 'DT_FLOAT' }, shape: { shape } } },
+        node('Identity', 'Neg', 'x'),
+        node('Identity_1', 'AddV2', 'x', 'x'),
+      ],
+      versions: { producer: 1 },
+    },
+    signature: {
+      inputs: { 'input.1': tensor('x') },
+      outputs: { [doubled]: tensor('Identity_1'), [negated]: tensor('Identity') },
+    },
+  });
+  return model;
+}
+
+const filesOf = ({ folder: path }: { folder: string; manifest: Manifest }) => filesIn(path);
+
+describe('a graph model of TensorFlow.js', () => {
+  it('needs no model.yaml, and is served under the names of its signature', async () => {
+    const { signature } = await serve('twin', filesOf(writeTwin('twin', ['gender_pred/Sigmoid', 'größe:0'])));
+    expect(signature.inputs).toEqual([{ name: 'input.1', dtype: 'float32', shape: [2] }]);
+    const instances = [[1, -3]];
+    expect(await predictionsOf({ model: 'twin', instances })).toEqual([
+      { 'gender_pred/Sigmoid': [-1, 3], 'größe:0': [2, -6] },
+    ]);
+    expect(await predictionsOf({ model: 'twin', instances, outputs: ['gender_pred/Sigmoid'] })).toEqual([
+      [-1, 3],
+    ]);
+    const { status, body } = await submit({ model: 'twin', instances, outputs: ['größe:0', 'age'] });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([
+      {
+        path: '/outputs/1',
+        message: expect.stringMatching(/^is no output of this version; there are: .*gender_pred\/Sigmoid/),
+      },
+    ]);
+  });
+
+  it('keeps the predictions of each selection by itself', async () => {
+    const job = { model: 'twin', instances: [[5, 6]], cacheSeconds: 60 };
+    expect(await predictionsOf({ ...job, outputs: ['größe:0'] })).toEqual([[10, 12]]);
+    expect(await predictionsOf({ ...job, outputs: ['gender_pred/Sigmoid'] })).toEqual([[-5, -6]]);
+    expect(await predictionsOf({ ...job, outputs: ['größe:0'] })).toEqual([[10, 12]]);
+  });
+
+  it('has its outputs renamed and left out, and never exchanged', async () => {
+    const files = filesOf(writeTwin('renamed', ['a', 'b']));
+    const yaml = 'signature: {outputs: [{name: twice, from: b}]}';
+    await serve('renamed', files, yaml);
+    expect(await predictionsOf({ model: 'renamed', instances: [[1, 2]] })).toEqual([[2, 4]]);
+    const { status, body } = await upload('swapped', files, 'signature: {outputs: [{name: c}, {name: d}]}');
+    expect(status).toBe(422);
+    expect(body.errors.map(({ path }: { path: string }) => path)).toEqual([
+      '/model.yaml/signature/outputs/0/name',
+      '/model.yaml/signature/outputs/1/name',
+    ]);
+  });
+
+  it.each(['1', '4'])('with a fixed batch of %s takes any number of instances', async (batch) => {
+    const name = `fixed${batch}`;
+    const version = await serve(name, filesOf(writeTwin(name, ['a', 'b'], batch)));
+    expect(version.batching.maxBatchSize).toBe(Number(batch));
+    const instances = Array.from({ length: 6 }, (_, i) => [i, -i]);
+    const predictions = await predictionsOf({ model: name, instances, outputs: ['a'] });
+    expect(predictions).toEqual(instances.map(([x = 0, y = 0]) => [0 - x, 0 - y]));
+  });
+
+  it('of another signature is no canary and no shadow', async () => {
+    await serve('twin', filesOf(writeTwin('other', ['a', 'b'])));
+    for (const kind of ['canary', 'shadow']) {
+      const { status, body } = await stack.request('PUT', '/v1/models/twin/aliases/stable', {
+        version: 1,
+        [kind]: { version: 2, percent: 50 },
+      });
+      expect(status).toBe(422);
+      expect(body.errors[0]).toEqual({
+        path: `/${kind}/version`,
+        message: expect.stringMatching(/^does not take the jobs of version 1: it has no output /),
+      });
+    }
+  });
+});
+
+describe.skipIf(nativeFault !== null)('a SavedModel', () => {
+  it('of several signatures computes the one that a job names', async () => {
+    const files = filesIn(join(FIXTURES, 'codec/1'));
+    const refused = await upload('codec', files);
+    expect(refused.status).toBe(422);
+    expect(refused.body.errors[0].message).toMatch(/signatures .*"encode".* choose one by `signatureName`/);
+    const version = await serve('codec', files, 'signatureName: encode');
+    expect(version.signatureName).toBe('encode');
+    expect(Object.keys(version.signatures)).toEqual(['decode']);
+    const { decode } = expectedOf('codec');
+    const instances = decode.inputs.code;
+    const predictions = await predictionsOf({ model: 'codec', signatureName: 'decode', instances });
+    for (const [row, values] of decode.outputs.x.entries())
+      values.forEach((value: number, i: number) => void expect(predictions[row][i]).toBeCloseTo(value, 5));
+    const { status, body } = await submit({ model: 'codec', signatureName: 'embed', instances });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([
+      { path: '/signatureName', message: 'is no signature of this version; there are: encode, decode' },
+    ]);
+  });
+
+  it('gives each caller the scores of its own temperature', async () => {
+    await serve('warm', filesIn(join(FIXTURES, 'side-input/1')));
+    const x = [0.5, -0.25, 1, 2];
+    const temperatures = [0.25, 0.5, 1, 4, 0.25, 0.5];
+    const body = (temperature: number) => ({
+      model: 'warm',
+      instances: [
+        { x, temperature },
+        { x: x.map((value) => -value), temperature },
+      ],
+    });
+    const all = await Promise.all(temperatures.map((temperature) => predictionsOf(body(temperature))));
+    for (const [i, predictions] of all.entries())
+      for (const prediction of predictions) {
+        expect(prediction.used).toBe((temperatures[i] as number) * 2);
+        expect(prediction.classes).toEqual([10, 20, 30, 40, 50]);
+      }
+    // One job may hold unlike values.
+    const mixed = temperatures.map((temperature) => ({ x, temperature }));
+    const used = await predictionsOf({ model: 'warm', instances: mixed, outputs: ['used'] });
+    expect(used).toEqual(temperatures.map((temperature) => temperature * 2));
+  });
+
+  it('whose predictions depend on the batch keeps jobs apart, and says so', async () => {
+    const version = await serve('mean', filesIn(join(FIXTURES, 'batch-mean/1')));
+    expect(version.warnings).toEqual([
+      expect.stringMatching(/^Its predictions depend on who shares the batch/),
+    ]);
+    expect(version.metrics.isolatesJobs).toBe(true);
+    const rows = Array.from({ length: 20 }, (_, i) => [i, 2 * i, -i, 1]);
+    const all = await Promise.all(rows.map((row) => predictionsOf({ model: 'mean', instances: [row] })));
+    expect(all).toEqual(rows.map(() => [[0, 0, 0]]));
+  });
+
+  it('without a batch dimension computes each clip by itself', async () => {
+    await serve('clips', filesIn(join(FIXTURES, 'waveform/1')), 'batching: {dimension: none}');
+    const clips = [
+      [1, 2, 3, 4],
+      [5, 6],
+      [7, 8, 9, 10],
+    ];
+    expect(await predictionsOf({ model: 'clips', instances: clips })).toEqual([
+      [[3], [7]],
+      [[11]],
+      [[15], [19]],
+    ]);
+  });
+});
