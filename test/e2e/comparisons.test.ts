@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Stack, startStack } from '../support/stack.js';
 import { type TinyModel, writeConvolutions, writeDense } from '../support/tiny-models.js';
+import { uploadVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 60_000, interval: 20 };
 const READY_MS = 3000;
@@ -27,28 +28,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function upload(name: string, { folder, manifest }: TinyModel): Promise<void> {
-  const { format, signature, batching } = manifest;
-  const form = new FormData();
-  form.append('file', new Blob([JSON.stringify({ format, signature, batching })]), 'model.yaml');
-  for (const path of ['model.json', 'weights.bin'])
-    form.append('file', new Blob([new Uint8Array(readFileSync(join(folder, path)))]), path);
-  const headers = { authorization: `Bearer ${stack.key}` };
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions`, {
-    method: 'POST',
-    headers,
-    body: form,
-  });
-  expect(response.status, await response.text()).toBe(202);
-}
-
 const viewOf = async (name: string) => (await stack.request('GET', `/v1/models/${name}/versions/1`)).body;
 const comparisonOf = async (name: string) => (await viewOf(name)).metrics?.comparison ?? null;
 
 /** Uploads a version and resolves with how long it took until that was ready, in milliseconds. */
 async function timeToReady(name: string, model: TinyModel): Promise<number> {
   const startedMs = performance.now();
-  await upload(name, model);
+  expect((await uploadVersion(stack, name, model)).status).toBe(202);
   await expect.poll(async () => (await viewOf(name)).state, BOUND).toBe('ready');
   return performance.now() - startedMs;
 }

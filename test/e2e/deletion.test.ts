@@ -1,8 +1,7 @@
 /**
- * Models and versions that are deleted: jobs that were accepted are computed, then nothing is left of them, on no disk and in
- * no key but those that are documented to stay.
+ * Models and versions that are deleted: jobs that were accepted are computed, then nothing is left of them in the store and in no
+ * key but those that are documented to stay.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
@@ -12,18 +11,15 @@ import { childrenOf, signal } from '../support/processes.js';
 import { type Answer, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, writeDense } from '../support/tiny-models.js';
+import { type UploadOptions, uploadVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
-/** A copy that nobody uses stays for half a minute. */
-const CACHE_BOUND = { timeout: 90_000, interval: 500 };
 const ROW = [1, 2, 3];
 const SUCCESS = { status: 'succeeded', predictions: [denseByHand(ROW)] };
 /** The highest number that the name gave. */
 const STAYS = ['version-numbers'];
 const folder = temporaryFolder();
-const { folder: made, manifest } = writeDense(folder.path);
-const { name: _, version: __, files: hashes, ...described } = manifest;
-const caches = ['one', 'two'].map((name) => join(folder.path, name));
+const made = writeDense(folder.path);
 
 let stack: Stack;
 let redis: Redis;
@@ -33,8 +29,8 @@ beforeAll(async () => {
     inject('redisUrl'),
     {
       LOG_LEVEL: 'info',
-      SLUICE_CACHE_DIR: caches[0] as string,
-      SLUICE_MODELS: 'mnist,plain,occupied,held,cold,aliased,lines,raced',
+      SLUICE_CACHE_DIR: join(folder.path, 'cache'),
+      SLUICE_MODELS: 'mnist,plain,occupied,held,aliased,lines,raced',
     },
     1,
   );
@@ -46,22 +42,7 @@ afterAll(async () => {
   folder.remove();
 });
 
-async function upload(model: string, { version = 0, change = '' } = {}): Promise<Answer> {
-  const form = new FormData();
-  const said = version > 0 ? { ...described, version } : described;
-  form.append('file', new Blob([JSON.stringify(said)]), 'model.yaml');
-  for (const path of Object.keys(hashes)) {
-    const bytes = new Uint8Array(readFileSync(join(made, path)));
-    form.append('file', new Blob(path === 'model.json' ? [bytes, change] : [bytes]), path);
-  }
-  const response = await fetch(`${stack.url}/v1/models/${model}/versions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${stack.key}` },
-    body: form,
-  });
-  return { status: response.status, headers: response.headers, body: await response.json() };
-}
-
+const upload = (model: string, said: UploadOptions = {}) => uploadVersion(stack, model, made, said);
 const ask = (method: string, path: string, body?: object) => stack.request(method, `/v1/${path}`, body);
 const submit = (model: string, wait = 20) =>
   ask('POST', `jobs?wait=${wait}`, { model, instances: [ROW], cacheSeconds: 600 });
@@ -71,7 +52,6 @@ const isReady = (model: string, version: number) =>
   expect.poll(() => stateOf(model, version), BOUND).toBe('ready');
 const status = async (path: string) => (await ask('GET', path)).status;
 const stored = () => filesBelow(join(stack.dataDir, 'blobs'), join(stack.dataDir, 'uploads'));
-const fetched = () => filesBelow(...caches.map((cache) => join(cache, 'models')));
 /** Upkeep looks once more some seconds after a purge. */
 const named = async (text: string) =>
   (await keysThatName(redis, stack.prefix, text)).filter((key) => key !== 'purges');
@@ -277,43 +257,4 @@ describe('a version that is purged', () => {
     const { status: code, body } = await ask('DELETE', 'models/aliased/versions/1?purge=yes');
     expect({ code, path: body.errors[0].path }).toEqual({ code: 422, path: '?purge' });
   });
-});
-
-describe('a worker that slept while a version was purged', () => {
-  it('drops it, and brings nothing of it back', async () => {
-    stack.addWorker({ SLUICE_CACHE_DIR: caches[1] as string, SLUICE_ROLES: 'inference' });
-    await ready('cold');
-    const workersOf = async () => (await ask('GET', 'models/cold')).body.versions[0].workers;
-    await expect.poll(workersOf, BOUND).toBe(2);
-    const [slept] = stack.workers;
-    const children = childrenOf(slept?.pid);
-    // A batch is with the child, and its jobs are taken over by the other worker.
-    for (const pid of children) signal(pid, 'SIGSTOP');
-    const jobs = await Promise.all(Array.from({ length: 20 }, () => submit('cold', 0)));
-    signal(slept?.pid, 'SIGSTOP');
-    const upkeep = stack.addWorker({ SLUICE_CACHE_DIR: caches[1] as string, SLUICE_ROLES: 'upkeep' });
-    for (const { body } of jobs)
-      expect((await ask('GET', `jobs/${body.id}?wait=30`)).body).toMatchObject(SUCCESS);
-    await ask('DELETE', 'models/cold');
-    await expect.poll(() => status('models/cold'), BOUND).toBe(404);
-    await erase(...jobs);
-    for (const pid of [slept?.pid, ...children]) signal(pid, 'SIGCONT');
-    const removed = () =>
-      stack.output().split('"model":"cold","version":1,"msg":"version removed"').length - 1;
-    await expect.poll(removed, BOUND).toBe(2);
-    await expect.poll(() => named('cold'), BOUND).toEqual(STAYS);
-    upkeep.kill();
-    // Its name comes back with another number, so that none takes one for the other.
-    expect((await upload('cold', { change: '\n' })).body.version).toBe(2);
-    await isReady('cold', 2);
-    expect((await submit('cold')).body).toMatchObject(SUCCESS);
-  });
-});
-
-it('no worker keeps a copy of what is gone, nor Redis a word of it', async () => {
-  for (const model of ['plain', 'aliased', 'cold']) await ask('DELETE', `models/${model}`);
-  await expect.poll(fetched, CACHE_BOUND).toEqual([]);
-  expect(stored().filter((path) => path.includes('models,'))).toEqual([]);
-  for (const model of ['plain', 'aliased', 'cold'])
-    await expect.poll(() => keysThatName(redis, stack.prefix, `${model}@`), BOUND).toEqual([]);
 });

@@ -4,7 +4,7 @@
  *   timing: version loaded, unchecked -> one run -> as many as the plan says        checking: version loaded with all checks
  *
  * Promises:
- *   - A trial disturbs nobody (trial-child.ts).
+ *   - A trial holds up no child that serves. Timing yields the processor to them; a check has its share, because a version waits.
  *   - Timing takes no longer than its limit, whatever the version does. Then the child is killed.
  */
 import type { Clock } from '../../../shared/base/clock.js';
@@ -60,7 +60,8 @@ export function createBackendTrials(deps: TrialChildDeps): BackendTrials {
     const { backend, limitMs, signal } = trial;
     const limit = startLimit(clock, limitMs);
     try {
-      return await useTrialChild(deps, backend, AbortSignal.any([signal, limit.signal]), (calls) =>
+      const either = AbortSignal.any([signal, limit.signal]);
+      return await useTrialChild(deps, backend, 'background', either, (calls) =>
         timeSizes(calls, trial, gpusOf(backend).length),
       );
     } catch (error) {
@@ -76,7 +77,8 @@ export function createBackendTrials(deps: TrialChildDeps): BackendTrials {
   return {
     time,
     async check(backend, folder, manifest, signal) {
-      const check = () => useTrialChild(deps, backend, signal, (calls) => calls.load(folder, manifest));
+      const check = () =>
+        useTrialChild(deps, backend, 'beside', signal, (calls) => calls.load(folder, manifest));
       // The child may have been killed by somebody else, so one death does not condemn the version.
       return check().catch((error: unknown) => {
         if (signal.aborted || !isDeath(error)) throw error;

@@ -2,8 +2,6 @@
  * Trial child: a child that serves nothing, in which a version is tried before it may cost those that serve.
  *
  *   starting -> up -> used -> ended
- *
- * It yields the processor to the children that serve.
  */
 import { constants, setPriority } from 'node:os';
 import type { Clock } from '../../../shared/base/clock.js';
@@ -25,6 +23,9 @@ export interface TrialChildDeps {
   log: Logger;
 }
 
+/** `background`: the child yields the processor to those that serve. `beside`: somebody waits for it, so it has its share. */
+export type TrialPriority = 'background' | 'beside';
+
 export type TrialCalls = Pick<ChildCalls, 'load' | 'measure'>;
 
 /** The backend does not load on this machine, whatever the version. */
@@ -37,11 +38,13 @@ export class BackendRefused extends Error {}
 export async function useTrialChild<T>(
   deps: TrialChildDeps,
   backend: BackendName,
+  priority: TrialPriority,
   signal: AbortSignal,
   act: (calls: TrialCalls) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
   const { process, calls } = startTrialChild(deps, backend);
+  if (priority === 'background' && process.pid !== null) yieldProcessor(process.pid);
   const kill = () => process.kill();
   signal.addEventListener('abort', kill);
   try {
@@ -70,7 +73,6 @@ function startTrialChild({ child, options, gpusOf, clock, log }: TrialChildDeps,
     onMessage: calls.hear,
     onGone: (why) => void calls.lose(why),
   });
-  if (started.pid !== null) yieldProcessor(started.pid);
   return { process: started, calls };
 }
 
