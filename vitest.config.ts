@@ -1,5 +1,5 @@
 /**
- * Five suites of tests, each a project: `npx vitest run --project unit` runs one of them.
+ * Six suites of tests, each a project: `npx vitest run --project unit` runs one of them.
  *
  * Only the suites that start programs wait for a Redis and for the programs in `.build`; they share one of each.
  */
@@ -24,6 +24,7 @@ export default defineConfig({
       suite('integration'),
       // Every answer of the API is held against its OpenAPI document.
       suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/described-answers.ts' }),
+      suite('starts'),
       suite('faults'),
     ],
   },

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
+import { openRedis } from '../../shared/redis/connect.js';
 import { createBatchFiles } from '../support/batch-files.js';
 import { openRedisPair, type RedisPair } from '../support/redis-pair.js';
 import { ROOT } from '../support/stack.js';
@@ -23,8 +24,11 @@ const { instances } = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/ex
 const lines = Array.from({ length: LINES }, () => ({ instances }));
 
 let pair: RedisPair;
-let room: Room;
-afterEach(() => room?.close());
+let room: Room | undefined;
+afterEach(async () => {
+  await room?.close();
+  room = undefined;
+});
 
 it('submits, polls, jobs, webhooks and batches go on within 5 s, each once, and nobody is left on the old node', {
   timeout: 150_000,
@@ -82,6 +86,24 @@ it('submits, polls, jobs, webhooks and batches go on within 5 s, each once, and 
 
   await load.stop();
   expect(violationsIn(await room.verdicts())).toEqual([]);
+});
+
+it('a process that is led to a replica as it starts says so, and does not start on it', {
+  timeout: 30_000,
+}, async () => {
+  pair = await openRedisPair();
+  const told: string[] = [];
+  const replica = new URL(pair.url);
+  replica.port = String(pair.replicaPort);
+  const opening = openRedis(
+    replica.href,
+    'request',
+    () => undefined,
+    (why) => void told.push(why),
+  );
+  await expect(opening).rejects.toThrow(/it is a replica/);
+  expect(told[0]).toMatch(/waiting for Redis at 127\.0\.0\.1:\d+: it is a replica/);
+  await pair.close();
 });
 
 /** Connections to this node that are neither between nodes nor the tests' own. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../shared/base/clock.js';
+import { type Clock, systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, toBytes, toTypedArray } from '../../shared/contract/tensors/tensor.js';
@@ -11,7 +11,7 @@ import { type BatchRunner, createBatchRunner } from '../../worker/inference/pool
 import type { ChildTiming } from '../../worker/inference/pool/child-supervisor.js';
 import { NotLoaded, StandsStill } from '../../worker/inference/pool/run-elsewhere.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
-import { MAX_DEATHS } from '../../worker/process/crash-loop.js';
+import { LOOP_WAIT_MS, MAX_DEATHS } from '../../worker/process/crash-loop.js';
 import type { RecycleLimits } from '../../worker/process/recycle-policy.js';
 
 const THROWS = -1;
@@ -26,6 +26,11 @@ const TOO_LARGE = -9;
 const SICKENS = -10;
 /** For a timer and a process's end to be noticed on a busy machine. */
 const SLACK_MS = 2000;
+/** The wait of a crash loop takes half a second on this clock, and all else its time. */
+const IMPATIENT: Clock = {
+  ...systemClock,
+  after: (delayMs, act) => systemClock.after(delayMs === LOOP_WAIT_MS ? 500 : delayMs, act),
+};
 
 let children: BackendChildren;
 let runner: BatchRunner;
@@ -42,6 +47,7 @@ interface Options {
   /** The GPU of each child; none where left out. */
   gpus?: (string | null)[];
   timing?: ChildTiming;
+  clock?: Clock;
   cacheDir?: string;
 }
 
@@ -336,7 +342,7 @@ describe("a batch runner on a backend's children", () => {
   it('gives a batch to the child that is free', async () => {
     await start({ childCount: 2 });
     let hangs = true;
-    const hung = run([HANGS], 2000).finally(() => {
+    const hung = run([HANGS], 1000).finally(() => {
       hangs = false;
     });
     for (let i = 0; i < 8; i++) expect(await run([i])).toEqual([2 * i]);
@@ -399,7 +405,7 @@ describe("a batch runner on a backend's children", () => {
   });
 
   it('refuses what nobody is left to compute, tells so, and computes again later', async () => {
-    await start();
+    await start({ clock: IMPATIENT });
     let last: number | null = null;
     const killNext = async () => {
       await expect

@@ -90,17 +90,3 @@ it('connections that only read, or only listen, follow without being refused', a
     return heard.includes('now');
   });
 });
-
-it('a process that is led to a replica says so, and does not start on it', { timeout: 30_000 }, async () => {
-  const told: string[] = [];
-  const replica = new URL(pair.url);
-  replica.port = String(pair.replicaPort);
-  const opening = openRedis(
-    replica.href,
-    'request',
-    () => undefined,
-    (why) => void told.push(why),
-  );
-  await expect(opening).rejects.toThrow(/it is a replica/);
-  expect(told[0]).toMatch(/waiting for Redis at 127\.0\.0\.1:\d+: it is a replica/);
-});

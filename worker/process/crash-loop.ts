@@ -24,7 +24,7 @@ export interface CrashLoop {
 
 export const MAX_DEATHS = 5;
 export const WINDOW_MS = 60_000;
-const FIRST_WAIT_MS = 10_000;
+export const LOOP_WAIT_MS = 10_000;
 export const MAX_WAIT_MS = 60_000;
 
 /** Returns the record of the deaths of one child after another. */
@@ -61,7 +61,7 @@ export function createCrashLoop(clock: Clock): CrashLoop {
       return loopingDeaths > 0 && !hasStayedUp();
     },
     get waitMs() {
-      return loopingDeaths === 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** (loopingDeaths - 1), MAX_WAIT_MS);
+      return loopingDeaths === 0 ? 0 : Math.min(LOOP_WAIT_MS * 2 ** (loopingDeaths - 1), MAX_WAIT_MS);
     },
   };
 }
