@@ -8,6 +8,7 @@ import { cleanFilename, type FileRecord, presentFile } from '../../shared/contra
 import type { Files } from '../../shared/core/files/files.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
+import { answerRange } from '../http/byte-range.js';
 import { answerMade, idempotencyKeyOf } from '../http/idempotency.js';
 import { readFileParts } from '../http/multipart.js';
 import { ID, IDEMPOTENCY_KEY, json, NO_CONTENT, type Operations, ref, routesOf } from '../http/operations.js';
@@ -20,6 +21,8 @@ export interface FileRoutesDeps {
   /** The bound of one file. */
   maxBytes: number;
 }
+
+const BYTES = { 'application/octet-stream': { schema: {} } };
 
 type FileContext = Context & { params: { id: string } };
 
@@ -67,9 +70,16 @@ export const fileOperations = {
       ID,
       { name: 'expires', in: 'query', schema: { type: 'string' } },
       { name: 'signature', in: 'query', schema: { type: 'string' } },
+      {
+        name: 'Range',
+        in: 'header',
+        description: 'One range of bytes, so that a download that was cut can go on.',
+        schema: { type: 'string', examples: ['bytes=1048576-'] },
+      },
     ],
     responses: {
-      200: { description: 'The bytes.', content: { 'application/octet-stream': { schema: {} } } },
+      200: { description: 'The bytes.', content: BYTES },
+      206: { description: 'The bytes of the range.', content: BYTES },
     },
   },
   'delete /v1/files/{id}': {
@@ -117,7 +127,8 @@ export function fileRoutes({ files, auth, audit, maxBytes }: FileRoutesDeps): Ro
 
   async function download(ctx: FileContext): Promise<void> {
     const record = isSigned(ctx) ? demand(await files.findSigned(ctx.params.id, ctx.query)) : await find(ctx);
-    const blob = await files.open(record);
+    const range = answerRange(ctx, record.bytes, record.sha256);
+    const blob = await files.open(record, range ?? undefined);
     if (!blob) throw noSuchFile();
     ctx.body = blob.stream;
     ctx.attachment(record.filename ?? record.id);

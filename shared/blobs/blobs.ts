@@ -14,7 +14,14 @@ export interface StoredBlob {
   sha256: string;
 }
 
+/** Both ends are included, and lie within the blob. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
 export interface OpenedBlob {
+  /** The stream has this many. */
   sizeBytes: number;
   /** Must be read to its end or destroyed. A stream that breaks off ends in an error, never early. */
   stream: Readable;
@@ -37,8 +44,8 @@ export interface BlobStore {
   put(key: string, content: BlobContent, options?: { contentType?: string }): Promise<StoredBlob>;
   /** Returns the bytes of a blob that is known to fit into memory (2 GiB at most). */
   get(key: string): Promise<Buffer | null>;
-  /** Returns the size and the bytes as a stream. */
-  open(key: string): Promise<OpenedBlob | null>;
+  /** Returns the size and the bytes as a stream, all of them unless a range is given. */
+  open(key: string, range?: ByteRange): Promise<OpenedBlob | null>;
   /** Deletes a blob; a missing blob is no error. */
   delete(key: string): Promise<void>;
   /** Yields every blob whose key begins with `prefix`, in no particular order. A blob that is put or deleted meanwhile may be missing. */

@@ -15,6 +15,7 @@ import { removeStale } from '../base/disk.js';
 import {
   type BlobContent,
   type BlobStore,
+  type ByteRange,
   demandKey,
   demandPrefix,
   isBlobKey,
@@ -69,12 +70,13 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
     return readFile(pathOf(folder, key)).catch(nullIfMissing);
   }
 
-  async function openBlob(key: string): Promise<OpenedBlob | null> {
+  async function openBlob(key: string, range?: ByteRange): Promise<OpenedBlob | null> {
     demandKey(key);
     const file = await open(pathOf(folder, key)).catch(nullIfMissing);
     if (!file) return null;
-    const { size: sizeBytes } = await statOrClose(file);
-    return { sizeBytes, stream: file.createReadStream() };
+    const { size } = await statOrClose(file);
+    const sizeBytes = range ? range.end - range.start + 1 : size;
+    return { sizeBytes, stream: file.createReadStream(range) };
   }
 
   async function remove(key: string): Promise<void> {

@@ -20,6 +20,7 @@ import { removeStale } from '../base/disk.js';
 import {
   type BlobContent,
   type BlobStore,
+  type ByteRange,
   demandKey,
   demandPrefix,
   isBlobKey,
@@ -105,9 +106,10 @@ export function openS3Blobs(options: S3Options): BlobStore {
     return { sizeBytes, sha256 };
   }
 
-  async function find(key: string): Promise<OpenedBlob | null> {
+  async function find(key: string, range?: ByteRange): Promise<OpenedBlob | null> {
+    const part = range && { Range: `bytes=${range.start}-${range.end}` };
     try {
-      const { Body, ContentLength } = await client.send(new GetObjectCommand(place(key)));
+      const { Body, ContentLength } = await client.send(new GetObjectCommand({ ...place(key), ...part }));
       if (ContentLength === undefined) throw new Error('The S3 server sent no length.');
       return { sizeBytes: ContentLength, stream: Body as Readable };
     } catch (error) {
@@ -116,9 +118,9 @@ export function openS3Blobs(options: S3Options): BlobStore {
     }
   }
 
-  async function open(key: string): Promise<OpenedBlob | null> {
+  async function open(key: string, range?: ByteRange): Promise<OpenedBlob | null> {
     demandKey(key);
-    return retrying(() => find(key)).catch(bucketFailure);
+    return retrying(() => find(key, range)).catch(bucketFailure);
   }
 
   async function get(key: string): Promise<Buffer | null> {

@@ -56,6 +56,11 @@ export const ERRORS = {
     retryable: false,
     title: 'The content type or encoding is not supported.',
   },
+  range_not_satisfiable: {
+    status: 416,
+    retryable: false,
+    title: 'The content ends before the range begins.',
+  },
   invalid_input: { status: 422, retryable: false, title: 'A value is missing or invalid.' },
   idempotency_key_reused: {
     status: 422,

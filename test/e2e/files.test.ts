@@ -110,6 +110,41 @@ describe('a file', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([200, String(MAX_BYTES)]);
   });
 
+  it('is downloaded from where a download was cut', async () => {
+    const bytes = randomBytes(1000);
+    const { body } = await upload(bytes);
+    const path = `/v1/files/${body.id}/content`;
+    const { url } = (await request('GET', `/v1/files/${body.id}`)).body;
+    const tag = `"${body.sha256}"`;
+    for (const [range, start, end] of [
+      ['bytes=0-99', 0, 100],
+      ['bytes=900-', 900, 1000],
+      ['bytes=-50', 950, 1000],
+      ['bytes=990-5000', 990, 1000],
+    ] as const) {
+      const answer = await get(url, { range, 'if-range': tag });
+      expect(answer.status, range).toBe(206);
+      expect(Buffer.from(await answer.arrayBuffer())).toEqual(bytes.subarray(start, end));
+      expect(Object.fromEntries(answer.headers)).toMatchObject({
+        'content-range': `bytes ${start}-${end - 1}/1000`,
+        'content-length': String(end - start),
+        'accept-ranges': 'bytes',
+        etag: tag,
+      });
+    }
+    for (const headers of [
+      { range: 'bytes=0-9', 'if-range': '"another"' },
+      { range: 'bytes=0-9,100-109' },
+      { range: 'lines=0-9' },
+    ])
+      expect((await get(path, { ...own(), ...headers })).status, headers.range).toBe(200);
+    for (const range of ['bytes=1000-', 'bytes=9-0']) {
+      const after = await get(path, { ...own(), range });
+      expect([after.status, after.headers.get('content-range')], range).toEqual([416, 'bytes */1000']);
+      expect(await after.json()).toMatchObject({ code: 'range_not_satisfiable' });
+    }
+  });
+
   it('may be empty', async () => {
     const { status, body } = await upload(Buffer.alloc(0));
     expect(status).toBe(201);

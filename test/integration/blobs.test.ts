@@ -97,6 +97,19 @@ describe.each(STORES)('blobs in %s', (_, openStore) => {
     expect(await keys('')).toEqual([]);
   });
 
+  it('reads a part of a blob, both ends included', async () => {
+    const bytes = randomBytes(2 * MIB);
+    await store().put('a', bytes);
+    const whole = { start: 0, end: bytes.length - 1 };
+    for (const range of [whole, { start: 0, end: 0 }, { start: MIB - 7, end: MIB + 7 }]) {
+      const part = await store().open('a', range);
+      expect(part?.sizeBytes).toBe(range.end - range.start + 1);
+      const read = await buffer(part?.stream as Readable);
+      expect(read.equals(bytes.subarray(range.start, range.end + 1))).toBe(true);
+    }
+    expect(await store().open('b', whole)).toBeNull();
+  });
+
   it('replaces a blob, while whoever has begun to read the old one reads it to its end', async () => {
     const old = randomBytes(2 * MIB);
     await store().put('a', old);

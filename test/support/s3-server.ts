@@ -116,14 +116,16 @@ export async function openS3Server(): Promise<S3Server> {
     if (method !== 'GET') return void answerError(response, 405, 'MethodNotAllowed', method);
     const object = objects.get(key);
     if (!object) return void answerError(response, 404, 'NoSuchKey', method);
-    response.writeHead(200, {
-      'content-length': object.body.length,
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    const part = first ? object.body.subarray(Number(first), Number(last) + 1) : object.body;
+    response.writeHead(first ? 206 : 200, {
+      'content-length': part.length,
       'content-type': object.contentType,
       'last-modified': new Date(object.lastModifiedMs).toUTCString(),
       etag: `"${etagOf(object.body)}"`,
     });
-    if (!cut) return void response.end(object.body);
-    response.write(object.body.subarray(0, object.body.length / 2), () => response.destroy());
+    if (!cut) return void response.end(part);
+    response.write(part.subarray(0, part.length / 2), () => response.destroy());
   }
 
   const server = createServer((request, response) => {

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
 import { sha256Of } from '../../base/hash.js';
-import type { BlobContent, BlobStore, OpenedBlob } from '../../blobs/blobs.js';
+import type { BlobContent, BlobStore, ByteRange, OpenedBlob } from '../../blobs/blobs.js';
 import {
   checkDownload,
   type DownloadQuery,
@@ -131,8 +131,8 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     return readPage(redis, { index, limit, cursor, read: (id) => get(tenant, id) });
   }
 
-  /** Returns a stream of a file's bytes; null when they are gone. */
-  const open = ({ key }: FileRecord): Promise<OpenedBlob | null> => blobs.open(key);
+  /** Returns a stream of a file's bytes, all of them unless a range is given; null when they are gone. */
+  const open = ({ key }: FileRecord, range?: ByteRange): Promise<OpenedBlob | null> => blobs.open(key, range);
 
   /** Returns all bytes of a file; null when they are gone. */
   const read = ({ key }: FileRecord): Promise<Buffer | null> => blobs.get(key);
