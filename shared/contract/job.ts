@@ -199,12 +199,21 @@ export interface JobRecord {
   end: JobEnd | null;
 }
 
-/** Returns the error of a job; without a message it has the title of its code. */
+/** A backend can say pages. */
+const MAX_MESSAGE_LENGTH = 1000;
+
+/** Returns the error of a job; without a message it has the title of its code. Longer messages than a thousand characters are cut. */
 export function jobError(code: ErrorCode, message?: string, instanceErrors?: InstanceError[]): JobError {
   return {
     code,
-    message: message ?? ERRORS[code].title,
+    message: cut(message ?? ERRORS[code].title),
     retryable: ERRORS[code].retryable,
-    ...(instanceErrors ? { instanceErrors } : {}),
+    ...(instanceErrors && {
+      instanceErrors: instanceErrors.map((each) => ({ ...each, message: cut(each.message) })),
+    }),
   };
+}
+
+function cut(message: string): string {
+  return message.length <= MAX_MESSAGE_LENGTH ? message : `${message.slice(0, MAX_MESSAGE_LENGTH - 1)}…`;
 }

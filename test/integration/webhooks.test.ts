@@ -3,6 +3,7 @@
  */
 import { Webhook } from 'standardwebhooks';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { jobError } from '../../shared/contract/job.js';
 import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import {
   type DeliveryBench,
@@ -89,6 +90,29 @@ describe('a delivery', () => {
     expect(withThem.predictions[0]).toHaveLength(most);
     expect(withThem.predictions[1]).toEqual({ y: [0], z: 0 });
     for (const data of without) expect(data).not.toHaveProperty('predictions');
+    // A receiver that asked is told, so that it does not take them for none.
+    expect(without.map(({ predictionsOmitted }) => predictionsOmitted)).toEqual([true, true]);
+    expect(withThem).not.toHaveProperty('predictionsOmitted');
+  });
+
+  test('bounds a body however large its job is, and says what it leaves out', async () => {
+    const receiver = await bench.receive(answer(204));
+    const instanceErrors = Array.from({ length: 1024 }, (_, index) => ({
+      index,
+      code: 'invalid_image' as const,
+      message: '\u0001'.repeat(5000),
+    }));
+    const metadata = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`key${i}`, '😀'.repeat(256)]));
+    const error = jobError('instances_failed', undefined, instanceErrors);
+    await bench.succeeded({ url: receiver.url, includePredictions: true }, undefined, { metadata }, error);
+    await bench.deliver();
+    await receiver.has(1);
+    const [{ body } = { body: '' }] = receiver.received;
+    const { data } = JSON.parse(body);
+    expect(data.error.instanceErrors).toHaveLength(100);
+    expect(data.error.instanceErrorsOmitted).toBe(924);
+    expect(data.metadata).toEqual(metadata);
+    expect(Buffer.byteLength(body)).toBeLessThan(1_000_000);
   });
 
   test.each([

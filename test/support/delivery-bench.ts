@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { derivedId, newId } from '../../shared/contract/ids.js';
-import type { JobSpec } from '../../shared/contract/job.js';
+import type { JobError, JobSpec } from '../../shared/contract/job.js';
 import { packInstances, toBytes } from '../../shared/contract/tensors/tensor.js';
 import { createAddressRules } from '../../shared/contract/webhooks/address.js';
 import type { Delivery } from '../../shared/contract/webhooks/delivery.js';
@@ -120,10 +120,15 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
     submitted,
 
     /** Runs a job that succeeds, so that its event is in the outbox. */
-    async succeeded(webhook: Subscription, output = OUTPUT, more: Partial<JobSpec> = {}): Promise<JobSpec> {
+    async succeeded(
+      webhook: Subscription,
+      output = OUTPUT,
+      more: Partial<JobSpec> = {},
+      error: JobError | null = null,
+    ): Promise<JobSpec> {
       const spec = await submitted(webhook, more);
       const started = await executions.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
-      const end = { error: null, usageMs: 1, timings: null };
+      const end = { error, usageMs: 1, timings: null };
       await executions.settle(
         'm',
         1,

@@ -32,7 +32,7 @@ export function isProgressEvent(type: EventType): type is (typeof PROGRESS_EVENT
 
 export const includePredictionsSchema = {
   type: 'boolean',
-  description: 'Adds the predictions where they take at most 20 kB.',
+  description: 'Adds the predictions where they take at most 20 kB; else `predictionsOmitted` is true.',
 } as const satisfies JsonSchema;
 
 export const urlSchema = { type: 'string', minLength: 1, maxLength: 2048 } as const satisfies JsonSchema;
@@ -59,6 +59,8 @@ export const webhookSchema = {
 
 /** The largest JSON of predictions that a body carries. */
 export const MAX_PREDICTIONS_BYTES = 20_000;
+/** The most instance errors that a body carries; the job has all of them. */
+export const MAX_INSTANCE_ERRORS = 100;
 
 /** The body of a webhook (Standard Webhooks 1.0). `timestamp` is the time of the event, RFC 3339. */
 export interface WebhookBody {

@@ -7,13 +7,14 @@
 import { toTimestamp } from '../../base/clock.js';
 import { SluiceError } from '../../contract/errors.js';
 import { isTerminal, type JobRecord } from '../../contract/job.js';
-import { presentJob } from '../../contract/job-view.js';
+import { type JobView, presentJob } from '../../contract/job-view.js';
 import { presentPredictions } from '../../contract/tensors/prediction.js';
 import { type Endpoint, presentEndpoint } from '../../contract/webhooks/endpoint.js';
 import {
   type EventType,
   isProgressEvent,
   JOB_EVENTS,
+  MAX_INSTANCE_ERRORS,
   MAX_PREDICTIONS_BYTES,
   type WebhookBody,
 } from '../../contract/webhooks/events.js';
@@ -86,7 +87,12 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
   ): Promise<CreatedDelivery> {
     const { job } = subject;
     const predictions = job && includePredictions ? await readPredictions(job.spec.id) : null;
-    const data = predictions ? { ...subject.data, predictions } : subject.data;
+    const isOmitted = includePredictions && !predictions && event.type === 'job.succeeded';
+    const data = {
+      ...subject.data,
+      ...(predictions && { predictions }),
+      ...(isOmitted && { predictionsOmitted: true }),
+    };
     return deliveries.create({
       event: event.id,
       tenant,
@@ -103,7 +109,7 @@ export function createFanOut({ redis, keys, endpoints, deliveries, models }: Fan
       const job = decodeRecord(await redis.hmget(keys.job(event.job), ...RECORD_FIELDS));
       if (!job) return null;
       const { predictions: _, ...data } = presentJob(job);
-      return { tenant: job.spec.tenant, job, data };
+      return { tenant: job.spec.tenant, job, data: bounded(data) };
     }
     if (event.endpoint) {
       const endpoint = await endpoints.find(event.endpoint);
@@ -170,6 +176,16 @@ function ownWebhook({ type }: OutboxEvent, { job }: Subject): Subscription[] {
 
 function bodyOf(type: EventType, at: number, data: object): WebhookBody {
   return { type, timestamp: toTimestamp(at), data };
+}
+
+/** Returns the job with no more instance errors than a receiver takes; what is left out is counted. */
+function bounded<D extends Pick<JobView, 'error'>>(data: D): D {
+  const { error } = data;
+  const all = error?.instanceErrors ?? [];
+  if (!error || all.length <= MAX_INSTANCE_ERRORS) return data;
+  const instanceErrors = all.slice(0, MAX_INSTANCE_ERRORS);
+  const instanceErrorsOmitted = all.length - MAX_INSTANCE_ERRORS;
+  return { ...data, error: { ...error, instanceErrors, instanceErrorsOmitted } };
 }
 
 function byteLength(value: unknown): number {
