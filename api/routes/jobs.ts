@@ -55,7 +55,7 @@ const PREFER = {
   name: 'Prefer',
   in: 'header',
   schema: { type: 'string' },
-  description: '`wait=10`: seconds to hold the request (RFC 7240); `wait` alone: 60.',
+  description: '`wait=10`: seconds to hold the request (RFC 7240); `wait` alone: as long as one is held.',
 };
 
 export const jobOperations = {

@@ -177,8 +177,8 @@ export const VARIABLES = {
     type: 'integer',
     minimum: 1,
     maximum: 300,
-    default: 60,
-    description: 'Longest a request is held for a result.',
+    default: 55,
+    description: 'Longest a request is held for a result. Many proxies give up after 60.',
   },
   SLUICE_MAX_WAITS_PER_TENANT: {
     type: 'integer',
