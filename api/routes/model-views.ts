@@ -88,6 +88,7 @@ export function presentVersion(
     signatures,
     batching,
     quantization,
+    stateful: manifest.stateful !== undefined,
     backend,
     sizeBytes,
     sha256,

@@ -150,6 +150,11 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
       },
     },
   ),
+  stateful: field(
+    '`allow`: the model may draw random numbers, so that equal inputs get unlike predictions.',
+    'such a model is refused',
+    'allow',
+  ),
   nonFinite: field(
     'What becomes of NaN and Infinity in outputs: the instance fails, or JSON shows null, or a text such as "NaN".',
     '`fail`',

@@ -32,6 +32,8 @@ export function checkManifest(value: unknown): Fault[] {
   const { format, files, signature } = manifest;
   if (!Object.hasOwn(files, ENTRY[format]))
     faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
+  if (manifest.stateful && format === 'layers')
+    faults.push({ path: '/stateful', message: 'is for SavedModels and graph models' });
   faults.push(...batchingFaults(manifest));
   for (const kind of ['inputs', 'outputs'] as const) {
     faults.push(...repeated(signature[kind], `/signature/${kind}`));

@@ -158,6 +158,8 @@ export const manifestSchema = {
      * of the texts "NaN", "Infinity" and "-Infinity". YAML reads a bare `null` as nothing.
      */
     nonFinite: { enum: ['fail', 'null', 'string', null] },
+    /** `allow`: the model may draw random numbers, so that equal inputs get unlike predictions. */
+    stateful: { enum: ['allow'] },
     provenance: { type: 'object' },
   },
 } as const satisfies JsonSchema;

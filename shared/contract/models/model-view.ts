@@ -42,6 +42,10 @@ export const versionViewSchema = exactly({
   signatures: { ...signatures, description: 'Other signatures, by name, that jobs may ask for.' },
   batching,
   quantization: orNull(quantization),
+  stateful: {
+    type: 'boolean',
+    description: 'It draws random numbers, so equal jobs get unlike predictions.',
+  },
   backend: { ...NULLABLE_TEXT, description: 'On which the worker that last reported it serves it.' },
   sizeBytes: COUNT,
   sha256: { type: 'string', description: "Of the version's files and their hashes." },

@@ -25,11 +25,12 @@ export interface QuantizedUpload {
  */
 export async function quantizeUpload(
   folder: string,
-  { format, golden, files }: Manifest,
+  { format, golden, files, stateful }: Manifest,
   uploaded: UploadedFiles,
   { dtype, tolerance }: QuantizeRequest,
 ): Promise<QuantizedUpload> {
   if (format === 'saved_model') throw refused('is for tfjs models');
+  if (stateful) throw refused('needs predictions that chance does not change, to tell what is lost');
   if (golden === undefined) throw refused('needs golden vectors: nothing else tells what is lost');
   const path = join(folder, MODEL_FILE);
   const { model, replaced } = await quantizeWeights(folder, await readFile(path, 'utf8'), dtype).catch(

@@ -11,7 +11,7 @@
  */
 import { type Clock, sleep } from '../../base/clock.js';
 import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
-import type { Signature, TensorSpec } from '../../contract/models/manifest.js';
+import type { Manifest, TensorSpec } from '../../contract/models/manifest.js';
 import {
   type Instance,
   isTensor,
@@ -55,7 +55,11 @@ export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
   const addCounts = loadScript(redis, 'add-counts');
 
   /** Counts one copy. `output` holds its packed predictions; null when it failed. */
-  async function count(spec: JobSpec, { outputs }: Signature, output: Buffer | null): Promise<void> {
+  async function count(
+    spec: JobSpec,
+    { signature: { outputs }, stateful }: Pick<Manifest, 'signature' | 'stateful'>,
+    output: Buffer | null,
+  ): Promise<void> {
     const { shadowOf, model, version } = spec;
     if (!shadowOf) return;
     const original = await ended(shadowOf);
@@ -72,6 +76,8 @@ export function createShadows({ redis, keys, jobs, clock }: ShadowsDeps) {
         Object.entries(counts).map(([field, count]) => ({ field, count })),
       );
     if (!output) return void (await add({ failed: 1 }));
+    // Two draws of chance need not agree.
+    if (stateful) return;
     const theirs = unpackInstances(original.output);
     const ours = unpackInstances(output);
     const agreed = ours.filter((instance, i) => theirs[i] && agrees(outputs, instance, theirs[i])).length;

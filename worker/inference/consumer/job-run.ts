@@ -117,7 +117,7 @@ export function createJobRun(deps: JobRunDeps): JobRun {
   /** Counts how the predictions of a copy compare with those of the original. */
   function compareShadow(spec: JobSpec, output: Buffer | null): void {
     shadows
-      .count(spec, selected(spec).signature, output)
+      .count(spec, selected(spec), output)
       .catch((error: unknown) => deps.onError('shadow', error as Error));
   }
 

@@ -167,6 +167,13 @@ export function createSubmission(deps: SubmissionDeps) {
     { tenant, isLine }: { tenant: string; isLine: boolean },
   ): NewJob {
     const { cacheSeconds: seconds } = body;
+    if (seconds && manifest.stateful)
+      throw invalid([
+        {
+          path: '/cacheSeconds',
+          message: `is for models that answer an equal job the same; ${manifest.name}@${manifest.version} draws random numbers (stateful: allow)`,
+        },
+      ]);
     const spec: JobSpec = {
       id: newId('job', clock.now()),
       tenant,
