@@ -7,6 +7,7 @@ import { expect, it } from 'vitest';
 import { COMMAND_VARIABLES } from '../shared/contract/config.js';
 import { ERRORS } from '../shared/contract/errors.js';
 import { VARIABLES } from '../shared/contract/variables.js';
+import { CLASSES } from '../shared/model-packages/saved-model/operation-table.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;
 const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
@@ -96,6 +97,28 @@ it('documents every variable and every error code in the words of the code, and 
       title,
     ]),
   );
+});
+
+it('tells the class of operations that the code knows, and how many there are', () => {
+  const guide = text('deploy/guides/operations.md');
+  const rows = [...guide.matchAll(/^\| `(\w+)` +\| (.*?) +\| .*? +\| (.*?) +\| +(\d+) \|$/gm)];
+  const table = text('shared/model-packages/saved-model/operations.tsv').split('\n');
+  const told = (of: string, { in: parts }: { in: readonly string[] }) => {
+    if (parts.includes('signature')) return 'served';
+    if (of === 'chance' || of === 'writes') return 'served with `stateful: allow`';
+    if (parts.length === 0) return 'refused';
+    return parts.join() === 'idle' ? 'where it never runs' : 'while it loads';
+  };
+  expect(rows.map(([, ...cells]) => cells)).toEqual(
+    Object.entries(CLASSES).map(([of, rights]) => [
+      of,
+      rights.what,
+      told(of, rights),
+      String(table.filter((line) => line.endsWith(`\t${of}`)).length),
+    ]),
+  );
+  for (const [op, of] of table.slice(1, -1).map((line) => line.split('\t')))
+    expect(Object.hasOwn(CLASSES, of ?? ''), op).toBe(true);
 });
 
 it('gives each decision an id of its own, and refers to none that is missing', () => {

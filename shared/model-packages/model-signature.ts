@@ -54,7 +54,7 @@ async function completeSavedModel(
   isUnbatched: boolean,
   faults: Fault[],
 ): Promise<CompletedManifest> {
-  const inspected = await inspectSavedModel(folder, said.signatureName).catch((error: unknown) => ({
+  const inspected = await inspectSavedModel(folder, said).catch((error: unknown) => ({
     signatureName: null,
     signatures: new Map<string, Ports>(),
     faults: [messageOf(error)],

@@ -6,8 +6,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
+import { ASYNC_OPS, graphOperationFault } from './graph-operations.js';
 import { MODEL_FILE } from './manifest.js';
-import { ASYNC_OPS, GRAPH_OPS } from './saved-model/operations.js';
 
 const LAYERS: ReadonlySet<string> = new Set(
   `Activation Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
@@ -22,19 +22,22 @@ const LAYERS: ReadonlySet<string> = new Set(
 const PARTS = ['layers', 'layer', 'backward_layer', 'cell', 'cells'];
 
 /** Throws an Error that names the first layer or operation that is not allowed. */
-export async function checkTopology(folder: string, format: Manifest['format']): Promise<void> {
+export async function checkTopology(
+  folder: string,
+  { format, stateful }: Pick<Manifest, 'format' | 'stateful'>,
+): Promise<void> {
   if (format === 'saved_model') return;
   const { modelTopology, modelInitializer } = JSON.parse(
     await readFile(join(folder, MODEL_FILE), 'utf8'),
   ) as Dictionary;
   // tfjs runs the second graph before the first run of the first.
   const graphs = [modelTopology, modelInitializer];
-  if (format === 'graph') demand('operations', new Set(graphs.flatMap(operationsOf)), GRAPH_OPS);
+  if (format === 'graph') demandOperations(graphs.flatMap(operationsOf), stateful === 'allow');
   else if (isOfKeras3(modelTopology))
     throw new Error(
       `${MODEL_FILE} was written by Keras 3, whose layers TensorFlow.js does not load: export a SavedModel by model.export('export')`,
     );
-  else demand('layers', layersOf(field(modelTopology, 'model_config') ?? modelTopology), LAYERS);
+  else demandLayers(layersOf(field(modelTopology, 'model_config') ?? modelTopology));
 }
 
 /**
@@ -47,10 +50,21 @@ export function isDynamicGraph(topology: unknown): boolean {
 
 type Dictionary = Record<string, unknown>;
 
-function demand(kind: string, used: ReadonlySet<string>, allowed: ReadonlySet<string>): void {
-  const refused = [...used].filter((name) => !allowed.has(name)).sort();
+function demandLayers(used: ReadonlySet<string>): void {
+  const refused = [...used].filter((name) => !LAYERS.has(name)).sort();
   if (refused.length > 0)
-    throw new Error(`${MODEL_FILE} uses ${kind} that are not allowed: ${refused.join(', ')}`);
+    throw new Error(`${MODEL_FILE} uses layers that are not allowed: ${refused.join(', ')}`);
+}
+
+function demandOperations(used: readonly string[], stateful: boolean): void {
+  const byFault = new Map<string, string[]>();
+  for (const op of [...new Set(used)].sort()) {
+    const fault = graphOperationFault(op, stateful);
+    if (fault !== null) byFault.set(fault, [...(byFault.get(fault) ?? []), op]);
+  }
+  const refused = [...byFault].map(([fault, ops]) => `${ops.join(', ')} (${fault})`);
+  if (refused.length > 0)
+    throw new Error(`${MODEL_FILE} uses operations that are not allowed: ${refused.join(', ')}`);
 }
 
 function layersOf(model: unknown): Set<string> {

@@ -167,6 +167,20 @@ const positive = () =>
     ],
   );
 
+/** x, and a random number between 0 and 1. */
+const noise = () =>
+  write(
+    'noise',
+    { x: [4], y: [4] },
+    [
+      input('x', 1, 4),
+      node('size', 'Shape', ['x'], { T: float }),
+      node('drawn', 'RandomUniform', ['size'], { dtype: float }),
+      node('y', 'AddV2', ['x', 'drawn'], { T: float }),
+    ],
+    [],
+  );
+
 /** 1 where x is true: what is not 0, be it ever so small. */
 const truth = () =>
   write(
@@ -237,6 +251,18 @@ describe.each(LOCAL_BACKENDS.filter(({ fault }) => fault === null).map(({ name }
       expect(backend.liveTensors()).toBe(loaded);
       model.dispose();
       expect(backend.liveTensors()).toBe(before);
+    });
+
+    it('random numbers are other ones each time, and leave nothing behind', async () => {
+      const { folder, manifest } = noise();
+      const model = await backend.load(folder, { ...manifest, stateful: 'allow' });
+      const loaded = backend.liveTensors();
+      const draw = async () => (await run(model, [4], [0, 0, 0, 0])).data;
+      expect(await draw()).not.toEqual(await draw());
+      for (const value of await draw()) expect(value).toBe(Math.min(Math.max(value, 0), 1));
+      expect(backend.liveTensors()).toBe(loaded);
+      model.dispose();
+      await expect(backend.load(folder, manifest)).rejects.toThrow(/RandomUniform \(random numbers/);
     });
 
     it('a run that fails leaves nothing behind', async () => {

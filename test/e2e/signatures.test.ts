@@ -14,6 +14,7 @@ import { type TinyModel, writeModel } from '../support/tiny-models.js';
 
 const BOUND = { timeout: 30_000, interval: 50 };
 const FIXTURES = join(ROOT, 'test/fixtures/signatures');
+const OPERATIONS = join(ROOT, 'test/fixtures/operations');
 const { SLUICE_CACHE_DIR } = loadConfig();
 const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
 if (nativeFault)
@@ -42,11 +43,11 @@ function filesIn(path: string): Files {
   return Object.fromEntries(files.map((name) => [relative(path, name), new Uint8Array(readFileSync(name))]));
 }
 
-async function upload(name: string, files: Files, yaml = ''): Promise<Answer> {
+async function upload(name: string, files: Files, yaml = '', query = ''): Promise<Answer> {
   const form = new FormData();
   for (const [path, content] of Object.entries({ ...files, ...(yaml && { 'model.yaml': yaml }) }))
     form.append('file', new Blob([content]), path);
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions`, {
+  const response = await fetch(`${stack.url}/v1/models/${name}/versions${query}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${stack.key}` },
     body: form,
@@ -109,6 +110,29 @@ function writeTwin(name: string, [negated, doubled]: [string, string], batch = '
   return model;
 }
 
+/** x in, x and a random number between 0 and 1 out. */
+function writeNoise(): TinyModel {
+  const shape = { dim: [{ size: '-1' }, { size: '2' }] };
+  const tensor = (name: string) => ({ name: `${name}:0`, dtype: 'DT_FLOAT', tensorShape: shape });
+  const float = { type: 'DT_FLOAT' };
+  return writeModel(folder, {
+    name: 'noise',
+    format: 'graph',
+    inputs: [],
+    outputs: [],
+    topology: {
+      node: [
+        { name: 'x', op: 'Placeholder', attr: { dtype: float, shape: { shape } } },
+        { name: 'size', op: 'Shape', input: ['x'], attr: { T: float } },
+        { name: 'drawn', op: 'RandomUniform', input: ['size'], attr: { dtype: float } },
+        { name: 'y', op: 'AddV2', input: ['x', 'drawn'], attr: { T: float } },
+      ],
+      versions: { producer: 1 },
+    },
+    signature: { inputs: { x: tensor('x') }, outputs: { y: tensor('y') } },
+  });
+}
+
 const filesOf = ({ folder: path }: { folder: string; manifest: Manifest }) => filesIn(path);
 
 describe('a graph model of TensorFlow.js', () => {
@@ -161,6 +185,41 @@ describe('a graph model of TensorFlow.js', () => {
     expect(predictions).toEqual(instances.map(([x = 0, y = 0]) => [0 - x, 0 - y]));
   });
 
+  it('that draws random numbers is served where its model.yaml says so, and nothing of it is kept', async () => {
+    const files = filesOf(writeNoise());
+    const refused = await upload('noise', files);
+    expect(refused.status).toBe(422);
+    expect(refused.body.errors).toEqual([
+      {
+        path: '/model.json',
+        message: expect.stringMatching(/RandomUniform \(random numbers .*`stateful: allow` in model\.yaml/),
+      },
+    ]);
+    const version = await serve('noise', files, 'stateful: allow');
+    expect(version).toMatchObject({ stateful: true, warnings: [] });
+    const job = { model: 'noise', instances: [[1, 2]] };
+    const [one, other] = [await predictionsOf(job), await predictionsOf(job)];
+    expect(one).not.toEqual(other);
+    for (const [x = 0, y = 0] of [...one, ...other]) {
+      expect(Math.floor(x)).toBe(1);
+      expect(Math.floor(y)).toBe(2);
+    }
+    const { status, body } = await submit({ ...job, cacheSeconds: 60 });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([
+      {
+        path: '/cacheSeconds',
+        message:
+          'is for models that answer an equal job the same; noise@1 draws random numbers (stateful: allow)',
+      },
+    ]);
+    const quantized = await upload('noise', files, 'stateful: allow', '?quantize=uint8');
+    expect(quantized.body.errors).toEqual([
+      { path: '?quantize', message: expect.stringMatching(/^needs predictions that chance does not change/) },
+    ]);
+    expect((await versionOf('twin')).stateful).toBe(false);
+  });
+
   it('of another signature is no canary and no shadow', async () => {
     await serve('twin', filesOf(writeTwin('other', ['a', 'b'])));
     for (const kind of ['canary', 'shadow']) {
@@ -196,6 +255,31 @@ describe.skipIf(nativeFault !== null)('a SavedModel', () => {
     expect(body.errors).toEqual([
       { path: '/signatureName', message: 'is no signature of this version; there are: encode, decode' },
     ]);
+  });
+
+  it('looks up in the tables of its own vocabulary, and draws random numbers if it may', async () => {
+    const tables = filesIn(join(OPERATIONS, 'tables/1'));
+    const { 'assets/words.txt': _, ...without } = tables;
+    const refused = await upload('tables', without);
+    expect(refused.body.errors).toEqual([
+      {
+        path: '/saved_model.pb',
+        message: 'the SavedModel reads the asset assets/words.txt, which is no file of the version',
+      },
+    ]);
+    await serve('tables', tables);
+    const [found] = await predictionsOf({ model: 'tables', instances: [{ ids: [7, 1, 5] }] });
+    expect(found).toMatchObject({ words: [0, 4, 4], grown: [-1, -1, 50], integers: [1, 1, 0, 0] });
+    const chance = filesIn(join(OPERATIONS, 'chance/1'));
+    const { status, body } = await upload('chance', chance);
+    expect(status).toBe(422);
+    expect(body.errors[0].message).toMatch(
+      /^its signature uses RandomStandardNormal .* say `stateful: allow` in model\.yaml$/,
+    );
+    const version = await serve('chance', chance, 'stateful: allow');
+    expect(Object.keys(version.signatures).sort()).toEqual(['count', 'flip', 'generator']);
+    const job = { model: 'chance', instances: [[0, 0, 0]], outputs: ['z'] };
+    expect(await predictionsOf(job)).not.toEqual(await predictionsOf(job));
   });
 
   it('gives each caller the scores of its own temperature', async () => {

@@ -12,12 +12,14 @@ interface MessageMap<V> {
   del(key: string): void;
 }
 interface NameAttrList {
+  getName(): string;
   setName(name: string): NameAttrList;
   getAttrMap(): MessageMap<AttrValue>;
 }
 interface AttrValue {
   getFunc(): NameAttrList;
   setFunc(named: NameAttrList): AttrValue;
+  setType(type: number): AttrValue;
 }
 export interface NodeDef {
   getName(): string;
@@ -53,6 +55,10 @@ interface SignatureDef {
 interface CollectionDef {
   setNodeList(list: { setValueList(values: string[]): unknown }): CollectionDef;
 }
+interface AssetFileDef {
+  setFilename(name: string): unknown;
+  getTensorInfo(): TensorInfo;
+}
 export interface MetaGraphDef {
   clone(): MetaGraphDef;
   serializeBinary(): Uint8Array;
@@ -64,7 +70,9 @@ export interface MetaGraphDef {
   };
   getSignatureDefMap(): MessageMap<SignatureDef>;
   getCollectionDefMap(): MessageMap<CollectionDef>;
-  addAssetFileDef(): { setFilename(name: string): unknown };
+  addAssetFileDef(): AssetFileDef;
+  getAssetFileDefList(): AssetFileDef[];
+  setAssetFileDefList(assets: AssetFileDef[]): unknown;
 }
 export interface SavedModel {
   getMetaGraphsList(): MetaGraphDef[];
@@ -98,6 +106,12 @@ export function editSavedModel(folder: string, edit: Edit): void {
 
 export function node(name: string, op: string, ...inputs: string[]): NodeDef {
   return new proto.NodeDef().setName(name).setOp(op).setInputList(inputs);
+}
+
+/** Gives a node an attribute that is a type, by its number. */
+export function withType(made: NodeDef, name: string, type: number): NodeDef {
+  made.getAttrMap().set(name, new proto.AttrValue().setType(type));
+  return made;
 }
 
 /** Calls a function, which may call another that `handed` names. */

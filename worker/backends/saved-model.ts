@@ -35,7 +35,7 @@ export async function loadSavedModel(
   folder: string,
   manifest: Manifest,
 ): Promise<LoadedModel> {
-  const { signatureName, signatures } = await readSavedModel(folder, manifest.signatureName);
+  const { signatureName, signatures } = await readSavedModel(folder, manifest);
   const programs = new Map(
     signatureNames(manifest).map((name) => [name, programOf(manifest, name, signatures.get(name))]),
   );

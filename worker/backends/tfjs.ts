@@ -59,7 +59,7 @@ export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): 
     async load(folder, manifest) {
       if (manifest.format === 'saved_model')
         throw new Error(`a SavedModel runs on TensorFlow itself, not on ${name}`);
-      await checkTopology(folder, manifest.format);
+      await checkTopology(folder, manifest);
       const artifacts = await readArtifacts(tf, folder, manifest);
       const network = await (manifest.format === 'layers' ? loadLayers : loadGraph)(tf, artifacts);
       try {

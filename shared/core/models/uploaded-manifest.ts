@@ -42,7 +42,7 @@ export async function readUploadedManifest(upload: CheckedUpload): Promise<Manif
     if (manifest.name !== name) faults.push({ path: `/${MANIFEST_FILE}/name`, message: `must be ${name}` });
     faults.push(...fileFaults(manifest, hashes));
   }
-  faults.push(...(await modelFaults(folder, files, Array.isArray(manifest) ? null : manifest.format)));
+  faults.push(...(await modelFaults(folder, files, Array.isArray(manifest) ? null : manifest)));
   if (faults.length > 0 || Array.isArray(manifest)) throw invalid(faults);
   return manifest;
 }
@@ -58,9 +58,9 @@ function manifestFaults(error: unknown): Fault[] {
 async function modelFaults(
   folder: string,
   files: UploadedFiles,
-  format: Manifest['format'] | null,
+  manifest: Manifest | null,
 ): Promise<Fault[]> {
-  if (!files.has(MODEL_FILE) || format === 'saved_model') return [];
+  if (!files.has(MODEL_FILE) || manifest?.format === 'saved_model') return [];
   const path = `/${MODEL_FILE}`;
   let model: unknown;
   try {
@@ -69,7 +69,7 @@ async function modelFaults(
     return [{ path, message: `is not JSON: ${messageOf(error)}` }];
   }
   const faults = weightFaults(model, sizesOf(files));
-  const topology = format && (await checkTopology(folder, format).then(() => null, messageOf));
+  const topology = manifest && (await checkTopology(folder, manifest).then(() => null, messageOf));
   return topology ? [...faults, { path, message: topology }] : faults;
 }
 

@@ -44,6 +44,13 @@ export const FIELDS = {
   'CollectionDef.NodeList': {
     value: 1,
   },
+  'CollectionDef.AnyList': {
+    value: 1,
+  },
+  AssetFileDef: {
+    tensor_info: 1,
+    filename: 2,
+  },
   SignatureDef: {
     inputs: 1,
     outputs: 2,
@@ -120,6 +127,18 @@ export const FIELDS = {
     handle_data: 7,
     is_ref: 16,
     experimental_full_type: 17,
+  },
+  'OpDef.AttrDef': {
+    name: 1,
+    type: 2,
+    default_value: 3,
+    description: 4,
+    has_minimum: 5,
+    minimum: 6,
+    allowed_values: 7,
+  },
+  OpList: {
+    op: 1,
   },
   AttrValue: {
     s: 2,

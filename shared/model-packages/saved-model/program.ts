@@ -21,11 +21,13 @@ export interface GraphNode {
   inputs: string[];
   /** Functions that the node may call: those that its attributes name at any depth, and its operation if a function has that name. */
   names: ReadonlySet<string>;
+  /** Numbers of the types that its attributes name. */
+  types: ReadonlySet<number>;
 }
 
 export interface GraphFunction {
   name: string;
-  firstArgument: string | undefined;
+  arguments: string[];
   nodes: GraphNode[];
   /** TensorFlow may call this function in place of another one with the same attribute. */
   replaces: boolean;
@@ -46,13 +48,19 @@ export interface ProgramSignature {
   outputs: ReadonlyMap<string, SignatureTensor>;
 }
 
+/** A file of the version that TensorFlow names to the model: it puts the path in the tensor `place` when it loads the model. */
+export interface Asset {
+  /** Within the folder `assets`. */
+  filename: string;
+  place: string;
+}
+
 export interface Program {
   nodes: GraphNode[];
   functions: GraphFunction[];
   /** All signatures that may be served, by name. */
   signatures: ReadonlyMap<string, ProgramSignature>;
-  /** TensorFlow would put the paths of assets into tensors that the model names, and such paths may lead anywhere. */
-  hasAssets: boolean;
+  assets: Asset[];
   /** TensorFlow runs `restore` with the place of the variables in the tensor `filename`. Both are empty without variables. */
   saver: { filename: string; restore: string };
   /** Nodes that TensorFlow may run after restoring. */
@@ -63,6 +71,7 @@ const {
   SavedModel,
   MetaGraphDef,
   SaverDef,
+  AssetFileDef,
   CollectionDef,
   SignatureDef,
   TensorInfo,
@@ -77,6 +86,9 @@ const {
 } = FIELDS;
 const MetaInfoDef = FIELDS['MetaGraphDef.MetaInfoDef'];
 const NodeList = FIELDS['CollectionDef.NodeList'];
+const AnyList = FIELDS['CollectionDef.AnyList'];
+/** The message within a `google.protobuf.Any`. */
+const ANY_VALUE = 2;
 const Dim = FIELDS['TensorShapeProto.Dim'];
 const ArgDef = FIELDS['OpDef.ArgDef'];
 const ListValue = FIELDS['AttrValue.ListValue'];
@@ -111,14 +123,25 @@ export function parseProgram(bytes: Uint8Array): Program {
   return {
     ...graphOf(messageIn(graph, MetaGraphDef.graph_def)),
     signatures: new Map(served.map(([name, each]) => [name, signatureOf(each)])),
-    hasAssets:
-      graph.has(MetaGraphDef.asset_file_def) || mapIn(graph, MetaGraphDef.collection_def).has(ASSETS_OF_OLD),
+    assets: assetsOf(graph),
     saver: {
       filename: textIn(saver, SaverDef.filename_tensor_name),
       restore: textIn(saver, SaverDef.restore_op_name),
     },
     initializers: initializersOf(signatures.get(INITIALIZE), mapIn(graph, MetaGraphDef.collection_def)),
   };
+}
+
+/** TensorFlow reads the collection of old exports only where the graph itself lists no assets. */
+function assetsOf(graph: Message): Asset[] {
+  const listed = messagesIn(graph, MetaGraphDef.asset_file_def);
+  const collection = mapIn(graph, MetaGraphDef.collection_def).get(ASSETS_OF_OLD) ?? new Map();
+  const packed = messagesIn(messageIn(collection, CollectionDef.any_list), AnyList.value);
+  const assets = listed.length > 0 ? listed : packed.map((each) => messageIn(each, ANY_VALUE));
+  return assets.map((asset) => ({
+    filename: textIn(asset, AssetFileDef.filename),
+    place: textIn(messageIn(asset, AssetFileDef.tensor_info), TensorInfo.name),
+  }));
 }
 
 /** TensorFlow reads collections only where a signature is missing. This check reads all of them, which is simpler and safe. */
@@ -131,7 +154,7 @@ function initializersOf(signature: Message | undefined, collections: ReadonlyMap
   ];
 }
 
-/** Gradient definitions of the library are not read: they serve Python and operations that are on no list. */
+/** Gradient definitions of the library are not read: they serve Python, and operations that are refused. */
 function graphOf(graph: Message): Pick<Program, 'nodes' | 'functions'> {
   let count = 0;
   const nodesIn = (message: Message, field: number): GraphNode[] => {
@@ -153,11 +176,13 @@ function graphOf(graph: Message): Pick<Program, 'nodes' | 'functions'> {
 
 function nodeOf(node: Message): GraphNode {
   const op = textIn(node, NodeDef.op);
+  const attributes = [...mapIn(node, NodeDef.attr).values()];
   return {
     name: textIn(node, NodeDef.name),
     op,
     inputs: textsIn(node, NodeDef.input),
-    names: new Set([op, ...functionsIn([...mapIn(node, NodeDef.attr).values()])]),
+    names: new Set([op, ...functionsIn(attributes)]),
+    types: new Set(attributes.map((value) => intIn(value, AttrValue.type))),
   };
 }
 
@@ -181,10 +206,9 @@ function declarationOf(definition: Message): Omit<GraphFunction, 'nodes'> {
   // Default attributes could name functions. No export has any, so they are refused.
   if (declared.has(OpDef.attr))
     throw new Error(`the function ${name} of the SavedModel has parameters besides tensors`);
-  const [first] = messagesIn(declared, OpDef.input_arg);
   return {
     name,
-    firstArgument: first && textIn(first, ArgDef.name),
+    arguments: messagesIn(declared, OpDef.input_arg).map((each) => textIn(each, ArgDef.name)),
     replaces: mapIn(definition, FunctionDef.attr).has(REPLACES),
   };
 }

@@ -5,12 +5,13 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists } from '../../base/disk.js';
-import { DEFAULT_SIGNATURE } from '../../contract/models/manifest.js';
+import { DEFAULT_SIGNATURE, type Manifest } from '../../contract/models/manifest.js';
+import { isContainedPath } from '../../contract/models/package-path.js';
 import type { Dtype } from '../../contract/tensors/tensor.js';
 import type { Port, Ports } from '../ports.js';
 import { onlyComputes, programFaults } from './check.js';
 import { DATA_TYPES } from './fields.js';
-import { type ProgramSignature, parseProgram, type SignatureTensor } from './program.js';
+import { type Asset, type ProgramSignature, parseProgram, type SignatureTensor } from './program.js';
 
 export const SAVED_MODEL_FILE = 'saved_model.pb';
 /** Other names of the same file, which TensorFlow reads when there is no saved_model.pb. */
@@ -73,19 +74,21 @@ export interface InspectedSavedModel extends Omit<SavedModel, 'signatureName'> {
   faults: string[];
 }
 
+/** The part of a model.yaml about the program: the signature to serve, and whether it may answer the same input unlike. */
+export type SaidOfProgram = Pick<Partial<Manifest>, 'signatureName' | 'stateful'>;
+
 /**
  * Reads the SavedModel in `folder`.
- * @param chosen is the name of the signature to serve, where model.yaml gives one.
  * @throws Error with every reason for which the program may not run here.
  */
-export async function readSavedModel(folder: string, chosen?: string): Promise<SavedModel> {
-  const { signatureName, signatures, faults } = await inspectSavedModel(folder, chosen);
+export async function readSavedModel(folder: string, said: SaidOfProgram = {}): Promise<SavedModel> {
+  const { signatureName, signatures, faults } = await inspectSavedModel(folder, said);
   if (faults.length > 0 || signatureName === null) throw new Error(faults.join('; '));
   return { signatureName, signatures };
 }
 
 /** Does the same, and returns the reasons. @throws Error for a file that is no SavedModel. */
-export async function inspectSavedModel(folder: string, chosen?: string): Promise<InspectedSavedModel> {
+export async function inspectSavedModel(folder: string, said: SaidOfProgram): Promise<InspectedSavedModel> {
   for (const other of OTHER_FILES)
     if (await exists(join(folder, other)))
       throw new Error(`${other} is beside ${SAVED_MODEL_FILE}: one of them is to be loaded`);
@@ -93,15 +96,31 @@ export async function inspectSavedModel(folder: string, chosen?: string): Promis
   if ((await stat(path)).size > MAX_GRAPH_BYTES)
     throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
   const program = parseProgram(await readFile(path));
-  const choice = chooseSignature([...program.signatures.keys()], chosen);
+  const choice = chooseSignature([...program.signatures.keys()], said.signatureName);
   const served = program.signatures.get(choice.name ?? '') ?? null;
-  const faults = [...(choice.fault ? [choice.fault] : []), ...programFaults(program, served)];
+  const options = { stateful: said.stateful === 'allow' };
+  const faults = [
+    ...(choice.fault ? [choice.fault] : []),
+    ...programFaults(program, served, options),
+    ...(await missingAssets(folder, program.assets)),
+  ];
   // A program with faults is not looked at further; two nodes of one name could not be told apart.
   const offered = [...program.signatures].filter(
-    ([, each]) => each === served || (faults.length === 0 && onlyComputes(program, each)),
+    ([, each]) => each === served || (faults.length === 0 && onlyComputes(program, each, options)),
   );
   const signatures = new Map(offered.map(([name, each]) => [name, portsOf(each)]));
   return { signatureName: choice.name, signatures, faults };
+}
+
+/** TensorFlow joins the name to the folder as it stands, so a name with `..` would leave it. */
+async function missingAssets(folder: string, assets: readonly Asset[]): Promise<string[]> {
+  const missing: string[] = [];
+  for (const filename of new Set(assets.map((each) => each.filename))) {
+    const path = `assets/${filename}`;
+    if (!isContainedPath(path) || !(await exists(join(folder, path))))
+      missing.push(`the SavedModel reads the asset ${path}, which is no file of the version`);
+  }
+  return missing;
 }
 
 /** Never chooses among several by chance. */

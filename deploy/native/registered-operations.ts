@@ -1,0 +1,49 @@
+/**
+ * The operations that the installed TensorFlow has registered. The binding of tfjs-node-gpu does not tell them, so a program of a
+ * few lines over TensorFlow's C API does. Source: `TF_GetAllOpList` in tensorflow/c/c_api.h
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { nativeHome } from '../../shared/native/tensorflow-library.js';
+import { runCommand } from '../run-command.js';
+import { operationsIn, type RegisteredOperation } from './operation-rules.js';
+
+const PROGRAM = `
+#include <stdio.h>
+#include "tensorflow/c/c_api.h"
+int main(int count, char** args) {
+  FILE* file = fopen(args[1], "wb");
+  TF_Buffer* list = TF_GetAllOpList();
+  return fwrite(list->data, 1, list->length, file) != list->length || fclose(file) != 0;
+}
+`;
+
+/** Resolves with the operations of the library in the cache, sorted by name; rejects without a library or a compiler. */
+export async function registeredOperations(
+  cacheDir: string,
+  signal?: AbortSignal,
+): Promise<RegisteredOperation[]> {
+  const { include, libraries } = nativeHome(cacheDir, 'cpu');
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-operations-'));
+  const [source, program, list] = ['list.cc', 'list', 'list.pb'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  try {
+    writeFileSync(source, PROGRAM);
+    await runCommand(
+      'g++',
+      ['-o', program, source, '-I', include, `-Wl,-rpath,${libraries}`, '-L', libraries].concat([
+        '-l:libtensorflow_cc.so.2',
+        '-l:libtensorflow_framework.so.2',
+      ]),
+      { signal },
+    );
+    await runCommand(program, [list], { signal });
+    return operationsIn(readFileSync(list));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
