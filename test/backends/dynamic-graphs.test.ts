@@ -167,6 +167,21 @@ const positive = () =>
     ],
   );
 
+/** The real part of the spectrum of x. */
+const spectrum = () =>
+  write(
+    'spectrum',
+    { x: [4], y: [4] },
+    [
+      input('x', 1, 4),
+      node('zero', 'ZerosLike', ['x'], { T: float }),
+      node('complex', 'Complex', ['x', 'zero'], { T: float }),
+      node('fft', 'FFT', ['complex']),
+      node('y', 'Real', ['fft']),
+    ],
+    [],
+  );
+
 /** x, and a random number between 0 and 1. */
 const noise = () =>
   write(
@@ -263,6 +278,20 @@ describe.each(LOCAL_BACKENDS.filter(({ fault }) => fault === null).map(({ name }
       expect(backend.liveTensors()).toBe(loaded);
       model.dispose();
       await expect(backend.load(folder, manifest)).rejects.toThrow(/RandomUniform \(random numbers/);
+    });
+
+    it('what the backend lacks is told with the way on', async () => {
+      const { folder, manifest } = spectrum();
+      const model = await backend.load(folder, manifest);
+      const before = backend.liveTensors();
+      const ran = run(model, [4], [1, 2, 3, 4]);
+      if (name === 'wasm')
+        await expect(ran).rejects.toThrow(
+          'wasm cannot compute Complex; `SLUICE_BACKEND=auto` serves the model from a backend that can',
+        );
+      else expect((await ran).data).toEqual([10, -2, -2, -2]);
+      expect(backend.liveTensors()).toBe(before);
+      model.dispose();
     });
 
     it('a run that fails leaves nothing behind', async () => {

@@ -1,5 +1,6 @@
 /**
  * What a SavedModel may not do with files, tables, variables and chance, and the operations of each class that is refused.
+ * TensorFlow 2.21 filled a table from a file outside of the folder when an asset had `..` in its name.
  */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

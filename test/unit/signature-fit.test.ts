@@ -28,6 +28,13 @@ it.each<[string, Manifest, Manifest, string | null]>([
     version([x], [{ ...y, postprocess: { topK: 1 } }]),
     'gives y float32 [2]',
   ],
+  ['chance', version([x]), version([x], [y], { stateful: 'allow' }), 'draws random numbers'],
+  [
+    'chance in both',
+    version([x], [y], { stateful: 'allow' }),
+    version([x], [y], { stateful: 'allow' }),
+    null,
+  ],
   ['one output more', version([x]), version([x], [y, { ...y, name: 'z' }]), 'has more outputs'],
   [
     'a signature less',

@@ -9,6 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { messageOf } from '../../shared/base/errors.js';
 import { hasRows, type Manifest, type TensorSpec } from '../../shared/contract/models/manifest.js';
 import { plainPath } from '../../shared/contract/models/package-path.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
@@ -103,7 +104,9 @@ function createModel(tf: Tfjs, network: Network, manifest: Manifest): LoadedMode
     async run(batch, options = {}) {
       const wanted = wantedOutputs(manifest, options);
       const rows = rowsOf(manifest, batch);
-      const computed = await compute(batch, wanted);
+      const computed = await compute(batch, wanted).catch((error: unknown) => {
+        throw kernelFault(error) ?? error;
+      });
       try {
         const read = await Promise.all(computed.map((tensor) => tensor.data()));
         return Object.fromEntries(
@@ -119,6 +122,17 @@ function createModel(tf: Tfjs, network: Network, manifest: Manifest): LoadedMode
     },
     dispose: () => network.dispose(),
   };
+}
+
+/** Returns an Error with the way on, for an operation that this backend alone cannot compute. */
+function kernelFault(error: unknown): Error | null {
+  const [, kernel, backend] =
+    /Kernel '(\w+)' not registered for backend '(\w+)'/.exec(messageOf(error)) ?? [];
+  if (!kernel) return null;
+  return new Error(
+    `${backend} cannot compute ${kernel}; \`SLUICE_BACKEND=auto\` serves the model from a backend that can`,
+    { cause: error },
+  );
 }
 
 async function loadLayers(tf: Tfjs, artifacts: io.ModelArtifacts): Promise<Network> {

@@ -12,6 +12,8 @@ import {
 
 /** Returns why jobs for `stable` cannot be given to `other`; null when they can. */
 export function fitFault(stable: Manifest, other: Manifest): string | null {
+  if (other.stateful && !stable.stateful)
+    return 'draws random numbers, and jobs may ask for kept predictions';
   for (const [index, name] of signatureNames(stable).entries()) {
     const own = withSignature(stable, name)?.signature;
     // The signature of jobs that name none may have another name in another export.
