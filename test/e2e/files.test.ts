@@ -197,6 +197,8 @@ describe('a file', () => {
     ['a\u0000b\u0007\u202egpj.exe', 'abgpj.exe'],
     ['x'.repeat(300), 'x'.repeat(255)],
     ['日本.png', '日本.png'],
+    ['汉堡 Accusé.jsonl', '汉堡 Accusé.jsonl'],
+    ['a\\"b\\".txt', 'a"b".txt'],
   ];
   it.each(names)('named %j is kept as %j', async (given, kept) => {
     const { status, body } = await raw(
@@ -212,6 +214,20 @@ describe('a file', () => {
     const content = await get(`/v1/files/${body.id}/content`, own());
     expect([content.status, await content.text()]).toEqual([200, 'x']);
     expect(content.headers.get('content-disposition')).toMatch(/^attachment/);
+    const [, shown] = /filename\*=UTF-8''(.+)$/.exec(content.headers.get('content-disposition') ?? '') ?? [];
+    if (shown) expect(decodeURIComponent(shown)).toBe(kept);
+  });
+
+  it('keeps a name that is written as clients of old write it', async () => {
+    const { body } = await raw(
+      '--b',
+      `content-disposition: form-data; name="file"; filename*=utf-8''%E6%B1%89%20%22b%22.txt`,
+      '',
+      'x',
+      '--b--',
+      '',
+    );
+    expect(body.filename).toBe('汉 "b".txt');
   });
 
   it('with a content type that is none is bytes', async () => {
