@@ -1,11 +1,12 @@
 /** Bundled models in a bucket: fetched into the cache, once for each state of the bucket. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { readBundledVersions } from '../../shared/core/models/bundled-versions.js';
+import { keepBundled, readBundledVersions } from '../../shared/core/models/bundled-versions.js';
+import type { BundledVersion } from '../../shared/model-packages/model-folder.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
 import { ROOT } from '../support/stack.js';
 
@@ -47,6 +48,32 @@ it('are fetched again only when the bucket has changed', async () => {
   expect(cached()).toHaveLength(2);
   await bucket.store.delete('mnist/1/more.txt');
   expect((await read())[0]?.path).toBe(before?.path);
+});
+
+it('leave no folder that no worker has touched for a week', async () => {
+  const parent = join(bucket.folder, 'bundled');
+  const [used, left] = readdirSync(parent);
+  const [version] = await read();
+  const unused = [used, left].find((name) => !version?.path.includes(String(name)));
+  const age = (name: string | undefined, days: number) => {
+    const seconds = Date.now() / 1000 - days * 86_400;
+    utimesSync(join(parent, String(name)), seconds, seconds);
+  };
+  age(unused, 6);
+  await read();
+  expect(readdirSync(parent)).toHaveLength(2);
+  age(unused, 8);
+  await keepBundled(
+    { SLUICE_MODELS_DIR: 's3://a/b' },
+    [{ ...version, path: join(parent, String(unused), 'm/1') } as BundledVersion],
+    systemClock,
+  );
+  await read();
+  expect(readdirSync(parent)).toHaveLength(2);
+  age(unused, 8);
+  await read();
+  expect(readdirSync(parent)).not.toContain(unused);
+  expect(readFileSync(join(version?.path ?? '', 'model.json')).byteLength).toBeGreaterThan(0);
 });
 
 it('are an empty list where the place is empty, and `unavailable` where there is no bucket', async () => {

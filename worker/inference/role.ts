@@ -9,7 +9,11 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import { createExpiredCounter } from '../../shared/core/jobs/expired-counter.js';
-import { readBundledVersions, registerBundled } from '../../shared/core/models/bundled-versions.js';
+import {
+  keepBundled,
+  readBundledVersions,
+  registerBundled,
+} from '../../shared/core/models/bundled-versions.js';
 import { TOUCH_MS } from '../../shared/core/models/fetched-versions.js';
 import type { Computing } from '../../shared/core/workers/workers.js';
 import type { Redis } from '../../shared/redis/connect.js';
@@ -107,6 +111,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
   const stopTending = clock.every(TOUCH_MS, () => {
     core.fetchedVersions.tend().catch((error: unknown) => onError('fetched versions', error));
+    void keepBundled(config, found, clock);
   });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))

@@ -3,11 +3,11 @@
  * cache when it starts.
  *
  * The fetched folder is named by a hash of the bucket's listing, so that a changed bucket is another folder. It is whole or
- * does not exist.
+ * does not exist. A start removes the folders that no worker has touched for a week.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../base/clock.js';
@@ -21,6 +21,8 @@ import { type BundledVersion, type ModelFolder, readModelFolder } from '../../mo
 import { type Models, NumberTaken } from './models.js';
 
 type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
+
+const UNUSED_MS = 7 * 86_400_000;
 
 /**
  * Returns the bundled versions, sorted by name and number, and tells the log which others cannot be served and why.
@@ -60,11 +62,37 @@ export async function registerBundled(
   return registered;
 }
 
+/** Keeps what was fetched for these versions; a worker calls it now and then, because its children read the files again. */
+export async function keepBundled(
+  { SLUICE_MODELS_DIR: place }: Pick<BundledConfig, 'SLUICE_MODELS_DIR'>,
+  [version]: readonly BundledVersion[],
+  clock: Clock,
+): Promise<void> {
+  if (version && isBucket(place)) await touch(join(version.path, '../..'), clock);
+}
+
+async function touch(folder: string, clock: Clock): Promise<void> {
+  const nowSeconds = clock.now() / 1000;
+  await utimes(folder, nowSeconds, nowSeconds).catch(() => undefined);
+}
+
+async function removeUnused(parent: string, clock: Clock): Promise<void> {
+  for (const name of await readdir(parent)) {
+    const path = join(parent, name);
+    const found = await stat(path).catch(() => null);
+    if (found && clock.now() - found.mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true });
+  }
+}
+
 async function readPlace(place: string, config: BundledConfig, clock: Clock): Promise<ModelFolder> {
   if (!isBucket(place)) return readModelFolder(place);
   const bucket = await openBucket(place, config, clock);
   try {
-    return await readModelFolder(await fetchAll(bucket, join(config.SLUICE_CACHE_DIR, 'bundled')));
+    const parent = join(config.SLUICE_CACHE_DIR, 'bundled');
+    const folder = await fetchAll(bucket, parent);
+    await touch(folder, clock);
+    await removeUnused(parent, clock);
+    return await readModelFolder(folder);
   } finally {
     bucket.close();
   }

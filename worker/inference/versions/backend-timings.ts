@@ -2,7 +2,7 @@
  * Backend timings: which backend was fastest for a version on this machine, kept in a file of the cache.
  *
  * An entry is for one version and one kind of machine with what is installed there. So backends are timed once, and again
- * where another backend can be used. Delete the file to have them timed anew.
+ * where another backend can be used. Delete the file to have them timed anew. The file keeps the newest `MOST_KEPT`.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -37,6 +37,7 @@ export interface Equipment {
 }
 
 const FILE = 'backend-choices.json';
+const MOST_KEPT = 1000;
 
 /** Returns the timings kept in `cacheDir`; `onError` hears why they could not be written. */
 export function openBackendTimings(
@@ -75,7 +76,10 @@ export function openBackendTimings(
       try {
         mkdirSync(cacheDir, { recursive: true });
         const draft = `${path}.${process.pid}`;
-        writeFileSync(draft, `${JSON.stringify({ ...read(), [entryOf(manifest)]: fastest }, null, 1)}\n`);
+        const entry = entryOf(manifest);
+        const { [entry]: _, ...others } = read();
+        const kept = [...Object.entries(others), [entry, fastest]].slice(-MOST_KEPT);
+        writeFileSync(draft, `${JSON.stringify(Object.fromEntries(kept), null, 1)}\n`);
         renameSync(draft, path);
       } catch (error) {
         onError(error);
