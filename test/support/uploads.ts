@@ -3,13 +3,19 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { Answer, Stack } from './stack.js';
-import type { TinyModel } from './tiny-models.js';
+
+export interface MadeVersion {
+  folder: string;
+  /** Its fields are the model.yaml of the upload; `files` names what is uploaded besides. */
+  manifest: Partial<Manifest> & Pick<Manifest, 'files'>;
+}
 
 export interface UploadOptions {
   /** The number that the version asks for; by default the API gives one. */
   version?: number;
-  /** Is added to model.json, so that the files are others. */
+  /** White space that is added to model.json, so that the files are others. */
   change?: string;
 }
 
@@ -17,7 +23,7 @@ export interface UploadOptions {
 export async function uploadVersion(
   { url, key }: Pick<Stack, 'url' | 'key'>,
   model: string,
-  { folder, manifest }: TinyModel,
+  { folder, manifest }: MadeVersion,
   { version: wanted, change = '' }: UploadOptions = {},
 ): Promise<Answer> {
   const { name: _, version: __, files, ...described } = manifest;
