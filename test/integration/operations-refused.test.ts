@@ -240,7 +240,7 @@ describe('a SavedModel that is not the same twice', () => {
 
   it('is refused, with both ways on', async () => {
     await expect(read({})).rejects.toThrow(
-      /its signature uses RandomStandardNormal \(random numbers or the time\), so equal inputs get unlike predictions: export it for inference, as by model\(x, training=False\), or say `stateful: allow` in model\.yaml/,
+      /its signature uses RandomStandardNormal \(random numbers or the time\), so equal inputs get unlike predictions: export it without layers such as RandomFlip, or a function that calls model\(x, training=False\), or say `stateful: allow` in model\.yaml/,
     );
     await expect(read({ signatureName: 'count' })).rejects.toThrow(
       'uses AssignAddVariableOp (writing variables), so',

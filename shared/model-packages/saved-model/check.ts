@@ -73,7 +73,7 @@ function stateFaults(
   if (found.length === 0) return [];
   if (!stateful)
     return [
-      `its signature uses ${describeOperations(opsOf(found))}, so equal inputs get unlike predictions: export it for inference, as by model(x, training=False), or say \`stateful: allow\` in model.yaml`,
+      `its signature uses ${describeOperations(opsOf(found))}, so equal inputs get unlike predictions: export it without layers such as RandomFlip, or a function that calls model(x, training=False), or say \`stateful: allow\` in model.yaml`,
     ];
   const leaking = writesOfInputs(program, signature);
   if (leaking.length === 0) return [];
