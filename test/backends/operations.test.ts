@@ -21,6 +21,7 @@ import { faultOfInstall, TENSORFLOW_VERSION } from '../../shared/native/tensorfl
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { createLoadedVersions, type LoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import type { LoadReport } from '../../worker/inference/protocol/messages.js';
+import { editSavedModel, findFunction } from '../support/saved-model-edit.js';
 import { ROOT } from '../support/stack.js';
 
 type Values = Record<string, unknown[]>;
@@ -108,6 +109,18 @@ describe.skipIf(nativeFault !== null)('TensorFlow', () => {
     );
     for (const [name, { inputs, outputs }] of Object.entries(expected))
       expectClose(await predict(manifest, name, inputs), outputs, name);
+  }, 60_000);
+
+  it('is given other values than zeros by golden vectors, which a matrix to invert may need', async () => {
+    const folder = folderOf('computing', 'signatureName: algebra');
+    // The product alone, which for zeros has no inverse.
+    editSavedModel(folder, (graph) => {
+      const nodes = findFunction(graph, 'MatrixInverse').getNodeDefList();
+      nodes.find((each) => each.getOp() === 'MatrixInverse')?.setInputList(['MatMul:output:0']);
+    });
+    await expect(load(folder)).rejects.toThrow(
+      /a batch of 1 failed: .*not invertible.* Zeros were tried; golden vectors may show values that it computes/s,
+    );
   }, 60_000);
 
   it("looks up in tables, which it fills from the version's own vocabulary", async () => {

@@ -105,8 +105,13 @@ async function warmUp(manifest: Manifest, run: RunRows, example: Instance): Prom
     }
 }
 
-/** Nobody can tell by its size whether a first dimension that varies is that of a batch. */
-function hintOf({ signature, batching }: Manifest): string {
-  if (batching.dimension === 'none' || signature.batchSize !== undefined) return '';
-  return '. If the first dimension of its tensors is no batch, model.yaml may say `batching: {dimension: none}`';
+/** Nobody can tell by its size whether a first dimension that varies is that of a batch, nor which values a model takes. */
+function hintOf({ signature, batching, golden }: Manifest): string {
+  const hints = [
+    golden ? '' : '. Zeros were tried; golden vectors may show values that it computes',
+    batching.dimension === 'none' || signature.batchSize !== undefined
+      ? ''
+      : '. If the first dimension of its tensors is no batch, model.yaml may say `batching: {dimension: none}`',
+  ];
+  return hints.join('');
 }
