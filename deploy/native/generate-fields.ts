@@ -1,8 +1,8 @@
 /**
- * `npm run generate:fields`: writes the field numbers of the TensorFlow messages that a SavedModel's program is made of.
+ * `npm run generate:fields`: writes the field numbers of the messages that SavedModels and ONNX files are made of.
  *
- * TensorFlow's wheel holds no .proto file. Each of its Python modules holds the descriptor that was compiled from one, so
- * the numbers come from there: no hand copies them, and a new version of TensorFlow takes one command.
+ * The wheels of TensorFlow and ONNX hold no .proto file. Each of their Python modules holds the descriptor that was compiled
+ * from one, so the numbers come from there: no hand copies them, and a new version takes one command.
  * Source: descriptor.proto, https://protobuf.dev/reference/other/
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,44 +15,67 @@ import {
   messagesIn,
   parseMessage,
   textIn,
-} from '../../shared/model-packages/saved-model/protobuf.js';
+} from '../../shared/model-packages/protobuf.js';
 import { TENSORFLOW_VERSION } from '../../shared/native/tensorflow-library.js';
 import { runCommand } from '../run-command.js';
-import { fetchWheels } from './wheels.js';
+import { fetchWheels, type Wheel, wheelsOf } from './wheels.js';
 
-const TABLE = 'shared/model-packages/saved-model/fields.ts';
-const MODULES = [
-  ...['saved_model', 'meta_graph', 'saver'].map((name) => `tensorflow/core/protobuf/${name}_pb2.py`),
-  ...['graph', 'node_def', 'function', 'op_def', 'attr_value', 'tensor_shape', 'types'].map(
-    (name) => `tensorflow/core/framework/${name}_pb2.py`,
-  ),
+interface Table {
+  path: string;
+  /** The owner of these numbers, as people know it. */
+  product: string;
+  wheels: readonly Wheel[];
+  /** Files of the wheels. */
+  modules: readonly string[];
+  messages: readonly string[];
+  /** The enum of the types of tensors. */
+  types: string;
+  /** The names of the constants for fields and types. */
+  constants: readonly [fields: string, types: string];
+}
+
+const ONNX_VERSION = '1.23.2';
+
+const TABLES: readonly Table[] = [
+  {
+    path: 'shared/model-packages/saved-model/fields.ts',
+    product: `TensorFlow ${TENSORFLOW_VERSION}`,
+    wheels: wheelsOf('cpu'),
+    modules: [
+      ...['saved_model', 'meta_graph', 'saver'].map((name) => `tensorflow/core/protobuf/${name}_pb2.py`),
+      ...['graph', 'node_def', 'function', 'op_def', 'attr_value', 'tensor_shape', 'types'].map(
+        (name) => `tensorflow/core/framework/${name}_pb2.py`,
+      ),
+    ],
+    messages: [
+      ...['SavedModel', 'MetaGraphDef', 'MetaGraphDef.MetaInfoDef', 'SaverDef', 'CollectionDef'],
+      ...['CollectionDef.NodeList', 'CollectionDef.AnyList', 'AssetFileDef', 'SignatureDef', 'TensorInfo'],
+      ...['TensorShapeProto', 'TensorShapeProto.Dim', 'GraphDef', 'NodeDef', 'FunctionDefLibrary'],
+      ...['FunctionDef', 'OpDef', 'OpDef.ArgDef', 'OpDef.AttrDef', 'OpList', 'AttrValue'],
+      ...['AttrValue.ListValue', 'NameAttrList'],
+    ],
+    types: 'DataType',
+    constants: ['FIELDS', 'DATA_TYPES'],
+  },
+  {
+    path: 'shared/model-packages/onnx/fields.ts',
+    product: `ONNX ${ONNX_VERSION}`,
+    wheels: [
+      {
+        name: `onnx==${ONNX_VERSION}`,
+        sha256: 'c03ecf6b835d136108eeaeeafbd0026fc7b3cf98661409fbc6b63d5a29361348',
+      },
+    ],
+    modules: ['onnx/onnx_ml_pb2.py'],
+    messages: [
+      ...['ModelProto', 'GraphProto', 'NodeProto', 'AttributeProto', 'FunctionProto', 'OperatorSetIdProto'],
+      ...['TensorProto', 'SparseTensorProto', 'StringStringEntryProto', 'ValueInfoProto', 'TypeProto'],
+      ...['TypeProto.Tensor', 'TensorShapeProto', 'TensorShapeProto.Dimension'],
+    ],
+    types: 'TensorProto.DataType',
+    constants: ['ONNX_FIELDS', 'ONNX_TYPES'],
+  },
 ];
-const MESSAGES = [
-  'SavedModel',
-  'MetaGraphDef',
-  'MetaGraphDef.MetaInfoDef',
-  'SaverDef',
-  'CollectionDef',
-  'CollectionDef.NodeList',
-  'CollectionDef.AnyList',
-  'AssetFileDef',
-  'SignatureDef',
-  'TensorInfo',
-  'TensorShapeProto',
-  'TensorShapeProto.Dim',
-  'GraphDef',
-  'NodeDef',
-  'FunctionDefLibrary',
-  'FunctionDef',
-  'OpDef',
-  'OpDef.ArgDef',
-  'OpDef.AttrDef',
-  'OpList',
-  'AttrValue',
-  'AttrValue.ListValue',
-  'NameAttrList',
-];
-const ENUM = 'DataType';
 
 /** Prints the descriptor of each module as a line of base64, without running any of TensorFlow's code. */
 const READ_DESCRIPTORS = `
@@ -69,18 +92,18 @@ with zipfile.ZipFile(wheel) as archive:
 
 // descriptor.proto describes itself as well, but somewhere a reader has to begin.
 const FILE = { messages: 4, enums: 5 };
-const MESSAGE = { name: 1, fields: 2, nested: 3 };
+const MESSAGE = { name: 1, fields: 2, nested: 3, enums: 4 };
 const FIELD = { name: 1, number: 3 };
 const ENUMERATION = { name: 1, values: 2 };
 const VALUE = { name: 1, number: 2 };
 
 type Numbers = Record<string, number>;
 
-async function readDescriptors(signal: AbortSignal): Promise<Message[]> {
+async function readDescriptors({ wheels, modules }: Table, signal: AbortSignal): Promise<Message[]> {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-fields-'));
   try {
-    const wheels = await fetchWheels('cpu', folder, signal);
-    const { stdout } = await runCommand('python3', ['-c', READ_DESCRIPTORS, ...wheels, ...MODULES], {
+    const files = await fetchWheels(wheels, folder, signal);
+    const { stdout } = await runCommand('python3', ['-c', READ_DESCRIPTORS, ...files, ...modules], {
       signal,
     });
     const lines = stdout.trim().split('\n');
@@ -100,27 +123,42 @@ function fieldsOf(descriptor: Message, outer = ''): [string, Numbers][] {
   return [[name, Object.fromEntries(fields)], ...nested];
 }
 
+/** The enums of a message and of those nested in it, by name. */
+function enumsOf(descriptor: Message, outer: string): [string, Message][] {
+  const name = `${outer}${textIn(descriptor, MESSAGE.name)}.`;
+  return [
+    ...messagesIn(descriptor, MESSAGE.enums).map((each) => named(each, name)),
+    ...messagesIn(descriptor, MESSAGE.nested).flatMap((each) => enumsOf(each, name)),
+  ];
+}
+
+function named(enumeration: Message, outer = ''): [string, Message] {
+  return [outer + textIn(enumeration, ENUMERATION.name), enumeration];
+}
+
 function valuesOf(enumeration: Message): Numbers {
   const values = messagesIn(enumeration, ENUMERATION.values);
   return Object.fromEntries(values.map((value) => [textIn(value, VALUE.name), intIn(value, VALUE.number)]));
 }
 
-function tableOf(files: readonly Message[]): string {
-  const known = new Map(
-    files.flatMap((file) => messagesIn(file, FILE.messages)).flatMap((each) => fieldsOf(each)),
-  );
-  const wanted = MESSAGES.map((name) => {
+function textOf({ product, messages, types, constants }: Table, files: readonly Message[]): string {
+  const described = files.flatMap((file) => messagesIn(file, FILE.messages));
+  const known = new Map(described.flatMap((each) => fieldsOf(each)));
+  const wanted = messages.map((name) => {
     const fields = known.get(name);
-    if (!fields) throw new Error(`TensorFlow ${TENSORFLOW_VERSION} has no message ${name}`);
+    if (!fields) throw new Error(`${product} has no message ${name}`);
     return [name, fields] as const;
   });
-  const enums = files.flatMap((file) => messagesIn(file, FILE.enums));
-  const types = enums.find((each) => textIn(each, ENUMERATION.name) === ENUM);
-  if (!types) throw new Error(`TensorFlow ${TENSORFLOW_VERSION} has no enum ${ENUM}`);
+  const enums = new Map([
+    ...files.flatMap((file) => messagesIn(file, FILE.enums)).map((each) => named(each)),
+    ...described.flatMap((each) => enumsOf(each, '')),
+  ]);
+  const enumeration = enums.get(types);
+  if (!enumeration) throw new Error(`${product} has no enum ${types}`);
   return [
-    `/** Numbers in TensorFlow ${TENSORFLOW_VERSION}'s protobufs. \`npm run generate:fields\` writes this file; do not edit it. */`,
-    `/** Field numbers by message. */\n${constant('FIELDS', Object.fromEntries(wanted))}`,
-    `/** Numbers of the enum \`${ENUM}\`. */\n${constant('DATA_TYPES', valuesOf(types))}`,
+    `/** Numbers in ${product}'s protobufs. \`npm run generate:fields\` writes this file; do not edit it. */`,
+    `/** Field numbers by message. */\n${constant(constants[0], Object.fromEntries(wanted))}`,
+    `/** Numbers of the enum \`${types}\`. */\n${constant(constants[1], valuesOf(enumeration))}`,
   ].join('\n\n');
 }
 
@@ -131,7 +169,8 @@ function constant(name: string, value: object): string {
 async function main(): Promise<void> {
   const stop = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
-  writeFileSync(resolve(TABLE), tableOf(await readDescriptors(stop.signal)));
+  for (const table of TABLES)
+    writeFileSync(resolve(table.path), textOf(table, await readDescriptors(table, stop.signal)));
 }
 
 main().catch((error: unknown) => {

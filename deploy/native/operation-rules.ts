@@ -8,7 +8,7 @@
  */
 import { FIELDS } from '../../shared/model-packages/saved-model/fields.js';
 import type { OperationClass } from '../../shared/model-packages/saved-model/operation-table.js';
-import { intIn, messagesIn, parseMessage, textIn } from '../../shared/model-packages/saved-model/protobuf.js';
+import { intIn, messagesIn, parseMessage, textIn } from '../../shared/model-packages/protobuf.js';
 
 /** An operation as the registry has it. */
 export interface RegisteredOperation {

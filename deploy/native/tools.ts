@@ -64,10 +64,16 @@ function requirePlatform(): void {
     throw new ConfigError(
       `TensorFlow is installed on Linux x64 only; this is ${process.platform} ${process.arch}. The wasm backend runs here.`,
     );
+  requireGlibc('TensorFlow');
+}
+
+/** @throws {ConfigError} on a Linux whose C library is another than glibc, for which `library` is not made */
+export function requireGlibc(library: string): void {
+  if (process.platform !== 'linux') return;
   const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
   if (!report.header?.glibcVersionRuntime)
     throw new ConfigError(
-      'TensorFlow needs glibc (Debian, Ubuntu, Fedora …); this system has another C library.',
+      `${library} needs glibc (Debian, Ubuntu, Fedora …); this system has another C library.`,
     );
 }
 

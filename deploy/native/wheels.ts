@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type Flavour, TENSORFLOW_VERSION } from '../../shared/native/tensorflow-library.js';
 import { runCommand } from '../run-command.js';
 
-interface Wheel {
+export interface Wheel {
   /** As in a pip requirement, `name==version`. */
   name: string;
   sha256: string;
@@ -83,6 +83,11 @@ const CUDA: readonly Wheel[] = [
   },
 ];
 
+/** Returns the wheels of a flavour of TensorFlow. */
+export function wheelsOf(flavour: Flavour): readonly Wheel[] {
+  return flavour === 'cpu' ? CPU : CUDA;
+}
+
 /** The download in MB and the room needed on disk while installing in GB, told beforehand, so that nobody is surprised. */
 export const SIZES: Readonly<Record<Flavour, { downloadMb: number; diskGb: number }>> = {
   cpu: { downloadMb: 274, diskGb: 1.2 },
@@ -113,11 +118,14 @@ with zipfile.ZipFile(wheel) as archive:
             archive.extract(entry, target)
 `;
 
-/** Fetches the wheels of a flavour into `folder` and resolves to their paths; rejects with pip's own words. */
-export async function fetchWheels(flavour: Flavour, folder: string, signal: AbortSignal): Promise<string[]> {
+/** Fetches wheels into `folder` and resolves to their paths; rejects with pip's own words. */
+export async function fetchWheels(
+  wheels: readonly Wheel[],
+  folder: string,
+  signal: AbortSignal,
+): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const requirements = join(folder, 'requirements.txt');
-  const wheels = flavour === 'cpu' ? CPU : CUDA;
   writeFileSync(requirements, wheels.map(({ name, sha256 }) => `${name} --hash=sha256:${sha256}\n`).join(''));
   // A cache of pip would keep a second copy of the files that this installer keeps already.
   const options = ['--no-deps', '--no-cache-dir', '--require-hashes', '--only-binary=:all:'];

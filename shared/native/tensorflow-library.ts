@@ -13,11 +13,12 @@
  * This module writes nothing, neither to the cache nor to node_modules, so loading works from a read-only disk and in any
  * number of processes at once.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import Module, { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { ConfigError, inheritedEnvironment } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
+import { type FileSizes, faultOfFiles, RECORD_FILE } from './installed-files.js';
 
 export const FLAVOURS = ['cpu', 'cuda'] as const;
 /** `cpu`: the small library, CPU only. `cuda`: the one with CUDA kernels, which can also serve on the CPU. */
@@ -42,8 +43,7 @@ export interface NativeManifest {
   tensorflow: string;
   /** The version of tfjs-node-gpu whose binding was built. Its JavaScript and its binding must have the same version. */
   binding: string;
-  /** Size by path relative to the root. */
-  files: Record<string, number>;
+  files: FileSizes;
 }
 
 /** Returns the name of a flavour's folder in the cache. */
@@ -64,11 +64,11 @@ export function homeAt(root: string): NativeHome {
     libraries,
     include: join(libraries, 'include'),
     binding: join(libraries, 'tfjs_binding.node'),
-    manifest: join(root, 'installed.json'),
+    manifest: join(root, RECORD_FILE),
   };
 }
 
-/** Returns why this flavour cannot be loaded from the cache, or null when it can. It compares sizes, not contents, which takes milliseconds. */
+/** Returns why this flavour cannot be loaded from the cache, or null when it can. */
 export function faultOfInstall(cacheDir: string, flavour: Flavour): string | null {
   const home = nativeHome(cacheDir, flavour);
   if (!existsSync(home.manifest)) return 'it is not installed';
@@ -76,10 +76,7 @@ export function faultOfInstall(cacheDir: string, flavour: Flavour): string | nul
     const manifest = JSON.parse(readFileSync(home.manifest, 'utf8')) as NativeManifest;
     if (manifest.binding !== bindingVersion())
       return `it was built for tfjs-node-gpu ${manifest.binding}, not ${bindingVersion()}`;
-    const wrong = Object.entries(manifest.files).find(
-      ([path, size]) => statSync(join(home.root, path), { throwIfNoEntry: false })?.size !== size,
-    );
-    return wrong ? `${wrong[0]} is missing or was changed` : null;
+    return faultOfFiles(home.root, manifest.files);
   } catch (error) {
     return `${home.manifest} cannot be read: ${messageOf(error)}`;
   }

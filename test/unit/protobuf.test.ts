@@ -8,7 +8,7 @@ import {
   parseMessage,
   textIn,
   textsIn,
-} from '../../shared/model-packages/saved-model/protobuf.js';
+} from '../../shared/model-packages/protobuf.js';
 
 const parse = (...bytes: number[]) => parseMessage(Uint8Array.from(bytes));
 /** Field 1, of the wire types varint and with a size; field 2 with a size. */

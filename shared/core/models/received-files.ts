@@ -13,7 +13,7 @@ import { writeHashed } from '../../blobs/hashed-write.js';
 import { type Fault, invalid } from '../../contract/errors.js';
 import { isContainedPath, isJunk, plainPath } from '../../contract/models/package-path.js';
 import { escapePointer } from '../../contract/schema.js';
-import { unpack } from '../../model-packages/archive.js';
+import { unpack } from '../../model-packages/archives/archive.js';
 import { MODEL_FILE } from '../../model-packages/manifest.js';
 import type { UploadedFiles } from './uploaded-manifest.js';
 

@@ -2,7 +2,7 @@
  * The program of a SavedModel as its saved_model.pb holds it: its one graph with its functions, and the parts that TensorFlow
  * runs when it loads the model. Source: TensorFlow's saved_model.proto and the files that it imports.
  */
-import { FIELDS } from './fields.js';
+
 import {
   intIn,
   type Message,
@@ -12,7 +12,8 @@ import {
   parseMessage,
   textIn,
   textsIn,
-} from './protobuf.js';
+} from '../protobuf.js';
+import { FIELDS } from './fields.js';
 
 export interface GraphNode {
   name: string;

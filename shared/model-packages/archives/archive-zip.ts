@@ -4,9 +4,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { type Entry, fromFdPromise, getFileNameLowLevel, type ZipFile } from 'yauzl';
-import { messageOf } from '../base/errors.js';
-import { invalid, SluiceError } from '../contract/errors.js';
-import { isJunk, plainPath } from '../contract/models/package-path.js';
+import { messageOf } from '../../base/errors.js';
+import { invalid, SluiceError } from '../../contract/errors.js';
+import { isJunk, plainPath } from '../../contract/models/package-path.js';
 import { type ArchiveMeter, type ArchiveReader, entryPointer } from './archive-reader.js';
 
 /** Names are judged by `take`, like those of any other upload, so the library leaves them as they are. */

@@ -4,9 +4,9 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Parser, type ReadEntry } from 'tar';
-import { messageOf } from '../base/errors.js';
-import { invalid, SluiceError } from '../contract/errors.js';
-import { isJunk, plainPath } from '../contract/models/package-path.js';
+import { messageOf } from '../../base/errors.js';
+import { invalid, SluiceError } from '../../contract/errors.js';
+import { isJunk, plainPath } from '../../contract/models/package-path.js';
 import { type ArchiveMeter, type ArchiveReader, entryPointer } from './archive-reader.js';
 
 /** Reads a tar file to its end, or to the first error of the meter or of `take`. */

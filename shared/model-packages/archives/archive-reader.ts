@@ -2,8 +2,8 @@
  * What the readers of archives share: where entries go, and how much an archive may hold.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { type Fault, invalid, SluiceError } from '../contract/errors.js';
-import { escapePointer } from '../contract/schema.js';
+import { type Fault, invalid, SluiceError } from '../../contract/errors.js';
+import { escapePointer } from '../../contract/schema.js';
 
 export interface ArchiveReader {
   /** The bound of all entries together, those that are skipped too. */

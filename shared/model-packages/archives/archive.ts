@@ -4,7 +4,7 @@
  * The bytes are a stranger's, so the libraries themselves unpack nothing. Each entry goes to `take` under the path that it
  * claims, and `take` judges the path. More than `maxBytes` in all are refused before they are unpacked.
  */
-import { invalid } from '../contract/errors.js';
+import { invalid } from '../../contract/errors.js';
 import { type ArchiveReader, meterOf } from './archive-reader.js';
 import { readTar } from './archive-tar.js';
 import { readZip } from './archive-zip.js';

@@ -1,0 +1,81 @@
+/**
+ * Brings TensorFlow's C library in one of its flavours and builds the binding of tfjs-node-gpu to it.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  bindingVersion,
+  type Flavour,
+  faultOfInstall,
+  homeName,
+  type NativeManifest,
+  nativeHome,
+  TENSORFLOW_VERSION,
+} from '../../shared/native/tensorflow-library.js';
+import { buildBinding } from './build.js';
+import { installInCache, megabytes, say, step } from './cached-install.js';
+import { probe } from './probe.js';
+import { requireTools } from './tools.js';
+import { fetchWheels, SIZES, unpackWheel, wheelsOf } from './wheels.js';
+
+/** Installs a flavour unless it is installed, and runs a model on it. */
+export async function installTensorflow(
+  cacheDir: string,
+  flavour: Flavour,
+  signal: AbortSignal,
+): Promise<void> {
+  const { root } = nativeHome(cacheDir, flavour);
+  const fault = faultOfInstall(cacheDir, flavour);
+  if (fault === null) {
+    say(`TensorFlow ${TENSORFLOW_VERSION} (${flavour}) is installed in ${root}`);
+  } else {
+    say(`TensorFlow ${TENSORFLOW_VERSION} (${flavour}): ${fault}; installing to ${root}`);
+    await requireTools(signal);
+    await installInCache({
+      cacheDir,
+      name: homeName(flavour),
+      fault: () => faultOfInstall(cacheDir, flavour),
+      make: (draft) => make(draft, flavour, signal),
+    });
+  }
+  await tryOut(cacheDir, flavour, signal);
+}
+
+async function make(
+  draft: string,
+  flavour: Flavour,
+  signal: AbortSignal,
+): Promise<Omit<NativeManifest, 'files'>> {
+  const { downloadMb, diskGb } = SIZES[flavour];
+  const folder = join(draft, 'wheels');
+  const wheels = await step(
+    `fetching ${downloadMb} MB with pip (needs ${diskGb} GB of disk for now)`,
+    () => fetchWheels(wheelsOf(flavour), folder, signal),
+    (files) => `${files.length} wheel(s), ${megabytes(files)} MB, sha256 as pinned`,
+  );
+  await step('unpacking the libraries', async () => {
+    for (const wheel of wheels) {
+      await unpackWheel(wheel, draft, signal);
+      rmSync(wheel); // one at a time, so that the disk need not hold both of all
+    }
+  });
+  rmSync(folder, { recursive: true });
+  await step('building the binding of tfjs-node-gpu with g++', () => buildBinding(draft, signal));
+  return { tensorflow: TENSORFLOW_VERSION, binding: bindingVersion() };
+}
+
+async function tryOut(cacheDir: string, flavour: Flavour, signal: AbortSignal): Promise<void> {
+  const { result, complaints } = await step(
+    'running a model',
+    () => probe(cacheDir, flavour, signal),
+    ({ result }) =>
+      `TensorFlow ${result.tensorflow}, tfjs ${result.tfjs}: computed ${result.computed}, expected ${result.expected} ` +
+      `(loaded in ${result.loadMs} ms, ran in ${result.runMs} ms)`,
+  );
+  if (result.gpu) return say('A GPU is in use.');
+  if (flavour === 'cpu') return say('Runs on the CPU: backend `native`.');
+  say(
+    'No GPU is in use: it computed on the CPU, and the backend `cuda` will refuse to start. TensorFlow said:',
+  );
+  for (const line of complaints.length > 0 ? complaints : ['(nothing)']) say(`  ${line}`);
+}
