@@ -28,13 +28,13 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
   ),
   description: field('What the model does, for people.', NONE, 'Reads a handwritten digit.'),
   format: field(
-    'Who runs the model: tfjs runs layers and graphs, TensorFlow a SavedModel.',
+    'Who runs the model: tfjs runs layers and graphs, TensorFlow a SavedModel, ONNX Runtime an ONNX file.',
     'read from the files',
     'layers',
   ),
   signature: field(
     'The tensors that go in and out. It says what is to be otherwise than in the model.',
-    'read from a SavedModel or a graph with a signature',
+    'read from a SavedModel, an ONNX file, or a graph with a signature',
     {
       inputs: [{ name: 'image', dtype: 'float32', shape: [784] }],
       outputs: [{ name: 'probabilities', dtype: 'float32', shape: [10] }],
@@ -84,6 +84,11 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'Pictures: width × height above which a file is refused before it is decoded.',
     'those of `shape` or `maxShape`, else 16777216',
     1048576,
+  ),
+  'signature.inputs[].layout': field(
+    'Pictures: the model has the channels last or first. `shape` is [height, width, channels] all the same.',
+    '`NCHW` where the model has 1 or 3 channels first, else `NHWC`',
+    'NCHW',
   ),
   'signature.inputs[].preprocess': field(
     'Pictures that come in: the model takes (pixel × scale − mean) ÷ std.',

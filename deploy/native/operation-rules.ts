@@ -6,9 +6,10 @@
  * until somebody has looked at it and written its rule. The registry alone is not enough: `ReadFile` and `PyFuncStateless` keep
  * no state.
  */
+
+import { intIn, messagesIn, parseMessage, textIn } from '../../shared/model-packages/protobuf.js';
 import { FIELDS } from '../../shared/model-packages/saved-model/fields.js';
 import type { OperationClass } from '../../shared/model-packages/saved-model/operation-table.js';
-import { intIn, messagesIn, parseMessage, textIn } from '../../shared/model-packages/protobuf.js';
 
 /** An operation as the registry has it. */
 export interface RegisteredOperation {

@@ -78,7 +78,7 @@ export const VARIABLES = {
   },
   SLUICE_BACKEND: {
     type: 'string',
-    enum: ['auto', 'cuda', 'native', 'wasm', 'cpu'],
+    enum: ['auto', 'cuda', 'native', 'wasm', 'cpu', 'onnx'],
     default: 'auto',
     description: 'What computes; `auto` takes for each model version the fastest that loads.',
   },

@@ -6,7 +6,7 @@
  */
 import type { Fault } from '../contract/errors.js';
 import type { Signature, TensorSpec } from '../contract/models/manifest.js';
-import { type ModelBatch, modelBatch, type Paired, shapeOf } from './port-shapes.js';
+import { hasChannelsFirst, type ModelBatch, modelBatch, type Paired, shapeOf } from './port-shapes.js';
 import { type Port, type Ports, portOf, textOf } from './ports.js';
 
 /** A signature as a model.yaml may state it. */
@@ -87,7 +87,10 @@ function specOf(
   { dtypeFault }: CompleteOptions,
   faults: Fault[],
 ): TensorSpec {
-  const { shape, isShared } = shapeOf(kind, { port, said, path }, batch);
+  const { shape: own, isShared } = shapeOf(kind, { port, said, path }, batch);
+  // A shape that model.yaml alone tells is that of callers.
+  const isChannelsFirst = own !== null && port.shape !== null && hasChannelsFirst(said, own);
+  const shape = isChannelsFirst ? [...own.slice(1), ...own.slice(0, 1)] : own;
   const ofDtype = said.dtype === undefined ? null : dtypeFault(said, port);
   if (!port.dtype) faults.push({ path, message: unusable(kind, port) });
   else if (ofDtype !== null) faults.push({ path: `${path}/dtype`, message: ofDtype });
@@ -103,6 +106,7 @@ function specOf(
     dtype: port.dtype ?? 'float32',
     shape: shape ?? [],
     ...(isShared && { batch: 'shared' }),
+    ...(isChannelsFirst && { layout: 'NCHW' as const }),
     ...said,
   };
 }

@@ -13,7 +13,7 @@ const LOOKED_AT_BYTES = 64 * 1024;
 const MAX_LOOKED_AT = 20;
 
 const EXPORT = `python -c "import keras; keras.models.load_model('model.keras').export('export')"`;
-const OF_ONNX = '`onnx2tf -i model.onnx -o export` makes a SavedModel of it';
+const AS_ONNX = 'write it by torch.onnx.export as model.onnx';
 
 const ONNX_WRITERS = /^(pytorch|onnx|tf2onnx|skl2onnx|keras|CoreMLTools|MXNet|paddle)/i;
 
@@ -35,7 +35,7 @@ const FORMATS: readonly [is: (path: string, ends: Ends) => boolean, advice: stri
   ],
   [
     (path, { start, end }) => (isZip(start) && end.includes('/data.pkl')) || isPickleOfTorch(path, start),
-    `is a model of PyTorch: write it by torch.onnx.export; then ${OF_ONNX}`,
+    `is a model of PyTorch: ${AS_ONNX}`,
   ],
   [
     (_, { start }) => isZip(start) || start.startsWith('\x1f\x8b') || start.slice(257, 262) === 'ustar',
@@ -49,10 +49,13 @@ const FORMATS: readonly [is: (path: string, ends: Ends) => boolean, advice: stri
     (_, { start }) => start.slice(4, 8) === 'TFL3',
     'is a model of TensorFlow Lite, from which no way leads back: export the model that it was made of as a SavedModel',
   ],
-  [(path, { start }) => path.endsWith('.onnx') || isOnnx(start), `is a model in ONNX: ${OF_ONNX}`],
+  [
+    (path, { start }) => path.endsWith('.onnx') || isOnnx(start),
+    'is a model in ONNX: one file at the top of the folder is model.onnx, or the only one with a name that ends so',
+  ],
   [
     (path, { start }) => path.endsWith('.safetensors') || start.slice(8, 10) === '{"',
-    `holds weights alone (safetensors): write the whole model by torch.onnx.export; then ${OF_ONNX}`,
+    `holds weights alone (safetensors): load the model in Python and ${AS_ONNX}`,
   ],
   [
     (path) => path.endsWith('.msgpack') || /(^|\/)(_CHECKPOINT_METADATA|manifest\.ocdbt)$/.test(path),
@@ -76,7 +79,7 @@ const FORMATS: readonly [is: (path: string, ends: Ends) => boolean, advice: stri
 /** Names of files in the folder of a format that an archive has unpacked already. */
 const UNPACKED: readonly [names: readonly string[], advice: string][] = [
   [['config.json', 'model.weights.h5'], `this is a model of Keras 3: \`${EXPORT}\` makes a SavedModel of it`],
-  [['data.pkl'], `this is a model of PyTorch: write it by torch.onnx.export; then ${OF_ONNX}`],
+  [['data.pkl'], `this is a model of PyTorch: ${AS_ONNX}`],
 ];
 
 /** These lie beside saved_model.pb, and say nothing of another format when that is missing. */

@@ -1,8 +1,8 @@
 /**
  * The manifest of a version's folder: its model.yaml, completed from the folder's other files.
  *
- * The place of the folder gives name and version, its content gives the list of files, the entry file gives the format, and a
- * SavedModel gives its own signature. A statement that is made twice must agree.
+ * The place of the folder gives name and version, its content gives the list of files, the entry file gives the format, and
+ * the model gives its own signature. A statement that is made twice must agree.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { parse } from 'yaml';
 import { hashFile, pathsIn } from '../base/disk.js';
 import { messageOf } from '../base/errors.js';
 import type { Fault } from '../contract/errors.js';
-import type { Manifest } from '../contract/models/manifest.js';
+import { ENTRY, entryOf, type Manifest } from '../contract/models/manifest.js';
 import { checkManifest } from '../contract/models/manifest-check.js';
 import { isJunk } from '../contract/models/package-path.js';
 import { foreignFormat } from './formats.js';
@@ -30,6 +30,8 @@ export class ManifestFault extends Error {
   constructor(
     readonly faults: readonly Fault[],
     readonly ofModel: readonly string[] = [],
+    /** The file of the model that has them. */
+    readonly entry = '',
   ) {
     super([...faults.map(({ path, message }) => `${path || '/'} ${message}`), ...ofModel].join('; '));
   }
@@ -60,7 +62,8 @@ export async function readManifest(path: string, given: Given): Promise<Manifest
   manifest.files ??= given.files ?? (await hashesOf(path, paths));
   const { completed, faults, ofModel } = await completeByModel(path, manifest);
   if (faults.length === 0 && ofModel.length === 0) faults.push(...checkManifest(completed));
-  if (faults.length > 0 || ofModel.length > 0) throw new ManifestFault(faults, ofModel);
+  const entry = manifest.format && entryOf(manifest.format, Object.keys(manifest.files));
+  if (faults.length > 0 || ofModel.length > 0) throw new ManifestFault(faults, ofModel, entry ?? undefined);
   return completed as Manifest;
 }
 
@@ -86,8 +89,9 @@ function parseYaml(text: string): unknown {
 async function formatOf(path: string, paths: readonly string[]): Promise<Manifest['format']> {
   if (paths.includes(SAVED_MODEL_FILE)) return 'saved_model';
   if (!paths.includes(MODEL_FILE)) {
+    if (entryOf('onnx', paths) !== null) return 'onnx';
     const found = await foreignFormat(path, paths);
-    throw new Error(found ?? `there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE}`);
+    throw new Error(found ?? `there is neither ${SAVED_MODEL_FILE} nor ${MODEL_FILE} nor ${ENTRY.onnx}`);
   }
   // tfjs writes the format near the start of the file; the topology after it may be large.
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];

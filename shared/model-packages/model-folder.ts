@@ -8,7 +8,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
-import type { Manifest } from '../contract/models/manifest.js';
+import { entryOf, type Manifest } from '../contract/models/manifest.js';
 import { isModelName } from '../contract/models/model-ref.js';
 import { isJunk } from '../contract/models/package-path.js';
 import { SAVED_MODEL_TEXT } from './formats.js';
@@ -96,7 +96,7 @@ async function readVersion(path: string, name: string, version: number): Promise
 
 async function holdsModel(folder: string): Promise<boolean> {
   const names = await readdir(folder).catch((): string[] => []);
-  return MARKS.some((mark) => names.includes(mark));
+  return MARKS.some((mark) => names.includes(mark)) || entryOf('onnx', names) !== null;
 }
 
 /** Returns the names of the folders in a folder, and of links to folders. A link that leads nowhere is none. */

@@ -5,12 +5,14 @@ import { messageOf } from '../base/errors.js';
 import type { Fault } from '../contract/errors.js';
 import {
   DEFAULT_SIGNATURE,
+  entryOf,
   type Manifest,
   type Signature,
   type TensorSpec,
 } from '../contract/models/manifest.js';
 import { checkSaidSignature } from '../contract/models/manifest-check.js';
 import { type CompletedSignature, completeSignature, type SaidSignature } from './complete-signature.js';
+import { type InspectedOnnx, inspectOnnx } from './onnx/signature.js';
 import { type Port, type Ports, portOf, textOf } from './ports.js';
 import { inspectSavedModel } from './saved-model/signature.js';
 import { readTfjsPorts, type TfjsPorts } from './tfjs-ports.js';
@@ -38,6 +40,7 @@ export async function completeByModel(folder: string, said: Partial<Manifest>): 
   if (said.format === 'saved_model') return completeSavedModel(folder, rest, isUnbatched, faults);
   if (said.signatureName !== undefined)
     faults.push({ path: '/signatureName', message: 'is for SavedModels; this format has one signature' });
+  if (said.format === 'onnx') return completeOnnx(folder, rest, isUnbatched, faults);
   const ports = await readTfjsPorts(folder, said.format);
   const isTold = ports !== null && (ports.outputs !== null || isObject(said.signature));
   const { format } = said;
@@ -81,6 +84,25 @@ async function completeSavedModel(
     ...(others.length > 0 && { signatures: Object.fromEntries(others) }),
   };
   return { completed, faults, ofModel: inspected.faults };
+}
+
+function completeOnnx(
+  folder: string,
+  said: Partial<Manifest>,
+  isUnbatched: boolean,
+  faults: Fault[],
+): CompletedManifest {
+  const entry = entryOf('onnx', Object.keys(said.files ?? {}));
+  if (entry === null) return { completed: said, faults, ofModel: [] };
+  let inspected: InspectedOnnx;
+  try {
+    inspected = inspectOnnx(folder, entry, said);
+  } catch (error) {
+    return { completed: said, faults, ofModel: [messageOf(error)] };
+  }
+  const own = completeSignature(inspected, saidSignature(said), { isUnbatched, dtypeFault });
+  const completed = { ...withBatching(said, own.signature, own.isUnbatched), signature: own.signature };
+  return { completed, faults: [...faults, ...own.faults], ofModel: inspected.faults };
 }
 
 /** The backend compares the types; where model.json tells no outputs, the model.yaml must. */

@@ -61,6 +61,16 @@ export function shapeOf(
   return { shape: isShared || batch.isNone ? sizes : sizes.slice(1), isShared };
 }
 
+/** Pictures have one of these counts of channels. */
+const CHANNELS: readonly (number | null)[] = [1, 3];
+
+/** Tells whether a picture's shape in the model has the channels first: because it was said, or by their count. */
+export function hasChannelsFirst({ dtype, layout }: Partial<TensorSpec>, shape: readonly (number | null)[]) {
+  if (dtype !== 'image' || shape.length !== 3) return false;
+  const [first = null, , last = null] = shape;
+  return layout === undefined ? CHANNELS.includes(first) && !CHANNELS.includes(last) : layout === 'NCHW';
+}
+
 /** A scalar has no dimension that could be the batch. */
 function isSharedInput({ port, said }: Paired): boolean {
   return said.batch === 'shared' || port.shape?.length === 0;

@@ -26,7 +26,7 @@ export async function checkTopology(
   folder: string,
   { format, stateful }: Pick<Manifest, 'format' | 'stateful'>,
 ): Promise<void> {
-  if (format === 'saved_model') return;
+  if (format !== 'layers' && format !== 'graph') return;
   const { modelTopology, modelInitializer } = JSON.parse(
     await readFile(join(folder, MODEL_FILE), 'utf8'),
   ) as Dictionary;

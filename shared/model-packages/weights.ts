@@ -69,7 +69,7 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
  * because tfjs keeps small types as 4 bytes too.
  */
 export async function loadedBytes(folder: string, { manifest, sizeBytes }: VersionFiles): Promise<number> {
-  if (manifest.format === 'saved_model') return sizeBytes;
+  if (manifest.format === 'saved_model' || manifest.format === 'onnx') return sizeBytes;
   const model: unknown = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8'));
   const groups = (model as Partial<ModelFile> | null)?.weightsManifest ?? [];
   if (!Array.isArray(groups) || !groups.every(isGroup)) return sizeBytes;

@@ -9,39 +9,46 @@ import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
+import { faultOfOnnxRuntime } from '../../shared/native/onnx-runtime.js';
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import type { Backend, BackendName } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { readGolden } from '../../worker/inference/child/golden.js';
 import { createLoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { createRandom } from '../faults/random.js';
+import { ROOT } from '../support/stack.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();
 const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
-const BACKENDS: BackendName[] = ['cpu', 'wasm', ...(nativeFault === null ? (['native'] as const) : [])];
+const onnxFault = faultOfOnnxRuntime(SLUICE_CACHE_DIR);
+const BACKENDS: BackendName[] = [
+  ...(['cpu', 'wasm'] as const),
+  ...(nativeFault === null ? (['native'] as const) : []),
+  ...(onnxFault === null ? (['onnx'] as const) : []),
+];
 console.warn(
-  `Composition of batches: ${BACKENDS.join(', ')}${nativeFault ? `; not native: ${nativeFault}` : ''}`,
+  `Composition of batches: ${BACKENDS.join(', ')}; not native: ${nativeFault}, not onnx: ${onnxFault}`,
 );
 
-const FOLDER = join(import.meta.dirname, '../../deploy/models/mnist/1');
+/** Digits in the format of a backend, and the name of their output. */
+function subjectOf(name: BackendName): [folder: string, output: string] {
+  return name === 'onnx'
+    ? [join(ROOT, 'test/fixtures/models/mnist-cnn-onnx/1'), 'output_0']
+    : [join(ROOT, 'deploy/models/mnist/1'), 'probabilities'];
+}
+
 const PREFERRED = [1, 8, 32];
 const BATCHES = 30;
 
-let manifest: Manifest;
-let digits: Instance[];
-beforeAll(async () => {
-  manifest = await readManifest(FOLDER, { name: 'mnist', version: 1 });
-  digits = (await readGolden(FOLDER, manifest))?.instances ?? [];
-});
-
 /** Sizes of the batches that the backend is given are noted in `sizes`. */
-async function openVersions(name: BackendName, batching: Manifest['batching'], sizes: number[]) {
+async function openVersions(name: BackendName, manifest: Manifest, sizes: number[]) {
+  const [folder, output] = subjectOf(name);
   const { backend } = await chooseBackend(name, SLUICE_CACHE_DIR);
   const noting: Backend = {
     ...backend,
     liveTensors: backend.liveTensors,
-    async load(folder, of) {
-      const model = await backend.load(folder, of);
+    async load(at, of) {
+      const model = await backend.load(at, of);
       return {
         dispose: model.dispose,
         run(batch) {
@@ -52,14 +59,14 @@ async function openVersions(name: BackendName, batching: Manifest['batching'], s
     },
   };
   const versions = createLoadedVersions(noting, systemClock);
-  await versions.load(FOLDER, { ...manifest, batching });
+  await versions.load(folder, manifest);
   return {
     async compute(instances: readonly Instance[], exact = false): Promise<number[][]> {
       const prepared = await versions.prepare('mnist', 1, instances);
       const { results } = await versions.compute('mnist', 1, prepared, { exact });
       return (await results).map((result) => {
         if (!result.ok) throw new Error(result.message);
-        return [...toTypedArray('float32', result.outputs.probabilities?.data ?? new Uint8Array())];
+        return [...toTypedArray('float32', result.outputs[output]?.data ?? new Uint8Array())];
       });
     },
     unload: () => versions.unload('mnist', 1),
@@ -67,13 +74,21 @@ async function openVersions(name: BackendName, batching: Manifest['batching'], s
 }
 
 describe.each(BACKENDS)('on %s', (name) => {
+  const [folder] = subjectOf(name);
+  let manifest: Manifest;
+  let digits: Instance[];
+  beforeAll(async () => {
+    manifest = await readManifest(folder, { name: 'mnist', version: 1 });
+    digits = (await readGolden(folder, manifest))?.instances ?? [];
+  });
+
   it.each<[string, number[] | undefined]>([
     ['of any size', undefined],
     ['filled up to preferred sizes', PREFERRED],
   ])('a row of a batch %s is what it is alone', async (_, preferredSizes) => {
     const sizes: number[] = [];
     const batching = { maxBatchSize: 32, maxDelayMs: 5, ...(preferredSizes && { preferredSizes }) };
-    const { compute, unload } = await openVersions(name, batching, sizes);
+    const { compute, unload } = await openVersions(name, { ...manifest, batching }, sizes);
     const warmedUp = sizes.splice(0).slice(digits.length);
     const least = preferredSizes?.[0] ?? 1;
     // After that, unlike rows were compared: together, and each by itself.

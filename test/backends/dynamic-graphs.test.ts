@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../shared/contract/config.js';
 import type { Backend, LoadedModel } from '../../worker/backends/backend.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
-import { LOCAL_BACKENDS } from '../support/local-backends.js';
+import { TFJS_BACKENDS } from '../support/local-backends.js';
 import { type TinyModel, type Weight, writeModel } from '../support/tiny-models.js';
 
 const { SLUICE_CACHE_DIR } = loadConfig();
@@ -235,7 +235,7 @@ async function run(model: LoadedModel, shape: number[], values: number[]) {
 const BOXES = [0, 0, 1, 1, 0, 0.1, 1, 1.1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7];
 
 // One process holds one tfjs: the backend that is chosen first, which is `wasm` here.
-describe.each(LOCAL_BACKENDS.filter(({ fault }) => fault === null).map(({ name }) => name))(
+describe.each(TFJS_BACKENDS.filter(({ fault }) => fault === null).map(({ name }) => name))(
   'on %s',
   (name) => {
     let backend: Backend;

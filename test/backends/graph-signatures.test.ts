@@ -11,7 +11,7 @@ import { readManifest } from '../../shared/model-packages/manifest.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { createLoadedVersions, type LoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import type { InstanceResult } from '../../worker/inference/protocol/messages.js';
-import { LOCAL_BACKENDS, runOn } from '../support/local-backends.js';
+import { runOn, TFJS_BACKENDS } from '../support/local-backends.js';
 import {
   floats,
   type TinyModel,
@@ -31,11 +31,11 @@ const outputsOf = (result: InstanceResult | undefined) => {
   return Object.fromEntries(Object.entries(result.outputs).map(([name, value]) => [name, toNested(value)]));
 };
 
-const skipped = LOCAL_BACKENDS.filter(({ fault }) => fault !== null);
+const skipped = TFJS_BACKENDS.filter(({ fault }) => fault !== null);
 if (skipped.length > 0)
   console.warn(`!!! SKIPPED: ${skipped.map(({ name, fault }) => `${name} (${fault})`).join(', ')}`);
 
-for (const { name, fault } of LOCAL_BACKENDS)
+for (const { name, fault } of TFJS_BACKENDS)
   describe.skipIf(fault !== null)(`a graph model on ${name}`, () => {
     let folder: string;
     let versions: LoadedVersions;

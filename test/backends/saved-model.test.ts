@@ -43,7 +43,7 @@ let models: string;
 let folder: string;
 beforeEach(() => {
   models = mkdtempSync(join(root, 'models-'));
-  cpSync(MODELS, models, { recursive: true });
+  cpSync(join(MODELS, 'mnist-cnn'), join(models, 'mnist-cnn'), { recursive: true });
   folder = join(models, 'mnist-cnn/1');
 });
 

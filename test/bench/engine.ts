@@ -25,8 +25,8 @@ import { type Drained, openStand, type Stand } from './stand.js';
 
 const { values } = parseArgs({
   options: {
-    backends: { type: 'string', default: 'cuda,wasm,native' },
-    models: { type: 'string', default: 'mnist,upscale,upscale-pixels,mnist-cnn' },
+    backends: { type: 'string', default: 'cuda,wasm,native,onnx' },
+    models: { type: 'string', default: 'mnist,upscale,upscale-pixels,mnist-cnn,mnist-cnn-onnx' },
     instances: { type: 'string', default: '1' },
     children: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },

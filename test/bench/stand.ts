@@ -164,7 +164,9 @@ async function copyModel(site: Site, name: string, { model, batchSize, modelsDir
   cpSync(join(source, model, String(VERSION)), folder, { recursive: true });
   const manifest = await readManifest(folder, { name: model, version: VERSION });
   manifest.batching = { ...manifest.batching, maxBatchSize: batchSize };
-  writeFileSync(join(folder, 'model.yaml'), stringify(manifest));
+  // The other signatures of a SavedModel are read from it and stated nowhere.
+  const { signatures: _, ...stated } = manifest;
+  writeFileSync(join(folder, 'model.yaml'), stringify(stated));
   const golden = await readGolden(folder, manifest);
   const [instance] = golden?.instances ?? [];
   if (!instance) throw new Error(`${model} has no golden instance to feed`);

@@ -161,7 +161,8 @@ it.each<[string, Files, RegExp]>([
     { 'digits.h5': Buffer.from('\x89HDF\r\n\x1a\n', 'latin1') },
     /digits.h5 is a model of Keras in HDF5/,
   ],
-  ['in ONNX', { 'digits.onnx': 'x' }, /onnx2tf/],
+  ['in ONNX of another name', { 'digits.bin': '\x08\x08\x12\x07pytorch' }, /digits.bin is a model in ONNX/],
+  ['that is no ONNX', { 'digits.onnx': 'x' }, /the file is no ONNX model/],
   [
     'in the text form of a SavedModel',
     { 'saved_model.pbtxt': 'x' },

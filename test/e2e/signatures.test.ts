@@ -8,7 +8,9 @@ import { join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { faultOfOnnxRuntime } from '../../shared/native/onnx-runtime.js';
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import { ONNX_FIXTURES } from '../support/onnx-models.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { type TinyModel, writeModel } from '../support/tiny-models.js';
 
@@ -17,9 +19,14 @@ const FIXTURES = join(ROOT, 'test/fixtures/signatures');
 const OPERATIONS = join(ROOT, 'test/fixtures/operations');
 const { SLUICE_CACHE_DIR } = loadConfig();
 const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
+const onnxFault = faultOfOnnxRuntime(SLUICE_CACHE_DIR);
 if (nativeFault)
   console.warn(
     `\n!!! SKIPPED: no signature of a SavedModel is served: ${nativeFault}. To have it: npm run backend:install -- cpu\n`,
+  );
+if (onnxFault)
+  console.warn(
+    `\n!!! SKIPPED: no ONNX file is served: ${onnxFault}. To have it: npm run backend:install -- onnx\n`,
   );
 const folder = mkdtempSync(join(tmpdir(), 'sluice-signatures-'));
 let stack: Stack;
@@ -328,5 +335,82 @@ describe.skipIf(nativeFault !== null)('a SavedModel', () => {
       [[11]],
       [[15], [19]],
     ]);
+  });
+});
+
+describe('an ONNX file', () => {
+  const onnx = (name: string) => ({
+    [`${name}.onnx`]: new Uint8Array(readFileSync(join(ONNX_FIXTURES, `${name}.onnx`))),
+  });
+
+  it('waits for a worker with ONNX Runtime, and says so', async () => {
+    const { status, body } = await upload('tokens', onnx('tokens'));
+    expect({ status, format: body.format }).toMatchObject({ status: 202 });
+    await expect
+      .poll(() => versionOf('tokens'), BOUND)
+      .toMatchObject({
+        state: 'pending',
+        error: 'no backend of this worker runs the format onnx',
+        signature: { inputs: [{ name: 'input_ids', dtype: 'int32', shape: [null] }] },
+      });
+  });
+
+  it.skipIf(onnxFault !== null)('is served without a model.yaml by a worker that has it', async () => {
+    stack.addWorker({ SLUICE_BACKEND: 'onnx' });
+    await expect.poll(async () => (await versionOf('tokens')).state, BOUND).toBe('ready');
+    const { inputs, outputs } = JSON.parse(readFileSync(join(ONNX_FIXTURES, 'expected.json'), 'utf8')).tokens;
+    const { body } = await submit({ model: 'tokens', instances: inputs.input_ids });
+    expect(body).toMatchObject({ status: 'succeeded', timings: { backend: 'onnx' } });
+    for (const [row, { pooled, best }] of body.predictions.entries()) {
+      expect(best).toBe(outputs.best[row]);
+      for (const [i, value] of pooled.entries()) expect(value).toBeCloseTo(outputs.pooled[row][i], 5);
+    }
+    const wide = await submit({ model: 'tokens', instances: [[2 ** 31]] });
+    expect(wide).toMatchObject({ status: 422, body: { code: 'invalid_input' } });
+  });
+
+  it.skipIf(onnxFault !== null)('whose computing fails fails its job alone', async () => {
+    await serve('large', onnx('large'));
+    const { body } = await submit({ model: 'large', instances: [[3000]] });
+    expect(body).toMatchObject({ status: 'failed', error: { code: 'backend_error' } });
+    expect(await predictionsOf({ model: 'large', instances: [[-2000]] })).toEqual([[-2_000_000_000]]);
+  });
+
+  it.skipIf(onnxFault !== null)('of an opset of tomorrow fails with the words of ONNX Runtime', async () => {
+    const { body } = await upload('too-new', onnx('too-new'));
+    await expect
+      .poll(() => versionOf('too-new', body.version), BOUND)
+      .toMatchObject({
+        state: 'failed',
+        error: expect.stringContaining('Opset 99 is under development'),
+      });
+  });
+
+  it('with operations or files of others is refused with its place', async () => {
+    const custom = await upload('custom', onnx('custom'));
+    expect(custom).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: '/custom.onnx', message: expect.stringContaining('org.example::Lookup') }] },
+    });
+    const external = await upload('external', onnx('external'));
+    expect(external).toMatchObject({
+      status: 422,
+      body: { errors: [{ path: '/external.onnx', message: expect.stringContaining('weights.data') }] },
+    });
+  });
+
+  it('is not quantised', async () => {
+    const form = new FormData();
+    for (const [path, content] of Object.entries(onnx('fixed')))
+      form.append('file', new Blob([content]), path);
+    const response = await fetch(`${stack.url}/v1/models/small/versions?quantize=float16`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${stack.key}` },
+      body: form,
+    });
+    expect(response.status).toBe(422);
+    expect(await response.json()).toMatchObject({
+      errors: [{ path: '?quantize', message: 'is for tfjs models' }],
+    });
   });
 });

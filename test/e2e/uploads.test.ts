@@ -434,7 +434,7 @@ describe('an upload is refused', () => {
       422,
       'invalid_input',
       '',
-      'neither saved_model.pb nor model.json',
+      'neither saved_model.pb nor model.json nor model.onnx',
     ],
     [
       'without its weights',

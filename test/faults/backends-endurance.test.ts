@@ -10,16 +10,16 @@ import { loadConfig } from '../../shared/contract/config.js';
 import { chooseBackend } from '../../worker/backends/choose.js';
 import { createLoadedVersions } from '../../worker/inference/child/loaded-versions.js';
 import { LOCAL_BACKENDS, runOn } from '../support/local-backends.js';
-import { floats, writeDense } from '../support/tiny-models.js';
+import { floats } from '../support/tiny-models.js';
 
 for (const { name, fault } of LOCAL_BACKENDS) if (fault) console.warn(`!!! SKIPPED: ${name} (${fault})`);
 const root = mkdtempSync(join(tmpdir(), 'sluice-endurance-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-describe.each(LOCAL_BACKENDS)('backend $name', ({ name, fault }) => {
+describe.each(LOCAL_BACKENDS)('backend $name', ({ name, fault, models }) => {
   it.skipIf(fault !== null)('leaves nothing behind', async () => {
     const { backend } = await chooseBackend(name, loadConfig().SLUICE_CACHE_DIR);
-    const tiny = writeDense(mkdtempSync(join(root, 'many-')));
+    const tiny = models.dense(mkdtempSync(join(root, 'many-')));
     const before = backend.liveTensors();
     const versions = createLoadedVersions(backend, systemClock);
     await versions.load(tiny.folder, tiny.manifest);
@@ -39,7 +39,7 @@ describe.each(LOCAL_BACKENDS)('backend $name', ({ name, fault }) => {
     expect(backend.liveTensors()).toBe(loaded);
     // 50 versions come and go, some of which do not load.
     for (let i = 0; i < 50; i++) {
-      const next = writeDense(mkdtempSync(join(root, 'swap-')), i % 5 === 4 ? { shard: 'gone.bin' } : {});
+      const next = models.dense(mkdtempSync(join(root, 'swap-')), i % 5 === 4 ? { shard: 'gone.bin' } : {});
       await versions.load(next.folder, next.manifest).catch(() => undefined);
       await runOn(versions, 'dense', 1, good);
     }

@@ -47,7 +47,7 @@ describe('configuration', () => {
         'The configuration cannot be used:',
         '  PORT=x must be a whole number',
         '  SLUICE_BOOTSTRAP_KEY must be slk_ and at least 22 letters and digits',
-        '  SLUICE_BACKEND=quantum must be one of auto, cuda, native, wasm, cpu',
+        '  SLUICE_BACKEND=quantum must be one of auto, cuda, native, wasm, cpu, onnx',
         '  SLUICE_MAX_DEPTH=1 must be >= 2',
         '  SLUICE_PRT is not a variable of Sluice',
       ].join('\n'),

@@ -26,9 +26,13 @@ it.each<[string, Record<string, string | Buffer>, RegExp]>([
   ['Keras 3, unpacked', { 'config.json': '{}', 'model.weights.h5': 'x' }, /model of Keras 3: `python/],
   ['Keras in HDF5', { weights: latin('\x89HDF\r\n\x1a\n') }, /in HDF5: `python .*model.h5/],
   ['TensorFlow Lite', { x: latin('\x1c\0\0\0TFL3') }, /TensorFlow Lite.*as a SavedModel/],
-  ['ONNX', { x: latin('\x08\x07\x12\x07pytorch') }, /ONNX: `onnx2tf -i/],
-  ['ONNX by name', { 'x.onnx': 'x' }, /ONNX/],
-  ['PyTorch', { x: torch }, /PyTorch: write it by torch.onnx.export/],
+  [
+    'ONNX',
+    { x: latin('\x08\x07\x12\x07pytorch') },
+    /^x is a model in ONNX: one file at the top of the folder is model.onnx/,
+  ],
+  ['ONNX in a folder', { 'deep/x.onnx': 'x' }, /^deep\/x.onnx is a model in ONNX/],
+  ['PyTorch', { x: torch }, /PyTorch: write it by torch.onnx.export as model.onnx/],
   ['PyTorch, unpacked', { 'data.pkl': 'x', 'data/0': 'x' }, /PyTorch/],
   ['old PyTorch', { x: latin('\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.') }, /PyTorch/],
   [
@@ -47,7 +51,11 @@ it.each<[string, Record<string, string | Buffer>, RegExp]>([
   ],
   ['a gzipped archive', { 'm.tgz': latin('\x1f\x8b\x08') }, /archive: send it as the part `archive`/],
   ['a pickle', { 'model.joblib': 'x' }, /pickle of Python/],
-  ['nothing known', { 'a.txt': 'x', 'b.json': '{}' }, /^there is neither saved_model.pb nor model.json$/],
+  [
+    'nothing known',
+    { 'a.txt': 'x', 'b.json': '{}' },
+    /^there is neither saved_model.pb nor model.json nor model.onnx$/,
+  ],
 ])('%s', async (_, files, message) => {
   const folder = mkdtempSync(join(parent, 'model-'));
   for (const [path, content] of Object.entries(files)) {

@@ -51,6 +51,13 @@ describe('a picture', () => {
   const red = [1, 0, -0.5];
   const blue = [-1, 0, 0];
 
+  it('of a model with the channels first becomes planes, each normalised by its own channel', async () => {
+    const changes = { shape: [1, 4, 3], layout: 'NCHW' as const };
+    const planes = (await decoded(await halves(20, 4), changes)) as number[][][];
+    expect(planes.map(([row]) => [row?.[0], row?.[3]])).toEqual(red.map((value, i) => [value, blue[i]]));
+    expect(planes).toHaveLength(3);
+  });
+
   it('of another size is stretched to the shape and normalised', async () => {
     // In the middle of each half, so that no blend of both is met.
     const picture = (await decoded(await halves(20, 4), { shape: [1, 4, 3] })) as number[][][];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { shareOfCores } from '../../worker/devices/threads.js';
+import { shareOfCores, threadsHere } from '../../worker/devices/threads.js';
 
 const threads = (count: number) => ({
   TF_NUM_INTRAOP_THREADS: String(count),
@@ -23,4 +23,15 @@ describe('shareOfCores', () => {
       expect(shareOfCores(2, 8, { [name]: '3' })).toEqual({});
     },
   );
+});
+
+describe('threadsHere', () => {
+  it.each([
+    ['all cores where nothing is said', {}, 8],
+    ['the share that is said', shareOfCores(4, 8, {}), 2],
+    ['what the operator says', { TF_NUM_INTRAOP_THREADS: '3' }, 3],
+    ['all cores where TensorFlow may choose', { TF_NUM_INTRAOP_THREADS: '0' }, 8],
+  ])('%s', (_, given, threads) => {
+    expect(threadsHere(8, given)).toBe(threads);
+  });
 });

@@ -7,10 +7,11 @@
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
 
-export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu';
+export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu' | 'onnx';
 
-/** Tells whether a backend can run models of a format: SavedModels need TensorFlow itself. */
+/** Tells whether a backend can run models of a format: SavedModels need TensorFlow itself, ONNX files and nothing else onnx. */
 export function canRun(backend: BackendName, format: Manifest['format']): boolean {
+  if (format === 'onnx' || backend === 'onnx') return format === backend;
   return format !== 'saved_model' || backend === 'cuda' || backend === 'native';
 }
 

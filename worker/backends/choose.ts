@@ -20,9 +20,13 @@ const OPENERS: Record<BackendName, Opener> = {
   native: async (cacheDir) => (await import('./tensorflow.js')).openNative(cacheDir),
   wasm: async () => (await import('./wasm.js')).openWasm(),
   cpu: async () => (await import('./cpu.js')).openCpu(),
+  onnx: async (cacheDir) => (await import('./onnx.js')).openOnnx(cacheDir),
 };
 
-/** The order for a version that has not been measured on each backend yet (decisions.md, BCK-2). */
+/**
+ * The order for a version that has not been measured on each backend yet (decisions.md, BCK-2). An ONNX file runs on one
+ * backend, which is opened for the first of them.
+ */
 const AUTO_ORDER: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 
 /** Resolves to the backend that serves; rejects, with a remedy, when no allowed one loads. */

@@ -10,15 +10,15 @@ import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { messageOf } from '../../shared/base/errors.js';
-import { hasRows, type Manifest, type TensorSpec } from '../../shared/contract/models/manifest.js';
+import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { plainPath } from '../../shared/contract/models/package-path.js';
 import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
-import { matchPorts, textOf } from '../../shared/model-packages/ports.js';
+import { matchPorts } from '../../shared/model-packages/ports.js';
 import { graphSignature } from '../../shared/model-packages/tfjs-ports.js';
 import { checkTopology, isDynamicGraph } from '../../shared/model-packages/topology.js';
 import type { Backend, BackendName, BatchTensor, BatchTensors, LoadedModel } from './backend.js';
 import { inScope } from './tensor-scope.js';
-import { demandInput, demandOutput, rowsOf, wantedOutputs } from './tensor-shapes.js';
+import { demandInput, demandOutput, demandPort, rowsOf, wantedOutputs } from './tensor-shapes.js';
 
 type Core = typeof import('@tensorflow/tfjs-core');
 type Layers = typeof import('@tensorflow/tfjs-layers');
@@ -60,6 +60,7 @@ export function createTfjsBackend(tf: Tfjs, name: BackendName, device: string): 
     async load(folder, manifest) {
       if (manifest.format === 'saved_model')
         throw new Error(`a SavedModel runs on TensorFlow itself, not on ${name}`);
+      if (manifest.format === 'onnx') throw new Error(`an ONNX file runs on onnx, not on ${name}`);
       await checkTopology(folder, manifest);
       const artifacts = await readArtifacts(tf, folder, manifest);
       const network = await (manifest.format === 'layers' ? loadLayers : loadGraph)(tf, artifacts);
@@ -80,8 +81,10 @@ function createModel(tf: Tfjs, network: Network, manifest: Manifest): LoadedMode
   }
   const inputPlaces = matchPorts(inputs, network.inputs, 'input', network.isOrdered);
   const outputPlaces = matchPorts(outputs, network.outputs, 'output', network.isOrdered);
-  for (const [index, spec] of inputs.entries())
-    checkInput(manifest, spec, network.inputs[inputPlaces[index] as number] as NetworkTensor);
+  for (const [index, spec] of inputs.entries()) {
+    const { dtype, shape } = network.inputs[inputPlaces[index] as number] as NetworkTensor;
+    demandPort(manifest, spec, { type: dtype, shape });
+  }
 
   /** Returns new output tensors in the order of `wanted`, and frees all other tensors. */
   const compute = (batch: BatchTensors, wanted: readonly TensorSpec[]): Promise<Tensor[]> =>
@@ -207,28 +210,6 @@ async function readArtifacts(tf: Tfjs, folder: string, manifest: Manifest): Prom
     const weights = new Uint8Array(Buffer.concat(shards));
     return [groups.flatMap((group) => group.weights), weights.buffer];
   });
-}
-
-/**
- * Compares an input with the model. Kernels do not: a convolution takes any height. The warm-up shows whether the outputs fit.
- */
-function checkInput(manifest: Manifest, spec: TensorSpec, tensor: NetworkTensor): void {
-  const { dtype, name, scale = 1, preprocess } = spec;
-  if (dtype === 'image' && tensor.dtype === 'int32' && (scale !== 1 || preprocess?.mean || preprocess?.std))
-    throw new Error(
-      `input ${name} of the model is int32, which takes pixels as they are, without scale, mean and std`,
-    );
-  const sizes = tensor.shape;
-  if (!sizes) return;
-  const [batch = null] = sizes;
-  // Manifests of old do not tell a fixed batch; the model itself refuses any other one.
-  const { batchSize = batch } = manifest.signature;
-  const wanted = hasRows(manifest, spec) ? [batchSize, ...spec.shape] : spec.shape;
-  const fits =
-    sizes.length === wanted.length &&
-    sizes.every((size, axis) => size === null || size < 0 || size === wanted[axis]);
-  if (!fits)
-    throw new Error(`input ${name} is ${textOf(wanted)}, the model takes ${textOf(sizes)} with its batch`);
 }
 
 /** Makes a tensor of the dtype that the model takes. uint8 travels as bytes and becomes int32 or float32 here. */

@@ -20,3 +20,8 @@ export function shareOfCores(
   const threads = String(Math.max(1, Math.floor(cores / children)));
   return Object.fromEntries(VARIABLES.map((name) => [name, threads]));
 }
+
+/** Returns how many threads a library may start that asks for their number: this child's share of the cores. */
+export function threadsHere(cores = availableParallelism(), given = inheritedEnvironment({})): number {
+  return Math.max(1, Math.floor(Number(given.TF_NUM_INTRAOP_THREADS)) || cores);
+}

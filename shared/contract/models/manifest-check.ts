@@ -3,7 +3,14 @@
  */
 import type { Fault } from '../errors.js';
 import { compileThorough } from '../schema.js';
-import { ENTRY, type Manifest, manifestSchema, type Signature, type TensorSpec } from './manifest.js';
+import {
+  ENTRY,
+  entryOf,
+  type Manifest,
+  manifestSchema,
+  type Signature,
+  type TensorSpec,
+} from './manifest.js';
 
 const checkSchema = compileThorough(manifestSchema);
 
@@ -30,10 +37,10 @@ export function checkManifest(value: unknown): Fault[] {
   if (faults.length > 0) return faults;
   const manifest = value as Manifest;
   const { format, files, signature } = manifest;
-  if (!Object.hasOwn(files, ENTRY[format]))
+  if (entryOf(format, Object.keys(files)) === null)
     faults.push({ path: `/files/${ENTRY[format]}`, message: 'is required' });
   if (manifest.stateful && format === 'layers')
-    faults.push({ path: '/stateful', message: 'is for SavedModels and graph models' });
+    faults.push({ path: '/stateful', message: 'is for SavedModels, graph models and ONNX files' });
   faults.push(...batchingFaults(manifest));
   for (const kind of ['inputs', 'outputs'] as const) {
     faults.push(...repeated(signature[kind], `/signature/${kind}`));
@@ -53,8 +60,8 @@ export function checkManifest(value: unknown): Fault[] {
 }
 
 /** A picture is decoded to grey or to red, green and blue; transparency never reaches a model. */
-function imageFault({ dtype, shape }: TensorSpec): Fault | null {
-  if (dtype !== 'image') return null;
+function imageFault({ dtype, shape, layout }: TensorSpec): Fault | null {
+  if (dtype !== 'image') return layout ? { path: 'layout', message: 'is for pictures' } : null;
   const message = 'needs height, width, and 1 or 3 channels: a picture comes as grey or as RGB';
   return shape.length === 3 && [1, 3, null].includes(shape[2] as number | null)
     ? null

@@ -29,6 +29,8 @@ const tensorSpec = {
     maxShape: { type: 'array', maxItems: 6, items: { type: 'integer', minimum: 1 } },
     /** Other shapes with as many elements in which a caller may nest the same values. */
     accepts: { type: 'array', items: { type: 'array', items: { type: 'integer', minimum: 1 } } },
+    /** Images only: the model has the channels last (`NHWC`) or first (`NCHW`). The `shape` has them last all the same. */
+    layout: { enum: ['NHWC', 'NCHW'] },
     /** Images only: the model takes pixel × scale, and its output ÷ scale is a pixel. */
     scale: { type: 'number', exclusiveMinimum: 0 },
     /** Images only: width × height above which a file is refused before it is decoded; `maxPixelsOf` tells the default. */
@@ -95,7 +97,7 @@ export const manifestSchema = {
     name: { type: 'string', pattern: MODEL_NAME },
     version: VERSION_NUMBER,
     description: { type: 'string' },
-    format: { enum: ['layers', 'graph', 'saved_model'] },
+    format: { enum: ['layers', 'graph', 'saved_model', 'onnx'] },
     signature,
     /** The name of `signature` in a SavedModel. Jobs that name none get it. */
     signatureName: { type: 'string', minLength: 1, maxLength: 256 },
@@ -165,7 +167,22 @@ export const manifestSchema = {
 } as const satisfies JsonSchema;
 
 /** The file of each format that names or holds all others. */
-export const ENTRY = { layers: 'model.json', graph: 'model.json', saved_model: 'saved_model.pb' } as const;
+export const ENTRY = {
+  layers: 'model.json',
+  graph: 'model.json',
+  saved_model: 'saved_model.pb',
+  onnx: 'model.onnx',
+} as const;
+
+const ONNX_FILE = /^[^/]+\.onnx$/i;
+
+/** Returns the entry file among the paths of a version; null without one. An ONNX file that is alone may have any name. */
+export function entryOf(format: Manifest['format'], paths: readonly string[]): string | null {
+  const entry = ENTRY[format];
+  if (paths.includes(entry)) return entry;
+  const [own, ...others] = format === 'onnx' ? paths.filter((path) => ONNX_FILE.test(path)) : [];
+  return own !== undefined && others.length === 0 ? own : null;
+}
 
 export type Manifest = TypeOf<typeof manifestSchema>;
 export type TensorSpec = Manifest['signature']['inputs'][number];
@@ -213,6 +230,17 @@ export function signatureNames({ signatureName = DEFAULT_SIGNATURE, signatures =
 /** Tells whether the tensor of a whole batch has a row for each instance. */
 export function hasRows({ batching }: Pick<Manifest, 'batching'>, { batch }: TensorSpec): boolean {
   return batching.dimension !== 'none' && batch !== 'shared';
+}
+
+/**
+ * Returns a shape as the model has it, without the batch; `shape` is as callers see it. They differ for a picture of a model
+ * that has the channels first.
+ */
+export function modelShape<Size extends number | null>(
+  { layout }: Pick<TensorSpec, 'layout'>,
+  shape: readonly Size[],
+): readonly Size[] {
+  return layout === 'NCHW' ? [...shape.slice(2), ...shape.slice(0, 2)] : shape;
 }
 
 /** The signature of a SavedModel that is served where nothing names another. */

@@ -21,7 +21,7 @@ export interface QuantizedUpload {
 
 /**
  * Replaces the weights in `folder` by quantised ones and returns what has changed.
- * @throws {SluiceError} `invalid_input` for a SavedModel, a version without golden vectors, or weights that cannot be quantised.
+ * @throws {SluiceError} `invalid_input` for a SavedModel or an ONNX file, a version without golden vectors, or weights that cannot be quantised.
  */
 export async function quantizeUpload(
   folder: string,
@@ -29,7 +29,7 @@ export async function quantizeUpload(
   uploaded: UploadedFiles,
   { dtype, tolerance }: QuantizeRequest,
 ): Promise<QuantizedUpload> {
-  if (format === 'saved_model') throw refused('is for tfjs models');
+  if (format === 'saved_model' || format === 'onnx') throw refused('is for tfjs models');
   if (stateful) throw refused('needs predictions that chance does not change, to tell what is lost');
   if (golden === undefined) throw refused('needs golden vectors: nothing else tells what is lost');
   const path = join(folder, MODEL_FILE);

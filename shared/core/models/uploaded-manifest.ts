@@ -9,7 +9,6 @@ import { type Fault, invalid } from '../../contract/errors.js';
 import type { Manifest } from '../../contract/models/manifest.js';
 import { escapePointer } from '../../contract/schema.js';
 import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from '../../model-packages/manifest.js';
-import { SAVED_MODEL_FILE } from '../../model-packages/saved-model/signature.js';
 import { checkTopology } from '../../model-packages/topology.js';
 import { weightFaults } from '../../model-packages/weights.js';
 
@@ -50,7 +49,7 @@ export async function readUploadedManifest(upload: CheckedUpload): Promise<Manif
 /** Returns the faults that an error of `readManifest` tells. */
 function manifestFaults(error: unknown): Fault[] {
   if (!(error instanceof ManifestFault)) return [{ path: '', message: messageOf(error) }];
-  const ofModel = error.ofModel.map((message) => ({ path: `/${SAVED_MODEL_FILE}`, message }));
+  const ofModel = error.ofModel.map((message) => ({ path: `/${escapePointer(error.entry)}`, message }));
   return [...error.faults.map((fault) => ({ ...fault, path: `/${MANIFEST_FILE}${fault.path}` })), ...ofModel];
 }
 
@@ -60,7 +59,7 @@ async function modelFaults(
   files: UploadedFiles,
   manifest: Manifest | null,
 ): Promise<Fault[]> {
-  if (!files.has(MODEL_FILE) || manifest?.format === 'saved_model') return [];
+  if (!files.has(MODEL_FILE) || manifest?.format === 'saved_model' || manifest?.format === 'onnx') return [];
   const path = `/${MODEL_FILE}`;
   let model: unknown;
   try {

@@ -6,6 +6,7 @@ import { messageOf } from '../../../shared/base/errors.js';
 import {
   hasRows,
   type Manifest,
+  modelShape,
   sentInputs,
   type TensorSpec,
 } from '../../../shared/contract/models/manifest.js';
@@ -84,7 +85,7 @@ function zeroInstance(manifest: Manifest, size: number | null): Instance | null 
     const data = new Uint8Array(elementsOf(sizes) * BYTES_PER_ELEMENT[dtype]);
     // A side input is often a divisor, such as a temperature.
     if (!hasRows(manifest, spec) && dtype === 'float32') toTypedArray(dtype, data).fill(1);
-    values[spec.name] = { dtype, shape: sizes, data };
+    values[spec.name] = { dtype, shape: modelShape(spec, sizes), data };
   }
   return size !== null && elements > MAX_ELEMENTS ? null : values;
 }

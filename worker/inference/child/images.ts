@@ -7,13 +7,14 @@
  */
 import type { Sharp } from 'sharp';
 
-import type { TensorSpec } from '../../../shared/contract/models/manifest.js';
+import { modelShape, type TensorSpec } from '../../../shared/contract/models/manifest.js';
 import { maxPixelsOf } from '../../../shared/contract/tensors/image-input.js';
 import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
 import { openImage, openSharp } from '../../../shared/images/image.js';
 
 /**
- * Resolves with float32 [height, width, channels], resized where the spec says so, each pixel × `spec.scale` and normalised.
+ * Resolves with float32 [height, width, channels], or [channels, height, width] for a model that has it so; resized where the
+ * spec says so, each pixel × `spec.scale` and normalised.
  * Rejects when the file is damaged, or when its size is not `value.shape`.
  */
 export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value> {
@@ -30,7 +31,7 @@ export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value
     throw new Error(`decodes to [${shape.join(', ')}], not to the announced [${value.shape.join(', ')}]`);
   }
   const pixels = channels === 1 ? greyOf(data) : data;
-  return { dtype: 'float32', shape, data: toBytes(normalised(pixels, spec)) };
+  return { dtype: 'float32', shape: modelShape(spec, shape), data: toBytes(normalised(pixels, spec)) };
 }
 
 /** Resolves with the picture without transparency. */
@@ -63,31 +64,48 @@ function greyOf(rgb: Uint8Array): Uint8Array {
 }
 
 /**
- * Resolves with a PNG of float32 [height, width, 1 or 3]; each value ÷ `spec.scale` is rounded and clamped to 0…255. Rejects when
+ * Resolves with a PNG of float32 [height, width, 1 or 3], or with the channels first; each value ÷ `spec.scale` is rounded and clamped to 0…255. Rejects when
  * the value has another dtype or shape.
  */
 export async function encodeImage(value: Value, spec: TensorSpec): Promise<Value> {
-  const [height = 0, width = 0, channels = 0] = value.shape;
+  const isPlanar = spec.layout === 'NCHW';
+  const [first = 0, second = 0, third = 0] = value.shape;
+  const [height, width, channels] = isPlanar ? [second, third, first] : [first, second, third];
   if (value.dtype !== 'float32' || value.shape.length !== 3 || (channels !== 1 && channels !== 3)) {
     throw new Error(
-      `${spec.name} is ${value.dtype} [${value.shape.join(', ')}]: no float32 [height, width, 1 or 3]`,
+      `${spec.name} is ${value.dtype} [${value.shape.join(', ')}]: no float32 [${isPlanar ? '1 or 3, height, width' : 'height, width, 1 or 3'}]`,
     );
   }
   const pixels = unscaled(toTypedArray('float32', value.data) as Float32Array, spec.scale ?? 1);
-  const image = await openSharp(pixels, { raw: { width, height, channels } });
+  const interleaved = isPlanar ? transposed(pixels, channels) : pixels;
+  const image = await openSharp(interleaved, { raw: { width, height, channels } });
   const data = await image.png().toBuffer();
-  return { dtype: 'image', shape: value.shape, data };
+  return { dtype: 'image', shape: [height, width, channels], data };
 }
 
-function normalised(pixels: Uint8Array, { shape, scale = 1, preprocess = {} }: TensorSpec): Float32Array {
+function normalised(
+  pixels: Uint8Array,
+  { shape, layout, scale = 1, preprocess = {} }: TensorSpec,
+): Float32Array {
   const channels = shape[2] ?? 1;
+  const plane = layout === 'NCHW' ? pixels.length / channels : null;
   const { mean = [], std = [] } = preprocess;
   const values = new Float32Array(pixels.length);
   for (let i = 0; i < values.length; i++) {
     const channel = i % channels;
-    values[i] = ((pixels[i] as number) * scale - (mean[channel] ?? 0)) / (std[channel] ?? 1);
+    const at = plane === null ? i : channel * plane + (i - channel) / channels;
+    values[at] = ((pixels[i] as number) * scale - (mean[channel] ?? 0)) / (std[channel] ?? 1);
   }
   return values;
+}
+
+/** Returns pixels whose planes, one for each channel, are interleaved. */
+function transposed(planes: Uint8ClampedArray, channels: number): Uint8ClampedArray {
+  const pixels = new Uint8ClampedArray(planes.length);
+  const plane = planes.length / channels;
+  for (let i = 0; i < pixels.length; i++)
+    pixels[i] = planes[(i % channels) * plane + Math.floor(i / channels)] as number;
+  return pixels;
 }
 
 function unscaled(values: Float32Array, scale: number): Uint8ClampedArray {

@@ -20,7 +20,7 @@ export interface BackendPools {
   close(): Promise<void>;
 }
 
-const ALL: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
+const ALL: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu', 'onnx'];
 
 /**
  * Resolves with the pools once the first one is open.
