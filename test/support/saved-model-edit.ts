@@ -1,9 +1,10 @@
 /**
  * Changes the program of a SavedModel, as somebody with TensorFlow at hand would, by the messages that tfjs-node-gpu brings.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { ROOT } from './stack.js';
 
 /** The part of protoc's output that is used here; protoc generates no types. */
 interface MessageMap<V> {
@@ -59,6 +60,10 @@ interface AssetFileDef {
   setFilename(name: string): unknown;
   getTensorInfo(): TensorInfo;
 }
+interface FunctionDefLibrary {
+  getFunctionList(): FunctionDef[];
+  addFunction(each: FunctionDef): FunctionDef;
+}
 export interface MetaGraphDef {
   clone(): MetaGraphDef;
   serializeBinary(): Uint8Array;
@@ -66,7 +71,7 @@ export interface MetaGraphDef {
   getGraphDef(): {
     getNodeList(): NodeDef[];
     addNode(node: NodeDef): NodeDef;
-    getLibrary(): { getFunctionList(): FunctionDef[]; addFunction(each: FunctionDef): FunctionDef };
+    getLibrary(): FunctionDefLibrary;
   };
   getSignatureDefMap(): MessageMap<SignatureDef>;
   getCollectionDefMap(): MessageMap<CollectionDef>;
@@ -102,6 +107,18 @@ export function editSavedModel(folder: string, edit: Edit): void {
   if (!graph) throw new Error('there is no graph to edit');
   edit(graph, model);
   writeFileSync(path, model.serializeBinary());
+}
+
+/** Returns the folder of an edited copy of a fixture, within `parent`. */
+export function editedCopy(parent: string, fixture: string, edit: Edit): string {
+  const folder = mkdtempSync(join(parent, 'model-'));
+  cpSync(join(ROOT, 'test/fixtures', fixture), folder, { recursive: true });
+  editSavedModel(folder, edit);
+  return folder;
+}
+
+export function library(graph: MetaGraphDef): FunctionDefLibrary {
+  return graph.getGraphDef().getLibrary();
 }
 
 export function node(name: string, op: string, ...inputs: string[]): NodeDef {

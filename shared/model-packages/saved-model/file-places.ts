@@ -8,7 +8,7 @@
 import { DATA_TYPES } from './fields.js';
 import { operationClass } from './operation-table.js';
 import type { GraphFunction, GraphNode, Program } from './program.js';
-import { nodeOf } from './reach.js';
+import { nodeAt, nodeOf } from './reach.js';
 
 const CALLS: ReadonlySet<string> = new Set(['PartitionedCall', 'StatefulPartitionedCall']);
 const STRINGS: readonly number[] = [DATA_TYPES.DT_STRING, DATA_TYPES.DT_STRING_REF];
@@ -26,8 +26,9 @@ interface Reading {
 export function demandFilePlaces(program: Program): void {
   const { nodes, functions, saver } = program;
   demandPlacesOfAssets(program);
+  const places = new Set(program.assets.map(({ place }) => tensorOf(place)));
   const all = [nodes, ...functions.map((each) => each.nodes)].flat();
-  if (all.some(isVocabulary)) demandStringsOfAssets(program);
+  if (all.some(isVocabulary)) demandStringsOfAssets(program, places);
   const calledWithin = new Set(functions.flatMap((each) => each.nodes.flatMap(({ names }) => [...names])));
   const reading = new Map<string, Reading>();
   for (const each of functions) {
@@ -38,29 +39,32 @@ export function demandFilePlaces(program: Program): void {
   }
   for (const node of nodes) {
     if (isRestore(node)) demandPlace(node, saver.filename);
-    if (isVocabulary(node)) demandAsset(program, node.inputs[PATH_INPUT]);
+    if (isVocabulary(node)) demandAsset(program, places, node.inputs[PATH_INPUT]);
     for (const name of node.names) {
       const { restores, paths } = reading.get(name) ?? { restores: false, paths: [] };
       const isCall = CALLS.has(node.op) && node.names.size === 2;
       if (!isCall && restores) throw elsewhere();
       if (!isCall && paths.length > 0) throw foreignVocabulary();
       if (restores) demandPlace(node, saver.filename);
-      for (const path of paths) demandAsset(program, node.inputs[path]);
+      for (const path of paths) demandAsset(program, places, node.inputs[path]);
     }
   }
 }
 
 /** Finds the places that a function reads at. Variables are at its first argument. */
 function readingOf({ nodes, arguments: given }: GraphFunction): Reading {
+  const indices = new Map(given.map((name, i) => [name, i]));
+  const strings = new Set(nodes.filter(readsString).map(({ name }) => name));
   const restores = nodes.filter(isRestore);
   if (restores.some(({ inputs }) => inputs[0] === undefined || inputs[0] !== given[0])) throw elsewhere();
   const paths = nodes.filter(isVocabulary).flatMap(({ inputs }) => {
     const path = inputs[PATH_INPUT] ?? '';
-    if (given.includes(path)) return [given.indexOf(path)];
-    if (readsString(nodes.find(({ name }) => name === nodeOf(path)))) return [];
+    const index = indices.get(path);
+    if (index !== undefined) return [index];
+    if (strings.has(nodeOf(path))) return [];
     throw foreignVocabulary();
   });
-  return { restores: restores.length > 0, paths };
+  return { restores: restores.length > 0, paths: [...new Set(paths)] };
 }
 
 /** An asset is put where the graph has a place to be fed, and not where the saver has its own. */
@@ -73,24 +77,19 @@ function demandPlacesOfAssets({ nodes, assets, saver }: Program): void {
 }
 
 /** Variables of strings hold paths of assets alone. */
-function demandStringsOfAssets(program: Program): void {
+function demandStringsOfAssets(program: Program, places: ReadonlySet<string>): void {
   const isOfStrings = ({ op, types }: GraphNode) =>
     operationClass(op) === 'writes' && STRINGS.some((type) => types.has(type));
   for (const node of program.nodes.filter(isOfStrings)) {
     if (node.op !== 'AssignVariableOp') throw foreignVocabulary();
     const [, value = ''] = node.inputs;
-    if (!isAsset(program, value)) throw foreignVocabulary();
+    if (!places.has(tensorOf(value))) throw foreignVocabulary();
   }
   if (program.functions.some((each) => each.nodes.some(isOfStrings))) throw foreignVocabulary();
 }
 
-function demandAsset(program: Program, path = ''): void {
-  const held = program.nodes.find(({ name }) => name === nodeOf(path));
-  if (!isAsset(program, path) && !readsString(held)) throw foreignVocabulary();
-}
-
-function isAsset({ assets }: Program, tensor: string): boolean {
-  return assets.some(({ place }) => tensorOf(place) === tensorOf(tensor));
+function demandAsset(program: Program, places: ReadonlySet<string>, path = ''): void {
+  if (!places.has(tensorOf(path)) && !readsString(nodeAt(program, path))) throw foreignVocabulary();
 }
 
 function readsString(node: GraphNode | undefined): boolean {

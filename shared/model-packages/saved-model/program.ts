@@ -105,6 +105,8 @@ const REPLACES = 'api_implements';
 
 /** The most nodes of the graph and its functions together. A large model has a tenth of that; a hostile file fits a node in a few bytes. */
 const MAX_NODES = 2 ** 18;
+/** The most signatures. Each is followed through the whole graph. */
+const MAX_SIGNATURES = 100;
 
 /** Parses a saved_model.pb; throws an Error that says what is wrong with it. */
 export function parseProgram(bytes: Uint8Array): Program {
@@ -121,6 +123,8 @@ export function parseProgram(bytes: Uint8Array): Program {
   const saver = messageIn(graph, MetaGraphDef.saver_def);
   const signatures = mapIn(graph, MetaGraphDef.signature_def);
   const served = [...signatures].filter(([name]) => !name.startsWith(INTERNAL));
+  if (served.length > MAX_SIGNATURES)
+    throw new Error(`the SavedModel has ${served.length} signatures, at most ${MAX_SIGNATURES} are read`);
   return {
     ...graphOf(messageIn(graph, MetaGraphDef.graph_def)),
     signatures: new Map(served.map(([name, each]) => [name, signatureOf(each)])),
