@@ -32,8 +32,11 @@ export function modelBatch(
   const sizes = [...new Set(fixed.map(({ port }) => port.shape?.[0] as number))];
   const [size = saidSize ?? null] = sizes;
   const fail = (path: string, message: string) => ({ isNone: false, size, fault: { path, message } });
-  if (sizes.length > 1) {
-    const firsts = fixed.map(({ port: { name, shape } }) => `${name} ${textOf(shape)}`).join(', ');
+  // A state of recurrent layers, such as [2, ?, 128] beside [?, 512], has its batch elsewhere.
+  const isOpen = batched.some(({ port: { shape } }) => (shape?.[0] ?? 0) < 0);
+  const isMixed = isOpen && sizes.some((each) => each > 1) && saidSize === undefined;
+  if (sizes.length > 1 || isMixed) {
+    const firsts = batched.map(({ port: { name, shape } }) => `${name} ${textOf(shape)}`).join(', ');
     return fail(
       '/signature/inputs',
       `begin with different sizes, so these are no batch: ${firsts}; state \`batch: shared\` for a side input, or \`batching: {dimension: none}\``,

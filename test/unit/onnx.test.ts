@@ -68,6 +68,18 @@ describe('an ONNX file without a model.yaml', () => {
     expect(signature.outputs[1]).toEqual({ name: 'labels', dtype: 'int32', shape: [5], batch: 'shared' });
   });
 
+  it('with a state whose batch is elsewhere has no batch, as its model.yaml must say', async () => {
+    await expect(readFixture('recurrent')).rejects.toThrow(
+      '/signature/inputs begin with different sizes, so these are no batch: x [?, 2], state [2, ?, 2]; state',
+    );
+    const { signature, batching } = await readFixture('recurrent', 'batching: {dimension: none}');
+    expect(signature.inputs.map(({ shape }) => shape)).toEqual([
+      [null, 2],
+      [2, null, 2],
+    ]);
+    expect(batching.maxBatchSize).toBe(1);
+  });
+
   it('is model.onnx where there are several', async () => {
     const { signature } = await read({
       'model.onnx': fixture('fixed.onnx'),

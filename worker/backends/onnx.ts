@@ -15,8 +15,8 @@ import type { Backend, BatchTensor, LoadedModel } from './backend.js';
 import { fromOnnx, PRECISIONS, toOnnx } from './onnx-values.js';
 import { demandInput, demandOutput, demandPort, rowsOf, wantedOutputs } from './tensor-shapes.js';
 
-/** ONNX Runtime writes errors to stderr, and nothing of less weight. */
-const LOG_ERRORS = 3;
+/** ONNX Runtime would write each error that it throws to stderr, too, where callers with bad inputs could fill a log. */
+const LOG_FATAL = { logSeverityLevel: 4 } as const;
 
 /** Resolves to the backend `onnx`; rejects when ONNX Runtime is not installed. */
 export async function openOnnx(cacheDir: string): Promise<Backend> {
@@ -54,7 +54,7 @@ async function openNetwork(runtime: OnnxRuntime, folder: string, manifest: Manif
     executionProviders: ['cpu'],
     intraOpNumThreads: threadsHere(),
     interOpNumThreads: 1,
-    logSeverityLevel: LOG_ERRORS,
+    ...LOG_FATAL,
   });
   return { ...network, session };
 }
@@ -95,6 +95,7 @@ function createModel(
         const computed = await session.run(
           Object.fromEntries(fed),
           places.map(({ name }) => name),
+          LOG_FATAL,
         );
         const read = wanted.map((spec, i): [string, BatchTensor] => {
           const { name, onnxType } = places[i] as ServedPort;
