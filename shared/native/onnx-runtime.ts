@@ -53,5 +53,23 @@ export function loadOnnxRuntime(cacheDir: string): OnnxRuntime {
     throw new ConfigError(
       `ONNX Runtime cannot be loaded from ${root}: ${fault}. Run: ${ONNX_RUNTIME_INSTALL}`,
     );
-  return createRequire(join(root, RECORD_FILE))('onnxruntime-node') as OnnxRuntime;
+  const runtime = createRequire(join(root, RECORD_FILE))('onnxruntime-node') as OnnxRuntime;
+  takeBitsForHalves(runtime);
+  return runtime;
+}
+
+/**
+ * ONNX Runtime 1.30 would hand the arrays of halves that Node 24 has to a binding that sees nothing in them. It looks for them
+ * once, at its first tensor; where it finds none, halves are their bits, as on older Nodes.
+ */
+function takeBitsForHalves({ Tensor }: OnnxRuntime): void {
+  const name = 'Float16Array';
+  const own = Object.getOwnPropertyDescriptor(globalThis, name);
+  if (!own) return;
+  Reflect.deleteProperty(globalThis, name);
+  try {
+    new Tensor('uint8', [0], [1]).dispose();
+  } finally {
+    Object.defineProperty(globalThis, name, own);
+  }
 }

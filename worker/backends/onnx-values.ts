@@ -19,7 +19,7 @@ type Values = TypedArray | Float64Array | Uint16Array | BigInt64Array;
 const MADE = {
   float32: (data) => (data instanceof Float32Array ? data : Float32Array.from(data)),
   float64: (data) => Float64Array.from(data),
-  // Node before 24 has no array of halves, so they travel as their bits.
+  // Halves are handed over as their bits (onnx-runtime.ts).
   float16: (data) => new Uint16Array(Float16Array.from(data).buffer),
   int32: (data) => (data instanceof Int32Array ? data : Int32Array.from(data)),
   int64: widened,
