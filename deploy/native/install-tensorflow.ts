@@ -1,8 +1,9 @@
 /**
  * Brings TensorFlow's C library in one of its flavours and builds the binding of tfjs-node-gpu to it.
  */
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import {
   bindingVersion,
   type Flavour,
@@ -38,7 +39,10 @@ export async function installTensorflow(
       make: (draft) => make(draft, flavour, signal),
     });
   }
-  await tryOut(cacheDir, flavour, signal);
+  if (await tryOut(cacheDir, flavour, signal)) return;
+  await rebuild(cacheDir, flavour, signal);
+  if (!(await tryOut(cacheDir, flavour, signal)))
+    throw new Error('The binding loses strings, though it was built anew.');
 }
 
 async function make(
@@ -64,7 +68,20 @@ async function make(
   return { tensorflow: TENSORFLOW_VERSION, binding: bindingVersion() };
 }
 
-async function tryOut(cacheDir: string, flavour: Flavour, signal: AbortSignal): Promise<void> {
+/** The binding of an install of old had a fault. Only the size of its file changes. */
+async function rebuild(cacheDir: string, flavour: Flavour, signal: AbortSignal): Promise<void> {
+  await requireTools(signal);
+  const { root, binding, manifest: record } = nativeHome(cacheDir, flavour);
+  await step('building the binding anew, for tensors of strings', () => buildBinding(root, signal));
+  const { files, ...about } = JSON.parse(readFileSync(record, 'utf8')) as NativeManifest;
+  const sizes = { ...files, [relative(root, binding)]: statSync(binding).size };
+  const draft = `${record}.${randomUUID()}`;
+  writeFileSync(draft, `${JSON.stringify({ ...about, files: sizes }, null, 2)}\n`);
+  renameSync(draft, record);
+}
+
+/** Runs a model; resolves with whether the binding keeps strings. */
+async function tryOut(cacheDir: string, flavour: Flavour, signal: AbortSignal): Promise<boolean> {
   const { result, complaints } = await step(
     'running a model',
     () => probe(cacheDir, flavour, signal),
@@ -72,10 +89,17 @@ async function tryOut(cacheDir: string, flavour: Flavour, signal: AbortSignal): 
       `TensorFlow ${result.tensorflow}, tfjs ${result.tfjs}: computed ${result.computed}, expected ${result.expected} ` +
       `(loaded in ${result.loadMs} ms, ran in ${result.runMs} ms)`,
   );
-  if (result.gpu) return say('A GPU is in use.');
-  if (flavour === 'cpu') return say('Runs on the CPU: backend `native`.');
-  say(
-    'No GPU is in use: it computed on the CPU, and the backend `cuda` will refuse to start. TensorFlow said:',
-  );
-  for (const line of complaints.length > 0 ? complaints : ['(nothing)']) say(`  ${line}`);
+  if (result.strings) report(result.gpu, flavour, complaints);
+  return result.strings;
+}
+
+function report(usesGpu: boolean, flavour: Flavour, complaints: readonly string[]): void {
+  if (usesGpu) say('A GPU is in use.');
+  else if (flavour === 'cpu') say('Runs on the CPU: backend `native`.');
+  else {
+    say(
+      'No GPU is in use: it computed on the CPU, and the backend `cuda` will refuse to start. TensorFlow said:',
+    );
+    for (const line of complaints.length > 0 ? complaints : ['(nothing)']) say(`  ${line}`);
+  }
 }

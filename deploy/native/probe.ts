@@ -6,6 +6,7 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../shared/base/clock.js';
+import { keepsSharedStrings } from '../../shared/native/string-tensors.js';
 import {
   type Flavour,
   gpuComplaints,
@@ -19,6 +20,8 @@ export interface Probe {
   tensorflow: string;
   tfjs: string;
   gpu: boolean;
+  /** Tensors of strings can be given and taken (shared/native/string-tensors.ts). */
+  strings: boolean;
   expected: number;
   computed: number;
   loadMs: number;
@@ -67,6 +70,7 @@ function measure(cacheDir: string, flavour: Flavour): Probe {
     tensorflow: backend.binding.TF_Version,
     tfjs: tf.version_core,
     gpu: backend.isUsingGpuDevice,
+    strings: keepsSharedStrings(tf),
     expected: EXPECTED,
     computed,
     loadMs: Math.round(loaded - start),
