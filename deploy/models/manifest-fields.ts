@@ -85,6 +85,11 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'those of `shape` or `maxShape`, else 16777216',
     1048576,
   ),
+  'signature.inputs[].maxBytes': field(
+    'Strings that come in: the most bytes of each.',
+    'the largest body, `SLUICE_MAX_BODY_BYTES`',
+    1000000,
+  ),
   'signature.inputs[].layout': field(
     'Pictures: the model has the channels last or first. `shape` is [height, width, channels] all the same.',
     '`NCHW` where the model has 1 or 3 channels first, else `NHWC`',
@@ -210,7 +215,7 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   ),
   golden: field(
-    'A file of golden vectors, `{instances, outputs: [{<name>: {b64}}]}`. A version that computes something else never serves.',
+    'A file of golden vectors, `{instances, outputs: [{<name>: {b64}}]}`, where `b64` is raw float32 and may be a value as in an input. A version that computes something else never serves.',
     'the version is warmed up with zeros',
     'golden.json',
   ),

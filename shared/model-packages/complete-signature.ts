@@ -21,6 +21,8 @@ export interface CompleteOptions {
   isUnbatched: boolean;
   /** Returns why a model.yaml may not give a tensor this dtype; null where it may. */
   dtypeFault(said: Partial<TensorSpec>, own: Port): string | null;
+  /** Says why a tensor of another type cannot be served. */
+  noForm: string;
 }
 
 export interface CompletedSignature {
@@ -84,7 +86,7 @@ function specOf(
   kind: Kind,
   { port, said, path }: Paired,
   batch: ModelBatch,
-  { dtypeFault }: CompleteOptions,
+  { dtypeFault, noForm }: CompleteOptions,
   faults: Fault[],
 ): TensorSpec {
   const { shape: own, isShared } = shapeOf(kind, { port, said, path }, batch);
@@ -92,7 +94,7 @@ function specOf(
   const isChannelsFirst = own !== null && port.shape !== null && hasChannelsFirst(said, own);
   const shape = isChannelsFirst ? [...own.slice(1), ...own.slice(0, 1)] : own;
   const ofDtype = said.dtype === undefined ? null : dtypeFault(said, port);
-  if (!port.dtype) faults.push({ path, message: unusable(kind, port) });
+  if (!port.dtype) faults.push({ path, message: unusable(kind, port, noForm) });
   else if (ofDtype !== null) faults.push({ path: `${path}/dtype`, message: ofDtype });
   if (!shape)
     faults.push({ path, message: `${port.name} has no known rank: state its \`shape\` in model.yaml` });
@@ -111,9 +113,9 @@ function specOf(
   };
 }
 
-function unusable(kind: Kind, { name, type }: Port): string {
+function unusable(kind: Kind, { name, type }: Port, noForm: string): string {
   const remedy = kind === 'outputs' ? '; `signature.outputs` in model.yaml may leave it out' : '';
-  return `${name} is ${type}, for which there is no form here${remedy}`;
+  return `${name} is ${type}, ${noForm}${remedy}`;
 }
 
 function mayBeShaped(said: readonly (number | null)[], own: readonly (number | null)[]): boolean {

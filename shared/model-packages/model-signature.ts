@@ -10,7 +10,8 @@ import {
   type Signature,
   type TensorSpec,
 } from '../contract/models/manifest.js';
-import { checkSaidSignature } from '../contract/models/manifest-check.js';
+import { checkSaidSignature, NOT_OF_TFJS } from '../contract/models/manifest-check.js';
+import { type Dtype, isFloat } from '../contract/tensors/dtypes.js';
 import { type CompletedSignature, completeSignature, type SaidSignature } from './complete-signature.js';
 import { type InspectedOnnx, inspectOnnx } from './onnx/signature.js';
 import { type Port, type Ports, portOf, textOf } from './ports.js';
@@ -64,7 +65,7 @@ async function completeSavedModel(
   }));
   const { signatureName, signatures } = inspected;
   const complete = (ports: Ports, by: SaidSignature) =>
-    completeSignature(ports, by, { isUnbatched, dtypeFault });
+    completeSignature(ports, by, { isUnbatched, dtypeFault, noForm: 'for which there is no form here' });
   const ports = signatures.get(signatureName ?? '');
   if (!ports || signatureName === null) return { completed: said, faults, ofModel: inspected.faults };
   const own = complete(ports, saidSignature(said));
@@ -100,7 +101,11 @@ function completeOnnx(
   } catch (error) {
     return { completed: said, faults, ofModel: [messageOf(error)] };
   }
-  const own = completeSignature(inspected, saidSignature(said), { isUnbatched, dtypeFault });
+  const own = completeSignature(inspected, saidSignature(said), {
+    isUnbatched,
+    dtypeFault,
+    noForm: 'for which there is no form here',
+  });
   const completed = { ...withBatching(said, own.signature, own.isUnbatched), signature: own.signature };
   return { completed, faults: [...faults, ...own.faults], ofModel: inspected.faults };
 }
@@ -112,7 +117,7 @@ function completeTfjs(
   format: Manifest['format'],
   isUnbatched: boolean,
 ): CompletedSignature {
-  const options = { isUnbatched, dtypeFault: () => null };
+  const options = { isUnbatched, dtypeFault: () => null, noForm: NOT_OF_TFJS };
   const named = (ports: readonly Port[], kind: 'inputs' | 'outputs') =>
     namedAsSaid(ports, said[kind], format === 'layers');
   if (outputs)
@@ -167,17 +172,21 @@ function withBatching(
   return { ...said, batching };
 }
 
+/** A model.yaml may give these types a narrower dtype. A number that it does not hold fails its instance. */
+const NARROWED: Partial<Record<Dtype, Dtype>> = { int64: 'int32', float64: 'float32', bool: 'uint8' };
+/** These types cannot hold a pixel from 0 to 255. */
+const NO_PIXELS: ReadonlySet<string> = new Set(['bool', 'string', 'int8']);
+
 function dtypeFault({ dtype, scale = 1, preprocess }: Partial<TensorSpec>, own: Port): string | null {
-  // A manifest of old calls a bool what it is on the wire.
-  const isByte = dtype === 'uint8' && own.dtype === 'bool';
+  const isNarrowed = own.dtype !== null && NARROWED[own.dtype] === dtype;
   if (dtype !== 'image')
-    return dtype === own.dtype || isByte ? null : `is ${dtype}; the model has ${own.type}`;
+    return dtype === own.dtype || isNarrowed ? null : `is ${dtype}; the model has ${own.type}`;
   const rank = own.shape?.length;
-  if (own.type === 'bool' || (rank !== 4 && rank !== 3))
+  if (NO_PIXELS.has(own.type) || (rank !== 4 && rank !== 3))
     return `is image, which has height, width and channels; the model has ${own.type} ${textOf(own.shape)}`;
   // A scaled pixel is a fraction, which an integer input cannot hold.
   const isWhole = scale === 1 && !preprocess?.mean && !preprocess?.std;
-  return own.dtype === 'float32' || isWhole
+  return isFloat(own.dtype ?? '') || isWhole
     ? null
     : `is image with scale, mean or std; the model has ${own.type}, which takes pixels as they are`;
 }

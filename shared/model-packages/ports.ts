@@ -2,7 +2,7 @@
  * Ports: the tensors of a model as the model itself declares them, whatever its format.
  */
 import type { TensorSpec } from '../contract/models/manifest.js';
-import type { Dtype } from '../contract/tensors/tensor.js';
+import type { Dtype } from '../contract/tensors/dtypes.js';
 
 export interface Port {
   name: string;

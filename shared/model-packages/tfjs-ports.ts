@@ -4,9 +4,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
+import { isTfjsDtype, type TfjsDtype } from '../contract/tensors/dtypes.js';
 import type { Port } from './ports.js';
 import { DATA_TYPES } from './saved-model/fields.js';
-import { DTYPE_BY_TYPE } from './saved-model/signature.js';
+import { TF_TYPES } from './saved-model/signature.js';
 
 export interface TfjsPorts {
   inputs: readonly Port[];
@@ -20,6 +21,16 @@ export interface GraphPort extends Port {
 }
 
 type Json = Record<string, unknown>;
+
+/** The dtype that a tensor of each of TensorFlow's types has in TensorFlow.js, by the type's number. */
+const TFJS_DTYPES: ReadonlyMap<number, TfjsDtype> = new Map([
+  ...([TF_TYPES.float32, TF_TYPES.float64, TF_TYPES.float16, TF_TYPES.bfloat16] as const).map(
+    (type) => [type, 'float32'] as const,
+  ),
+  ...([TF_TYPES.int32, TF_TYPES.int64] as const).map((type) => [type, 'int32'] as const),
+  [TF_TYPES.uint8, 'uint8'],
+  [TF_TYPES.bool, 'bool'],
+]);
 
 const MODEL_FILE = 'model.json';
 
@@ -71,8 +82,10 @@ function portsOfLayers(model: Json): TfjsPorts | null {
     const shape = field(own, 'batch_input_shape') ?? field(own, 'batch_shape');
     if (!Array.isArray(shape)) return [];
     const name = String(field(own, 'name'));
-    const dtype = field(own, 'dtype') === 'int32' ? 'int32' : 'float32';
-    return [{ name, dtype, type: dtype, shape: shape.map((size) => Number(size ?? -1)) }];
+    const type = ['int32', 'string'].find((each) => each === field(own, 'dtype')) ?? 'float32';
+    return [
+      { name, dtype: isTfjsDtype(type) ? type : null, type, shape: shape.map((size) => Number(size ?? -1)) },
+    ];
   });
   return inputs.length > 0 ? { inputs, outputs: null } : null;
 }
@@ -88,7 +101,7 @@ function portOf(name: string, tensor: string, type: unknown, shape: unknown): Gr
     name,
     tensor,
     aliases: [withoutIndex(name), tensor, withoutIndex(tensor)],
-    dtype: DTYPE_BY_TYPE.get(number) ?? null,
+    dtype: TFJS_DTYPES.get(number) ?? null,
     type: String(type).replace('DT_', '').toLowerCase(),
     shape: isUnknown ? null : listOf(field(shape, 'dim')).map((dim) => Number(field(dim, 'size') ?? -1)),
   };

@@ -53,13 +53,13 @@ describe('a manifest with padding', () => {
       'and a mask of another shape',
       change('inputs', 1, { shape: [null, 2] }),
       '/inputs/1/maskOf',
-      'needs the shape',
+      'needs numbers, the shape',
     ],
     [
       'and a mask of nothing padded',
       change('inputs', 1, { maskOf: 'mask' }),
       '/inputs/1/maskOf',
-      'needs the shape',
+      'needs numbers, the shape',
     ],
     [
       'and a mask that comes out',

@@ -14,7 +14,7 @@ import { computeOn } from '../../deploy/models/compute.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { modelViewSchema } from '../../shared/contract/models/model-view.js';
 import { compileSchema } from '../../shared/contract/schema.js';
-import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
 import { openSharp } from '../../shared/images/image.js';
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import { IS_LONG } from '../support/long.js';

@@ -17,6 +17,7 @@ import { type TinyModel, writeModel } from '../support/tiny-models.js';
 const BOUND = { timeout: 30_000, interval: 50 };
 const FIXTURES = join(ROOT, 'test/fixtures/signatures');
 const OPERATIONS = join(ROOT, 'test/fixtures/operations');
+const DTYPES = join(ROOT, 'test/fixtures/dtypes');
 const { SLUICE_CACHE_DIR } = loadConfig();
 const nativeFault = faultOfInstall(SLUICE_CACHE_DIR, 'cpu');
 const onnxFault = faultOfOnnxRuntime(SLUICE_CACHE_DIR);
@@ -83,8 +84,8 @@ const predictionsOf = async (body: object) => {
   expect(answer.body.status, JSON.stringify(answer.body)).toBe('succeeded');
   return answer.body.predictions;
 };
-const expectedOf = (name: string) =>
-  JSON.parse(readFileSync(join(FIXTURES, name, '1/expected.json'), 'utf8'));
+const expectedOf = (name: string, fixtures = FIXTURES) =>
+  JSON.parse(readFileSync(join(fixtures, name, '1/expected.json'), 'utf8'));
 
 /** x in, -x and 2x out, under names of the caller's choice; the order of the conversion is not that of the names. */
 function writeTwin(name: string, [negated, doubled]: [string, string], batch = '-1'): TinyModel {
@@ -227,6 +228,19 @@ describe('a graph model of TensorFlow.js', () => {
     expect((await versionOf('twin')).stateful).toBe(false);
   });
 
+  it('of strings is refused at upload, with the reason', async () => {
+    const files = filesOf(writeTwin('text', ['a', 'b']));
+    const model = new TextDecoder().decode(files['model.json'] as Uint8Array<ArrayBuffer>);
+    const { status, body } = await upload('text', {
+      ...files,
+      'model.json': model.replace('"dtype":"DT_FLOAT"', '"dtype":"DT_STRING"'),
+    });
+    expect(status).toBe(422);
+    expect(body.errors[0].message).toMatch(
+      /is string, which TensorFlow\.js does not compute; export .* SavedModel/,
+    );
+  });
+
   it('of another signature is no canary and no shadow', async () => {
     await serve('twin', filesOf(writeTwin('other', ['a', 'b'])));
     for (const kind of ['canary', 'shadow']) {
@@ -244,6 +258,63 @@ describe('a graph model of TensorFlow.js', () => {
 });
 
 describe.skipIf(nativeFault !== null)('a SavedModel', () => {
+  it('takes and gives integers of 64 bits and floats exactly', async () => {
+    const { inputs, outputs } = expectedOf('numbers', DTYPES);
+    await serve('numbers', filesIn(join(DTYPES, 'numbers/1')));
+    const row = (columns: Record<string, unknown[]>) =>
+      Object.fromEntries(Object.entries(columns).map(([name, [first]]) => [name, first]));
+    const job = { model: 'numbers', instances: [row(inputs)], cacheSeconds: 60 };
+    const expected = [JSON.parse(JSON.stringify(row(outputs)))];
+    expect(await predictionsOf(job)).toEqual(expected);
+    // Kept predictions are the same; those of an input that differs in its last digit are others.
+    expect(await predictionsOf(job)).toEqual(expected);
+    const other = { ...row(inputs), int64: ['-9223372036854775808', '9007199254740995'] };
+    const [prediction] = await predictionsOf({ ...job, instances: [other] });
+    expect(prediction.int64_flipped).toEqual(['-9223372036854775807', '9007199254740994']);
+    const { status, body } = await submit({ ...job, instances: [{ ...other, int64: [2 ** 53, 0] }] });
+    expect(status).toBe(422);
+    expect(body.errors).toEqual([
+      { path: '/instances/0/int64/0', message: expect.stringMatching(/^is beyond 2\^53 - 1/) },
+    ]);
+  });
+
+  it('takes text, bytes and files as strings, also line by line', async () => {
+    const { signature } = await serve('sound', filesIn(join(DTYPES, 'samples/1')));
+    expect(signature.inputs).toEqual([{ name: 'sound', dtype: 'string', shape: [] }]);
+    const send = async (path: string, body: FormData | string) => {
+      const type = typeof body === 'string' && { 'content-type': 'application/x-ndjson' };
+      const headers = { authorization: `Bearer ${stack.key}`, ...type };
+      return (await fetch(`${stack.url}/v1/${path}`, { method: 'POST', headers, body })).json();
+    };
+    const form = new FormData();
+    form.append('file', new Blob([Uint8Array.of(0, 128, 255, 127)]), 'sound.raw');
+    const { id } = (await send('files', form)) as { id: string };
+    const instances = [
+      { b64: 'AQD//w==' },
+      { file: id },
+      '\u0001\u0000\u0002\u0000',
+      { sound: { b64: 'AQACAA==' } },
+    ];
+    const expected = [
+      [1, -1],
+      [-32768, 32767],
+      [1, 2],
+      [1, 2],
+    ];
+    expect(await predictionsOf({ model: 'sound', instances })).toEqual(expected);
+    const lines = instances.map((instance) => JSON.stringify({ model: 'sound', instances: [instance] }));
+    const { results } = (await send('jobs/bulk', lines.join('\n'))) as { results: { job: { id: string } }[] };
+    const ended = await Promise.all(
+      results.map(({ job }) => stack.request('GET', `/v1/jobs/${job.id}?wait=20`)),
+    );
+    expect(ended.flatMap(({ body }) => body.predictions)).toEqual(expected);
+    const { body } = await submit({ model: 'sound', instances: [['text']] });
+    expect(body.errors[0]).toMatchObject({
+      path: '/instances/0',
+      message: expect.stringMatching(/1 levels of nesting/),
+    });
+  });
+
   it('of several signatures computes the one that a job names', async () => {
     const files = filesIn(join(FIXTURES, 'codec/1'));
     const refused = await upload('codec', files);

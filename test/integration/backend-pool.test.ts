@@ -5,7 +5,7 @@ import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
-import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { NotLoaded } from '../../worker/inference/pool/run-elsewhere.js';

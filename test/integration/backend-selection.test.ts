@@ -7,7 +7,7 @@ import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
-import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
 import { nativeHome } from '../../shared/native/tensorflow-library.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import type { TaskResult } from '../../worker/inference/batching/batcher.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { toTypedArray } from '../../shared/contract/tensors/tensor.js';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
 import { openSharp } from '../../shared/images/image.js';
 import type { ChildOptions, FromChild, ToChild } from '../../worker/inference/protocol/messages.js';
 import { denseByHand, floats, writeDense, writeDouble } from '../support/tiny-models.js';

@@ -21,8 +21,9 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
+import { toBytes } from '../../shared/contract/tensors/elements.js';
 import type { Instance } from '../../shared/contract/tensors/tensor.js';
-import { toBytes, toTypedArray } from '../../shared/contract/tensors/tensor.js';
 import type {
   ChildOptions,
   FromChild,

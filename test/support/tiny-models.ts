@@ -4,7 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Float16Array } from '@petamoriken/float16';
 import type { Golden, Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
-import { type Instance, toBytes } from '../../shared/contract/tensors/tensor.js';
+import { toBytes } from '../../shared/contract/tensors/elements.js';
+import type { Instance } from '../../shared/contract/tensors/tensor.js';
 
 export interface TinyModel {
   folder: string;

@@ -4,13 +4,13 @@ import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import type { SluiceError } from '../../shared/contract/errors.js';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { toTypedArray } from '../../shared/contract/tensors/dtypes.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
 import {
   packInstances,
   toNested,
-  toTypedArray,
   unpackInstances,
   type Value,
 } from '../../shared/contract/tensors/tensor.js';

@@ -94,7 +94,7 @@ describe('mnist', () => {
   it('gives golden probabilities that name the digit of their place', () => {
     const golden = goldenOf(join(root, '1'), manifest);
     const digits = golden.outputs.map((output) => {
-      const probabilities = Array.from(toFloats(output.probabilities?.b64 ?? ''));
+      const probabilities = Array.from(toFloats((output.probabilities as { b64: string }).b64));
       expect(probabilities.reduce((sum, probability) => sum + probability, 0)).toBeCloseTo(1, 5);
       return probabilities.indexOf(Math.max(...probabilities));
     });
@@ -122,7 +122,7 @@ describe('upscale', () => {
   it('has golden pixels for a picture of twice the width and height', async () => {
     const golden = goldenOf(join(root, '1'), manifest);
     const { width, height } = await sharp(decode(golden.instances[0] as ImageValue)).metadata();
-    const pixels = toFloats(golden.outputs[0]?.image?.b64 ?? '');
+    const pixels = toFloats((golden.outputs[0] as { image: { b64: string } }).image.b64);
     expect(pixels).toHaveLength(elementsOf([2 * height, 2 * width, 3]));
   });
 

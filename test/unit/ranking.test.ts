@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
 import { checkManifest } from '../../shared/contract/models/manifest-check.js';
-import { packInstances, toBytes, toNested, unpackInstances } from '../../shared/contract/tensors/tensor.js';
+import { toBytes } from '../../shared/contract/tensors/elements.js';
+import { packInstances, toNested, unpackInstances } from '../../shared/contract/tensors/tensor.js';
 import { rank } from '../../worker/inference/child/ranking.js';
 
 const spec = (topK: number): TensorSpec => ({
@@ -46,9 +47,9 @@ describe('a manifest with a postprocess block', () => {
   it.each([
     ['fewer labels than scores', { labels: ['0', '1'] }, 'needs 10 labels'],
     ['more wanted than there are', { postprocess: { topK: 11 } }, 'topK must be at most 10'],
-    ['scores in two dimensions', { shape: [2, 5] }, 'needs float32 scores in one dimension'],
-    ['as many scores as come', { shape: [null] }, 'needs float32 scores in one dimension'],
-    ['whole numbers', { dtype: 'int32' as const }, 'needs float32 scores in one dimension'],
+    ['scores in two dimensions', { shape: [2, 5] }, 'needs float32 or float64 scores in one dimension'],
+    ['as many scores as come', { shape: [null] }, 'needs float32 or float64 scores in one dimension'],
+    ['whole numbers', { dtype: 'int32' as const }, 'needs float32 or float64 scores in one dimension'],
   ])('is refused with %s', (_, changes, message) => {
     expect(checkManifest(withOutput(changes))).toEqual([
       { path: '/signature/outputs/0/postprocess', message },

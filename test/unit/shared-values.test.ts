@@ -1,7 +1,8 @@
 /** Values that hold for a whole batch: only instances that agree in them share one. */
 import { expect, it } from 'vitest';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
-import { type Instance, toBytes } from '../../shared/contract/tensors/tensor.js';
+import { toBytes } from '../../shared/contract/tensors/elements.js';
+import type { Instance } from '../../shared/contract/tensors/tensor.js';
 import { sliceInstances } from '../../worker/inference/consumer/slices.js';
 import { givenRows } from '../../worker/inference/protocol/padded-shape.js';
 

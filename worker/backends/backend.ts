@@ -5,7 +5,8 @@
  * behind, also when it throws, and `dispose` frees the version's weights.
  */
 import type { Manifest } from '../../shared/contract/models/manifest.js';
-import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
+import type { Dtype } from '../../shared/contract/tensors/dtypes.js';
+import type { Elements } from '../../shared/contract/tensors/elements.js';
 
 export type BackendName = 'cuda' | 'native' | 'wasm' | 'cpu' | 'onnx';
 
@@ -22,7 +23,7 @@ export function canRun(backend: BackendName, format: Manifest['format']): boolea
 export interface BatchTensor {
   dtype: Dtype;
   shape: readonly number[];
-  data: TypedArray;
+  data: Elements;
 }
 
 /** Tensors by the name of the input or output in the signature. */

@@ -4,7 +4,7 @@
 import { Float16Array } from '@petamoriken/float16';
 import type { Tensor } from 'onnxruntime-common';
 import type { TensorSpec } from '../../shared/contract/models/manifest.js';
-import { type Dtype, RANGE, type TypedArray } from '../../shared/contract/tensors/tensor.js';
+import { rangeOf, type TfjsDtype } from '../../shared/contract/tensors/dtypes.js';
 import type { OnnxType } from '../../shared/model-packages/onnx/signature.js';
 import type { BatchTensor } from './backend.js';
 
@@ -13,6 +13,8 @@ export const PRECISIONS: Readonly<Partial<Record<OnnxType, number>>> = { float16
 
 const FLOATS: ReadonlySet<OnnxType> = new Set(['float32', 'float64', 'float16']);
 
+/** The elements of the dtypes in which an ONNX file's tensors travel. */
+type TypedArray = Float32Array | Int32Array | Uint8Array;
 type Values = TypedArray | Float64Array | Uint16Array | BigInt64Array;
 
 /** Makes the values of a model's type. */
@@ -40,7 +42,8 @@ export function toOnnx(spec: TensorSpec, { data, dtype }: BatchTensor, type: Onn
   // Pixels were checked to be whole.
   if (dtype === 'float32' && !FLOATS.has(type) && spec.dtype !== 'image')
     throw new Error(`input ${spec.name} of the model is ${type}, the signature says float32`);
-  return MADE[type](data);
+  // Manifests are checked: no other dtype comes here.
+  return MADE[type](data as TypedArray);
 }
 
 /** Returns an output in the dtype of the signature. */
@@ -49,7 +52,7 @@ export function fromOnnx(
   data: Tensor['data'],
   type: OnnxType,
 ): Pick<BatchTensor, 'dtype' | 'data'> {
-  const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+  const dtype = spec.dtype === 'image' ? 'float32' : (spec.dtype as TfjsDtype);
   if (dtype !== 'float32' && FLOATS.has(type))
     throw new Error(`output ${spec.name} is ${type}, the signature says ${dtype}`);
   const values = READ[type]?.(data as ArrayBufferView, spec.name) ?? (data as TypedArray);
@@ -82,8 +85,8 @@ function narrowed(data: BigInt64Array, name: string): Int32Array {
   return read;
 }
 
-function demandRange(values: TypedArray, dtype: Dtype, name: string): void {
-  const [least, most] = RANGE[dtype];
+function demandRange(values: TypedArray, dtype: TfjsDtype, name: string): void {
+  const [least, most] = rangeOf(dtype);
   const wrong = values.findIndex((value) => value < least || value > most);
   if (wrong >= 0) throw new Error(`output ${name} is ${values[wrong]}, which ${dtype} does not hold`);
 }

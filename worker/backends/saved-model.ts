@@ -1,9 +1,9 @@
 /**
  * A SavedModel on TensorFlow itself: the whole graph runs in one call, as its maker exported it.
  *
- * This module calls the binding directly, because the tensors of tfjs know neither int64 nor float64, and tfjs reads the file
+ * This module calls the binding directly (handles.ts), because the tensors of tfjs know few of the types, and tfjs reads the file
  * in a way of its own. Promises: no program runs that was not checked here; the tensors of a run are freed when it ends, also
- * when it throws; an integer that int32 cannot hold fails the run and is never wrapped.
+ * when it throws; an integer that the dtype of the signature cannot hold fails the run and is never wrapped.
  */
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
 import {
@@ -12,7 +12,6 @@ import {
   type TensorSpec,
   withSignature,
 } from '../../shared/contract/models/manifest.js';
-import { type Dtype, RANGE, type TypedArray } from '../../shared/contract/tensors/tensor.js';
 import { portOf } from '../../shared/model-packages/ports.js';
 import {
   readSavedModel,
@@ -20,12 +19,11 @@ import {
   type SavedModelPorts,
   TF_TYPES,
 } from '../../shared/model-packages/saved-model/signature.js';
+import { keepsSharedStrings } from '../../shared/native/string-tensors.js';
 import type { Tensorflow } from '../../shared/native/tensorflow-library.js';
 import type { BatchTensor, LoadedModel } from './backend.js';
+import { type Binding, type Metadata, openHandles } from './handles.js';
 import { demandInput, demandOutput, rowsOf, wantedOutputs } from './tensor-shapes.js';
-
-type Binding = NodeJSKernelBackend['binding'];
-type Metadata = ReturnType<Binding['runSavedModel']>[number];
 
 const TAGS = 'serve';
 
@@ -40,6 +38,7 @@ export async function loadSavedModel(
     signatureNames(manifest).map((name) => [name, programOf(manifest, name, signatures.get(name))]),
   );
   const binding = bindingOf(tf);
+  demandStrings(tf, manifest);
   const session = binding.loadSavedModel(folder, TAGS);
 
   return {
@@ -80,6 +79,16 @@ export async function loadSavedModel(
   };
 }
 
+/** Refuses outputs of strings on a binding that would empty the constants of the graph. */
+function demandStrings(tf: Tensorflow, { signature, signatures = {} }: Manifest): void {
+  const all = [signature, ...Object.values(signatures)].flatMap(({ outputs }) => outputs);
+  const text = all.find(({ dtype }) => dtype === 'string');
+  if (!text || keepsSharedStrings(tf)) return;
+  throw new Error(
+    `output ${text.name} is string, which the native library of this worker cannot give yet. Run there: npm run backend:install -- cpu|cuda`,
+  );
+}
+
 /** Half of the distance between 1 and the next number, with room for the rounding of sums. */
 const PRECISIONS: ReadonlyMap<number, number> = new Map([
   [TF_TYPES.float16, 2 ** -8],
@@ -112,56 +121,4 @@ export function countHandles(tf: Tensorflow): number {
 
 function bindingOf(tf: Tensorflow): Binding {
   return (tf.backend() as NodeJSKernelBackend).binding;
-}
-
-/** Opens the list of tensors that TensorFlow holds for one run; `close` frees them all. */
-function openHandles(binding: Binding) {
-  const held: number[] = [];
-
-  function hold(made: Metadata[]): Metadata[] {
-    held.push(...made.map(({ id }) => id));
-    return made;
-  }
-
-  function cast(id: number, from: number, to: number): number {
-    if (from === to) return id;
-    const attributes = [
-      { name: 'SrcT', type: binding.TF_ATTR_TYPE, value: from },
-      { name: 'DstT', type: binding.TF_ATTR_TYPE, value: to },
-      { name: 'Truncate', type: binding.TF_ATTR_BOOL, value: false },
-    ];
-    const [made] = hold(binding.executeOp('Cast', attributes, [id], 1));
-    if (!made) throw new Error('TensorFlow made no tensor of a cast');
-    return made.id;
-  }
-
-  return {
-    hold,
-    /** Makes a tensor of the type that the model takes. */
-    create({ data, shape, dtype }: BatchTensor, type: number = TF_TYPES[dtype]): number {
-      const id = binding.createTensor([...shape], TF_TYPES[dtype], data);
-      held.push(id);
-      return cast(id, TF_TYPES[dtype], type);
-    },
-    /** Returns an output, of whichever type the model computed it, in the dtype that travels. */
-    read(name: string, { id, dtype: type }: Metadata, dtype: Dtype): TypedArray {
-      if (type === TF_TYPES.int64)
-        return narrowed(name, binding.tensorDataSync(id) as unknown as BigInt64Array);
-      // The binding cannot read bytes.
-      const read = dtype === 'float32' ? TF_TYPES.float32 : TF_TYPES.int32;
-      const values = binding.tensorDataSync(cast(id, type, read));
-      return dtype === 'uint8' || dtype === 'bool' ? Uint8Array.from(values) : values;
-    },
-    close(): void {
-      for (const id of held) binding.deleteTensor(id);
-    },
-  };
-}
-
-function narrowed(name: string, values: BigInt64Array): Int32Array {
-  const [least, most] = RANGE.int32;
-  const read = Int32Array.from(values, Number);
-  const wrong = values.findIndex((value) => value < least || value > most);
-  if (wrong >= 0) throw new Error(`output ${name} is ${values[wrong]}, which int32 does not hold`);
-  return read;
 }

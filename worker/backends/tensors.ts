@@ -3,15 +3,9 @@
  *
  * Stacking copies every byte once. Splitting copies nothing, so the rows are views into the batch.
  */
-import {
-  BYTES_PER_ELEMENT,
-  elementsOf,
-  type Instance,
-  isTensor,
-  toBytes,
-  toTypedArray,
-  type Value,
-} from '../../shared/contract/tensors/tensor.js';
+import { byteLengthOf, toTypedArray } from '../../shared/contract/tensors/dtypes.js';
+import { areStrings, toBytes, toElements } from '../../shared/contract/tensors/elements.js';
+import { elementsOf, type Instance, isTensor, type Value } from '../../shared/contract/tensors/tensor.js';
 import type { BatchTensor } from './backend.js';
 
 /**
@@ -22,15 +16,12 @@ import type { BatchTensor } from './backend.js';
 export function stack(instances: readonly Instance[], name: string): BatchTensor {
   const first = inputOf(instances, 0, name);
   if (!isTensor(first)) throw new Error(`${name} is an ${first.dtype}, not decoded`);
-  const byteLength = elementsOf(first.shape) * BYTES_PER_ELEMENT[first.dtype];
+  if (first.dtype === 'string') return stackStrings(instances, name, first);
+  const byteLength = byteLengthOf(first.dtype, elementsOf(first.shape));
   const bytes = new Uint8Array(byteLength * instances.length);
   for (let row = 0; row < instances.length; row++) {
     const value = inputOf(instances, row, name);
-    if (!isLike(value, first, byteLength)) {
-      throw new Error(
-        `${name} of instance ${row} is ${describe(value)}, that of instance 0 ${describe(first)}`,
-      );
-    }
+    if (!isLike(value, first) || value.data.byteLength !== byteLength) throw unlike(name, row, value, first);
     bytes.set(value.data, row * byteLength);
   }
   return {
@@ -40,11 +31,22 @@ export function stack(instances: readonly Instance[], name: string): BatchTensor
   };
 }
 
-/** Returns the rows of a batch. Their bytes are views into it. */
+function stackStrings(instances: readonly Instance[], name: string, first: Value): BatchTensor {
+  const data: Uint8Array[] = [];
+  for (let row = 0; row < instances.length; row++) {
+    const value = inputOf(instances, row, name);
+    if (!isLike(value, first)) throw unlike(name, row, value, first);
+    data.push(...(toElements('string', value.data) as Uint8Array[]));
+  }
+  return { dtype: 'string', shape: [instances.length, ...first.shape], data };
+}
+
+/** Returns the rows of a batch. The bytes of numbers are views into it. */
 export function split(batch: BatchTensor): Value[] {
   const [rows = 0, ...shape] = batch.shape;
+  if (areStrings(batch.data)) return splitStrings(batch.data, rows, shape);
   const bytes = toBytes(batch.data);
-  const byteLength = elementsOf(shape) * BYTES_PER_ELEMENT[batch.dtype];
+  const byteLength = byteLengthOf(batch.dtype, elementsOf(shape));
   return Array.from({ length: rows }, (_, row) => ({
     dtype: batch.dtype,
     shape,
@@ -52,11 +54,21 @@ export function split(batch: BatchTensor): Value[] {
   }));
 }
 
-/** Tells for each row whether all its elements are finite. Integers always are. */
+function splitStrings(strings: readonly Uint8Array[], rows: number, shape: readonly number[]): Value[] {
+  const count = elementsOf(shape);
+  return Array.from({ length: rows }, (_, row) => ({
+    dtype: 'string' as const,
+    shape,
+    data: toBytes(strings.slice(row * count, (row + 1) * count)),
+  }));
+}
+
+/** Tells for each row whether all its elements are finite. Integers and strings always are. */
 export function finiteRows(batch: BatchTensor): boolean[] {
   const rows = batch.shape[0] ?? 0;
   const { data } = batch;
-  if (!(data instanceof Float32Array) || isFiniteBetween(data, 0, data.length)) {
+  const isOfFloats = data instanceof Float32Array || data instanceof Float64Array;
+  if (!isOfFloats || isFiniteBetween(data, 0, data.length)) {
     return new Array<boolean>(rows).fill(true);
   }
   const length = data.length / rows;
@@ -64,7 +76,7 @@ export function finiteRows(batch: BatchTensor): boolean[] {
 }
 
 /** Sums element × 0 without a branch: NaN and Infinity make the sum NaN (IEEE 754), all others keep it 0. */
-function isFiniteBetween(values: Float32Array, start: number, end: number): boolean {
+function isFiniteBetween(values: Float32Array | Float64Array, start: number, end: number): boolean {
   let sum = 0;
   for (let i = start; i < end; i++) sum += (values[i] as number) * 0;
   return sum === 0;
@@ -76,13 +88,16 @@ function inputOf(instances: readonly Instance[], row: number, name: string): Val
   return value;
 }
 
-function isLike(value: Value, first: Value, byteLength: number): boolean {
+function isLike(value: Value, first: Value): boolean {
   return (
     value.dtype === first.dtype &&
-    value.data.byteLength === byteLength &&
     value.shape.length === first.shape.length &&
     value.shape.every((size, axis) => size === first.shape[axis])
   );
+}
+
+function unlike(name: string, row: number, value: Value, first: Value): Error {
+  return new Error(`${name} of instance ${row} is ${describe(value)}, that of instance 0 ${describe(first)}`);
 }
 
 function describe(value: Value): string {

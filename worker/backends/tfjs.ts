@@ -11,8 +11,9 @@ import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { messageOf } from '../../shared/base/errors.js';
 import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { NOT_OF_TFJS } from '../../shared/contract/models/manifest-check.js';
 import { plainPath } from '../../shared/contract/models/package-path.js';
-import type { Dtype, TypedArray } from '../../shared/contract/tensors/tensor.js';
+import { isTfjsDtype, type TfjsDtype } from '../../shared/contract/tensors/dtypes.js';
 import { matchPorts } from '../../shared/model-packages/ports.js';
 import { graphSignature } from '../../shared/model-packages/tfjs-ports.js';
 import { checkTopology, isDynamicGraph } from '../../shared/model-packages/topology.js';
@@ -29,6 +30,9 @@ export type Tfjs = Pick<Core, 'tensor' | 'engine' | 'dispose' | 'memory'> & {
   io: Pick<Core['io'], 'getModelArtifactsForJSON'>;
 } & Pick<Layers, 'loadLayersModel'> &
   Pick<Converter, 'loadGraphModel'>;
+
+/** The elements of a tensor of tfjs. */
+type TfjsData = Float32Array | Int32Array | Uint8Array;
 
 /** An input or output of the model itself, which may have another name and order than the signature's. */
 interface NetworkTensor {
@@ -116,7 +120,7 @@ function createModel(tf: Tfjs, network: Network, manifest: Manifest): LoadedMode
           wanted.map((spec, index) => {
             const { shape } = computed[index] as Tensor;
             demandOutput(manifest, spec, shape, rows);
-            return [spec.name, fromData(spec, read[index] as TypedArray, shape)];
+            return [spec.name, fromData(spec, read[index] as TfjsData, shape)];
           }),
         );
       } finally {
@@ -220,25 +224,28 @@ function toTensor(
   spec: TensorSpec,
 ): Tensor {
   const wanted = input.dtype === 'int32' || input.dtype === 'bool' ? input.dtype : 'float32';
+  // Manifests are checked: no other dtype comes here.
+  const values = data as TfjsData;
   // Pixels were checked to be whole.
   if (spec.dtype === 'image' && wanted === 'int32')
-    return tf.tensor(Int32Array.from(data), [...shape], wanted);
+    return tf.tensor(Int32Array.from(values), [...shape], wanted);
   if (dtype === 'float32' && wanted !== 'float32') {
     throw new Error(`input ${input.name} of the model is ${wanted}, the signature says float32`);
   }
-  return tf.tensor(data, [...shape], wanted);
+  return tf.tensor(values, [...shape], wanted);
 }
 
 /** Returns an output in the dtype of the signature. A float is never rounded to fit an integer. */
-function fromData(spec: TensorSpec, data: TypedArray, shape: number[]): BatchTensor {
-  const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+function fromData(spec: TensorSpec, data: TfjsData, shape: number[]): BatchTensor {
+  const dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+  if (!isTfjsDtype(dtype)) throw new Error(`output ${spec.name} is ${dtype}, ${NOT_OF_TFJS}`);
   if (dtype !== 'float32' && data instanceof Float32Array) {
     throw new Error(`output ${spec.name} is float32, the signature says ${dtype}`);
   }
   return { dtype, shape, data: converted(dtype, data) };
 }
 
-function converted(dtype: Dtype, data: TypedArray): TypedArray {
+function converted(dtype: TfjsDtype, data: TfjsData): TfjsData {
   if (dtype === 'float32') return data instanceof Float32Array ? data : Float32Array.from(data);
   if (dtype === 'int32') return data instanceof Int32Array ? data : Int32Array.from(data);
   return data instanceof Uint8Array ? data : Uint8Array.from(Uint8ClampedArray.from(data));

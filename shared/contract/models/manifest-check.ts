@@ -3,6 +3,7 @@
  */
 import type { Fault } from '../errors.js';
 import { compileThorough } from '../schema.js';
+import { isFloat, isTfjsDtype } from '../tensors/dtypes.js';
 import {
   ENTRY,
   entryOf,
@@ -11,6 +12,10 @@ import {
   type Signature,
   type TensorSpec,
 } from './manifest.js';
+
+/** Says why a type that only SavedModels have is refused for a model of TensorFlow.js. */
+export const NOT_OF_TFJS =
+  'which TensorFlow.js does not compute; export the model as a SavedModel, which may have it';
 
 const checkSchema = compileThorough(manifestSchema);
 
@@ -51,6 +56,8 @@ export function checkManifest(value: unknown): Fault[] {
         preprocessFault(spec, kind),
         paddingFault(spec, kind, signature),
         sharedFault(spec),
+        stringFault(spec, kind),
+        formatFault(spec, format),
       ];
       for (const fault of found)
         if (fault) faults.push({ ...fault, path: `/signature/${kind}/${index}/${fault.path}` });
@@ -93,9 +100,9 @@ function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signa
   if (padding && !isGrowing(padding.sizes)) return { path: 'padding/sizes', message: 'must grow' };
   if (
     maskOf !== undefined &&
-    (!isPadded(maskOf) || dtype === 'image' || shape.length !== 1 || shape[0] !== null)
+    (!isPadded(maskOf) || dtype === 'image' || dtype === 'string' || shape.length !== 1 || shape[0] !== null)
   )
-    return { path: 'maskOf', message: 'needs the shape [null] and the name of a padded input' };
+    return { path: 'maskOf', message: 'needs numbers, the shape [null] and the name of a padded input' };
   if (unpad !== undefined && (!isPadded(unpad) || !isVarying))
     return { path: 'unpad', message: 'needs one size that varies and the name of a padded input' };
   return null;
@@ -109,8 +116,8 @@ function postprocessFault(
   const fault = (message: string) => ({ path: 'postprocess', message });
   if (kind === 'inputs') return fault('is for outputs');
   const [size] = shape;
-  if (dtype !== 'float32' || shape.length !== 1 || typeof size !== 'number')
-    return fault('needs float32 scores in one dimension');
+  if (!isFloat(dtype) || shape.length !== 1 || typeof size !== 'number')
+    return fault('needs float32 or float64 scores in one dimension');
   if (labels?.length !== size) return fault(`needs ${size} labels`);
   if (postprocess.topK > size) return fault(`topK must be at most ${size}`);
   return null;
@@ -120,6 +127,20 @@ function sharedFault({ batch, dtype, padding, unpad, maskOf }: TensorSpec): Faul
   if (batch === undefined || !(dtype === 'image' || padding || unpad !== undefined || maskOf !== undefined))
     return null;
   return { path: 'batch', message: 'is for values of a fixed size, neither pictures nor padded ones' };
+}
+
+function stringFault({ dtype, maxBytes, padding }: TensorSpec, kind: keyof Signature): Fault | null {
+  if (maxBytes !== undefined && (dtype !== 'string' || kind === 'outputs'))
+    return { path: 'maxBytes', message: 'is for strings that come in' };
+  if (dtype === 'string' && padding?.value !== undefined)
+    return { path: 'padding/value', message: 'is for numbers; strings are padded by empty ones' };
+  return null;
+}
+
+function formatFault({ dtype }: TensorSpec, format: Manifest['format']): Fault | null {
+  if (format === 'saved_model' || dtype === 'image' || isTfjsDtype(dtype)) return null;
+  const why = format === 'onnx' ? 'for which an ONNX file has no form here' : NOT_OF_TFJS;
+  return { path: 'dtype', message: `is ${dtype}, ${why}` };
 }
 
 function repeated(specs: readonly TensorSpec[], path: string): Fault[] {

@@ -4,7 +4,7 @@
  * A `shape` never contains the batch dimension. manifest-check.ts checks the parts that must fit together.
  */
 import type { JsonSchema, TypeOf } from '../schema.js';
-import { DTYPES } from '../tensors/tensor.js';
+import { DTYPES } from '../tensors/dtypes.js';
 import { MODEL_NAME, VERSION_NUMBER } from './model-ref.js';
 import { PATH } from './package-path.js';
 
@@ -35,6 +35,8 @@ const tensorSpec = {
     scale: { type: 'number', exclusiveMinimum: 0 },
     /** Images only: width × height above which a file is refused before it is decoded; `maxPixelsOf` tells the default. */
     maxPixels: { type: 'integer', minimum: 1 },
+    /** Strings that come in: the most bytes of each element. */
+    maxBytes: { type: 'integer', minimum: 1 },
     /** Images that come in: the steps after decoding; the model takes (pixel × scale - mean) ÷ std. */
     preprocess: {
       type: 'object',
@@ -141,7 +143,7 @@ export const manifestSchema = {
       propertyNames: { pattern: PATH },
       additionalProperties: { type: 'string', pattern: '^[0-9a-f]{64}$' },
     },
-    /** File of golden vectors: {instances: [as a caller sends them], outputs: [{<name>: {b64: raw float32}}]}. */
+    /** File of golden vectors: {instances: [as a caller sends them], outputs: [{<name>: {b64: raw float32} or a value}]}. */
     golden: { type: 'string' },
     /** Set for weights that were quantised when they were uploaded. */
     quantization: {
@@ -190,10 +192,13 @@ export type Signature = Manifest['signature'];
 
 export type Quantization = NonNullable<Manifest['quantization']>;
 
-/** Golden vectors as the file holds them: instances as callers send them, and the raw float32 that the model computes. */
+/**
+ * Golden vectors as the file holds them: instances as callers send them, and what the model computes: raw float32, or values in the
+ * form of inputs.
+ */
 export interface Golden {
   instances: unknown[];
-  outputs: Record<string, { b64: string }>[];
+  outputs: Record<string, unknown>[];
 }
 
 /** A version as its folder holds it. */

@@ -11,6 +11,7 @@ import { type Manifest, sentInputs, type TensorSpec } from '../models/manifest.j
 import { escapePointer } from '../schema.js';
 import { createImageEncoder, type ReadImageHeader } from './image-input.js';
 import { asObject, type EncodeValue, type FindFile, fail, has, InputFault } from './input-value.js';
+import { createStringEncoder } from './string-input.js';
 import type { Instance, Value } from './tensor.js';
 import { createTensorEncoder } from './tensor-input.js';
 
@@ -91,7 +92,6 @@ function isNamed({ name, dtype }: TensorSpec, instance: unknown): boolean {
 }
 
 function createValueEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
-  return spec.dtype === 'image'
-    ? createImageEncoder(spec, readImageHeader)
-    : createTensorEncoder(spec, spec.dtype);
+  if (spec.dtype === 'image') return createImageEncoder(spec, readImageHeader);
+  return spec.dtype === 'string' ? createStringEncoder(spec) : createTensorEncoder(spec, spec.dtype);
 }

@@ -10,7 +10,7 @@ import {
   type TensorSpec,
 } from '../models/manifest.js';
 import type { JsonSchema } from '../schema.js';
-import { type Dtype, RANGE } from './tensor.js';
+import { type Dtype, isFloat, isWide, rangeOf } from './dtypes.js';
 
 const FILE = { type: 'string', pattern: '^file_[0-9a-z]{36}$' } as const;
 const BASE64 = { type: 'string', contentEncoding: 'base64', pattern: '^[A-Za-z0-9+/]*={0,2}$' } as const;
@@ -35,19 +35,32 @@ export function nestingsOf(spec: TensorSpec): Nesting[] {
   return [own, ...(spec.accepts ?? []).map((shape) => ({ sizes: shape, maxima: shape }))];
 }
 
-/** Returns the JSON Schema of one nesting of `dtype` numbers. It does not catch ragged rows of a dimension without a size. */
-export function nestedSchema(
-  dtype: Dtype,
-  nesting: Nesting,
-  elementOf: (number: JsonSchema) => JsonSchema = (number) => number,
-): JsonSchema {
-  const [minimum, maximum] = RANGE[dtype];
-  const number: JsonSchema = { type: dtype === 'float32' ? 'number' : 'integer', minimum, maximum };
-  const scalar = elementOf(dtype === 'bool' ? { enum: [true, false, 0, 1] } : number);
+/** Returns the JSON Schema of one element as a caller may send it. */
+export function elementSchema(dtype: Dtype): JsonSchema {
+  if (dtype === 'string') return { anyOf: [{ type: 'string' }, bytesSchema, fileSchema] };
+  if (dtype === 'bool') return { enum: [true, false, 0, 1] };
+  if (isWide(dtype)) return wideSchema(dtype);
+  const [minimum, maximum] = rangeOf(dtype) as readonly [number, number];
+  return { type: isFloat(dtype) ? 'number' : 'integer', minimum, maximum };
+}
+
+/** The schema of an integer of 64 bits: a number as far as JSON holds it exactly, else a string of its digits. */
+function wideSchema(dtype: 'int64' | 'uint64'): JsonSchema {
+  const isSigned = dtype === 'int64';
+  return {
+    type: ['integer', 'string'],
+    minimum: isSigned ? Number.MIN_SAFE_INTEGER : 0,
+    maximum: Number.MAX_SAFE_INTEGER,
+    pattern: `^(0|${isSigned ? '-?' : ''}[1-9][0-9]{0,19})$`,
+  };
+}
+
+/** Returns the JSON Schema of one nesting of elements. It does not catch ragged rows of a dimension without a size. */
+export function nestedSchema(element: JsonSchema, nesting: Nesting): JsonSchema {
   return nesting.sizes.reduceRight<JsonSchema>((items, size, axis) => {
     const maxItems = nesting.maxima[axis];
     return { type: 'array', minItems: size ?? 1, ...(maxItems === undefined ? {} : { maxItems }), items };
-  }, scalar);
+  }, element);
 }
 
 /** Returns the schemas that `GET /v1/models/{name}/versions/{version}/schema` publishes (JSON Schema 2020-12). */
@@ -86,7 +99,8 @@ function inputSchema(spec: TensorSpec): JsonSchema {
   const description = spec.description === undefined ? {} : { description: spec.description };
   if (spec.dtype === 'image') return { ...description, anyOf: [imageSchema, imageFileSchema, fileSchema] };
   const dtype = spec.dtype;
-  const nested = nestingsOf(spec).map((nesting) => nestedSchema(dtype, nesting));
+  const nested = nestingsOf(spec).map((nesting) => nestedSchema(elementSchema(dtype), nesting));
+  if (dtype === 'string') return { ...description, anyOf: nested };
   const raw = [rawSchema(spec, dtype, 'b64', BASE64), rawSchema(spec, dtype, 'file', FILE)];
   return { ...description, anyOf: [...nested, ...raw] };
 }
@@ -117,11 +131,15 @@ function outputSchema(spec: TensorSpec, nonFinite: keyof typeof NON_FINITE): Jso
   if (spec.dtype === 'image') return imageSchema;
   if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
   const nesting = nestingsOf(spec)[0] as Nesting;
-  if (spec.dtype === 'bool') return nestedSchema(spec.dtype, nesting, () => ({ type: 'boolean' }));
-  const more = spec.dtype === 'float32' ? NON_FINITE[nonFinite] : [];
-  return nestedSchema(spec.dtype, nesting, (number) =>
-    more.length > 0 ? { anyOf: [number, { enum: more }] } : number,
-  );
+  return nestedSchema(shownSchema(spec.dtype, nonFinite), nesting);
+}
+
+/** The schema of one element as a caller gets it. */
+function shownSchema(dtype: Dtype, nonFinite: keyof typeof NON_FINITE): JsonSchema {
+  if (dtype === 'bool') return { type: 'boolean' };
+  if (dtype === 'string') return { anyOf: [{ type: 'string' }, bytesSchema] };
+  const more = isFloat(dtype) ? NON_FINITE[nonFinite] : [];
+  return more.length > 0 ? { anyOf: [elementSchema(dtype), { enum: more }] } : elementSchema(dtype);
 }
 
 /** The schema of the `count` best labels, best first. */
@@ -139,13 +157,19 @@ function rankingSchema(labels: readonly string[], count: number): JsonSchema {
   };
 }
 
+/** The schema of bytes in base64. */
+const bytesSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['b64'],
+  properties: { b64: BASE64 },
+};
+
 const imageSchema: JsonSchema = {
   type: 'object',
   additionalProperties: false,
   required: ['image'],
-  properties: {
-    image: { type: 'object', additionalProperties: false, required: ['b64'], properties: { b64: BASE64 } },
-  },
+  properties: { image: bytesSchema },
 };
 
 /** The schema of a file uploaded before, by its id. */

@@ -2,48 +2,76 @@
  * Encoding a numeric input: nested arrays, base64 or a file become raw little-endian bytes.
  */
 import type { TensorSpec } from '../models/manifest.js';
-import { type Checker, compileSchema, escapePointer, kindOf } from '../schema.js';
+import { escapePointer } from '../schema.js';
 import { decodeBase64 } from './base64.js';
-import { type EncodeValue, type FindFile, fail, has, InputFault, readFile } from './input-value.js';
-import { nestedSchema, nestingsOf } from './signature.js';
 import {
-  BYTES_PER_ELEMENT,
-  type Dtype,
-  elementsOf,
+  byteLengthOf,
+  isFloat,
+  isWide,
+  type NumericDtype,
+  newArray,
+  rangeOf,
   type TypedArray,
-  toBytes,
   toTypedArray,
-  type Value,
-} from './tensor.js';
+} from './dtypes.js';
+import { toBytes } from './elements.js';
+import { type EncodeValue, type FindFile, fail, has, readFile } from './input-value.js';
+import { createNestingReader, shapeOfNested, type TakeRow } from './nesting.js';
+import { elementSchema } from './signature.js';
+import { elementsOf, type Value } from './tensor.js';
 
-/** Returns the encoder of one numeric input. Its schemas, one for each admitted rank, are compiled here once. */
-export function createTensorEncoder(spec: TensorSpec, dtype: Dtype): EncodeValue {
-  const checkers = new Map<number, Checker>();
-  for (const nesting of nestingsOf(spec))
-    checkers.set(nesting.sizes.length, compileSchema(nestedSchema(dtype, nesting)));
-  const shapes = nestingsOf(spec).map(({ sizes }) => `[${sizes.map((size) => size ?? '*').join(', ')}]`);
-  const expected = `must be ${dtype} values nested as ${shapes.join(' or ')}, {"b64": …} or {"file": …}`;
-  const fixed = spec.shape.every((size) => size !== null) ? (spec.shape as number[]) : null;
-
+/** Returns the encoder of one input of numbers. */
+export function createTensorEncoder(spec: TensorSpec, dtype: NumericDtype): EncodeValue {
+  const element = isWide(dtype) ? WIDE_ELEMENT : elementSchema(dtype);
+  const reader = createNestingReader(spec, element, [`${dtype} values`, '{"b64": …} or {"file": …}']);
+  const { fixed } = reader;
   return (value, path, findFile) => {
     if (has(value, 'b64')) return decodeRaw(spec, dtype, fixed, value, path);
     if (has(value, 'file')) return readRaw(spec, dtype, fixed, value, path, findFile);
-    if (!Array.isArray(value) && spec.shape.length > 0) fail(path, `${expected}; got ${kindOf(value)}`);
-    const check = checkers.get(rankOf(value));
-    if (!check) fail(path, `${expected}; got ${rankOf(value)} levels of nesting`);
-    const fault = check(value, path);
-    if (fault) throw new InputFault(fault);
-    const shape = fixed ?? shapeOf(value);
+    reader.check(value, path);
+    const shape = fixed ?? shapeOfNested(value);
     const data = newArray(dtype, elementsOf(shape));
-    const written = flatten(value, data, 0, fixed ? null : shape, path);
-    if (written !== data.length) fail(path, `${expected}; got ${written} values`);
+    reader.read(value, shape, data.length, path, isWide(dtype) ? wideWriter(dtype, data) : writer(data));
     return { dtype, shape, data: toBytes(data) };
   };
 }
 
+/** The reader checks only the kind of an element; `integerOf` says more of what is wrong. */
+const WIDE_ELEMENT = { type: ['integer', 'string'] } as const;
+const DIGITS = /^(0|-?[1-9][0-9]{0,19})$/;
+
+function writer(data: TypedArray): TakeRow {
+  const numbers = data as Float32Array;
+  return (row, offset) => {
+    for (let i = 0; i < row.length; i++) numbers[offset + i] = row[i] as number;
+  };
+}
+
+function wideWriter(dtype: 'int64' | 'uint64', data: TypedArray): TakeRow {
+  const integers = data as BigInt64Array;
+  return (row, offset, pathOf) => {
+    for (let i = 0; i < row.length; i++)
+      integers[offset + i] = integerOf(dtype, row[i] as number | string, () => pathOf(i));
+  };
+}
+
+function integerOf(dtype: 'int64' | 'uint64', item: number | string, path: () => string): bigint {
+  if (typeof item === 'string' ? !DIGITS.test(item) : !Number.isSafeInteger(item))
+    fail(
+      path(),
+      typeof item === 'string'
+        ? 'must be an integer, as a number or as a string of its digits'
+        : 'is beyond 2^53 - 1, where numbers of JSON are not exact; send a string of its digits',
+    );
+  const integer = BigInt(item);
+  const [least, most] = rangeOf(dtype);
+  if (integer < least || integer > most) fail(path(), `must be from ${least} to ${most}`);
+  return integer;
+}
+
 function decodeRaw(
   spec: TensorSpec,
-  dtype: Dtype,
+  dtype: NumericDtype,
   fixed: number[] | null,
   raw: Record<string, unknown>,
   path: string,
@@ -56,7 +84,7 @@ function decodeRaw(
 
 async function readRaw(
   spec: TensorSpec,
-  dtype: Dtype,
+  dtype: NumericDtype,
   fixed: number[] | null,
   raw: Record<string, unknown>,
   path: string,
@@ -84,15 +112,17 @@ function rawShape(
   return fixed ?? checkShape(spec, raw.shape, `${path}/shape`);
 }
 
-function checkLength(length: number, dtype: Dtype, shape: readonly number[], path: string): void {
-  const wanted = elementsOf(shape) * BYTES_PER_ELEMENT[dtype];
+function checkLength(length: number, dtype: NumericDtype, shape: readonly number[], path: string): void {
+  const wanted = byteLengthOf(dtype, elementsOf(shape));
   if (length !== wanted)
     fail(path, `must hold ${wanted} bytes (${dtype} [${shape.join(', ')}]), holds ${length}`);
 }
 
-function rawValue(dtype: Dtype, shape: number[], bytes: Uint8Array, path: string): Value {
-  if (dtype === 'float32') {
-    const bad = toTypedArray(dtype, bytes).findIndex((element) => !Number.isFinite(element));
+function rawValue(dtype: NumericDtype, shape: number[], bytes: Uint8Array, path: string): Value {
+  if (isFloat(dtype)) {
+    const bad = (toTypedArray(dtype, bytes) as Float32Array).findIndex(
+      (element) => !Number.isFinite(element),
+    );
     if (bad >= 0) fail(path, `element ${bad} is NaN or Infinity`);
   }
   const noBool = dtype === 'bool' ? bytes.findIndex((byte) => byte > 1) : -1;
@@ -114,45 +144,4 @@ function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
     }
   });
   return shape as number[];
-}
-
-function rankOf(value: unknown): number {
-  return Array.isArray(value) ? 1 + rankOf(value[0]) : 0;
-}
-
-function shapeOf(value: unknown): number[] {
-  return Array.isArray(value) ? [value.length, ...shapeOf(value[0])] : [];
-}
-
-function newArray(dtype: Dtype, length: number): TypedArray {
-  if (dtype === 'float32') return new Float32Array(length);
-  return dtype === 'int32' ? new Int32Array(length) : new Uint8Array(length);
-}
-
-/**
- * Writes the numbers of `value` from `offset` on and returns the offset behind them.
- *
- * @param shape is given where the schema leaves sizes open; every level must then measure it, so ragged rows are refused
- */
-function flatten(
-  value: unknown,
-  into: TypedArray,
-  offset: number,
-  shape: readonly number[] | null,
-  path: string,
-): number {
-  if (!Array.isArray(value)) {
-    into[offset] = Number(value);
-    return offset + 1;
-  }
-  if (shape && value.length !== shape[0])
-    fail(path, `has ${value.length} elements where its first neighbour has ${shape[0]}`);
-  let next = offset;
-  if (!Array.isArray(value[0])) {
-    for (let i = 0; i < value.length; i++) into[next++] = value[i];
-    return next;
-  }
-  const inner = shape?.slice(1) ?? null;
-  for (const [index, item] of value.entries()) next = flatten(item, into, next, inner, `${path}/${index}`);
-  return next;
 }

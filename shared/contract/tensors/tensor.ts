@@ -7,26 +7,9 @@
  *   packed := u32le headerLength, header (JSON), then every value's bytes, instance after instance
  *   header := { count, rows: [[name, dtype, shape, byteLength, nonFinite?][]] }   one row spec for all instances, or one for each
  */
-
-/** A `bool` is a byte of 0 or 1; JSON shows it as true or false. */
-export const DTYPES = ['float32', 'int32', 'uint8', 'bool'] as const;
-export type Dtype = (typeof DTYPES)[number];
-export type TypedArray = Float32Array | Int32Array | Uint8Array;
-
-export const BYTES_PER_ELEMENT: Readonly<Record<Dtype, number>> = {
-  float32: 4,
-  int32: 4,
-  uint8: 1,
-  bool: 1,
-};
-
-/** Least and greatest number of each dtype, both included; for float32 the finite ones of IEEE 754. */
-export const RANGE: Readonly<Record<Dtype, readonly [number, number]>> = {
-  float32: [-3.4028234663852886e38, 3.4028234663852886e38],
-  int32: [-2147483648, 2147483647],
-  uint8: [0, 255],
-  bool: [0, 1],
-};
+import { isUtf8 } from 'node:buffer';
+import { byteLengthOf, type Dtype, isWide, toTypedArray } from './dtypes.js';
+import { areStrings, toBytes, toElements } from './elements.js';
 
 /**
  * One named input or output of one instance.
@@ -45,10 +28,10 @@ export interface Value {
 /** One example of a job: its values by the name of the input or output. */
 export type Instance = Readonly<Record<string, Value>>;
 
-/** A value of numbers, which a model can take as it is. */
+/** A value that a model can take as it is. */
 export type Tensor = Value & { dtype: Dtype };
 
-/** Tells whether a value holds plain numbers: neither an encoded image nor a ranking. */
+/** Tells whether a value holds plain elements: it is neither an encoded image nor a ranking. */
 export function isTensor(value: Value): value is Tensor {
   return value.dtype !== 'image' && value.dtype !== 'ranking';
 }
@@ -62,19 +45,6 @@ export interface Ranked {
 /** Returns how many elements a shape holds; 1 for a scalar, whose shape is empty. */
 export function elementsOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
-}
-
-/** Returns a typed view of little-endian bytes. The bytes are copied only where they are not aligned to four. */
-export function toTypedArray(dtype: Dtype, bytes: Uint8Array): TypedArray {
-  if (BYTES_PER_ELEMENT[dtype] === 1) return bytes;
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-  const View = dtype === 'float32' ? Float32Array : Int32Array;
-  return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / 4);
-}
-
-/** Returns the bytes of a typed array without copying them. */
-export function toBytes(values: TypedArray): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 type ValueSpec = [
@@ -126,7 +96,7 @@ export function packRanking(ranked: readonly Ranked[]): Value {
 }
 
 function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
-  const end = count * BYTES_PER_ELEMENT.float32;
+  const end = byteLengthOf('float32', count);
   const scores = toTypedArray('float32', data.subarray(0, end));
   const labels: string[] = JSON.parse(Buffer.from(data.subarray(end)).toString());
   return labels.map((label, i) => ({ label, score: scores[i] ?? 0 }));
@@ -136,16 +106,32 @@ function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
 export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
-  const numbers = Array.from(toTypedArray(value.dtype, value.data));
-  return nest(shown(numbers, value), value.shape, 0, 0);
+  return nest(shown(value as Tensor), value.shape, 0, 0);
 }
 
 /** Returns the elements as JSON shows them. */
-function shown(numbers: readonly number[], { dtype, nonFinite }: Value): readonly unknown[] {
-  if (dtype === 'bool') return numbers.map((number) => number !== 0);
-  if (!nonFinite) return numbers;
+function shown({ dtype, data, nonFinite }: Tensor): readonly unknown[] {
+  const elements = toElements(dtype, data);
+  if (areStrings(elements)) return elements.map(textOf);
+  if (dtype === 'bool') return Array.from(elements as Uint8Array, (byte) => byte !== 0);
+  if (isWide(dtype)) return Array.from(elements as BigInt64Array, integerOf);
+  if (!nonFinite) return Array.from(elements as Float32Array);
   const inPlace = nonFinite === 'null' ? () => null : String;
-  return numbers.map((number) => (Number.isFinite(number) ? number : inPlace(number)));
+  return Array.from(elements as Float32Array, (number) =>
+    Number.isFinite(number) ? number : inPlace(number),
+  );
+}
+
+/** A number of JSON is exact up to 2^53 - 1 for most of its readers (RFC 8259, section 6); beyond it a text is. */
+function integerOf(integer: bigint): number | string {
+  const number = Number(integer);
+  return Number.isSafeInteger(number) ? number : String(integer);
+}
+
+/** Bytes that are no text are shown as TensorFlow Serving shows them. */
+function textOf(bytes: Uint8Array): string | { b64: string } {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return isUtf8(buffer) ? buffer.toString('utf8') : { b64: buffer.toString('base64') };
 }
 
 function nest(flat: readonly unknown[], shape: readonly number[], axis: number, start: number): unknown {

@@ -12,14 +12,9 @@
 import { type Clock, sleep } from '../../base/clock.js';
 import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
 import type { Manifest, TensorSpec } from '../../contract/models/manifest.js';
-import {
-  type Instance,
-  isTensor,
-  toNested,
-  toTypedArray,
-  unpackInstances,
-  type Value,
-} from '../../contract/tensors/tensor.js';
+import { toTypedArray } from '../../contract/tensors/dtypes.js';
+import { toNumbers } from '../../contract/tensors/elements.js';
+import { type Instance, toNested, unpackInstances, type Value } from '../../contract/tensors/tensor.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
@@ -140,15 +135,18 @@ export function agrees(outputs: readonly TensorSpec[], one: Instance, other: Ins
 function isLike(spec: TensorSpec, a: Value, b: Value): boolean {
   if (a.dtype !== b.dtype) return false;
   if (a.dtype === 'ranking') return firstLabel(a) === firstLabel(b);
-  if (!isTensor(a) || !isTensor(b)) return Buffer.compare(a.data, b.data) === 0;
-  const [x, y] = [a, b].map(({ dtype, data }) => Array.from(toTypedArray(dtype, data))) as [
-    number[],
-    number[],
-  ];
+  const [x, y] = [a, b].map(numbersOf);
+  if (!x || !y) return Buffer.compare(a.data, b.data) === 0;
   if (x.length !== y.length) return false;
   if (spec.labels && a.shape.length === 1) return placeOfLargest(x) === placeOfLargest(y);
   const peak = y.reduce((most, value) => Math.max(most, Math.abs(value)), 1);
   return x.every((value, i) => Math.abs(value - (y[i] ?? Number.NaN)) <= TOLERANCE * peak);
+}
+
+/** Returns the numbers of a value; null for strings and pictures. */
+function numbersOf({ dtype, data }: Value): number[] | null {
+  if (dtype === 'string' || dtype === 'image' || dtype === 'ranking') return null;
+  return Array.from(toNumbers(toTypedArray(dtype, data)));
 }
 
 function firstLabel(value: Value): string | undefined {

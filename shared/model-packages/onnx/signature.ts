@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.js';
-import type { Dtype } from '../../contract/tensors/tensor.js';
+import type { TfjsDtype } from '../../contract/tensors/dtypes.js';
 import type { Port, Ports } from '../ports.js';
 import { intIn, type Message, messageIn, messagesIn, parseMessage, textIn } from '../protobuf.js';
 import { ONNX_FIELDS, ONNX_TYPES } from './fields.js';
@@ -26,7 +26,7 @@ const TYPES = {
 export type OnnxType = keyof typeof TYPES;
 
 /** The dtype under which each type travels. */
-const TRAVELS: Readonly<Record<OnnxType, Dtype>> = {
+const TRAVELS: Readonly<Record<OnnxType, TfjsDtype>> = {
   float32: 'float32',
   float64: 'float32',
   float16: 'float32',

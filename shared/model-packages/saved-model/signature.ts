@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { exists } from '../../base/disk.js';
 import { DEFAULT_SIGNATURE, type Manifest } from '../../contract/models/manifest.js';
 import { isContainedPath } from '../../contract/models/package-path.js';
-import type { Dtype } from '../../contract/tensors/tensor.js';
+import { DTYPES, type Dtype } from '../../contract/tensors/dtypes.js';
 import type { Port, Ports } from '../ports.js';
 import { onlyComputes, programFaults } from './check.js';
 import { DATA_TYPES } from './fields.js';
@@ -25,28 +25,26 @@ const PLACE = /^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*:\d+$/;
 export const TF_TYPES = {
   float32: DATA_TYPES.DT_FLOAT,
   float64: DATA_TYPES.DT_DOUBLE,
+  int8: DATA_TYPES.DT_INT8,
+  int16: DATA_TYPES.DT_INT16,
   int32: DATA_TYPES.DT_INT32,
-  uint8: DATA_TYPES.DT_UINT8,
   int64: DATA_TYPES.DT_INT64,
+  uint8: DATA_TYPES.DT_UINT8,
+  uint16: DATA_TYPES.DT_UINT16,
+  uint32: DATA_TYPES.DT_UINT32,
+  uint64: DATA_TYPES.DT_UINT64,
   bool: DATA_TYPES.DT_BOOL,
+  string: DATA_TYPES.DT_STRING,
   bfloat16: DATA_TYPES.DT_BFLOAT16,
   float16: DATA_TYPES.DT_HALF,
-} as const;
+} as const satisfies Record<Dtype, number> & Record<string, number>;
 
-/** The dtype under which each type travels. */
-const DTYPES: Readonly<Record<keyof typeof TF_TYPES, Dtype>> = {
-  float32: 'float32',
-  float64: 'float32',
-  bfloat16: 'float32',
-  float16: 'float32',
-  int32: 'int32',
-  int64: 'int32',
-  uint8: 'uint8',
-  bool: 'bool',
-};
-/** The dtype under which each of TensorFlow's types travels, by its number. */
+/** The dtype under which each of TensorFlow's types travels, by its number. The narrow floats travel as float32. */
 export const DTYPE_BY_TYPE: ReadonlyMap<number, Dtype> = new Map(
-  Object.entries(DTYPES).map(([name, dtype]) => [TF_TYPES[name as keyof typeof TF_TYPES], dtype]),
+  Object.entries(TF_TYPES).map(([name, number]) => [
+    number,
+    DTYPES.find((each) => each === name) ?? 'float32',
+  ]),
 );
 
 /** A tensor of a SavedModel: its place in the graph, and TensorFlow's number of its type. */

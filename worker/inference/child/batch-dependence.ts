@@ -12,14 +12,15 @@ import {
   sentInputs,
   type TensorSpec,
 } from '../../../shared/contract/models/manifest.js';
+import type { NumericDtype, TypedArray } from '../../../shared/contract/tensors/dtypes.js';
 import {
-  type Instance,
-  isTensor,
-  type TypedArray,
+  areStrings,
+  type Elements,
+  filled,
   toBytes,
-  toTypedArray,
-  type Value,
-} from '../../../shared/contract/tensors/tensor.js';
+  toElements,
+} from '../../../shared/contract/tensors/elements.js';
+import { type Instance, isTensor, type Value } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTensors } from '../../backends/backend.js';
 import { givenRows } from '../protocol/padded-shape.js';
 import type { RunRows } from './examples.js';
@@ -73,28 +74,28 @@ export async function findDependence(
   return null;
 }
 
-function valuesOf(manifest: Manifest, spec: TensorSpec, outputs: BatchTensors, count: number): TypedArray[] {
+function valuesOf(manifest: Manifest, spec: TensorSpec, outputs: BatchTensors, count: number): Elements[] {
   const batch = outputs[spec.name];
   if (!batch) throw new Error(`the backend answered without ${spec.name}`);
-  return rowsOfOutput(manifest, spec, batch, count).map(({ data }) => toTypedArray(batch.dtype, data));
+  return rowsOfOutput(manifest, spec, batch, count).map(({ data }) => toElements(batch.dtype, data));
 }
 
 /** Returns the largest difference; null when it is within the tolerance. */
-function differenceOf(
-  a: TypedArray | undefined,
-  b: TypedArray | undefined,
-  tolerance: number,
-): number | null {
+function differenceOf(a: Elements | undefined, b: Elements | undefined, tolerance: number): number | null {
   if (!a || !b || a.length !== b.length) return Number.POSITIVE_INFINITY;
+  if (areStrings(a) || areStrings(b))
+    return Buffer.compare(toBytes(a), toBytes(b)) === 0 ? null : Number.POSITIVE_INFINITY;
   let largest = 0;
   let peak = LEAST_PEAK;
   for (let i = 0; i < a.length; i++) {
-    const [x, y] = [a[i] as number, b[i] as number];
+    const [x, y] = [a[i], b[i]];
     if (x === y || (Number.isNaN(x) && Number.isNaN(y))) continue;
-    largest = Math.max(largest, Number.isNaN(x - y) ? Number.POSITIVE_INFINITY : Math.abs(x - y));
-    peak = Math.max(peak, Math.abs(x), Math.abs(y));
+    const difference = typeof x === 'bigint' ? Number(x - (y as bigint)) : (x as number) - (y as number);
+    largest = Math.max(largest, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : Math.abs(difference));
+    peak = Math.max(peak, Math.abs(Number(x)), Math.abs(Number(y)));
   }
-  const allowed = a instanceof Float32Array ? tolerance * peak : 0;
+  const isOfFloats = a instanceof Float32Array || a instanceof Float64Array;
+  const allowed = isOfFloats ? tolerance * peak : 0;
   return largest > allowed ? Number(largest.toPrecision(3)) : null;
 }
 
@@ -105,23 +106,38 @@ function vary(manifest: Manifest, example: Instance, seed: number): Instance {
   for (const spec of sentInputs(manifest.signature)) {
     const value = example[spec.name];
     if (!value || !isTensor(value) || !hasRows(manifest, spec)) continue;
-    const values = toTypedArray(value.dtype, value.data);
-    varied[spec.name] = { ...value, data: toBytes(variedValues(spec, values, seed)) };
+    const values = toElements(value.dtype, value.data);
+    const others = areStrings(values)
+      ? values.map((text) => variedText(text, seed))
+      : variedValues(spec, values, seed);
+    varied[spec.name] = { ...value, data: toBytes(others) };
   }
   return varied;
 }
 
+/** Texts of one letter or none become digits, which models of numbers take, too. */
+function variedText(text: Uint8Array, seed: number): Uint8Array {
+  return text.byteLength > COMPARED ? text.subarray(0, text.byteLength - seed) : Buffer.from(String(seed));
+}
+
 function variedValues({ dtype, scale = 1 }: TensorSpec, values: TypedArray, seed: number): TypedArray {
   // Whole pixels, which an integer input holds, too.
-  if (dtype === 'image') return Float32Array.from(values, (_, i) => ((i * 31 + seed * 97) % 256) * scale);
-  if (dtype === 'float32')
-    return Float32Array.from(values, (_, i) => fraction(Math.sin(i * 12.9898 + seed * 78.233) * 43758.5453));
+  if (dtype === 'image')
+    return Float32Array.from(values as Float32Array, (_, i) => ((i * 31 + seed * 97) % 256) * scale);
+  const varied: TypedArray = values.slice();
+  if (varied instanceof Float32Array || varied instanceof Float64Array)
+    return varied.map((_, i) => fraction(Math.sin(i * 12.9898 + seed * 78.233) * 43758.5453));
   // The values of an example are valid wherever they stand, and 0 and 1 are valid for almost all models.
-  const isZero = values.every((value) => value === 0);
-  const at = (i: number) => (isZero ? (i + seed) % 2 : (values[(i + seed) % values.length] as number));
-  return dtype === 'int32'
-    ? Int32Array.from(values, (_, i) => at(i))
-    : Uint8Array.from(values, (_, i) => at(i));
+  const isZero = !values.some((value) => Number(value) !== 0);
+  const valid = isZero ? zeroAndOne(dtype as NumericDtype) : values;
+  for (let i = 0; i < varied.length; i++) varied[i] = valid[(i + seed) % valid.length] as never;
+  return varied;
+}
+
+function zeroAndOne(dtype: NumericDtype): TypedArray {
+  const bits = filled(dtype, 2, 1);
+  bits.set(filled(dtype, 1, 0) as never);
+  return bits;
 }
 
 function fraction(value: number): number {

@@ -10,14 +10,9 @@ import {
   sentInputs,
   type TensorSpec,
 } from '../../../shared/contract/models/manifest.js';
-import {
-  BYTES_PER_ELEMENT,
-  type Dtype,
-  elementsOf,
-  type Instance,
-  toTypedArray,
-  type Value,
-} from '../../../shared/contract/tensors/tensor.js';
+import { type Dtype, isFloat } from '../../../shared/contract/tensors/dtypes.js';
+import { filled, toBytes } from '../../../shared/contract/tensors/elements.js';
+import { elementsOf, type Instance, type Value } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTensors } from '../../backends/backend.js';
 import type { GoldenVectors } from './golden.js';
 import { decodeInstance } from './instances.js';
@@ -34,6 +29,13 @@ export interface FoundExample {
 
 /** Sizes that are tried for dimensions that vary, in this order: those of pictures and sequences, of which most are large enough. */
 const SIZES = [64, 224, 32, 128, 256, 16, 512, 8, 1];
+/** Strings that are tried: models of text take the empty one, others take numbers as text, or an encoded picture (a PNG of one pixel). */
+const STRINGS: readonly Uint8Array[] = [
+  '',
+  'MA==',
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mNgYGAAAAAEAAHI6uv5AAAAAElFTkSuQmCC',
+].map((text) => Buffer.from(text, 'base64'));
+const EMPTY = STRINGS.slice(0, 1);
 /** A try must not take the memory that callers need. */
 const MAX_ELEMENTS = 2 ** 22;
 
@@ -49,32 +51,46 @@ export async function findExample(
     if (!decoded.ok) throw new Error(`golden instance 0: ${decoded.message}`);
     return { instance: decoded.instance, warning: null };
   }
+  const hasStrings = sentInputs(manifest.signature).some(({ dtype }) => dtype === 'string');
   const fixed = zeroInstance(manifest, null);
-  return fixed ? { instance: fixed, warning: null } : trySizes(manifest, run);
+  if (fixed && !hasStrings) return { instance: fixed, warning: null };
+  return tryOut(manifest, run, fixed ? [null] : SIZES, hasStrings ? STRINGS : EMPTY);
 }
 
-async function trySizes(manifest: Manifest, run: RunRows): Promise<FoundExample> {
+/** Resolves with the first instance that the version computes. */
+async function tryOut(
+  manifest: Manifest,
+  run: RunRows,
+  sizes: readonly (number | null)[],
+  strings: readonly Uint8Array[],
+): Promise<FoundExample> {
   const reasons: string[] = [];
-  for (const size of SIZES) {
-    const instance = zeroInstance(manifest, size);
-    if (!instance) continue;
-    try {
-      const count = manifest.signature.batchSize ?? 1;
-      await run(new Array<Instance>(count).fill(padInstance(manifest.signature, instance)));
-      return { instance, warning: null };
-    } catch (error) {
-      reasons.push(`${size}: ${messageOf(error)}`);
+  for (const text of strings)
+    for (const size of sizes) {
+      const instance = zeroInstance(manifest, size, text);
+      if (!instance) continue;
+      try {
+        const count = manifest.signature.batchSize ?? 1;
+        await run(new Array<Instance>(count).fill(padInstance(manifest.signature, instance)));
+        return { instance, warning: null };
+      } catch (error) {
+        reasons.push(size === null ? messageOf(error) : `${size}: ${messageOf(error)}`);
+      }
     }
-  }
+  const what =
+    sizes[0] === null
+      ? 'no golden instance shows one of its strings, and it failed for an empty one, a number and a picture'
+      : `a size of its input varies, no golden instance shows one, and it failed at ${sizes.join(', ')}`;
   const why = reasons[0] ?? 'none of them is within its bounds';
-  return {
-    instance: null,
-    warning: `It was never computed: a size of its input varies, no golden instance shows one, and it failed at ${SIZES.join(', ')} (${why}).`,
-  };
+  return { instance: null, warning: `It was never computed: ${what} (${why}).` };
 }
 
-/** Returns an instance of zeros, in which dimensions that vary have this size; null where nothing fits. */
-function zeroInstance(manifest: Manifest, size: number | null): Instance | null {
+/** Returns an instance of zeros and of one text, in which dimensions that vary have this size; null where nothing fits. */
+function zeroInstance(
+  manifest: Manifest,
+  size: number | null,
+  text = EMPTY[0] as Uint8Array,
+): Instance | null {
   const values: Record<string, Value> = {};
   let elements = 0;
   for (const spec of sentInputs(manifest.signature)) {
@@ -82,10 +98,11 @@ function zeroInstance(manifest: Manifest, size: number | null): Instance | null 
     if (!sizes) return null;
     elements += elementsOf(sizes);
     const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
-    const data = new Uint8Array(elementsOf(sizes) * BYTES_PER_ELEMENT[dtype]);
+    const count = elementsOf(sizes);
     // A side input is often a divisor, such as a temperature.
-    if (!hasRows(manifest, spec) && dtype === 'float32') toTypedArray(dtype, data).fill(1);
-    values[spec.name] = { dtype, shape: modelShape(spec, sizes), data };
+    const number = !hasRows(manifest, spec) && isFloat(dtype) ? 1 : 0;
+    const same = dtype === 'string' ? new Array<Uint8Array>(count).fill(text) : filled(dtype, count, number);
+    values[spec.name] = { dtype, shape: modelShape(spec, sizes), data: toBytes(same) };
   }
   return size !== null && elements > MAX_ELEMENTS ? null : values;
 }

@@ -8,8 +8,10 @@
 import type { Sharp } from 'sharp';
 
 import { modelShape, type TensorSpec } from '../../../shared/contract/models/manifest.js';
+import { toTypedArray } from '../../../shared/contract/tensors/dtypes.js';
+import { toBytes } from '../../../shared/contract/tensors/elements.js';
 import { maxPixelsOf } from '../../../shared/contract/tensors/image-input.js';
-import { toBytes, toTypedArray, type Value } from '../../../shared/contract/tensors/tensor.js';
+import type { Value } from '../../../shared/contract/tensors/tensor.js';
 import { openImage, openSharp } from '../../../shared/images/image.js';
 
 /**

@@ -8,14 +8,13 @@ import {
   type Signature,
   type TensorSpec,
 } from '../../../shared/contract/models/manifest.js';
+import { byteLengthOf } from '../../../shared/contract/tensors/dtypes.js';
+import { filled, toBytes, toElements } from '../../../shared/contract/tensors/elements.js';
 import {
-  BYTES_PER_ELEMENT,
   elementsOf,
   type Instance,
   isTensor,
   type Tensor,
-  toBytes,
-  toTypedArray,
   type Value,
 } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTensor } from '../../backends/backend.js';
@@ -40,9 +39,8 @@ function pad(spec: TensorSpec, value: Tensor): Tensor {
   const shape = paddedShape(spec, value.shape);
   if (shape === value.shape) return value;
   const axis = spec.shape.indexOf(null);
-  const filled = newTensor(value.dtype, shape, spec.padding?.value ?? 0);
-  copyRuns(value, filled, axis, value.shape[axis] ?? 0);
-  return filled;
+  const padding = newTensor(value.dtype, shape, spec.padding?.value ?? 0);
+  return withPlaces(value, padding, axis, value.shape[axis] ?? 0);
 }
 
 /** Returns 1 for each place of the masked input's varying dimension that is real, and 0 for padding. */
@@ -50,9 +48,9 @@ function maskOf(spec: TensorSpec, inputs: readonly TensorSpec[], value: Tensor):
   const masked = inputs.find(({ name }) => name === spec.maskOf) as TensorSpec;
   const axis = masked.shape.indexOf(null);
   const size = paddedShape(masked, value.shape)[axis] ?? 0;
-  const mask = newTensor(spec.dtype as Tensor['dtype'], [size], 0);
-  toTypedArray(mask.dtype, mask.data).fill(1, 0, value.shape[axis]);
-  return mask;
+  const dtype = spec.dtype as Tensor['dtype'];
+  const real = newTensor(dtype, [value.shape[axis] ?? 0], 1);
+  return withPlaces(real, newTensor(dtype, [size], 0), 0, value.shape[axis] ?? 0);
 }
 
 /** Returns an output as its caller gets it, without what was computed of padding. */
@@ -68,9 +66,7 @@ export function trim(
   const axis = spec.shape.indexOf(null);
   if ((value.shape[axis] ?? 0) <= size) return value;
   const shape = value.shape.map((each, i) => (i === axis ? size : each));
-  const trimmed = newTensor(value.dtype, shape, 0);
-  copyRuns(value, trimmed, axis, size);
-  return trimmed;
+  return withPlaces(value, newTensor(value.dtype, shape, 0), axis, size);
 }
 
 /** Does the same as `trim` for the output `name` of a batch of one. */
@@ -86,7 +82,7 @@ export function trimBatch(
   const rowShape = hasRows(manifest, spec) ? batch.shape.slice(1) : batch.shape;
   const row = { dtype: batch.dtype, shape: rowShape, data: toBytes(batch.data) };
   const { shape, data } = trim(spec, inputs, row, instance);
-  return { dtype: batch.dtype, shape: [1, ...shape], data: toTypedArray(batch.dtype, data) };
+  return { dtype: batch.dtype, shape: [1, ...shape], data: toElements(batch.dtype, data) };
 }
 
 /** Returns one instance of zeros for each padded size, so that a backend meets them all before a caller does; null without padding. */
@@ -115,16 +111,30 @@ export function examplesBySize({ inputs }: Signature, example: Instance): Instan
 }
 
 function newTensor(dtype: Tensor['dtype'], shape: readonly number[], fill: number): Tensor {
-  const data = new Uint8Array(elementsOf(shape) * BYTES_PER_ELEMENT[dtype]);
-  if (fill !== 0) toTypedArray(dtype, data).fill(fill);
-  return { dtype, shape, data };
+  const count = elementsOf(shape);
+  // Zeros are empty strings.
+  if (dtype === 'string') return { dtype, shape, data: new Uint8Array(byteLengthOf(dtype, count)) };
+  return { dtype, shape, data: toBytes(filled(dtype, count, fill)) };
 }
 
-/** Copies the first `size` places along `axis`. */
-function copyRuns(from: Tensor, to: Tensor, axis: number, size: number): void {
-  const inner = elementsOf(from.shape.slice(axis + 1)) * BYTES_PER_ELEMENT[from.dtype];
+/** Copies the first `size` places along `axis`, and returns the tensor that has them. */
+function withPlaces(from: Tensor, to: Tensor, axis: number, size: number): Tensor {
+  const inner = elementsOf(from.shape.slice(axis + 1));
   const outer = elementsOf(from.shape.slice(0, axis));
   const [fromRun, toRun] = [from, to].map(({ shape }) => (shape[axis] ?? 0) * inner) as [number, number];
-  for (let i = 0; i < outer; i++)
-    to.data.set(from.data.subarray(i * fromRun, i * fromRun + size * inner), i * toRun);
+  if (from.dtype === 'string') {
+    const [source, target] = [from, to].map(({ data }) => toElements('string', data)) as [
+      readonly Uint8Array[],
+      Uint8Array[],
+    ];
+    for (let i = 0; i < outer; i++)
+      target.splice(i * toRun, size * inner, ...source.slice(i * fromRun, i * fromRun + size * inner));
+    return { ...to, data: toBytes(target) };
+  }
+  const width = byteLengthOf(from.dtype, 1);
+  for (let i = 0; i < outer; i++) {
+    const start = i * fromRun * width;
+    to.data.set(from.data.subarray(start, start + size * inner * width), i * toRun * width);
+  }
+  return to;
 }
