@@ -60,8 +60,10 @@ export async function readManifest(path: string, given: Given): Promise<Manifest
   };
   manifest.format ??= await formatOf(path, paths);
   manifest.files ??= given.files ?? (await hashesOf(path, paths));
-  const { completed, faults, ofModel } = await completeByModel(path, manifest);
-  if (faults.length === 0 && ofModel.length === 0) faults.push(...checkManifest(completed));
+  const { completed, faults, ofModel, lacking } = await completeByModel(path, manifest);
+  if (faults.length === 0 && ofModel.length === 0)
+    for (const fault of checkManifest(completed))
+      faults.push(lacking && fault.path === '/signature' ? { ...fault, message: lacking } : fault);
   const entry = manifest.format && entryOf(manifest.format, Object.keys(manifest.files));
   if (faults.length > 0 || ofModel.length > 0) throw new ManifestFault(faults, ofModel, entry ?? undefined);
   return completed as Manifest;

@@ -23,6 +23,8 @@ export interface CompletedManifest {
   /** Paths are JSON Pointers into model.yaml. */
   faults: Fault[];
   ofModel: string[];
+  /** This is said where the signature is missing. */
+  lacking?: string | undefined;
 }
 
 /** The longest that the oldest task of a batch waits, in a version that states nothing. */
@@ -49,7 +51,8 @@ export async function completeByModel(folder: string, said: Partial<Manifest>): 
   if (completed) faults.push(...completed.faults);
   const signature = completed?.signature ?? said.signature;
   const batched = withBatching(rest, signature, completed?.isUnbatched ?? isUnbatched);
-  return { completed: { ...batched, ...(signature && { signature }) }, faults, ofModel: [] };
+  const lacking = ports && !signature ? noOutputs(ports.inputs) : undefined;
+  return { completed: { ...batched, ...(signature && { signature }) }, faults, ofModel: [], lacking };
 }
 
 async function completeSavedModel(
@@ -108,6 +111,12 @@ function completeOnnx(
   });
   const completed = { ...withBatching(said, own.signature, own.isUnbatched), signature: own.signature };
   return { completed, faults: [...faults, ...own.faults], ofModel: inspected.faults };
+}
+
+function noOutputs(inputs: readonly Port[]): string {
+  const told = inputs.map(({ name, type, shape }) => `${name} ${type} ${textOf(shape)}`).join(', ');
+  const outputs = 'outputs: [{name: …, dtype: float32, shape: […]}]';
+  return `is required: model.json tells its inputs (${told}) and no shape of its outputs; write \`signature: {${outputs}}\``;
 }
 
 /** The backend compares the types; where model.json tells no outputs, the model.yaml must. */
