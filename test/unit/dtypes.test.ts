@@ -235,6 +235,8 @@ describe('strings', () => {
         expect(split(batch).map(({ data }) => toElements('string', data))).toEqual(given);
       }),
     );
+    const many = stack([{ x: { dtype: 'string', shape: [300_000], data: new Uint8Array(1_200_000) } }], 'x');
+    expect(many.data).toHaveLength(300_000);
     expect(toElements('string', new Uint8Array(8))).toEqual([new Uint8Array(0), new Uint8Array(0)]);
   });
 

@@ -36,7 +36,8 @@ function stackStrings(instances: readonly Instance[], name: string, first: Value
   for (let row = 0; row < instances.length; row++) {
     const value = inputOf(instances, row, name);
     if (!isLike(value, first)) throw unlike(name, row, value, first);
-    data.push(...(toElements('string', value.data) as Uint8Array[]));
+    // An argument for each of very many strings would overflow the stack.
+    for (const text of toElements('string', value.data) as Uint8Array[]) data.push(text);
   }
   return { dtype: 'string', shape: [instances.length, ...first.shape], data };
 }

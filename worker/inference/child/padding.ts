@@ -128,7 +128,7 @@ function withPlaces(from: Tensor, to: Tensor, axis: number, size: number): Tenso
       Uint8Array[],
     ];
     for (let i = 0; i < outer; i++)
-      target.splice(i * toRun, size * inner, ...source.slice(i * fromRun, i * fromRun + size * inner));
+      for (let j = 0; j < size * inner; j++) target[i * toRun + j] = source[i * fromRun + j] as Uint8Array;
     return { ...to, data: toBytes(target) };
   }
   const width = byteLengthOf(from.dtype, 1);
