@@ -215,7 +215,7 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   ),
   golden: field(
-    'A file of golden vectors, `{instances, outputs: [{<name>: {b64}}]}`, where `b64` is raw float32 and may be a value as in an input. A version that computes something else never serves.',
+    'A file of golden vectors, `{instances, outputs: [{<name>: {b64}}]}`: raw float32, or values in the form of inputs, which are exact. A version that computes something else never serves.',
     'the version is warmed up with zeros',
     'golden.json',
   ),
