@@ -33,10 +33,10 @@ describe('an ONNX file without a model.yaml', () => {
     const { format, signature, batching } = await read({ 'my net.onnx': fixture('tokens.onnx') });
     expect(format).toBe('onnx');
     expect(signature).toEqual({
-      inputs: [{ name: 'input_ids', dtype: 'int32', shape: [null] }],
+      inputs: [{ name: 'input_ids', dtype: 'int64', shape: [null] }],
       outputs: [
         { name: 'pooled', dtype: 'float32', shape: [4] },
-        { name: 'best', dtype: 'int32', shape: [] },
+        { name: 'best', dtype: 'int64', shape: [] },
       ],
     });
     expect(batching).toMatchObject({ maxBatchSize: 32 });

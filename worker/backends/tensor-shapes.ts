@@ -11,7 +11,16 @@ import { textOf } from '../../shared/model-packages/ports.js';
 import type { BatchTensors, RunOptions } from './backend.js';
 
 /** The types that hold no fractions. */
-const WHOLE: ReadonlySet<string> = new Set(['int32', 'int64', 'uint8']);
+const WHOLE: ReadonlySet<string> = new Set([
+  'int8',
+  'int16',
+  'int32',
+  'int64',
+  'uint8',
+  'uint16',
+  'uint32',
+  'uint64',
+]);
 
 /** Returns the number of rows of a batch: those of any input that has rows, else one. */
 export function rowsOf(manifest: Manifest, batch: BatchTensors): number {

@@ -138,9 +138,9 @@ function stringFault({ dtype, maxBytes, padding }: TensorSpec, kind: keyof Signa
 }
 
 function formatFault({ dtype }: TensorSpec, format: Manifest['format']): Fault | null {
-  if (format === 'saved_model' || dtype === 'image' || isTfjsDtype(dtype)) return null;
-  const why = format === 'onnx' ? 'for which an ONNX file has no form here' : NOT_OF_TFJS;
-  return { path: 'dtype', message: `is ${dtype}, ${why}` };
+  const isOfTfjs = format === 'layers' || format === 'graph';
+  if (!isOfTfjs || dtype === 'image' || isTfjsDtype(dtype)) return null;
+  return { path: 'dtype', message: `is ${dtype}, ${NOT_OF_TFJS}` };
 }
 
 function repeated(specs: readonly TensorSpec[], path: string): Fault[] {

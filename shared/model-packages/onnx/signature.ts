@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.js';
-import type { TfjsDtype } from '../../contract/tensors/dtypes.js';
+import type { Dtype } from '../../contract/tensors/dtypes.js';
 import type { Port, Ports } from '../ports.js';
 import { intIn, type Message, messageIn, messagesIn, parseMessage, textIn } from '../protobuf.js';
 import { ONNX_FIELDS, ONNX_TYPES } from './fields.js';
@@ -17,24 +17,19 @@ const { ModelProto, GraphProto, ValueInfoProto, TypeProto, TensorShapeProto } = 
 const TYPES = {
   float32: ONNX_TYPES.FLOAT,
   float64: ONNX_TYPES.DOUBLE,
-  float16: ONNX_TYPES.FLOAT16,
+  int8: ONNX_TYPES.INT8,
+  int16: ONNX_TYPES.INT16,
   int32: ONNX_TYPES.INT32,
   int64: ONNX_TYPES.INT64,
   uint8: ONNX_TYPES.UINT8,
+  uint16: ONNX_TYPES.UINT16,
+  uint32: ONNX_TYPES.UINT32,
+  uint64: ONNX_TYPES.UINT64,
   bool: ONNX_TYPES.BOOL,
-} as const;
+  string: ONNX_TYPES.STRING,
+  float16: ONNX_TYPES.FLOAT16,
+} as const satisfies Record<Dtype, number> & Record<string, number>;
 export type OnnxType = keyof typeof TYPES;
-
-/** The dtype under which each type travels. */
-const TRAVELS: Readonly<Record<OnnxType, TfjsDtype>> = {
-  float32: 'float32',
-  float64: 'float32',
-  float16: 'float32',
-  int32: 'int32',
-  int64: 'int32',
-  uint8: 'uint8',
-  bool: 'bool',
-};
 
 /** A tensor of an ONNX file; its type is null where Sluice has no form for it. */
 export interface OnnxPort extends Port {
@@ -80,7 +75,8 @@ function portsIn(graph: Message, field: number): OnnxPort[] {
     const tensor = messageIn(type, TypeProto.tensor_type);
     const number = intIn(tensor, ONNX_FIELDS['TypeProto.Tensor'].elem_type);
     const onnxType = typeOf(number);
-    const dtype = onnxType && TRAVELS[onnxType];
+    // Halves have no form of their own.
+    const dtype = onnxType === 'float16' ? 'float32' : onnxType;
     return { name, onnxType, dtype, type: onnxType ?? nameOf(number), shape: shapeIn(tensor) };
   });
 }
