@@ -10,7 +10,6 @@ import { join, relative } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf } from '../../shared/base/errors.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { table } from '../bench/report.js';
 import { onSite, type Site, tell } from '../bench/site.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { startRedis } from '../support/started-redis.js';
@@ -56,7 +55,9 @@ async function tryAll(site: Site): Promise<void> {
     counts[verdict]++;
     rows.push([artefact.kind, `${artefact.registry} ${artefact.package}`, verdict, text.slice(0, 200)]);
   }
-  console.log(table(['model', 'source', 'verdict', 'outcome'], rows).join('\n'));
+  const head = ['model', 'source', 'verdict', 'outcome'];
+  const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
+  console.log(lines.join('\n'));
   console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
   if (counts.failed > 0) process.exitCode = 1;
 }
