@@ -129,7 +129,10 @@ describe('an endpoint is told', () => {
     await bench.models.add({ manifest, sizeBytes: 1 }, 'mdl_1');
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
-    // Another worker reports the same version.
+    // A worker that lacks the backend knows nothing against what another found; one that tries the version does.
+    await bench.models.report('digits', 1, 'pending', { error: 'not here', waitingFor: 'backend' });
+    const [version] = (await bench.models.find('digits'))?.versions ?? [];
+    expect(version).toMatchObject({ state: 'failed', error: 'a reason' });
     await bench.models.report('digits', 1, 'loading');
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'ready', { backend: 'wasm' });

@@ -137,7 +137,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
 
   /**
    * Stores the state of a version as a worker finds it. `ready` stands when another worker still loads it or fails to, because
-   * some worker serves the version. `retired` stands too. A version that was never computed does not take `latest` from one that
+   * some worker serves the version. `retired` stands too, and `failed` does when another worker lacks the backend. A version that was never computed does not take `latest` from one that
    * is ready.
    */
   async function report(

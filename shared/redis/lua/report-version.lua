@@ -1,5 +1,5 @@
--- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less, and a
--- version that was purged meanwhile stays away.
+-- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less, `failed`
+-- stands when another only lacks the backend, and a version that was purged meanwhile stays away.
 --
 -- The alias `latest` does not leave a version that is ready for one that has never computed anything.
 --
@@ -16,13 +16,17 @@ local subscribedKey = KEYS[3] -- hash: events that each tenant's endpoints want
 local numbersKey = KEYS[4] -- hash: the highest version number of each model that was deleted
 local version = ARGV[1]
 local state = ARGV[2] -- ready, failed, loading or pending
-local report = ARGV[3] -- JSON
+local report = ARGV[3] -- JSON: its waitingFor.what tells what a pending version lacks
 local name = ARGV[4]
 local proven = ARGV[5] -- 1, or 0 for a version that has never computed anything
 
 if closedBy(modelKey, numbersKey, name, version, true) then return end
 local before = redis.call('HGET', modelKey, 'state:' .. version)
 if before == 'retired' or before == 'ready' and state ~= 'ready' then return end
+if before == 'failed' and state == 'pending' then
+  local waiting = cjson.decode(report).waitingFor
+  if waiting ~= cjson.null and waiting.what == 'backend' then return end
+end
 redis.call('HSET', modelKey, 'state:' .. version, state, 'report:' .. version, report)
 local latest = redis.call('HGET', modelKey, 'alias:latest') or '0'
 local leaves = proven == '1' or redis.call('HGET', modelKey, 'state:' .. latest) ~= 'ready'
