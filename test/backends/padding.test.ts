@@ -86,7 +86,9 @@ describe('a padded input', () => {
     const [instance] = await encoder.encode([[1, 2, 3]]);
     expect(Object.keys(instance ?? {})).toEqual(['x']);
     await expect(encoder.encode([new Array(17).fill(0)])).rejects.toThrow(/16 items/);
-    expect(JSON.stringify(publishedSchemas(masked.manifest).instance)).toContain('"maxItems":16');
+    expect(publishedSchemas(masked.manifest).instance).toMatchObject({
+      $defs: { value: { anyOf: [{ type: 'array', maxItems: 16 }, {}, {}] } },
+    });
   });
 
   it('shares a slice with those of the same padded size', () => {

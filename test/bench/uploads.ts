@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
+import type { VersionView } from '../../shared/contract/models/model-view.js';
 import { homeName, isInstalled } from '../../shared/native/tensorflow-library.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { writeConvolutions, writeDense } from '../support/tiny-models.js';
@@ -93,8 +94,7 @@ function savedModelOf(folder: string): MadeVersion {
 function openUploads(stack: Stack, signal: AbortSignal) {
   let count = 0;
 
-  // biome-ignore lint/suspicious/noExplicitAny: the view of a version is JSON
-  async function until(name: string, isSo: (view: any) => boolean): Promise<void> {
+  async function until(name: string, isSo: (view: VersionView) => boolean): Promise<void> {
     const startedMs = clock.monotonic();
     for (;;) {
       const { body } = await stack.request('GET', `/v1/models/${name}/versions/1`);

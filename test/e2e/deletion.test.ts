@@ -258,3 +258,12 @@ describe('a version that is purged', () => {
     expect({ code, path: body.errors[0].path }).toEqual({ code: 422, path: '?purge' });
   });
 });
+
+it('nothing is left in the store, nor a word in Redis', async () => {
+  for (const model of ['plain', 'aliased']) await ask('DELETE', `models/${model}`);
+  for (const model of ['plain', 'aliased'])
+    await expect.poll(() => status(`models/${model}`), BOUND).toBe(404);
+  await expect.poll(() => stored().filter((path) => path.includes('models,')), BOUND).toEqual([]);
+  for (const model of ['plain', 'aliased'])
+    await expect.poll(() => keysThatName(redis, stack.prefix, `${model}@`), BOUND).toEqual([]);
+});

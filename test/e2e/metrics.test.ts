@@ -2,7 +2,7 @@
  * The metrics of an API and a worker: as deploy/monitoring describes them, with values that follow from the work that was done,
  * and with no label that a caller can multiply.
  */
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { request as send } from 'node:http';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { labelsOf, type Row, readAlerts, readTable, scrape, valuesOf } from '../
 import { freePort, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { type TinyModel, writeDense } from '../support/tiny-models.js';
+import { uploadVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
 /** For processes that start side by side. */
@@ -254,14 +255,7 @@ describe('what was done is measured', () => {
       [`sluice_backend_info{backend="wasm",device="cpu",name="${cpus()[0]?.model.trim() ?? ''}"}`]: 1,
       'sluice_device_memory_bytes{backend="wasm",device="cpu"}': totalmem(),
     });
-    const form = new FormData();
-    const { name: _, version: __, files, ...described } = steady.manifest;
-    form.append('file', new Blob([JSON.stringify(described)]), 'model.yaml');
-    for (const path of Object.keys(files))
-      form.append('file', new Blob([new Uint8Array(readFileSync(join(steady.folder, path)))]), path);
-    const headers = { authorization: `Bearer ${stack.key}` };
-    const path = '/v1/models/steady/versions';
-    expect((await fetch(stack.url + path, { method: 'POST', headers, body: form })).status).toBe(202);
+    expect((await uploadVersion(stack, 'steady', steady)).status).toBe(202);
     await reaches('steady/versions/2', 'ready');
     await becomes(ofWorker, {
       'sluice_model_loads_total{model="steady"}': 2,
@@ -269,7 +263,7 @@ describe('what was done is measured', () => {
       'sluice_queued_jobs{model="steady",version="2"}': 0,
       sluice_model_bytes: 2 * ofSteady + ofTight,
     });
-    expect((await stack.request('DELETE', `${path}/2`)).status).toBe(200);
+    expect((await stack.request('DELETE', '/v1/models/steady/versions/2')).status).toBe(200);
     await becomes(ofWorker, {
       'sluice_model_evictions_total{model="steady"}': 1,
       'sluice_batch_limit{model="steady",version="2"}': undefined,

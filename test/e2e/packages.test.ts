@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { partsOf, postVersion } from '../support/uploads.js';
 import { zip } from '../support/zip.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -34,21 +35,8 @@ beforeAll(async () => {
 });
 afterAll(() => stack.close());
 
-async function post(name: string, form: FormData, query = ''): Promise<Answer> {
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions${query}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${stack.key}` },
-    body: form,
-  });
-  return { status: response.status, headers: response.headers, body: await response.json() };
-}
-
-function upload(name: string, files: Files, query = ''): Promise<Answer> {
-  const form = new FormData();
-  for (const [path, content] of Object.entries(files))
-    form.append('file', new Blob([typeof content === 'string' ? content : Uint8Array.from(content)]), path);
-  return post(name, form, query);
-}
+const upload = (name: string, files: Files, query = ''): Promise<Answer> =>
+  postVersion(stack, name, partsOf(Object.entries(files)), query);
 
 async function computes(name: string, body: object): Promise<Answer['body']> {
   const outcome = async () => {
@@ -200,5 +188,8 @@ it('an archive of a huge stray is refused before it is unpacked', async () => {
     { path: 'huge.bin', content: Buffer.alloc(1000), stated: { sizeBytes: 4_000_000_000 } },
   ]);
   form.append('archive', new Blob([Uint8Array.from(archive)]), 'model.zip');
-  expect(await post('refused', form)).toMatchObject({ status: 413, body: { code: 'body_too_large' } });
+  expect(await postVersion(stack, 'refused', form)).toMatchObject({
+    status: 413,
+    body: { code: 'body_too_large' },
+  });
 });

@@ -13,6 +13,7 @@ import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
 import { ONNX_FIXTURES } from '../support/onnx-models.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { type TinyModel, writeModel } from '../support/tiny-models.js';
+import { partsOf, postVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 30_000, interval: 50 };
 const FIXTURES = join(ROOT, 'test/fixtures/signatures');
@@ -51,17 +52,8 @@ function filesIn(path: string): Files {
   return Object.fromEntries(files.map((name) => [relative(path, name), new Uint8Array(readFileSync(name))]));
 }
 
-async function upload(name: string, files: Files, yaml = '', query = ''): Promise<Answer> {
-  const form = new FormData();
-  for (const [path, content] of Object.entries({ ...files, ...(yaml && { 'model.yaml': yaml }) }))
-    form.append('file', new Blob([content]), path);
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions${query}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${stack.key}` },
-    body: form,
-  });
-  return { status: response.status, headers: response.headers, body: await response.json() };
-}
+const upload = (name: string, files: Files, yaml = '', query = ''): Promise<Answer> =>
+  postVersion(stack, name, partsOf(Object.entries({ ...files, ...(yaml && { 'model.yaml': yaml }) })), query);
 
 const versionOf = async (name: string, version = 1) =>
   (await stack.request('GET', `/v1/models/${name}/versions/${version}`)).body;

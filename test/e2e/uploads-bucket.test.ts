@@ -9,14 +9,16 @@ import { type Fault, openS3Server, type S3Server } from '../support/s3-server.js
 import { type Answer, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, writeDense } from '../support/tiny-models.js';
+import { uploadVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
 const PREFIX = 'some/prefix/models/';
 const ROW = [1, 2, 3];
 const BUSY: Fault = { status: 503, code: 'SlowDown' };
 const folder = temporaryFolder();
-const { folder: made, manifest } = writeDense(folder.path);
-const { name: _, version: __, files: hashes, ...described } = manifest;
+const dense = writeDense(folder.path);
+const { folder: made } = dense;
+const hashes = dense.manifest.files;
 const paths = Object.keys(hashes);
 
 let server: S3Server;
@@ -57,21 +59,8 @@ function addMachine(name: string) {
 }
 
 /** `change` makes other files, for another content of the bucket. */
-async function upload(model: string, change = ''): Promise<Answer> {
-  const form = new FormData();
-  form.append('file', new Blob([JSON.stringify(described)]), 'model.yaml');
-  for (const path of paths) {
-    const bytes = new Uint8Array(readFileSync(join(made, path)));
-    form.append('file', new Blob(path === 'model.json' ? [bytes, change] : [bytes]), path);
-  }
-  const headers = { authorization: `Bearer ${stack.key}` };
-  const response = await fetch(`${stack.url}/v1/models/${model}/versions`, {
-    method: 'POST',
-    headers,
-    body: form,
-  });
-  return { status: response.status, headers: response.headers, body: await response.json() };
-}
+const upload = (model: string, change = ''): Promise<Answer> =>
+  uploadVersion(stack, model, dense, { change });
 
 const versionOf = async (model: string, version = 1) =>
   (await stack.request('GET', `/v1/models/${model}/versions/${version}`)).body;

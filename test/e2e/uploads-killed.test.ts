@@ -2,7 +2,7 @@
  * Uploads that end midway: refused, broken off, or cut by a kill of the API. Nothing of them stays, in the data folder, in the
  * blob store or in Redis.
  */
-import { readdirSync, readFileSync, utimesSync } from 'node:fs';
+import { readdirSync, utimesSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
@@ -11,12 +11,12 @@ import { filesBelow, keysThatName } from '../support/deleted-models.js';
 import { type Api, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 import { writeDense } from '../support/tiny-models.js';
+import { partsOf, postVersion, uploadVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
 const HALF = Buffer.alloc(512 * 1024, 7);
 const folder = temporaryFolder();
-const { folder: made, manifest } = writeDense(folder.path);
-const { name: _, version: __, files: hashes, ...described } = manifest;
+const dense = writeDense(folder.path);
 
 let stack: Stack;
 let redis: Redis;
@@ -60,14 +60,7 @@ it('an upload that breaks off, or is refused, leaves nothing at once', async () 
   await expect.poll(() => onDisk().length, BOUND).toBeGreaterThan(before.length);
   socket.destroy();
   await expect.poll(onDisk, BOUND).toEqual(before);
-  const form = new FormData();
-  form.append('file', new Blob(['{}']), 'model.json');
-  const headers = { authorization: `Bearer ${stack.key}` };
-  const refused = await fetch(`${stack.url}/v1/models/broken/versions`, {
-    method: 'POST',
-    headers,
-    body: form,
-  });
+  const refused = await postVersion(stack, 'broken', partsOf([['model.json', '{}']]));
   expect(refused.status).toBe(422);
   expect(onDisk()).toEqual(before);
   expect(readdirSync(join(stack.dataDir, 'uploads'))).toEqual([]);
@@ -104,26 +97,17 @@ it('an API that is killed in the middle leaves what the next one sweeps, and wha
 
 it('blobs that were stored for a version which was never registered are swept', async () => {
   const before = onDisk();
-  const form = new FormData();
-  form.append('file', new Blob([JSON.stringify(described)]), 'model.yaml');
-  for (const path of Object.keys(hashes))
-    form.append('file', new Blob([new Uint8Array(readFileSync(join(made, path)))]), path);
-  const headers = { authorization: `Bearer ${stack.key}` };
-  const uploaded = await fetch(`${stack.url}/v1/models/orphan/versions`, {
-    method: 'POST',
-    headers,
-    body: form,
-  });
+  const uploaded = await uploadVersion(stack, 'orphan', dense);
   expect(uploaded.status).toBe(202);
   const kept = onDisk();
-  expect(kept.length).toBe(before.length + Object.keys(hashes).length);
+  expect(kept.length).toBe(before.length + Object.keys(dense.manifest.files).length);
   const blobsFolder = join(stack.dataDir, 'blobs');
   for (const shard of readdirSync(blobsFolder)) age(join(blobsFolder, shard));
   const first = stack.addWorker({ SLUICE_ROLES: 'upkeep', LOG_LEVEL: 'info' });
   await expect.poll(() => stack.output(), BOUND).toContain('worker serves');
   expect(onDisk(), 'a version names them').toEqual(kept);
   first.kill();
-  // As if the API had died between the last blob and the record.
+  // An API that died between the last blob and the record leaves this.
   await redis.del(`${stack.prefix}:model:orphan`);
   stack.addWorker({ SLUICE_ROLES: 'upkeep' });
   await expect.poll(onDisk, BOUND).toEqual(before);

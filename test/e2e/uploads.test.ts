@@ -23,6 +23,7 @@ import { createBatchFiles } from '../support/batch-files.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { writeDense } from '../support/tiny-models.js';
+import { partsOf, postVersion } from '../support/uploads.js';
 import { zip } from '../support/zip.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -61,22 +62,12 @@ const mnist: Files = {
 const without = (path: string): Files =>
   Object.fromEntries(Object.entries(mnist).filter(([p]) => p !== path));
 
-async function upload(
+const upload = (
   name: string,
   files: Files,
   more: [path: string, content: string][] = [],
   query = '',
-): Promise<Answer> {
-  const form = new FormData();
-  for (const [path, content] of [...Object.entries(files), ...more])
-    form.append('file', new Blob([content]), path);
-  const response = await fetch(`${stack.url}/v1/models/${name}/versions${query}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${stack.key}` },
-    body: form,
-  });
-  return { status: response.status, headers: response.headers, body: await response.json() };
-}
+): Promise<Answer> => postVersion(stack, name, partsOf([...Object.entries(files), ...more]), query);
 
 const versionOf = async (name: string, version: number) =>
   (await stack.request('GET', `/v1/models/${name}/versions/${version}`)).body;
@@ -296,16 +287,10 @@ describe('an archive', () => {
     const options = { cwd: place, encoding: 'buffer', maxBuffer: 1e8 } as const;
     return (await promisify(execFile)('tar', ['-c', ...more, '.'], options)).stdout;
   };
-  async function send(archive: Uint8Array): Promise<Answer> {
+  function send(archive: Uint8Array): Promise<Answer> {
     const form = new FormData();
     form.append('archive', new Blob([Uint8Array.from(archive)]), 'model.tar.gz');
-    const headers = { authorization: `Bearer ${stack.key}` };
-    const response = await fetch(`${stack.url}/v1/models/packed/versions`, {
-      method: 'POST',
-      headers,
-      body: form,
-    });
-    return { status: response.status, headers: response.headers, body: await response.json() };
+    return postVersion(stack, 'packed', form);
   }
 
   it('is as good as its files', async () => {

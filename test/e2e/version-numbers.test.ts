@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { partsOf, postVersion } from '../support/uploads.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
@@ -27,16 +28,15 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function upload(version: string): Promise<{ status: number; body: Record<string, unknown> }> {
-  const form = new FormData();
-  form.append('file', new Blob([`version: ${version}\n${described}`]), 'model.yaml');
-  for (const file of FILES)
-    form.append('file', new Blob([new Uint8Array(readFileSync(join(MNIST, file)))]), file);
-  const url = `${stack.url}/v1/models/timed/versions`;
-  const headers = { authorization: `Bearer ${stack.key}` };
-  const response = await fetch(url, { method: 'POST', headers, body: form });
-  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-}
+const upload = (version: string): Promise<Answer> =>
+  postVersion(
+    stack,
+    'timed',
+    partsOf([
+      ['model.yaml', `version: ${version}\n${described}`],
+      ...FILES.map((file) => [file, readFileSync(join(MNIST, file))] as const),
+    ]),
+  );
 
 const submit = (model: string) => stack.request('POST', '/v1/jobs?wait=20', { ...digit, model });
 const served = (version: number) => ({ status: 'succeeded', model: { version } });

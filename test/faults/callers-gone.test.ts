@@ -9,7 +9,7 @@ import { freePort, ROOT, type Stack, startStack } from '../support/stack.js';
 import { figure } from './figures.js';
 import { until } from './until.js';
 
-/** As many as a tenant may hold. */
+/** A tenant may hold as many. */
 const CALLERS = 1000;
 const FREED_MS = 1000;
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));

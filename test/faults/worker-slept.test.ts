@@ -81,5 +81,6 @@ it('takes its name for another version, under another number', async () => {
 it('keeps no copy of what is gone', async () => {
   await ask('DELETE', 'models/cold');
   await expect.poll(fetched, CACHE_BOUND).toEqual([]);
+  expect(filesBelow(join(stack.dataDir, 'blobs')).filter((path) => path.includes('models,'))).toEqual([]);
   await expect.poll(() => named('cold@'), BOUND).toEqual([]);
 });

@@ -82,7 +82,12 @@ it('takes again on a new connection, once each, and keeps what is under way', as
   await until('the first is taken', WITHIN_MS, () => taken.length === 1);
   await until('the worker is dead', WITHIN_MS, died);
   for (let i = 0; i < 10; i++) await queue.add('m', null, { jobId: `m-${i}`, removeOnComplete: true });
-  await until('it is opened anew', WITHIN_MS, async () => faults.length > 0 || look());
+  // The first look still sees that one was taken.
+  for (let looks = 0; looks < 3; looks++) {
+    expect(faults).toEqual([]);
+    await look();
+  }
+  await until('it is opened anew', WITHIN_MS, () => faults.length > 0);
   await until('the others are taken', WITHIN_MS, () => taken.length === 11);
   expect(new Set(taken).size).toBe(11);
   expect(faults.filter((fault) => fault.includes('none is taken'))).toHaveLength(1);

@@ -1,5 +1,5 @@
 /**
- * What a SavedModel may not do with files, tables, variables and chance, and the operations of each class that is refused.
+ * A SavedModel is refused for what it does with files, tables, variables and chance, and for an operation of each class that is.
  * TensorFlow 2.21 filled a table from a file outside of the folder when an asset had `..` in its name.
  */
 import { mkdtempSync, rmSync } from 'node:fs';

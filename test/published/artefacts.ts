@@ -5,7 +5,7 @@
 export interface Artefact {
   kind: string;
   registry: 'npm' | 'pypi';
-  /** As the registry writes a version: `name@version` or `name==version`. */
+  /** The registry writes a version as `name@version` or `name==version`. */
   package: string;
   /** Paths in the package, each with the name that its file has in the upload. */
   files?: Readonly<Record<string, string>>;

@@ -10,7 +10,7 @@ import { zip } from './zip.js';
 
 export interface ModelKind {
   kind: string;
-  /** What wrote it. */
+  /** The program that wrote it. */
   source: string;
   /** The fields of its model.yaml; none is sent where left out. */
   yaml?: string;

@@ -1,5 +1,5 @@
 /**
- * Uploads of versions that a test has made.
+ * Uploads of versions, as clients send them.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,21 +19,46 @@ export interface UploadOptions {
   change?: string;
 }
 
-/** Uploads a version and resolves with the answer. */
-export async function uploadVersion(
-  { url, key }: Pick<Stack, 'url' | 'key'>,
+type Uploader = Pick<Stack, 'url' | 'key'>;
+
+/** Sends the parts of an upload and resolves with the answer. */
+export async function postVersion(
+  { url, key }: Uploader,
+  model: string,
+  parts: FormData,
+  query = '',
+): Promise<Answer> {
+  const response = await fetch(`${url}/v1/models/${model}/versions${query}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}` },
+    body: parts,
+  });
+  return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+/** Returns the parts for some files, by their paths. */
+export function partsOf(files: Iterable<readonly [path: string, content: string | Uint8Array]>): FormData {
+  const form = new FormData();
+  for (const [path, content] of files)
+    form.append('file', new Blob([typeof content === 'string' ? content : Uint8Array.from(content)]), path);
+  return form;
+}
+
+/** Uploads a version that a test has made, and resolves with the answer. */
+export function uploadVersion(
+  uploader: Uploader,
   model: string,
   { folder, manifest }: MadeVersion,
   { version: wanted, change = '' }: UploadOptions = {},
 ): Promise<Answer> {
   const { name: _, version: __, files, ...described } = manifest;
-  const form = new FormData();
-  form.append('file', new Blob([JSON.stringify({ ...described, version: wanted })]), 'model.yaml');
-  for (const path of Object.keys(files)) {
-    const bytes = new Uint8Array(readFileSync(join(folder, path)));
-    form.append('file', new Blob(path === 'model.json' ? [bytes, change] : [bytes]), path);
-  }
-  const headers = { authorization: `Bearer ${key}` };
-  const response = await fetch(`${url}/v1/models/${model}/versions`, { method: 'POST', headers, body: form });
-  return { status: response.status, headers: response.headers, body: await response.json() };
+  const contentOf = (path: string) => {
+    const bytes = readFileSync(join(folder, path));
+    return path === 'model.json' ? Buffer.concat([bytes, Buffer.from(change)]) : bytes;
+  };
+  const parts = partsOf([
+    ['model.yaml', JSON.stringify({ ...described, version: wanted })],
+    ...Object.keys(files).map((path) => [path, contentOf(path)] as const),
+  ]);
+  return postVersion(uploader, model, parts);
 }

@@ -120,7 +120,7 @@ function rawSchema(
     properties: {
       [source]: {
         ...schema,
-        description: `Raw little-endian ${dtype} values; other forms of base64 are taken, too.`,
+        description: `Raw little-endian ${dtype} values${source === 'b64' ? '; other forms of base64 are taken, too' : ''}.`,
       },
       ...(dynamic ? { shape: { type: 'array', items: { type: 'integer', minimum: 1 } } } : {}),
     },
