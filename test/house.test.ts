@@ -9,7 +9,7 @@ import { VERSION } from '../shared/base/version.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;
 
-const FLOOR_2 = ['redis', 'queue', 'blobs', 'model-packages', 'native', 'images'].map(
+const FLOOR_2 = ['redis', 'queue', 'blobs', 'model-packages', 'native', 'images', 'audio'].map(
   (room) => `shared/${room}`,
 );
 const GROUND = ['shared/base', 'shared/contract'];

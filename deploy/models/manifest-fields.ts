@@ -55,7 +55,7 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'gender_pred/Sigmoid',
   ),
   'signature.inputs[].dtype': field(
-    'The type on the wire. `image` is an encoded picture, and float32 [height, width, channels] for the model.',
+    'The type on the wire. `image` is an encoded picture, and float32 [height, width, channels] for the model. `audio` is an encoded sound, and float32 samples.',
     'required',
     'float32',
   ),
@@ -76,7 +76,7 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     [[28, 28]],
   ),
   'signature.inputs[].scale': field(
-    'Pictures: the model takes pixel × scale, and its output ÷ scale is a pixel.',
+    'Pictures and sounds: the model takes pixel or sample × scale, and its output ÷ scale is a pixel.',
     '1',
     0.00392156862745098,
   ),
@@ -84,6 +84,16 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'Pictures: width × height above which a file is refused before it is decoded.',
     'those of `shape` or `maxShape`, else 16777216',
     1048576,
+  ),
+  'signature.inputs[].sampleRate': field(
+    'Sounds: the samples a second that the model takes. A sound at another rate is resampled.',
+    'required for sounds',
+    16000,
+  ),
+  'signature.inputs[].maxSeconds': field(
+    'Sounds: the length above which a file is refused before it is decoded.',
+    '300',
+    30,
   ),
   'signature.inputs[].maxBytes': field(
     'Strings that come in: the most bytes of each.',
@@ -96,7 +106,7 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'NCHW',
   ),
   'signature.inputs[].preprocess': field(
-    'Pictures that come in: the model takes (pixel × scale − mean) ÷ std.',
+    'Pictures and sounds that come in: how they become what the model takes.',
     NONE,
     { resize: 'contain' },
   ),
@@ -104,6 +114,11 @@ export const MANIFEST_FIELDS: Readonly<Record<string, FieldText>> = {
     'Makes the picture as large as `shape`: stretched, cut at the edges, or with black edges. `shape` must hold height and width.',
     'pictures must have the size',
     'cover',
+  ),
+  'signature.inputs[].preprocess.samples': field(
+    'Sounds, where `shape` holds the number of samples: they have exactly that, or silence fills up what is missing.',
+    '`exact`',
+    'pad',
   ),
   'signature.inputs[].preprocess.mean': field('One number for each channel.', '0', [0.485, 0.456, 0.406]),
   'signature.inputs[].preprocess.std': field('One number for each channel.', '1', [0.229, 0.224, 0.225]),

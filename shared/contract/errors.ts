@@ -100,6 +100,7 @@ export const ERRORS = {
   backend_error: { status: 500, retryable: false, title: 'The backend refused this instance.' },
   input_crashed_backend: { status: 500, retryable: false, title: 'This instance crashes the backend.' },
   invalid_image: { status: 422, retryable: false, title: 'The image cannot be decoded.' },
+  invalid_audio: { status: 422, retryable: false, title: 'The sound cannot be decoded.' },
   non_finite_output: {
     status: 500,
     retryable: false,

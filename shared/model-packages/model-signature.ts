@@ -188,6 +188,10 @@ const NO_PIXELS: ReadonlySet<string> = new Set(['bool', 'string', 'int8']);
 
 function dtypeFault({ dtype, scale = 1, preprocess }: Partial<TensorSpec>, own: Port): string | null {
   const isNarrowed = own.dtype !== null && NARROWED[own.dtype] === dtype;
+  if (dtype === 'audio')
+    return own.dtype === 'float32'
+      ? null
+      : `is audio, which float32 samples are made of; the model has ${own.type}`;
   if (dtype !== 'image')
     return dtype === own.dtype || isNarrowed ? null : `is ${dtype}; the model has ${own.type}`;
   const rank = own.shape?.length;

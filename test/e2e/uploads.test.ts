@@ -21,9 +21,10 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createBatchFiles } from '../support/batch-files.js';
 import { childrenOf, signal } from '../support/processes.js';
+import { wavOf } from '../support/sounds.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
-import { writeDense } from '../support/tiny-models.js';
-import { partsOf, postVersion } from '../support/uploads.js';
+import { denseByHand, writeDense } from '../support/tiny-models.js';
+import { partsOf, postVersion, uploadVersion } from '../support/uploads.js';
 import { zip } from '../support/zip.js';
 
 const BOUND = { timeout: 20_000, interval: 50 };
@@ -32,7 +33,7 @@ const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7
 const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));
 const OPTIONS = {
   SLUICE_CACHE_DIR: join(folder, 'cache'),
-  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small,packed,infinite-null,infinite-string',
+  SLUICE_MODELS: 'mnist,later,digits,cnn,broken,small,packed,sounds,infinite-null,infinite-string',
 };
 
 let stack: Stack;
@@ -198,6 +199,36 @@ describe('an uploaded version', () => {
       .toMatch(/no backend of this worker runs the format saved_model/);
     const { state, waitingFor } = await versionOf('cnn', 1);
     expect([state, waitingFor.what]).toEqual(['pending', 'backend']);
+  });
+
+  it('that takes sounds is given their samples, and tells what it does not take', async () => {
+    const x = { name: 'x', dtype: 'audio', shape: [3], sampleRate: 16_000 } as const;
+    const inputs = [{ ...x, shape: [...x.shape], preprocess: { samples: 'pad' as const } }];
+    const made = writeDense(folder, { name: 'sounds', inputs });
+    expect((await uploadVersion(stack, 'sounds', made)).status).toBe(202);
+    await reaches('sounds', 1, 'ready');
+    const response = await fetch(`${stack.url}/v1/files`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${stack.key}` },
+      body: partsOf([['short.wav', wavOf([8192])]]),
+    });
+    const file = (await response.json()) as { id: string };
+    const hear = (audio: object) =>
+      stack.request('POST', '/v1/jobs?wait=20', { model: 'sounds', instances: [{ audio }] });
+    const b64 = (bytes: Uint8Array) => ({ b64: Buffer.from(bytes).toString('base64') });
+    const answers = await Promise.all([hear(b64(wavOf([16_384, 0, -16_384]))), hear({ file: file.id })]);
+    expect(answers.map(({ body }) => body.predictions)).toEqual([
+      [denseByHand([0.5, 0, -0.5])],
+      [denseByHand([0.25])],
+    ]);
+    for (const [bytes, message] of [
+      [Buffer.from('ID3\x04\0\0\0\0\0\0'), 'is an MP3 file, not a WAV or FLAC file; `ffmpeg -i input.mp3'],
+      [wavOf([1, 2]).subarray(0, 46), 'is a WAV file that is cut off'],
+    ] as const) {
+      const { status, body } = await hear(b64(bytes));
+      expect({ status, path: body.errors[0].path }).toEqual({ status: 422, path: '/instances/0/audio/b64' });
+      expect(body.errors[0].message).toContain(message);
+    }
   });
 
   it('says that it waits for a worker while none takes it up', async () => {

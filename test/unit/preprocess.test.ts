@@ -95,7 +95,7 @@ describe('a manifest with a preprocess block', () => {
   });
 
   it.each<[string, Partial<TensorSpec>, string, string]>([
-    ['for numbers', { dtype: 'float32' }, '', 'is for images that come in'],
+    ['for numbers', { dtype: 'float32' }, '', 'is for images and sounds that come in'],
     [
       'without a size to resize to',
       { shape: [null, 2, 3] },

@@ -3,9 +3,8 @@
  */
 import { Float16Array } from '@petamoriken/float16';
 import type { Tensor } from 'onnxruntime-common';
-import type { TensorSpec } from '../../shared/contract/models/manifest.js';
+import { modelDtype, type TensorSpec } from '../../shared/contract/models/manifest.js';
 import {
-  type Dtype,
   isFloat,
   isWide,
   type NumericDtype,
@@ -41,7 +40,7 @@ export function fromOnnx(
   data: Tensor['data'],
   type: OnnxType,
 ): Pick<BatchTensor, 'dtype' | 'data'> {
-  const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+  const dtype = modelDtype(spec);
   if (type === 'string' && dtype === 'string')
     return { dtype, data: (data as string[]).map((text) => Buffer.from(text)) };
   if (type === 'string' || dtype === 'string' || (isFloating(type) && !isFloat(dtype)))

@@ -8,6 +8,7 @@
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
 import {
   type Manifest,
+  modelDtype,
   signatureNames,
   type TensorSpec,
   withSignature,
@@ -63,7 +64,7 @@ export async function loadSavedModel(
         const read = wanted.map((spec, i) => {
           const output = computed[i] as Metadata;
           demandOutput(own, spec, output.shape, rows);
-          const dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+          const dtype = modelDtype(spec);
           return [spec.name, { dtype, shape: output.shape, data: handles.read(spec.name, output, dtype) }];
         });
         return Object.fromEntries(read) as Record<string, BatchTensor>;

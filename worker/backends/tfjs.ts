@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { io, Tensor } from '@tensorflow/tfjs-core';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { messageOf } from '../../shared/base/errors.js';
-import type { Manifest, TensorSpec } from '../../shared/contract/models/manifest.js';
+import { type Manifest, modelDtype, type TensorSpec } from '../../shared/contract/models/manifest.js';
 import { NOT_OF_TFJS } from '../../shared/contract/models/manifest-check.js';
 import { plainPath } from '../../shared/contract/models/package-path.js';
 import { isTfjsDtype, type TfjsDtype } from '../../shared/contract/tensors/dtypes.js';
@@ -237,7 +237,7 @@ function toTensor(
 
 /** Returns an output in the dtype of the signature. A float is never rounded to fit an integer. */
 function fromData(spec: TensorSpec, data: TfjsData, shape: number[]): BatchTensor {
-  const dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+  const dtype = modelDtype(spec);
   if (!isTfjsDtype(dtype)) throw new Error(`output ${spec.name} is ${dtype}, ${NOT_OF_TFJS}`);
   if (dtype !== 'float32' && data instanceof Float32Array) {
     throw new Error(`output ${spec.name} is float32, the signature says ${dtype}`);

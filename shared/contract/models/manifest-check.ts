@@ -3,12 +3,14 @@
  */
 import type { Fault } from '../errors.js';
 import { compileThorough } from '../schema.js';
+import { audioAxes, MAX_CHANNELS } from '../tensors/audio-input.js';
 import { isFloat, isTfjsDtype } from '../tensors/dtypes.js';
 import {
   ENTRY,
   entryOf,
   type Manifest,
   manifestSchema,
+  modelDtype,
   type Signature,
   type TensorSpec,
 } from './manifest.js';
@@ -53,6 +55,7 @@ export function checkManifest(value: unknown): Fault[] {
       const found = [
         postprocessFault(spec, kind),
         imageFault(spec),
+        audioFault(spec, kind),
         preprocessFault(spec, kind),
         paddingFault(spec, kind, signature),
         sharedFault(spec),
@@ -75,11 +78,45 @@ function imageFault({ dtype, shape, layout }: TensorSpec): Fault | null {
     : { path: 'shape', message };
 }
 
+/** A sound is decoded to samples; what comes out of a model is numbers. */
+function audioFault(
+  { dtype, shape, sampleRate, maxSeconds, preprocess }: TensorSpec,
+  kind: keyof Signature,
+): Fault | null {
+  if (dtype !== 'audio') {
+    if (sampleRate !== undefined) return { path: 'sampleRate', message: 'is for sounds' };
+    return maxSeconds === undefined ? null : { path: 'maxSeconds', message: 'is for sounds' };
+  }
+  if (kind === 'outputs') return { path: 'dtype', message: 'is audio, which is for inputs' };
+  if (sampleRate === undefined)
+    return {
+      path: 'sampleRate',
+      message: 'is required: the samples a second that the model takes, such as 16000',
+    };
+  const axes = audioAxes(shape);
+  if (!axes)
+    return {
+      path: 'shape',
+      message: `needs the samples, and beside them at most 1 to ${MAX_CHANNELS} channels: [samples], [samples, channels] or [channels, samples]${shape.length === 0 ? '; a model whose only dimension is the samples needs `batching: {dimension: none}`' : ''}`,
+    };
+  return preprocess?.samples && shape[axes.samples] === null
+    ? {
+        path: 'preprocess/samples',
+        message: 'needs a shape with a number of samples; `padding` is for lengths that vary',
+      }
+    : null;
+}
+
 function preprocessFault({ dtype, shape, preprocess }: TensorSpec, kind: keyof Signature): Fault | null {
   if (!preprocess) return null;
-  const { resize, mean, std } = preprocess;
-  if (kind === 'outputs' || dtype !== 'image')
-    return { path: 'preprocess', message: 'is for images that come in' };
+  const { resize, mean, std, samples } = preprocess;
+  if (kind === 'outputs' || (dtype !== 'image' && dtype !== 'audio'))
+    return { path: 'preprocess', message: 'is for images and sounds that come in' };
+  if (dtype === 'audio') {
+    const foreign = Object.keys(preprocess).find((step) => step !== 'samples');
+    return foreign === undefined ? null : { path: `preprocess/${foreign}`, message: 'is for images' };
+  }
+  if (samples) return { path: 'preprocess/samples', message: 'is for sounds' };
   if (resize && (typeof shape[0] !== 'number' || typeof shape[1] !== 'number'))
     return { path: 'preprocess/resize', message: 'needs a shape with height and width' };
   for (const [name, values] of Object.entries({ mean, std }))
@@ -100,7 +137,12 @@ function paddingFault(spec: TensorSpec, kind: keyof Signature, { inputs }: Signa
   if (padding && !isGrowing(padding.sizes)) return { path: 'padding/sizes', message: 'must grow' };
   if (
     maskOf !== undefined &&
-    (!isPadded(maskOf) || dtype === 'image' || dtype === 'string' || shape.length !== 1 || shape[0] !== null)
+    (!isPadded(maskOf) ||
+      dtype === 'image' ||
+      dtype === 'audio' ||
+      dtype === 'string' ||
+      shape.length !== 1 ||
+      shape[0] !== null)
   )
     return { path: 'maskOf', message: 'needs numbers, the shape [null] and the name of a padded input' };
   if (unpad !== undefined && (!isPadded(unpad) || !isVarying))
@@ -124,9 +166,15 @@ function postprocessFault(
 }
 
 function sharedFault({ batch, dtype, padding, unpad, maskOf }: TensorSpec): Fault | null {
-  if (batch === undefined || !(dtype === 'image' || padding || unpad !== undefined || maskOf !== undefined))
+  if (
+    batch === undefined ||
+    !(dtype === 'image' || dtype === 'audio' || padding || unpad !== undefined || maskOf !== undefined)
+  )
     return null;
-  return { path: 'batch', message: 'is for values of a fixed size, neither pictures nor padded ones' };
+  return {
+    path: 'batch',
+    message: 'is for values of a fixed size, neither pictures, sounds nor padded ones',
+  };
 }
 
 function stringFault({ dtype, maxBytes, padding }: TensorSpec, kind: keyof Signature): Fault | null {
@@ -139,7 +187,7 @@ function stringFault({ dtype, maxBytes, padding }: TensorSpec, kind: keyof Signa
 
 function formatFault({ dtype }: TensorSpec, format: Manifest['format']): Fault | null {
   const isOfTfjs = format === 'layers' || format === 'graph';
-  if (!isOfTfjs || dtype === 'image' || isTfjsDtype(dtype)) return null;
+  if (!isOfTfjs || isTfjsDtype(modelDtype({ dtype }))) return null;
   return { path: 'dtype', message: `is ${dtype}, ${NOT_OF_TFJS}` };
 }
 

@@ -3,8 +3,10 @@
  *
  * A `shape` never contains the batch dimension. manifest-check.ts checks the parts that must fit together.
  */
+
+import { SAMPLE_RATES } from '../audio/sample-rates.js';
 import type { JsonSchema, TypeOf } from '../schema.js';
-import { DTYPES } from '../tensors/dtypes.js';
+import { DTYPES, type Dtype } from '../tensors/dtypes.js';
 import { MODEL_NAME, VERSION_NUMBER } from './model-ref.js';
 import { PATH } from './package-path.js';
 
@@ -20,8 +22,11 @@ const tensorSpec = {
     name: { type: 'string', minLength: 1, maxLength: 256, pattern: TENSOR_NAME },
     /** The model's own name of the tensor, where that is another. */
     from: { type: 'string', minLength: 1, maxLength: 256 },
-    /** `image`: an encoded JPEG or PNG on the wire, float32 [height, width, channels] for the model. */
-    dtype: { enum: [...DTYPES, 'image'] },
+    /**
+     * `image`: an encoded picture on the wire, float32 [height, width, channels] for the model. `audio`: an encoded sound on the
+     * wire, float32 samples for the model.
+     */
+    dtype: { enum: [...DTYPES, 'image', 'audio'] },
     /** The tensor has no batch dimension: one value holds for all instances of a batch. */
     batch: { enum: ['shared'] },
     /** Per instance; null = any size up to the same place of `maxShape`. */
@@ -31,13 +36,17 @@ const tensorSpec = {
     accepts: { type: 'array', items: { type: 'array', items: { type: 'integer', minimum: 1 } } },
     /** Images only: the model has the channels last (`NHWC`) or first (`NCHW`). The `shape` has them last all the same. */
     layout: { enum: ['NHWC', 'NCHW'] },
-    /** Images only: the model takes pixel × scale, and its output ÷ scale is a pixel. */
+    /** Images and sounds: the model takes pixel or sample × scale, and its output ÷ scale is a pixel. */
     scale: { type: 'number', exclusiveMinimum: 0 },
     /** Images only: width × height above which a file is refused before it is decoded; `maxPixelsOf` tells the default. */
     maxPixels: { type: 'integer', minimum: 1 },
+    /** Sounds only: the samples a second that the model takes, in Hz. A sound at another rate is resampled. */
+    sampleRate: { type: 'integer', minimum: SAMPLE_RATES.least, maximum: SAMPLE_RATES.most },
+    /** Sounds only: the length above which a file is refused before it is decoded; DEFAULT_MAX_SECONDS where left out. */
+    maxSeconds: { type: 'number', exclusiveMinimum: 0 },
     /** Strings that come in: the most bytes of each element. */
     maxBytes: { type: 'integer', minimum: 1 },
-    /** Images that come in: the steps after decoding; the model takes (pixel × scale - mean) ÷ std. */
+    /** Images and sounds that come in: the steps after decoding; the model takes (pixel × scale - mean) ÷ std. */
     preprocess: {
       type: 'object',
       additionalProperties: false,
@@ -49,6 +58,8 @@ const tensorSpec = {
         /** One for each channel. */
         mean: { type: 'array', items: { type: 'number' } },
         std: { type: 'array', items: { type: 'number', exclusiveMinimum: 0 } },
+        /** Sounds of a fixed number of samples: they have exactly that (the default), or silence fills up what is missing. */
+        samples: { enum: ['exact', 'pad'] },
       },
     },
     /** One label for each element of the last dimension. */
@@ -250,6 +261,11 @@ export function modelShape<Size extends number | null>(
 
 /** The signature of a SavedModel that is served where nothing names another. */
 export const DEFAULT_SIGNATURE = 'serving_default';
+
+/** Returns the dtype that a tensor has in the model. */
+export function modelDtype({ dtype }: Pick<TensorSpec, 'dtype'>): Dtype {
+  return dtype === 'image' || dtype === 'audio' ? 'float32' : dtype;
+}
 
 /** Returns the inputs that callers send. Masks are made from these. */
 export function sentInputs({ inputs }: Signature): TensorSpec[] {

@@ -6,8 +6,8 @@
  */
 import { SluiceError } from '../errors.js';
 import type { TensorSpec } from '../models/manifest.js';
-import { decodeBase64 } from './base64.js';
-import { asObject, type EncodeValue, fail, readFile } from './input-value.js';
+import { readEncodedFile } from './encoded-file.js';
+import { type EncodeValue, fail } from './input-value.js';
 
 export const IMAGE_FORMATS = ['jpeg', 'png', 'webp'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
@@ -43,20 +43,11 @@ function pixelsOfShape({ shape, maxShape, preprocess }: TensorSpec): number | un
  * @param readImageHeader is handed in, because it loads a native library that the contract must not need.
  */
 export function createImageEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
-  const expected = 'must be {"image": {"b64": "<JPEG, PNG or WebP>"}} or {"image": {"file": "<id>"}}';
   // Where the shape bounds height and width, the fault says by which of them.
   const maxPixels =
     spec.maxPixels ?? (pixelsOfShape(spec) === undefined ? DEFAULT_MAX_PIXELS : Number.POSITIVE_INFINITY);
   return async (value, path, findFile) => {
-    const outer = asObject(value, path, expected);
-    if (!Object.hasOwn(outer, 'file') && !Object.hasOwn(outer, 'image')) fail(path, expected);
-    const [image, at] = Object.hasOwn(outer, 'file')
-      ? [outer, path]
-      : [asObject(outer.image, `${path}/image`, expected), `${path}/image`];
-    const fromFile = Object.hasOwn(image, 'file');
-    if (fromFile && Object.hasOwn(image, 'b64')) fail(`${at}/b64`, 'cannot stand beside `file`');
-    const source = fromFile ? `${at}/file` : `${at}/b64`;
-    const bytes = fromFile ? await readFile(image.file, source, findFile) : decodeBase64(image.b64, source);
+    const { bytes, at, source } = await readEncodedFile('image', 'JPEG, PNG or WebP', value, path, findFile);
     const header = await readImageHeader(bytes).catch((error: Error) => {
       if (error instanceof SluiceError) throw error;
       return fail(source, error.message);

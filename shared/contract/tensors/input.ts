@@ -9,6 +9,7 @@
 import { type Fault, invalid } from '../errors.js';
 import { type Manifest, sentInputs, type TensorSpec } from '../models/manifest.js';
 import { escapePointer } from '../schema.js';
+import { createAudioEncoder } from './audio-input.js';
 import { createImageEncoder, type ReadImageHeader } from './image-input.js';
 import { asObject, type EncodeValue, type FindFile, fail, has, InputFault } from './input-value.js';
 import { createStringEncoder } from './string-input.js';
@@ -86,12 +87,13 @@ export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImag
 function isNamed({ name, dtype }: TensorSpec, instance: unknown): boolean {
   if (!has(instance, name)) return false;
   const value = instance[name];
-  if (dtype === 'image' && name === 'image') return has(value, 'image');
+  if (name === dtype && (dtype === 'image' || dtype === 'audio')) return has(value, dtype);
   if (name === 'b64' || name === 'file') return typeof value !== 'string';
   return name !== 'shape' || !(has(instance, 'b64') || has(instance, 'file'));
 }
 
 function createValueEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
   if (spec.dtype === 'image') return createImageEncoder(spec, readImageHeader);
+  if (spec.dtype === 'audio') return createAudioEncoder(spec);
   return spec.dtype === 'string' ? createStringEncoder(spec) : createTensorEncoder(spec, spec.dtype);
 }

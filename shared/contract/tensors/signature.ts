@@ -97,7 +97,8 @@ function byName(
 
 function inputSchema(spec: TensorSpec): JsonSchema {
   const description = spec.description === undefined ? {} : { description: spec.description };
-  if (spec.dtype === 'image') return { ...description, anyOf: [imageSchema, imageFileSchema, fileSchema] };
+  if (spec.dtype === 'image' || spec.dtype === 'audio')
+    return { ...description, anyOf: [...encodedSchemas(spec.dtype), fileSchema] };
   const dtype = spec.dtype;
   const nested = nestingsOf(spec).map((nesting) => nestedSchema(elementSchema(dtype), nesting));
   if (dtype === 'string') return { ...description, anyOf: nested };
@@ -128,7 +129,7 @@ function rawSchema(
 }
 
 function outputSchema(spec: TensorSpec, nonFinite: keyof typeof NON_FINITE): JsonSchema {
-  if (spec.dtype === 'image') return imageSchema;
+  if (spec.dtype === 'image' || spec.dtype === 'audio') return encodedSchemas(spec.dtype)[0];
   if (spec.postprocess) return rankingSchema(spec.labels ?? [], spec.postprocess.topK);
   const nesting = nestingsOf(spec)[0] as Nesting;
   return nestedSchema(shownSchema(spec.dtype, nonFinite), nesting);
@@ -165,13 +166,6 @@ const bytesSchema: JsonSchema = {
   properties: { b64: BASE64 },
 };
 
-const imageSchema: JsonSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['image'],
-  properties: { image: bytesSchema },
-};
-
 /** The schema of a file uploaded before, by its id. */
 const fileSchema: JsonSchema = {
   type: 'object',
@@ -180,9 +174,13 @@ const fileSchema: JsonSchema = {
   properties: { file: FILE },
 };
 
-const imageFileSchema: JsonSchema = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['image'],
-  properties: { image: fileSchema },
-};
+/** The schemas of a picture or a sound: in base64, and as a file uploaded before. */
+function encodedSchemas(kind: 'image' | 'audio'): [JsonSchema, JsonSchema] {
+  const schemaOf = (file: JsonSchema): JsonSchema => ({
+    type: 'object',
+    additionalProperties: false,
+    required: [kind],
+    properties: { [kind]: file },
+  });
+  return [schemaOf(bytesSchema), schemaOf(fileSchema)];
+}

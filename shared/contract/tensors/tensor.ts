@@ -15,10 +15,11 @@ import { areStrings, toBytes, toElements } from './elements.js';
  * One named input or output of one instance.
  *
  * For `image`, `data` is an encoded file (JPEG, PNG, WebP) and `shape` the one it decodes to, [height, width, channels].
+ * For `audio`, `data` is an encoded file (WAV, FLAC) and `shape` the one of the samples that the model is given.
  * For `ranking`, `data` holds float32 scores and then their labels as JSON; `shape` is [number of labels].
  */
 export interface Value {
-  dtype: Dtype | 'image' | 'ranking';
+  dtype: Dtype | 'image' | 'audio' | 'ranking';
   shape: readonly number[];
   data: Uint8Array;
   /** Says that NaN and Infinity may be among the numbers, and what JSON shows in their place; the bytes hold them as they are. */
@@ -31,9 +32,9 @@ export type Instance = Readonly<Record<string, Value>>;
 /** A value that a model can take as it is. */
 export type Tensor = Value & { dtype: Dtype };
 
-/** Tells whether a value holds plain elements: it is neither an encoded image nor a ranking. */
+/** Tells whether a value holds plain elements: it is neither an encoded file nor a ranking. */
 export function isTensor(value: Value): value is Tensor {
-  return value.dtype !== 'image' && value.dtype !== 'ranking';
+  return value.dtype !== 'image' && value.dtype !== 'audio' && value.dtype !== 'ranking';
 }
 
 /** One label of a ranking with its score. */
@@ -102,10 +103,11 @@ function unpackRanking({ shape: [count = 0], data }: Value): Ranked[] {
   return labels.map((label, i) => ({ label, score: scores[i] ?? 0 }));
 }
 
-/** Returns a value for JSON: arrays nested in its shape, a ranking as labels and scores, an image in base64. */
+/** Returns a value for JSON: arrays nested in its shape, a ranking as labels and scores, an image or a sound in base64. */
 export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
-  if (value.dtype === 'image') return { image: { b64: Buffer.from(value.data).toString('base64') } };
+  if (value.dtype === 'image' || value.dtype === 'audio')
+    return { [value.dtype]: { b64: Buffer.from(value.data).toString('base64') } };
   return nest(shown(value as Tensor), value.shape, 0, 0);
 }
 

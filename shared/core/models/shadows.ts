@@ -14,7 +14,13 @@ import { type JobSpec, SHADOW_TENANT } from '../../contract/job.js';
 import type { Manifest, TensorSpec } from '../../contract/models/manifest.js';
 import { toTypedArray } from '../../contract/tensors/dtypes.js';
 import { toNumbers } from '../../contract/tensors/elements.js';
-import { type Instance, toNested, unpackInstances, type Value } from '../../contract/tensors/tensor.js';
+import {
+  type Instance,
+  isTensor,
+  toNested,
+  unpackInstances,
+  type Value,
+} from '../../contract/tensors/tensor.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
@@ -143,10 +149,10 @@ function isLike(spec: TensorSpec, a: Value, b: Value): boolean {
   return x.every((value, i) => Math.abs(value - (y[i] ?? Number.NaN)) <= TOLERANCE * peak);
 }
 
-/** Returns the numbers of a value; null for strings and pictures. */
-function numbersOf({ dtype, data }: Value): number[] | null {
-  if (dtype === 'string' || dtype === 'image' || dtype === 'ranking') return null;
-  return Array.from(toNumbers(toTypedArray(dtype, data)));
+/** Returns the numbers of a value; null for strings and encoded files. */
+function numbersOf(value: Value): number[] | null {
+  if (!isTensor(value) || value.dtype === 'string') return null;
+  return Array.from(toNumbers(toTypedArray(value.dtype, value.data)));
 }
 
 function firstLabel(value: Value): string | undefined {

@@ -6,11 +6,12 @@ import { messageOf } from '../../../shared/base/errors.js';
 import {
   hasRows,
   type Manifest,
+  modelDtype,
   modelShape,
   sentInputs,
   type TensorSpec,
 } from '../../../shared/contract/models/manifest.js';
-import { type Dtype, isFloat } from '../../../shared/contract/tensors/dtypes.js';
+import { isFloat } from '../../../shared/contract/tensors/dtypes.js';
 import { filled, toBytes } from '../../../shared/contract/tensors/elements.js';
 import { elementsOf, type Instance, type Value } from '../../../shared/contract/tensors/tensor.js';
 import type { BatchTensors } from '../../backends/backend.js';
@@ -97,7 +98,7 @@ function zeroInstance(
     const sizes = sizesOf(spec, size);
     if (!sizes) return null;
     elements += elementsOf(sizes);
-    const dtype: Dtype = spec.dtype === 'image' ? 'float32' : spec.dtype;
+    const dtype = modelDtype(spec);
     const count = elementsOf(sizes);
     // A side input is often a divisor, such as a temperature.
     const number = !hasRows(manifest, spec) && isFloat(dtype) ? 1 : 0;
@@ -108,10 +109,12 @@ function zeroInstance(
 }
 
 function sizesOf(
-  { shape, padding, maxShape, maxPixels }: TensorSpec,
+  { shape, padding, maxShape, maxPixels, sampleRate }: TensorSpec,
   size: number | null,
 ): readonly number[] | null {
-  const sizes = shape.map((each) => each ?? padding?.sizes[0] ?? size);
+  // Models of sound take a second, if not less.
+  const second = (axis: number) => sampleRate && Math.min(sampleRate, maxShape?.[axis] ?? sampleRate);
+  const sizes = shape.map((each, axis) => each ?? padding?.sizes[0] ?? second(axis) ?? size);
   if (!sizes.every((each) => each !== null)) return null;
   const isBounded = sizes.every(
     (each, axis) => shape[axis] !== null || padding || each <= (maxShape?.[axis] ?? Number.POSITIVE_INFINITY),

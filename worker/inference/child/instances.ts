@@ -19,32 +19,35 @@ import type { InstanceResult } from '../protocol/messages.js';
 import { decodeImage, encodeImage } from './images.js';
 import { padInstance, trim } from './padding.js';
 import { rank } from './ranking.js';
+import { decodeSound } from './sounds.js';
 
 /** An instance, or why it cannot be computed. */
 export type DecodedInstance = SoundInstance | Extract<InstanceResult, { ok: false }>;
 
 export interface SoundInstance {
   ok: true;
-  /** The instance with its images decoded. */
+  /** The instance with its images and sounds decoded. */
   instance: Instance;
   /** The same as the model is given it: padded, and with masks. */
   padded: Instance;
 }
 
 /**
- * Resolves with the instance as a model of this manifest is given it; one that cannot be decoded is `invalid_image`.
+ * Resolves with the instance as a model of this manifest is given it; one that cannot be decoded is `invalid_image` or
+ * `invalid_audio`.
  * @throws {SluiceError} when this installation cannot decode images at all.
  */
 export async function decodeInstance({ signature }: Manifest, instance: Instance): Promise<DecodedInstance> {
   const decoded: Record<string, Value> = { ...instance };
   for (const spec of signature.inputs) {
     const value = instance[spec.name];
-    if (value?.dtype !== 'image') continue;
+    if (value?.dtype !== 'image' && value?.dtype !== 'audio') continue;
     try {
-      decoded[spec.name] = await decodeImage(value, spec);
+      decoded[spec.name] =
+        value.dtype === 'image' ? await decodeImage(value, spec) : decodeSound(value, spec);
     } catch (error) {
       if (error instanceof SluiceError) throw error;
-      return { ok: false, code: 'invalid_image', message: `${spec.name}: ${messageOf(error)}` };
+      return { ok: false, code: `invalid_${value.dtype}`, message: `${spec.name}: ${messageOf(error)}` };
     }
   }
   return { ok: true, instance: decoded, padded: padInstance(signature, decoded) };
