@@ -2,17 +2,21 @@
  * Tells what bytes are that cannot be opened as an image, from how they begin. A sender who is told the name knows what to do.
  */
 
-/** How files begin, by what they are; `at` is where, 0 unless said. */
-const SIGNATURES: readonly { name: string; bytes: string; at?: number }[] = [
-  { name: 'a GIF', bytes: 'GIF8' },
-  { name: 'a TIFF', bytes: 'II*\0' },
-  { name: 'a TIFF', bytes: 'MM\0*' },
+/** How files begin, by what they are; `at` is where, 0 unless said. `frames` is how ffmpeg knows those that hold many pictures. */
+const SIGNATURES: readonly { name: string; bytes: string; at?: number; frames?: string }[] = [
+  { name: 'a GIF', bytes: 'GIF8', frames: 'gif' },
+  { name: 'a TIFF', bytes: 'II*\0', frames: 'tiff' },
+  { name: 'a TIFF', bytes: 'MM\0*', frames: 'tiff' },
   { name: 'a TIFF', bytes: 'II+\0' },
   { name: 'an AVIF', bytes: 'ftypavi', at: 4 },
   { name: 'a HEIC', bytes: 'ftyphe', at: 4 },
   { name: 'a HEIC', bytes: 'ftypmif1', at: 4 },
   { name: 'a HEIC', bytes: 'ftypmsf1', at: 4 },
-  { name: 'a video', bytes: 'ftyp', at: 4 },
+  { name: 'a QuickTime video', bytes: 'ftypqt', at: 4, frames: 'mov' },
+  { name: 'an MP4 video', bytes: 'ftyp', at: 4, frames: 'mp4' },
+  { name: 'a WebM or Matroska video', bytes: '\x1aE\xdf\xa3', frames: 'webm' },
+  { name: 'an AVI video', bytes: 'AVI ', at: 8, frames: 'avi' },
+  { name: 'an MPEG video', bytes: '\0\0\x01\xba', frames: 'mpg' },
   { name: 'a JPEG XL', bytes: '\xff\x0a' },
   { name: 'a JPEG XL', bytes: 'JXL ', at: 4 },
   { name: 'a JPEG 2000', bytes: 'jP  ', at: 4 },
@@ -43,5 +47,7 @@ export function whyNoImage(bytes: Uint8Array): string {
   const opened = OPENED.find(match);
   if (opened) return `is a ${opened.name} file whose header is cut off or damaged`;
   const foreign = SIGNATURES.find(match);
-  return `is ${foreign ? `${foreign.name} file, ` : ''}not ${WANTED}`;
+  const cure =
+    foreign?.frames && `; \`ffmpeg -i input.${foreign.frames} frame-%03d.png\` makes pictures of it`;
+  return `is ${foreign ? `${foreign.name} file, ` : ''}not ${WANTED}${cure ?? ''}`;
 }

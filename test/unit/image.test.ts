@@ -34,6 +34,18 @@ it.each([
   ['a TIFF', () => picture.clone().tiff().toBuffer(), `is a TIFF file, ${NONE}`],
   ['an AVIF', () => picture.clone().avif().toBuffer(), `is an AVIF file, ${NONE}`],
   ['a HEIC', async () => Buffer.from('\0\0\0\x18ftypheic\0\0\0\0'), `is a HEIC file, ${NONE}`],
+  [
+    'its frames',
+    () => picture.clone().gif().toBuffer(),
+    '`ffmpeg -i input.gif frame-%03d.png` makes pictures',
+  ],
+  [
+    'an MP4',
+    async () => Buffer.from('\0\0\0\x18ftypisom\0\0'),
+    'is an MP4 video file, not a JPEG, PNG or WebP file; `ffmpeg -i input.mp4',
+  ],
+  ['a MOV', async () => Buffer.from('\0\0\0\x18ftypqt  \0\0'), 'is a QuickTime video file'],
+  ['a WebM', async () => Buffer.from('\x1aE\xdf\xa3', 'latin1'), 'is a WebM or Matroska video file'],
   ['base64', async () => Buffer.from((await cutAt('jpeg', 99)).toString('base64')), 'it was encoded twice'],
   ['a JPEG cut in its header', () => cutAt('jpeg', 20), 'is a JPEG file whose header is cut off or damaged'],
   ['a PNG cut in its header', () => cutAt('png', 20), 'is a PNG file whose header is cut off or damaged'],
