@@ -134,6 +134,13 @@ export const VARIABLES = {
     default: '',
     description: 'CIDR list of non-public addresses that webhooks may reach, by http and on any port too.',
   },
+  SLUICE_CORS_ORIGINS: {
+    type: 'string',
+    default: '',
+    pattern: '^(\\*|[a-z][a-z0-9+.-]*://[^/?#@,\\sA-Z]+(,\\s*[a-z][a-z0-9+.-]*://[^/?#@,\\sA-Z]+)*)?$',
+    form: 'must be * or origins such as https://app.example.com, in lower case, without a path, comma-separated',
+    description: 'Origins whose pages may call the API from a browser, comma-separated; *: all; empty: none.',
+  },
   SLUICE_METRICS_PORT: {
     type: 'integer',
     minimum: 0,

@@ -7,11 +7,12 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 const seven = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
+const PAGE = 'https://app.example.com';
 const NDJSON = { 'content-type': 'application/x-ndjson' };
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack(inject('redisUrl'));
+  stack = await startStack(inject('redisUrl'), { SLUICE_CORS_ORIGINS: `${PAGE}, http://localhost:5173` });
   await stack.ready();
 });
 afterAll(() => stack.close());
@@ -55,6 +56,56 @@ describe('the head of a request', () => {
     }
     const other = await stack.request('GET', path, undefined, { 'if-none-match': `"x", W/"y"` });
     expect(other.status).toBe(200);
+  });
+});
+
+describe('a request of a page', () => {
+  const allowed = (headers: Headers) => headers.get('access-control-allow-origin');
+  const preflight = (path: string, origin: string) =>
+    fetch(stack.url + path, {
+      method: 'OPTIONS',
+      headers: {
+        origin,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization,idempotency-key',
+      },
+    });
+
+  it('is allowed beforehand, for origins that are listed', async () => {
+    for (const origin of [PAGE, 'http://localhost:5173']) {
+      const { status, headers } = await preflight('/v1/jobs', origin);
+      expect({ status, allowed: allowed(headers), vary: headers.get('vary') }).toEqual({
+        status: 204,
+        allowed: origin,
+        vary: 'Origin',
+      });
+      expect(headers.get('access-control-allow-methods')).toContain('POST');
+      expect(headers.get('access-control-allow-headers')).toBe('authorization,idempotency-key');
+      expect(headers.get('access-control-allow-credentials')).toBeNull();
+    }
+    for (const origin of ['https://app.example.com:8443', 'http://app.example.com', 'null'])
+      expect(allowed((await preflight('/v1/jobs', origin)).headers)).toBeNull();
+  });
+
+  it('may read answers, refusals and what their heads say', async () => {
+    const taken = await submit(seven, { origin: PAGE });
+    const refused = await submit({}, { origin: PAGE });
+    const strange = await stack.request('GET', '/v1/jobs', undefined, { origin: PAGE, authorization: 'x' });
+    expect([taken, refused, strange].map(({ status }) => status)).toEqual([202, 422, 401]);
+    for (const { headers } of [taken, refused, strange]) {
+      expect(allowed(headers)).toBe(PAGE);
+      expect(headers.get('vary')).toBe('Origin');
+      const exposed = headers.get('access-control-expose-headers')?.toLowerCase().split(',') ?? [];
+      const others = [...headers.keys()].filter((name) => !exposed.includes(name));
+      expect(exposed).toEqual(expect.arrayContaining(['location', 'retry-after', 'x-request-id', 'etag']));
+      // A browser shows these at any rate, or nobody needs them.
+      for (const name of others)
+        expect(name).toMatch(
+          /^(access-control|content|cache|x-content)-|^(vary|date|connection|keep-alive|transfer-encoding)$/,
+        );
+    }
+    const other = await submit(seven, { origin: 'https://elsewhere.example.com' });
+    expect({ status: other.status, allowed: allowed(other.headers) }).toEqual({ status: 202, allowed: null });
   });
 });
 

@@ -67,6 +67,19 @@ describe('configuration', () => {
     expect(() => loadCommandConfig({ SLUICE_PRT: '1' })).toThrow('SLUICE_PRT is not a variable of Sluice');
   });
 
+  it('takes origins as browsers send them', () => {
+    for (const origins of ['', '*', 'https://a.example', 'http://localhost:5173, capacitor://localhost'])
+      expect(loadConfig({ SLUICE_CORS_ORIGINS: origins }).SLUICE_CORS_ORIGINS).toBe(origins);
+    for (const origins of [
+      'a.example',
+      'https://a.example/',
+      'https://A.example',
+      'https://u@a.example',
+      '*,*',
+    ])
+      expect(() => loadConfig({ SLUICE_CORS_ORIGINS: origins })).toThrow('must be * or origins such as');
+  });
+
   it.each(Object.entries(VARIABLES).filter(([, variable]) => 'pattern' in variable))(
     '%s says in words which form it must have',
     (name) => {
