@@ -334,7 +334,7 @@ describe('the registry', () => {
     expect(await wanted()).toBeNull();
     const one = await register({ url, events: ['job.failed'] });
     const other = await register({ url, events: ['job.failed', 'job.expired'] });
-    expect(await wanted()).toBe(',job.failed,job.expired,');
+    expect(await wanted()).toBe(',job.expired,job.failed,');
     await bench.endpoints.change('acme', other.id, { events: ['job.started'] });
     expect(await wanted()).toBe(',job.failed,job.started,');
     await bench.endpoints.remove('acme', one.id);
