@@ -97,6 +97,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
     payloads,
     predictionCache,
     limits,
+    clock,
   });
   const executions = createExecutions({ redis, keys, wakeTickets, settleJobs, limits });
   const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits });

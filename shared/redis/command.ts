@@ -8,5 +8,6 @@ export interface Command {
   args: readonly string[];
   /** The names of the values that follow the arguments, once for each of any number of entries. */
   each?: readonly string[];
-  reply: 'nothing' | 'number' | 'string' | 'strings' | 'buffers';
+  /** `rows` is a list of strings for each entry. */
+  reply: 'nothing' | 'number' | 'string' | 'strings' | 'buffers' | 'rows';
 }

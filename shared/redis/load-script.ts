@@ -21,6 +21,7 @@ interface Replies {
   string: string;
   strings: string[];
   buffers: Buffer[];
+  rows: string[][];
 }
 type ReplyOf<C extends CommandName> = Replies[(typeof COMMANDS)[C]['reply']];
 type Values<Name extends string> = Readonly<Record<Name, Value>>;

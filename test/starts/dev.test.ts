@@ -57,7 +57,7 @@ it('serves what was saved from new processes, and keeps Redis with all that is i
     expect(inData('run/api.pid')).not.toBe(before.api);
     expect(await answer(`/v1/jobs/${job.id}`)).toEqual(job);
 
-    const script = 'shared/redis/lua/submit-job.lua';
+    const script = 'shared/redis/lua/submit-jobs.lua';
     const heard = told.length;
     appendFileSync(join(folder.path, script), '\n-- saved\n');
     await expect.poll(() => told.slice(heard), PATIENCE).toMatch(/run the saved sources/);

@@ -19,7 +19,7 @@ const withoutComments = (text: string) => text.replace(/--.*$/gm, '');
 /** The keywords of Lua, and what Redis gives every script. */
 const LUA_NAMES = (
   'and break do else elseif end false for function if in local nil not or repeat return then true until while ' +
-  'KEYS ARGV cjson redis string math table tonumber tostring ipairs unpack'
+  'KEYS ARGV cjson redis string math table tonumber tostring ipairs pairs unpack'
 ).split(' ');
 
 it('has a command for each script', () => {
@@ -75,7 +75,7 @@ it.each(commands)(
     const lists = [
       ...body.matchAll(/\blocal (?!function)([\w, ]+)/g),
       ...body.matchAll(/\bfor ([\w, ]+?) (?:=|in) /g),
-      ...body.matchAll(/\bfunction \w*\(([^)]*)\)/g),
+      ...body.matchAll(/\bfunction [\w.]*\(([^)]*)\)/g),
       ...body.matchAll(/\blocal function (\w+)/g),
       ...body.matchAll(/[{,]\s*(\w+) = /g),
     ];

@@ -38,6 +38,8 @@ redis.call('HSET', batchKey, 'status', 'queued', 'spec', spec, 'createdAt', now,
 redis.call('ZADD', tenantBatchesKey, 0, id)
 redis.call('ZADD', batchesKey, now + tonumber(checkAfterMs), id)
 redis.call('HINCRBY', openBatchesKey, tenant, 1)
-countUses(queueKey, 1)
+local queue = openHash(queueKey)
+countUses(queue, 1)
+queue.close()
 useKey(idempotencyKey, 'batch', fingerprint, id, idempotencySeconds)
 return {'created'}

@@ -15,5 +15,7 @@ local status, tenant, cost = unpack(redis.call('HMGET', jobKey, 'status', 'tenan
 if status ~= 'queued' then return 0 end
 local place = redis.call('ZSCORE', waitingKey, id)
 if place and tonumber(place) < (rank + 1) * LANE then return 0 end
-redis.call('ZADD', waitingKey, queuePlace(queueKey, rank, tenant, cost), id)
+local queue = openHash(queueKey)
+redis.call('ZADD', waitingKey, queuePlace(queue, rank, tenant, cost), id)
+queue.close()
 return 1

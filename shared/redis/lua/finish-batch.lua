@@ -29,5 +29,7 @@ redis.call('HSET', batchKey, 'status', ended, 'finishedAt', now, 'deletedAfter',
 redis.call('HSET', batchKey, 'error', error, 'firstFailure', firstFailure, 'files', files)
 redis.call('ZADD', batchesKey, deleted, id)
 if redis.call('HINCRBY', openBatchesKey, tenant, -1) <= 0 then redis.call('HDEL', openBatchesKey, tenant) end
-countUses(queueKey, -1)
+local queue = openHash(queueKey)
+countUses(queue, -1)
+queue.close()
 return ended

@@ -11,5 +11,7 @@ local pausedKey = KEYS[3] -- hash: models of which no job is started
 local model = ARGV[1]
 
 if redis.call('ZCARD', waitingKey) == 0 or redis.call('HEXISTS', pausedKey, model) == 1 then return '' end
-local ticket = giveTicket(queueKey, redisTime())
-return ticket ~= '' and ticket or ticketOut(queueKey)
+local queue = openHash(queueKey, 'out', 'outSince', 'given')
+local ticket = giveTicket(queue, redisTime())
+queue.close()
+return ticket ~= '' and ticket or ticketOut(queue)

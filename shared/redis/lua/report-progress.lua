@@ -22,7 +22,7 @@ local now = redisTime()
 if now - tonumber(toldAt or '0') >= tonumber(eventPeriodMs) then
   redis.call('HSET', jobKey, 'progressToldAt', now)
   local event = 'evt_' .. string.sub(id, 5) .. '-progress-' .. now
-  tellJobEvent(outboxKey, subscribedKey, tenant, events, 'job.progress', event, id, now)
+  tellJobEvent(outboxKey, openHash(subscribedKey), tenant, events, 'job.progress', event, id, now)
 end
 redis.call('HSET', jobKey, 'progress', token .. ' ' .. done .. ' ' .. total)
 redis.call('PUBLISH', changedChannel, id)

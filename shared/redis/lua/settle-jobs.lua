@@ -6,7 +6,7 @@
 --
 -- Reply for each job: settled | retried | its present status or "gone". An execution that did not hear so gets the same again.
 
---- @include "redis-time"
+--- @include "call-many"
 --- @include "finish-job"
 
 local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
@@ -25,14 +25,14 @@ local changedChannel = ARGV[6] -- changes that are no ends
 local FIRST_JOB = 7 -- for each: id, ticket, from, token, status, ending, output, pauseMs, attempt
 local VALUES_A_JOB = 9
 
-local now = redisTime()
-local queue = {
-  model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
+local queue = openQueue({
+  waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
   outboxKey = outboxKey, subscribedKey = subscribedKey, queueKey = queueKey,
-}
+}, model)
 local ended = {} -- ids
 local stopped = {} -- ids
 local retried = {} -- ids
+local givenBack = {} -- by ticket: ids of jobs that are no longer taken under it
 local reply = {}
 
 -- Returns 'retried' when the job waits for another attempt; nil when this execution is not the newest, or no time is left.
@@ -41,13 +41,13 @@ local function retry(jobKey, id, token, pauseMs, attempt)
   local status, starts, tenant, bytes, expiresAt, startedAt, history = unpack(job)
   if status == 'queued' and starts == token then return 'retried' end
   if status ~= 'running' or starts ~= token then return nil end
-  local entry = '{"startedAt":' .. startedAt .. ',"finishedAt":' .. now .. ',' .. string.sub(attempt, 2)
+  local entry = '{"startedAt":' .. startedAt .. ',"finishedAt":' .. queue.now .. ',' .. string.sub(attempt, 2)
   redis.call('HSET', jobKey, 'history', history and history .. ',' .. entry or entry)
-  if now + pauseMs >= tonumber(expiresAt) then return nil end
+  if queue.now + pauseMs >= tonumber(expiresAt) then return nil end
   redis.call('HSET', jobKey, 'status', 'queued')
   redis.call('HDEL', jobKey, 'startedAt', 'ticket')
-  redis.call('ZADD', dueIndexKey, now + pauseMs, id)
-  countQueued(queuedKey, tenant, model, 1, tonumber(bytes))
+  queue.lookAt(id, queue.now + pauseMs)
+  countQueued(queue.queued, tenant, model, 1, tonumber(bytes))
   return 'retried'
 end
 
@@ -62,9 +62,15 @@ for i = FIRST_JOB, #ARGV, VALUES_A_JOB do
   if outcome == 'retried' then retried[#retried + 1] = id end
   if outcome == 'settled' and before == 'running' and status == 'canceled' then stopped[#stopped + 1] = id end
   -- A job that still runs does so under a newer token, and is in newer hands.
-  if ticket ~= '' and outcome ~= 'running' then redis.call('SREM', takenPrefix .. ticket, id) end
+  if ticket ~= '' and outcome ~= 'running' then
+    local jobs = givenBack[ticket] or {}
+    jobs[#jobs + 1] = id
+    givenBack[ticket] = jobs
+  end
   reply[#reply + 1] = outcome
 end
+for ticket, jobs in pairs(givenBack) do callMany('SREM', takenPrefix .. ticket, jobs) end
+queue.close()
 if #ended > 0 then redis.call('PUBLISH', endedChannel, table.concat(ended, ' ')) end
 if #stopped > 0 then redis.call('PUBLISH', stoppedChannel, table.concat(stopped, ' ')) end
 if #retried > 0 then redis.call('PUBLISH', changedChannel, table.concat(retried, ' ')) end

@@ -7,7 +7,7 @@
 -- Reply {ticket to hand over or "", jobs ended as expired, as lost (without copies for a shadow); then for each job: id,
 --        fencing token, attempt, spec, input}
 
---- @include "redis-time"
+--- @include "call-many"
 --- @include "wake-ticket"
 --- @include "priority-lane"
 --- @include "measure-rate"
@@ -36,21 +36,24 @@ local checkAfterMs = ARGV[11] -- upkeep looks at a running record again then
 -- Rounds of looking for jobs in one start: bounds the work when many have expired.
 local MAX_ROUNDS = 4
 
-local now = redisTime()
-local nextCheckAt = now + tonumber(checkAfterMs)
-local queue = {
-  model = model, now = now, waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
+-- Every submit leaves its mark on the queue. One without is that of a version that was purged, and comes to life no more.
+if redis.call('EXISTS', queueKey) == 0 then return {'', '0', '0'} end
+
+local queue = openQueue({
+  waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
   outboxKey = outboxKey, subscribedKey = subscribedKey, queueKey = queueKey,
-}
+}, model, 'out', 'outSince', 'given', 'startedJobs', 'busyMs', 'measuredAt', 'backlog')
+local now = queue.now
+local nextCheckAt = now + tonumber(checkAfterMs)
 local instancesLeft, bytesLeft = tonumber(maxInstances), tonumber(maxBytes)
-local expired, lost, taken = 0, 0, 0
+local expired, lost = 0, 0
+local taken = {} -- ids of jobs that are started anew
 local started = {} -- ids
 local ended = {} -- ids
 local reply = {'', '0', '0'} -- the started jobs follow
 
-local function handOut(id, jobKey, attempt, instances, bytes, spec, input)
-  local token = redis.call('HINCRBY', jobKey, 'starts', 1)
-  redis.call('ZADD', dueIndexKey, nextCheckAt, id)
+local function handOut(id, token, attempt, instances, bytes, spec, input)
+  queue.lookAt(id, nextCheckAt)
   instancesLeft = instancesLeft - tonumber(instances)
   bytesLeft = bytesLeft - tonumber(bytes)
   started[#started + 1] = id
@@ -71,41 +74,39 @@ local function takeAgain(id)
     ended[#ended + 1] = id
     if tenant ~= SHADOW_TENANT then lost = lost + 1 end
   else
-    handOut(id, jobKey, attempts, instances, bytes, spec, input)
+    local token = redis.call('HINCRBY', jobKey, 'starts', 1)
+    handOut(id, token, attempts, instances, bytes, spec, input)
   end
 end
 
 local function take(id, place)
   local jobKey = jobPrefix .. id
-  local job = redis.call('HMGET', jobKey, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events')
-  local expiresAt, tenant, instances, spec, input, bytes, events = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events', 'attempts', 'starts')
+  local expiresAt, tenant, instances, spec, input, bytes, events, attempts, starts = unpack(job)
   if not expiresAt then
-    redis.call('ZREM', waitingKey, id)
-    countUses(queueKey, -1)
+    queue.leave(id)
+    countUses(queue.state, -1)
   elseif now >= tonumber(expiresAt) then
     finishJob(queue, jobKey, id, ',queued,', '', 'expired', expiredEnd, '')
     ended[#ended + 1] = id
     if tenant ~= SHADOW_TENANT then expired = expired + 1 end
-  elseif #reply > 3 and tonumber(bytes) > bytesLeft then
+  elseif #started > 0 and tonumber(bytes) > bytesLeft then
     bytesLeft = 0
   else
-    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', now, 'ticket', ticket)
-    redis.call('ZREM', waitingKey, id)
-    countQueued(queuedKey, tenant, model, -1, -bytes)
-    redis.call('SADD', takenKey, id)
+    local attempt, token = attempts + 1, starts + 1
+    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', now, 'ticket', ticket, 'attempts', attempt, 'starts', token)
+    queue.leave(id)
+    countQueued(queue.queued, tenant, model, -1, -bytes)
     local rank = math.floor(place / LANE)
-    redis.call('HSET', queueKey, 'tag:' .. rank, place - rank * LANE)
-    taken = taken + 1
-    local attempt = redis.call('HINCRBY', jobKey, 'attempts', 1)
+    queue.state.set('tag:' .. rank, place - rank * LANE)
+    taken[#taken + 1] = id
     local event = 'evt_' .. string.sub(id, 5) .. '-started-' .. attempt
-    tellJobEvent(outboxKey, subscribedKey, tenant, events, 'job.started', event, id, now)
-    handOut(id, jobKey, attempt, instances, bytes, spec, input)
+    tellJobEvent(outboxKey, queue.subscribed, tenant, events, 'job.started', event, id, now)
+    handOut(id, token, attempt, instances, bytes, spec, input)
   end
 end
 
--- Every submit leaves its mark on the queue. One without is that of a version that was purged, and comes to life no more.
-if redis.call('EXISTS', queueKey) == 0 then return reply end
-if redis.call('HGET', queueKey, 'out') == ticket then redis.call('HDEL', queueKey, 'out', 'outSince') end
+if queue.state.get('out') == ticket then queue.state.set('out', '') end
 for _, id in ipairs(redis.call('SMEMBERS', takenKey)) do takeAgain(id) end
 local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
 for _ = 1, isPaused and 0 or MAX_ROUNDS do
@@ -115,15 +116,18 @@ for _ = 1, isPaused and 0 or MAX_ROUNDS do
   for i = 1, #next, 2 do
     if instancesLeft > 0 and bytesLeft > 0 then take(next[i], tonumber(next[i + 1])) end
   end
+  queue.writeLeft()
 end
+callMany('SADD', takenKey, taken)
 if #ended > 0 then redis.call('PUBLISH', endedChannel, table.concat(ended, ' ')) end
 if #started > 0 then redis.call('PUBLISH', changedChannel, table.concat(started, ' ')) end
 
 local isLeft = not isPaused and redis.call('ZCARD', waitingKey) > 0
-measureRate(queueKey, taken, isLeft, now)
+measureRate(queue.state, #taken, isLeft, now)
 if isLeft then
-  reply[1] = giveTicket(queueKey, now)
-  if reply[1] == '' then reply[1] = ticketOut(queueKey) end
+  reply[1] = giveTicket(queue.state, now)
+  if reply[1] == '' then reply[1] = ticketOut(queue.state) end
 end
 reply[2], reply[3] = tostring(expired), tostring(lost)
+queue.close()
 return reply

@@ -5,6 +5,10 @@
  * Promises: an Idempotency-Key makes one job, however often it comes. A record is written whole or not at all; a large input
  * is stored before its record, and deleted again when no job came of it.
  */
+
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../../base/clock.js';
+import { gather } from '../../../base/gather.js';
 import { SluiceError } from '../../../contract/errors.js';
 import { type JobEnd, type JobRecord, type JobSpec, PRIORITIES } from '../../../contract/job.js';
 import { JOB_EVENTS } from '../../../contract/webhooks/events.js';
@@ -48,21 +52,34 @@ export interface JobWriterDeps {
   payloads: Payloads;
   predictionCache: PredictionCache;
   limits: JobLimits;
+  clock: Clock;
+}
+
+/** A job with what its record holds beside it. */
+interface Entry {
+  job: NewJob;
+  inline: Buffer;
+  idempotency: Idempotency | undefined;
 }
 
 export type JobWriter = ReturnType<typeof createJobWriter>;
 
 /** Upkeep first looks at a queued record after this time, and repairs a ticket that was lost. */
 export const CHECK_QUEUED_AFTER_MS = 5000;
+/** Bound of the jobs that are written in one call. */
+const MAX_TOGETHER = 64;
+/** The queues for which a process remembers how it writes; others are remembered when they are used again. */
+const MAX_QUEUES = 1000;
 /** The events of a job of which nobody is told anything, as scripts read them. */
 export const EVENTS_OF_NONE = 'none';
 const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: true } satisfies JobEnd);
 
 /** Returns the writer of new jobs. */
 export function createJobWriter(deps: JobWriterDeps) {
-  const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits } = deps;
-  const submitJob = loadScript(redis, 'submit-job');
+  const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits, clock } = deps;
+  const submitJobs = loadScript(redis, 'submit-jobs');
   const fullQueue = createFullQueue();
+  const queues = new LRUCache<string, (entry: Entry) => Promise<string[]>>({ max: MAX_QUEUES });
 
   /**
    * Stores the input of a job and writes its record.
@@ -92,11 +109,11 @@ export function createJobWriter(deps: JobWriterDeps) {
     const { spec, ttlSeconds } = job;
     const { tenant, model, version } = spec;
     const kept = await predictionCache.find(spec);
-    // Both commands travel together: the job ends by kept predictions before its ticket goes out.
-    const [[outcome = '', ...details], isCached] = await Promise.all([
-      callSubmit(job, inline, idempotency),
-      endByCache(spec, kept),
-    ]);
+    const entry = { job, inline, idempotency };
+    // Both commands of a job that is to end by kept predictions travel together: it has ended before its ticket goes out.
+    const [[outcome = '', ...details] = [], isCached] = kept
+      ? await Promise.all([submitAll([entry]).then(([row]) => row), endByCache(spec, kept)])
+      : [await submitTogether(entry), false];
     if (isClosedBy(outcome)) throw closedVersion(outcome, model, version);
     switch (outcome) {
       case 'created': {
@@ -121,41 +138,61 @@ export function createJobWriter(deps: JobWriterDeps) {
     }
   }
 
-  function callSubmit(job: NewJob, inline: Buffer, idempotency?: Idempotency): Promise<string[]> {
-    const { spec, ttlSeconds, retentionSeconds, input, maxEnqueued = Number.POSITIVE_INFINITY } = job;
-    const { id, tenant, model, version, instances } = spec;
-    return submitJob({
-      jobKey: keys.job(id),
-      waitingKey: keys.waiting(model, version),
-      dueIndexKey: keys.dueIndex,
-      tenantJobsKey: keys.tenantJobs(tenant),
-      queuedKey: keys.queued,
-      queueKey: keys.queue(model, version),
-      pausedKey: keys.paused,
-      ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
-      modelKey: keys.model(model),
-      numbersKey: keys.versionNumbers,
+  /** Jobs of one queue that come in one turn of the event loop cost one call. */
+  function submitTogether(entry: Entry): Promise<string[]> {
+    const { model, version } = entry.job.spec;
+    const queue = `${model}@${version}`;
+    const submit = queues.get(queue) ?? gather(clock, MAX_TOGETHER, submitAll);
+    queues.set(queue, submit);
+    return submit(entry);
+  }
+
+  /** Submits jobs of one queue; there is at least one. */
+  function submitAll(entries: readonly Entry[]): Promise<string[][]> {
+    const [{ job }] = entries as [Entry];
+    const { model, version } = job.spec;
+    return submitJobs(
+      {
+        waitingKey: keys.waiting(model, version),
+        dueIndexKey: keys.dueIndex,
+        queuedKey: keys.queued,
+        queueKey: keys.queue(model, version),
+        pausedKey: keys.paused,
+        modelKey: keys.model(model),
+        numbersKey: keys.versionNumbers,
+        jobPrefix: keys.job(''),
+        model,
+        version,
+        maxTenantJobs: limits.maxQueuedPerTenant,
+        maxTenantBytes: limits.maxQueuedBytesPerTenant,
+        maxModelJobs: Math.min(limits.maxQueuedPerModel, job.maxEnqueued ?? Number.POSITIVE_INFINITY),
+        maxModelBytes: limits.maxQueuedBytesPerModel,
+        checkAfterMs: CHECK_QUEUED_AFTER_MS,
+      },
+      entries.map(valuesOf),
+    );
+  }
+
+  function valuesOf({ job, inline, idempotency }: Entry) {
+    const { spec, ttlSeconds, retentionSeconds, input } = job;
+    const { id, tenant, instances } = spec;
+    return {
       id,
       tenant,
-      model,
+      tenantJobsKey: keys.tenantJobs(tenant),
       spec: JSON.stringify(spec),
       input: inline,
+      bytes: input.length,
       instances,
       cost: instances / (limits.weights.get(tenant) ?? 1),
       ttlMs: ttlSeconds * 1000,
       rank: PRIORITIES.indexOf(spec.priority),
       events: eventsOf(spec),
-      maxTenantJobs: limits.maxQueuedPerTenant,
-      maxTenantBytes: limits.maxQueuedBytesPerTenant,
-      maxModelJobs: Math.min(limits.maxQueuedPerModel, maxEnqueued),
-      maxModelBytes: limits.maxQueuedBytesPerModel,
-      bytes: input.length,
       keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
-      checkAfterMs: CHECK_QUEUED_AFTER_MS,
-      keyHolds: Number(idempotency?.holds ?? false),
-      version,
       isLine: spec.untold ? '1' : '',
-    });
+      ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
+      keyHolds: Number(idempotency?.holds ?? false),
+    };
   }
 
   /**

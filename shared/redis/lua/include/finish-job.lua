@@ -1,11 +1,12 @@
--- Gives finishJob(): ends a job.
---
--- `queue` is a table {model, now, waitingKey, dueIndexKey, queuedKey, outboxKey, subscribedKey, queueKey}: the queue of the
--- job, the time, and the keys that change beside the record.
+-- Gives finishJob(): ends a job of an open queue.
 
+--- @include "queue-of-jobs"
 --- @include "count-queued"
 --- @include "version-uses"
 --- @include "tell-job-event"
+
+-- Time for which Redis keeps a record that upkeep should have forgotten.
+local FORGOTTEN_LATE_MS = 3600000
 
 -- Returns 'settled' and the status before. When the job is not in one of the states `from` (",queued,running,"), or not under
 -- this fencing token ('' = any), it returns the present status, 'gone' without a record. An execution that has ended the job
@@ -20,16 +21,20 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
   end
   if token ~= '' and token ~= starts then return before end
   local deleted = queue.now + keptSeconds * 1000
-  redis.call('HSET', jobKey, 'status', status, 'finishedAt', queue.now, 'deletedAfter', deleted, 'end', ending)
-  if output ~= '' then redis.call('HSET', jobKey, 'output', output) end
-  redis.call('PEXPIREAT', jobKey, deleted + 3600000)
-  redis.call('ZADD', queue.dueIndexKey, deleted, id)
-  countUses(queue.queueKey, -1)
+  local fields = {'status', status, 'finishedAt', queue.now, 'deletedAfter', deleted, 'end', ending}
+  if output ~= '' then
+    fields[#fields + 1] = 'output'
+    fields[#fields + 1] = output
+  end
+  redis.call('HSET', jobKey, unpack(fields))
+  redis.call('PEXPIREAT', jobKey, deleted + FORGOTTEN_LATE_MS)
+  queue.lookAt(id, deleted)
+  countUses(queue.state, -1)
   if before == 'queued' then
-    redis.call('ZREM', queue.waitingKey, id)
-    countQueued(queue.queuedKey, tenant, queue.model, -1, -bytes)
+    queue.leave(id)
+    countQueued(queue.queued, tenant, queue.model, -1, -bytes)
   end
   local event = 'evt_' .. string.sub(id, 5)
-  tellJobEvent(queue.outboxKey, queue.subscribedKey, tenant, events, 'job.' .. status, event, id, queue.now)
+  tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.' .. status, event, id, queue.now)
   return 'settled', before
 end

@@ -1,0 +1,45 @@
+-- Gives openQueue(): the queue of a version and what is written about many of its jobs together. The script must close it
+-- before it replies.
+--
+-- `keys` is a table {waitingKey, dueIndexKey, queuedKey, outboxKey, subscribedKey, queueKey}. The open queue has `state` (the
+-- hash of the version's queue), `queued` and `subscribed` (open hashes), `model`, `now` and `outboxKey`.
+
+--- @include "call-many"
+--- @include "open-hash"
+--- @include "redis-time"
+
+local function openQueue(keys, model, ...)
+  local queue = {
+    model = model, now = redisTime(), outboxKey = keys.outboxKey,
+    state = openHash(keys.queueKey, 'uses', ...),
+    queued = openHash(keys.queuedKey),
+    subscribed = openHash(keys.subscribedKey),
+  }
+  local due, left = {}, {}
+
+  -- Has upkeep look at the record of a job at `time`.
+  function queue.lookAt(id, time)
+    due[#due + 1] = time
+    due[#due + 1] = id
+  end
+
+  -- Takes a job out of the order of those that wait.
+  function queue.leave(id)
+    left[#left + 1] = id
+  end
+
+  -- Writes who left, so that whoever waits can be read anew.
+  function queue.writeLeft()
+    callMany('ZREM', keys.waitingKey, left)
+    left = {}
+  end
+
+  function queue.close()
+    queue.writeLeft()
+    callMany('ZADD', keys.dueIndexKey, due)
+    queue.state.close()
+    queue.queued.close()
+  end
+
+  return queue
+end
