@@ -17,9 +17,9 @@ import { readModelFolder } from '../../shared/model-packages/model-folder.js';
 import { type BackendName, canRun } from '../../worker/backends/backend.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
+import { median, table } from './figures.js';
 import { machineFacts } from './machine.js';
 import { writePictureModels } from './pictures.js';
-import { median, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { type Drained, openStand, type Stand } from './stand.js';
 

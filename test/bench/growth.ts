@@ -16,8 +16,8 @@ import { PRIORITIES } from '../../shared/contract/job.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
+import { median, quantile, table } from './figures.js';
 import { machineFacts } from './machine.js';
-import { median, quantile, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { openRedisFor } from './systems.js';
 

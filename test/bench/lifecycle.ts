@@ -13,8 +13,8 @@ import { Pool } from 'undici';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import type { JobView } from '../../shared/contract/job-view.js';
+import { median, quantile, table } from './figures.js';
 import { machineFacts } from './machine.js';
-import { median, quantile, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { type System, startSluice } from './systems.js';
 

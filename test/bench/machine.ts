@@ -3,13 +3,13 @@
  */
 import { cpus, totalmem } from 'node:os';
 
-/** `redis`: where the server came from, as the launcher tells it. */
-export function machineFacts(redis: string): Record<string, string | number> {
+/** Returns the facts; `redis` is where the server came from, as the launcher tells it, `node` the version that was measured. */
+export function machineFacts(redis: string, node = process.version): Record<string, string | number> {
   return {
     cores: cpus().length,
     processor: cpus()[0]?.model ?? 'unknown',
     'memory GB': Math.round(totalmem() / 1e9),
-    node: process.version,
+    node,
     redis: redis.replace(/^(Redis|Valkey) (\S+).*/, '$2'),
     system: `${process.platform} ${process.arch}`,
   };

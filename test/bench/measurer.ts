@@ -14,8 +14,12 @@ export interface Measurer<Order, Result> {
 
 type Answer<Result> = { result: Result } | { fault: string };
 
-export function openMeasurer<Order extends object, Result>(file: URL): Measurer<Order, Result> {
-  const child = fork(file, { serialization: 'advanced' });
+/** Forks `file` on a Node program, by default that of this process. */
+export function openMeasurer<Order extends object, Result>(
+  file: URL,
+  node = process.execPath,
+): Measurer<Order, Result> {
+  const child = fork(file, { serialization: 'advanced', execPath: node });
   let settle: ((answer: Answer<Result>) => void) | undefined;
   const answer = (message: Answer<Result>) => {
     settle?.(message);

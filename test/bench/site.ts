@@ -17,12 +17,14 @@ export interface Site {
   /** Called at the end, in reverse order. */
   defer(close: () => Promise<unknown>): void;
   signal: AbortSignal;
+  /** The program that runs what is measured. */
+  node: string;
 }
 
 export const tell = (line: string) => console.error(line);
 
-/** Runs `act` on a site of its own; sets the exit code when it fails. */
-export async function onSite(act: (site: Site) => Promise<void>): Promise<void> {
+/** Runs `act` on a site of its own, with `node` for what is measured; sets the exit code when it fails. */
+export async function onSite(act: (site: Site) => Promise<void>, node = process.execPath): Promise<void> {
   const stopping = new AbortController();
   const closers: (() => Promise<unknown>)[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'sluice-bench-'));
@@ -33,7 +35,7 @@ export async function onSite(act: (site: Site) => Promise<void>): Promise<void> 
 
   async function work(): Promise<void> {
     const program = await findRedisProgram({ cacheDir: loadConfig().SLUICE_CACHE_DIR, tell, signal });
-    await act({ folder, program, signal, defer: (close) => void closers.push(close) });
+    await act({ folder, program, signal, node, defer: (close) => void closers.push(close) });
   }
 
   async function closeAll(): Promise<void> {
@@ -58,7 +60,7 @@ export async function onSite(act: (site: Site) => Promise<void>): Promise<void> 
   }
 }
 
-/** `date` as `toTimestamp` writes it; `kind` begins the name of the file. */
+/** Writes a file of results. `date` is as `toTimestamp` writes it; `kind` begins the name of the file. */
 export function writeResult(
   folder: string,
   kind: string,

@@ -9,18 +9,17 @@ import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/red
 import { lastLines } from '../../deploy/run-command.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import type { ProtocolName } from './protocols.js';
 import type { Site } from './site.js';
-import { modelFolder } from './test-digits.js';
 
-/** Where to start, what to call when it ends, and when to give up. */
+/** A system that serves HTTP. */
 export interface System {
-  protocol: ProtocolName;
   origin: string;
+  /** Empty where callers need none. */
   apiKey: string;
-  /** The process ids of the system. */
-  pids: number[];
-  redis: RedisServer;
+  /** The process ids of the system, that of the process which serves HTTP first; the children of these processes are found by them. */
+  pids: readonly [number, ...number[]];
+  /** Null for one without a queue. */
+  redis: RedisServer | null;
 }
 
 const STOP_MS = 5000;
@@ -29,6 +28,7 @@ const POLL_MS = 50;
 /** Where this file and, by links, the product stand compiled. */
 const COMPILED = resolve(import.meta.dirname, '../..');
 
+/** Starts a Redis of its own for a system; `name` names its folder. */
 export async function openRedisFor(site: Site, name: string): Promise<RedisServer> {
   const { program, signal } = site;
   const { SLUICE_CACHE_DIR: cacheDir } = loadConfig();
@@ -38,7 +38,7 @@ export async function openRedisFor(site: Site, name: string): Promise<RedisServe
   return redis;
 }
 
-/** The API and one worker. */
+/** Starts the API and one worker; `more` are further variables of theirs. */
 export async function startSluice(site: Site, more: Record<string, string> = {}): Promise<System> {
   const redis = await openRedisFor(site, 'sluice');
   const port = await freePort();
@@ -57,12 +57,12 @@ export async function startSluice(site: Site, more: Record<string, string> = {})
   const worker = startProgram(site, 'worker', 'worker/main.js', environment, NODE_FLAGS);
   const origin = `http://127.0.0.1:${port}`;
   const authorization = { authorization: `Bearer ${apiKey}` };
-  await until(site, [api, worker], async () => {
+  await untilReady(site, [api, worker], async () => {
     if ((await fetch(`${origin}/readyz`)).status !== 200) return false;
     const answer = await fetch(`${origin}/v1/models/mnist`, { headers: authorization });
     return answer.status === 200 && isServed(await answer.json());
   });
-  return { protocol: 'sluice', origin, apiKey, pids: pidsOf([api, worker]), redis };
+  return { origin, apiKey, pids: [pidOf(api), pidOf(worker)], redis };
 }
 
 export interface BenchWorker {
@@ -71,7 +71,7 @@ export interface BenchWorker {
   stop(): Promise<unknown>;
 }
 
-/** A worker without an API; `environment` names its Redis and all else that it needs. */
+/** Starts a worker without an API; `environment` names its Redis and all else that it needs. */
 export async function startWorker(
   site: Site,
   name: string,
@@ -81,37 +81,23 @@ export async function startWorker(
   const own = { LOG_LEVEL: 'warn', SLUICE_METRICS_PORT: String(port), ...environment };
   const worker = startProgram(site, name, 'worker/main.js', own, NODE_FLAGS);
   const origin = `http://127.0.0.1:${port}`;
-  await until(site, [worker], async () => (await fetch(`${origin}/readyz`)).status === 200);
+  await untilReady(site, [worker], async () => (await fetch(`${origin}/readyz`)).status === 200);
   return {
     metrics: async () => (await fetch(`${origin}/metrics`)).text(),
-    stop: () => end(worker.running, STOP_MS, clock),
+    stop: () => endProgram(worker),
   };
 }
 
-export async function startRival(site: Site, redis: RedisServer, concurrency: number) {
-  const port = await freePort();
-  const environment = {
-    REDIS_URL: redis.url,
-    PORT: String(port),
-    MODEL_FOLDER: modelFolder(),
-    CONCURRENCY: String(concurrency),
-  };
-  const app = startProgram(site, 'rival', 'test/bench/rival.js', environment);
-  const origin = `http://127.0.0.1:${port}`;
-  // Any answer will do: it listens once all else is ready.
-  await until(site, [app], async () => (await fetch(origin)).status > 0);
-  const system: System = { protocol: 'rival', origin, apiKey: '', pids: pidsOf([app]), redis };
-  return { system, stop: () => end(app.running, STOP_MS, clock) };
-}
-
-interface Program {
+/** A program that a bench has started. */
+export interface Program {
   name: string;
   running: Running;
   logFile: string;
   exit?: Exit;
 }
 
-function startProgram(
+/** Starts `entry`, a path among the compiled files, on the Node that is measured. */
+export function startProgram(
   site: Site,
   name: string,
   entry: string,
@@ -121,16 +107,21 @@ function startProgram(
   const logFile = join(site.folder, `${name}.log`);
   const pidFile = join(site.folder, `${name}.pid`);
   const args = [...flags, join(COMPILED, entry)];
-  const running = start({ command: process.execPath, args, environment, logFile, pidFile });
+  const running = start({ command: site.node, args, environment, logFile, pidFile });
   const program: Program = { name, running, logFile };
   void running.exited.then((exit) => {
     program.exit = exit;
   });
-  site.defer(() => end(running, STOP_MS, clock));
+  site.defer(() => endProgram(program));
   return program;
 }
 
-async function until(site: Site, programs: Program[], isReady: () => Promise<boolean>): Promise<void> {
+/** Resolves once `isReady` does to true; rejects with the logs when a program ends before, or none is ready in a minute. */
+export async function untilReady(
+  site: Site,
+  programs: Program[],
+  isReady: () => Promise<boolean>,
+): Promise<void> {
   const startedMs = clock.monotonic();
   while (!(await isReady().catch(refusedMeansFalse))) {
     if (site.signal.aborted) throw new Error('interrupted');
@@ -157,8 +148,15 @@ function isServed(model: unknown): boolean {
   return versions.some((version) => version.state === 'ready');
 }
 
-function pidsOf(programs: Program[]): number[] {
-  return programs.flatMap(({ running }) => running.pid ?? []);
+/** Returns the process id of a program that runs. */
+export function pidOf({ name, running }: Program): number {
+  if (running.pid === undefined) throw new Error(`${name} could not be started`);
+  return running.pid;
+}
+
+/** Ends a program, by force after five seconds. */
+export function endProgram({ running }: Program): Promise<Exit> {
+  return end(running, STOP_MS, clock);
 }
 
 function logOf({ logFile }: Program): string {

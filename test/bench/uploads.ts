@@ -14,8 +14,8 @@ import { homeName, isInstalled } from '../../shared/native/tensorflow-library.js
 import { type Stack, startStack } from '../support/stack.js';
 import { writeConvolutions, writeDense } from '../support/tiny-models.js';
 import { type MadeVersion, uploadVersion } from '../support/uploads.js';
+import { median, table } from './figures.js';
 import { machineFacts } from './machine.js';
-import { median, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { openRedisFor } from './systems.js';
 

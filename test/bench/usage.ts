@@ -5,27 +5,34 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
-export interface Usage {
-  /** Since the processes started. */
-  cpuMs: number;
-  /** Resident; what two processes share is counted twice. */
-  memoryMb: number;
-}
-
 /** Linux tells processor time in hundredths of a second, whatever its own clock. */
 const MS_PER_TICK = 10;
 
-export function usageOf(pids: readonly number[]): Usage | null {
+/** Returns the milliseconds of processor time that these processes and their descendants have taken since they started. */
+export function cpuMsOf(pids: readonly number[]): number | null {
+  return sumOver(pids, (pid) => {
+    const [, , , , , , , , , , , user = 0, system = 0] = statOf(pid);
+    return (Number(user) + Number(system)) * MS_PER_TICK;
+  });
+}
+
+/**
+ * Returns the megabytes that these processes and their descendants hold, as the proportional set size: a page that n processes
+ * share counts as 1/n in each. The kernel adds the pages up itself: smaps_rollup of proc(5).
+ */
+export function memoryMbOf(pids: readonly number[]): number | null {
+  return sumOver(pids, (pid) => {
+    const [, kib = 0] = /^Pss:\s+(\d+)/m.exec(textOf(`/proc/${pid}/smaps_rollup`)) ?? [];
+    return Number(kib) / 1024;
+  });
+}
+
+function sumOver(pids: readonly number[], figure: (pid: number) => number): number | null {
   const parents = parentsOfAll();
   if (!parents) return null;
   const isOurs = (pid: number | undefined): boolean =>
     pid !== undefined && pid > 1 && (pids.includes(pid) || isOurs(parents.get(pid)));
-  const usage: Usage = { cpuMs: 0, memoryMb: 0 };
-  for (const pid of [...parents.keys()].filter(isOurs)) {
-    usage.cpuMs += cpuMsOf(pid);
-    usage.memoryMb += memoryMbOf(pid);
-  }
-  return usage;
+  return [...parents.keys()].filter(isOurs).reduce((sum, pid) => sum + figure(pid), 0);
 }
 
 function parentsOfAll(): Map<number, number> | null {
@@ -39,25 +46,16 @@ function parentsOfAll(): Map<number, number> | null {
 
 /** The fields after the name, which is in brackets and may hold anything; empty once the process is gone. */
 function statOf(pid: number | string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-  } catch {
-    return [];
-  }
+  return textOf(`/proc/${pid}/stat`)
+    .replace(/^.*\) /s, '')
+    .split(' ');
 }
 
-function cpuMsOf(pid: number): number {
-  const fields = statOf(pid);
-  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * MS_PER_TICK;
-}
-
-function memoryMbOf(pid: number): number {
+/** Empty once the process is gone. */
+function textOf(path: string): string {
   try {
-    const [, kib] = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-    return Number(kib ?? 0) / 1024;
+    return readFileSync(path, 'utf8');
   } catch {
-    return 0;
+    return '';
   }
 }

@@ -8,11 +8,11 @@
 import { parseArgs } from 'node:util';
 import { Pool } from 'undici';
 import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
+import { median, quantile, table } from './figures.js';
+import { jsonImages } from './hot/test-digits.js';
 import { machineFacts } from './machine.js';
-import { median, quantile, table } from './report.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
 import { type System, startSluice } from './systems.js';
-import { jsonImages } from './test-digits.js';
 import { type Line, outage } from './webhook-outage.js';
 import { ALLOWED, hanging, openReceiver, refusing, slow, until } from './webhook-receivers.js';
 

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import type { Report } from '../bench/report.js';
+import type { Report } from '../bench/hot/report.js';
+import { ROW_IDS } from '../bench/hot/samples.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();
@@ -12,7 +13,7 @@ afterAll(() => folder.remove());
 const SHORT = ['--rounds', '1', '--seconds', '0.3', '--inflight', '8', '--rival-concurrency', '8'];
 
 it('measures Sluice, the rival and the bare parts, and finds every answer right', async () => {
-  const { code, output } = await run(['.build/test/bench/main.js', ...SHORT, '--out', folder.path]);
+  const { code, output } = await run(['.build/test/bench/hot/main.js', ...SHORT, '--out', folder.path]);
 
   expect(code, output).toBe(0);
   const files = readdirSync(folder.path).sort();
@@ -20,16 +21,15 @@ it('measures Sluice, the rival and the bare parts, and finds every answer right'
   const [json = '', markdown = ''] = files.map((file) => readFileSync(join(folder.path, file), 'utf8'));
   expect(output).toContain(markdown);
 
-  const { rows } = JSON.parse(json) as Report;
-  expect(rows.map((row) => row.id)).toEqual([
-    ...['sluice', 'sluice1', 'rival', 'rival1'],
-    ...['queueRow', 'queueId', 'backend1', 'backend32'],
-  ]);
+  const { rows, promises } = JSON.parse(json) as Report;
+  expect(rows.map((row) => row.id)).toEqual(ROW_IDS);
+  expect(promises.filter(({ median }) => !(median > 0))).toEqual([]);
   for (const { id, samples } of rows) {
     expect(samples, id).toHaveLength(1);
     expect(samples[0]?.perSecond, id).toBeGreaterThan(0);
   }
-  for (const row of rows.slice(0, 4)) expect(row.samples[0], row.id).toMatchObject({ wrong: 0 });
+  const compared = rows.filter(({ samples }) => samples[0]?.wrong !== undefined);
+  expect(compared.map(({ samples }) => samples[0]?.wrong)).toEqual(new Array(10).fill(0));
   const lines = markdown.split('\n');
   for (const { name, detail } of rows) {
     expect(

@@ -2,11 +2,11 @@
  * The bare backend: tfjs on wasm in one process, from numbers to numbers, no queue and no HTTP.
  */
 import { type Tensor, tensor2d, tidy } from '@tensorflow/tfjs-core';
-import { loadModel } from '../../deploy/models/artefact.js';
-import { computeOn } from '../../deploy/models/compute.js';
-import { PIXELS } from '../../deploy/models/mnist/idx.js';
-import { systemClock as clock } from '../../shared/base/clock.js';
-import { answerOrders } from './measurer.js';
+import { loadModel } from '../../../deploy/models/artefact.js';
+import { computeOn } from '../../../deploy/models/compute.js';
+import { PIXELS } from '../../../deploy/models/mnist/idx.js';
+import { systemClock as clock } from '../../../shared/base/clock.js';
+import { answerOrders } from '../measurer.js';
 import { modelFolder, testImages } from './test-digits.js';
 
 export interface BackendOrder {

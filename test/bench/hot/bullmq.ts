@@ -4,9 +4,9 @@
  * No system built on BullMQ can be faster than this; `inFlight` jobs are added and not yet processed at any time.
  */
 import { type Job, Queue, Worker } from 'bullmq';
-import { systemClock as clock } from '../../shared/base/clock.js';
-import { newId } from '../../shared/contract/ids.js';
-import { answerOrders } from './measurer.js';
+import { systemClock as clock } from '../../../shared/base/clock.js';
+import { newId } from '../../../shared/contract/ids.js';
+import { answerOrders } from '../measurer.js';
 import { jsonImages } from './test-digits.js';
 
 export interface QueueOrder {

@@ -3,10 +3,10 @@
  */
 import { join } from 'node:path';
 import { type Tensor, tensor2d, tidy } from '@tensorflow/tfjs-core';
-import { loadModel } from '../../deploy/models/artefact.js';
-import { computeOn } from '../../deploy/models/compute.js';
-import { imageOf, PIXELS, readDigits } from '../../deploy/models/mnist/idx.js';
-import { loadConfig } from '../../shared/contract/config.js';
+import { loadModel } from '../../../deploy/models/artefact.js';
+import { computeOn } from '../../../deploy/models/compute.js';
+import { imageOf, PIXELS, readDigits } from '../../../deploy/models/mnist/idx.js';
+import { loadConfig } from '../../../shared/contract/config.js';
 
 /** Enough that no cache of a few answers helps, few enough to keep every body ready in memory. */
 const COUNT = 100;

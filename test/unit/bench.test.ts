@@ -1,0 +1,96 @@
+/** The bench judges by these: a goal that is missed and a command that is not counted would be told as good news. */
+import { describe, expect, test } from 'vitest';
+import { goalText, isMet, verdictOn } from '../bench/goals.js';
+import { parseOptions } from '../bench/hot/options.js';
+import { judge, PROMISE_IDS, rowsFor } from '../bench/hot/promises.js';
+import { createCommandCounter } from '../bench/hot/redis-commands.js';
+import { ROW_IDS, type Row, type RowId, type Sample } from '../bench/hot/samples.js';
+
+describe('goals', () => {
+  test.each([
+    [{ least: 1.6 }, 1.6, 'met', '≥ 1.6'],
+    [{ least: 1.6 }, 1.59, 'missed', '≥ 1.6'],
+    [{ most: 1 }, 1, 'met', '≤ 1'],
+    [{ most: 1 }, 1.01, 'missed', '≤ 1'],
+  ])('%j is judged for %d: %s', (goal, figure, verdict, text) => {
+    expect(verdictOn(goal, figure)).toBe(verdict);
+    expect(goalText(goal)).toBe(text);
+  });
+
+  test('are not met by what was not measured', () => {
+    expect([isMet({ least: 1 }, Number.NaN), isMet({ most: 1 }, Number.NaN)]).toEqual([false, false]);
+    expect(verdictOn({ most: 1 }, Number.NaN)).toBe('–');
+  });
+});
+
+describe('promises', () => {
+  const row = (id: RowId, samples: Partial<Sample>[]): Row => ({
+    id,
+    name: id,
+    detail: '',
+    unit: 'jobs',
+    samples: samples.map((sample) => ({ perSecond: 1, cpuMsPerJob: null, ...sample })),
+  });
+
+  test('divide within a round and take the median of the rounds', () => {
+    const rows = [
+      row('sluice', [{ perSecond: 100 }, { perSecond: 300 }, { perSecond: 40 }]),
+      row('rival', [{ perSecond: 50 }, { perSecond: 100 }, { perSecond: 40 }]),
+    ];
+    const [held] = judge(rows);
+    expect(held).toMatchObject({ id: 'P1', median: 2, low: 1, high: 3, met: true });
+  });
+
+  test('leave out a round that lacks one of the two, and are missed without any', () => {
+    const lone = [row('sluice1', [{ p50Ms: 2 }, { p50Ms: 9 }]), row('rival1', [{ p50Ms: 4 }, {}])];
+    const [p50, p99] = judge(lone).filter(({ id }) => id === 'P3');
+    expect(p50).toMatchObject({ median: 0.5, low: 0.5, high: 0.5, met: true });
+    expect(p99).toMatchObject({ median: Number.NaN, met: false });
+  });
+
+  test('take a figure of one row as it is', () => {
+    const judged = judge([row('sluice1', [{ scriptsPerJob: 4.5 }, { scriptsPerJob: 3.5 }])]);
+    expect(judged).toMatchObject([{ id: 'P4', median: 4, low: 3.5, high: 4.5, met: true }]);
+  });
+
+  test('name the rows that they need, so that a part can be measured alone', () => {
+    expect([...rowsFor(['P3'])].sort()).toEqual(['rival1', 'sluice1']);
+    const rows = [...rowsFor(PROMISE_IDS)].map((id) => row(id, [{}]));
+    expect(new Set(judge(rows).map(({ id }) => id))).toEqual(new Set(PROMISE_IDS));
+  });
+});
+
+test('commands of MONITOR are counted by who called them, however the lines are cut', () => {
+  const lines = [
+    '+1.5 [0 127.0.0.1:60866] "EVALSHA" "abc" "1" "key"',
+    '+1.6 [0 lua] "hset" "key" "a \\"quoted\\" [0 lua] \\"evalsha\\""',
+    '+1.7 [0 lua] "zadd" "key" "0" "id"',
+    '+1.8 [0 127.0.0.1:60866] "hmget" "key" "spec"',
+    '+1.9 [0 unix:/redis.sock] "fcall" "settle" "0"',
+    '+OK',
+  ];
+  const text = lines.map((line) => `${line}\r\n`).join('');
+  for (const size of [text.length, 7, 1]) {
+    const counter = createCommandCounter();
+    for (let start = 0; start < text.length; start += size) counter.take(text.slice(start, start + size));
+    expect(counter.counts).toEqual({ scripts: 2, inScripts: 2 });
+  }
+});
+
+describe('options', () => {
+  test('choose rows by promises, all by default', () => {
+    expect([...parseOptions(['--only', 'P3']).plan.rows].sort()).toEqual(['rival1', 'sluice1']);
+    expect([...parseOptions([]).plan.rows]).toEqual(ROW_IDS);
+    expect(parseOptions([]).nodeVersion).toBe(process.version);
+  });
+
+  test.each([
+    [['--only', 'P3,P99'], '--only takes P1, P2, P3, P4, P5, P7, not "P99"'],
+    [['--rounds', '0'], '--rounds must be a number above 0, not "0"'],
+    [['--rival-concurrency', '1,x'], '--rival-concurrency must be a number above 0, not "x"'],
+    [['--node', '/no/such/node'], '--node must be a Node program, not "/no/such/node"'],
+    [['--round', '1'], "Unknown option '--round'"],
+  ])('%j is refused', (args, message) => {
+    expect(() => parseOptions(args)).toThrow(message);
+  });
+});
