@@ -48,12 +48,15 @@ const OPTIONS = {
   formats: { 'date-time': (text: string) => !Number.isNaN(parseTimestamp(text)) },
 };
 
+/** A text that a person wrote is checked once, so its schema must be quick to compile, not to run. */
+const THOROUGH = { ...OPTIONS, allErrors: true, inlineRefs: false, code: { optimize: false } };
+
 /** Returns null when `value` fits, else its first fault. The path is a JSON Pointer (RFC 6901) that starts with `base`. */
 export type Checker = (value: unknown, base?: string) => Fault | null;
 
 /** Returns the checker of a schema, which is compiled at its first use. */
 export function compileSchema(schema: JsonSchema): Checker {
-  const compiled = onFirstUse(schema, false);
+  const compiled = onFirstUse(() => new Ajv2020(OPTIONS).compile(schema as AnySchemaObject));
   return (value, base = '') => {
     const validate = compiled();
     if (validate(value)) return null;
@@ -67,7 +70,7 @@ export function compileSchema(schema: JsonSchema): Checker {
  * by hand and wants to mend at once.
  */
 export function compileThorough(schema: JsonSchema): (value: unknown) => Fault[] {
-  const compiled = onFirstUse(schema, true);
+  const compiled = onFirstUse(() => new Ajv2020(THOROUGH).compile(inDefinitions(schema)));
   return (value) => {
     const validate = compiled();
     validate(value);
@@ -108,9 +111,28 @@ const UNKNOWN_FIELD = 'is not a field of this object';
 export const NO_TIME = 'must be an RFC 3339 time';
 
 /** Compiling costs milliseconds, and no process meets every kind of data there is. */
-function onFirstUse(schema: JsonSchema, allErrors: boolean): () => ValidateFunction {
+function onFirstUse(compile: () => ValidateFunction): () => ValidateFunction {
   let validate: ValidateFunction | undefined;
-  return () => (validate ??= new Ajv2020({ ...OPTIONS, allErrors }).compile(schema as AnySchemaObject));
+  return () => (validate ??= compile());
+}
+
+/** Returns the same schema with each object that it describes as a definition, so that one of many places is compiled once. */
+function inDefinitions(schema: JsonSchema): AnySchemaObject {
+  const names = new Map<unknown, string>();
+  const definitions: Record<string, unknown> = {};
+  const parts = (whole: object) =>
+    Object.fromEntries(Object.entries(whole).map(([key, part]) => [key, placed(part)]));
+  const placed = (part: unknown): unknown => {
+    if (typeof part !== 'object' || part === null || Array.isArray(part)) return part;
+    if (!('properties' in part) || !('type' in part) || part.type !== 'object') return parts(part);
+    const name = names.get(part) ?? `object${names.size}`;
+    if (!names.has(part)) {
+      names.set(part, name);
+      definitions[name] = parts(part);
+    }
+    return { $ref: `#/$defs/${name}` };
+  };
+  return { ...parts(schema), $defs: definitions };
 }
 
 function toFault(error: ErrorObject, base: string): Fault {

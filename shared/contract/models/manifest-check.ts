@@ -21,14 +21,16 @@ export const NOT_OF_TFJS =
 
 const checkSchema = compileThorough(manifestSchema);
 
-const { inputs, outputs } = manifestSchema.properties.signature.properties;
+const signatureSchema = manifestSchema.properties.signature;
+const { inputs, outputs } = signatureSchema.properties;
+const saidTensor = { ...inputs.items, required: [] };
 const checkPart = compileThorough({
-  ...manifestSchema.properties.signature,
+  ...signatureSchema,
   required: [],
   properties: {
-    ...manifestSchema.properties.signature.properties,
-    inputs: { type: 'array', items: { ...inputs.items, required: [] } },
-    outputs: { ...outputs, items: { ...outputs.items, required: [] } },
+    ...signatureSchema.properties,
+    inputs: { type: 'array', items: saidTensor },
+    outputs: { ...outputs, items: saidTensor },
   },
 });
 
