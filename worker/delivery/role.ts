@@ -17,7 +17,7 @@ import { createRecipients } from './recipients.js';
 import { startRelay } from './relay.js';
 import { startRequeue } from './requeue.js';
 import { RETRY_SCHEDULE, type RetrySchedule } from './retry-schedule.js';
-import { createSender } from './send.js';
+import type { Sender } from './send.js';
 
 /** Attempts at once to one receiver. */
 const SLOTS_PER_RECEIVER = 50;
@@ -49,7 +49,13 @@ export async function startDelivery(deps: DeliveryRoleDeps): Promise<{ close(): 
   const [redis, queueRedis, listen] = await Promise.all([open('work'), open('work'), open('listen')]);
   const { keys, endpoints, deliveries, fanOut } = composeCore(config, { ...connections, redis });
   const queue = openWebhookQueue(queueRedis, prefix, (error) => onError('webhooks queue', error));
-  const sender = createSender({ clock, rules, version });
+  let opened: Promise<Sender> | null = null;
+  // undici is a hundred modules and 10 MB, which a worker saves until somebody has a webhook.
+  const openSender = async () => (await import('./send.js')).createSender({ clock, rules, version });
+  const send: Sender['send'] = async (...attempt) => {
+    opened ??= openSender();
+    return (await opened).send(...attempt);
+  };
   const { longestRestMs } = schedule;
   const breaker = createCircuitBreaker(clock, { slotsPerReceiver: SLOTS_PER_RECEIVER, longestRestMs });
   const outbox = () => redis.xlen(keys.outbox);
@@ -60,7 +66,15 @@ export async function startDelivery(deps: DeliveryRoleDeps): Promise<{ close(): 
   });
   const findRecipient = createRecipients(endpoints, clock);
   const enqueue = (id: string, dueAt: number) => queue.add(id, Math.max(0, Math.ceil(dueAt - clock.now())));
-  const attempts = createAttempts({ deliveries, findRecipient, sender, breaker, clock, schedule, metrics });
+  const attempts = createAttempts({
+    deliveries,
+    findRecipient,
+    sender: { send },
+    breaker,
+    clock,
+    schedule,
+    metrics,
+  });
   const dispatcher = createDispatcher({ attempts, breaker, deliveries, clock, enqueue, onError });
   const relay = startRelay({ redis, listen, keys, dispatcher, fanOut, metrics, clock, onError });
   const requeue = startRequeue({ queue, deliveries, clock, onError });
@@ -77,7 +91,7 @@ export async function startDelivery(deps: DeliveryRoleDeps): Promise<{ close(): 
     async close() {
       await Promise.all([dispatcher.close(), relay.close(), requeue.close(), consumer.close()]);
       await dispatcher.ended();
-      await Promise.all([queue.close(), sender.close()]);
+      await Promise.all([queue.close(), opened?.then(({ close }) => close())]);
       for (const connection of [listen, queueRedis, redis]) connection.disconnect();
     },
   };

@@ -6,8 +6,6 @@
  */
 import { invalid } from '../../contract/errors.js';
 import { type ArchiveReader, meterOf } from './archive-reader.js';
-import { readTar } from './archive-tar.js';
-import { readZip } from './archive-zip.js';
 
 /** The longest of the marks by which files begin. */
 const HEAD_BYTES = 6;
@@ -33,7 +31,11 @@ export async function unpack(content: AsyncIterable<Uint8Array>, reader: Archive
       { path: '/archive', message: `is packed by ${refused[0]}: send a .tar.gz, a .tar or a .zip` },
     ]);
   const meter = meterOf(reader.maxBytes);
-  await (begins(ZIP) ? readZip : readTar)(whole, reader, meter);
+  // A process that is sent no archive never loads what reads them.
+  const read = begins(ZIP)
+    ? (await import('./archive-zip.js')).readZip
+    : (await import('./archive-tar.js')).readTar;
+  await read(whole, reader, meter);
 }
 
 /** Returns the first bytes of a stream, and the stream with them. */
