@@ -7,6 +7,7 @@
  * `SluiceError`, whatever the bytes are.
  */
 import type { Metadata, Sharp, SharpOptions } from 'sharp';
+import { requirePackage } from '../base/packages.js';
 import { SluiceError } from '../contract/errors.js';
 import { IMAGE_FORMATS, type ImageHeader } from '../contract/tensors/image-input.js';
 import { whyNoImage } from './foreign-format.js';
@@ -51,7 +52,7 @@ export async function openSharp(
 let loading: ReturnType<typeof loadSharp> | undefined;
 
 async function loadSharp() {
-  const { default: sharp } = await import('sharp');
+  const sharp = requirePackage('sharp') as typeof import('sharp')['default'];
   sharp.block({ operation: ['VipsForeignLoad'] });
   sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadWebp'] });
   sharp.cache(false);

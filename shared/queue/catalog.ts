@@ -7,7 +7,7 @@
  *
  * BullMQ is transport: a message is an id, and our record holds everything else.
  */
-import type { DefaultJobOptions } from 'bullmq';
+import type { DefaultJobOptions } from './bullmq.js';
 
 export const BATCHES_QUEUE = 'batches';
 export const WEBHOOKS_QUEUE = 'webhooks';

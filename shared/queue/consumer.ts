@@ -6,9 +6,10 @@
  * BullMQ's worker can be alive and take nothing for ever, when its blocking connection is dead in a way that neither it nor the
  * client sees. So progress is watched, and not the process or the connection.
  */
-import { type Job, Worker } from 'bullmq';
+
 import type { Redis } from 'ioredis';
 import type { Clock } from '../base/clock.js';
+import { type Job, Worker } from './bullmq.js';
 import { WORKER_OPTIONS } from './catalog.js';
 
 export interface ConsumerDeps {

@@ -3,9 +3,10 @@
  *
  * To add an id that the queue already holds does nothing.
  */
-import { Queue } from 'bullmq';
+
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
+import { Queue } from './bullmq.js';
 import {
   BATCHES_QUEUE,
   EVENT_STREAM_LENGTH,

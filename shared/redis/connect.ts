@@ -11,10 +11,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Redis, type RedisOptions } from 'ioredis';
+import type { Redis, RedisOptions } from 'ioredis';
 import { sleep, systemClock } from '../base/clock.js';
 import { ConfigError } from '../base/config.js';
 import { Refusal } from '../base/errors.js';
+import { requirePackage } from '../base/packages.js';
 import { ADDRESS_FILE, type Config } from '../contract/config.js';
 import { boundPatience, PATIENT } from './patience.js';
 import { leaveReplicas, primaryOptions } from './primary.js';
@@ -46,6 +47,8 @@ export function redisUrl(config: Config): string {
   }
 }
 
+const client = requirePackage('ioredis') as typeof import('ioredis');
+
 const retryStrategy = (attempt: number) => Math.min(50 * 2 ** attempt, 1000) + Math.random() * 50;
 
 const OPTIONS = {
@@ -71,7 +74,7 @@ export async function openRedis(
   const onReplica = () => {
     reason = 'it is a replica, and Sluice writes';
   };
-  const redis = new Redis(url, {
+  const redis = new client.Redis(url, {
     retryStrategy,
     socketTimeout: SOCKET_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,

@@ -8,14 +8,13 @@
  * A command that was refused for that reason did nothing. It is sent again on the next connection, those of a pipeline too;
  * a MULTI fails as a whole.
  */
-import { createRequire } from 'node:module';
 import type { Redis, RedisOptions } from 'ioredis';
 import type * as standalone from 'ioredis/built/connectors/StandaloneConnector.js';
 import type { Clock } from '../base/clock.js';
+import { requirePackage } from '../base/packages.js';
 
 // ioredis does not export it, and loaders of modules differ in what an import of it gives.
-const require = createRequire(import.meta.url);
-const loaded: typeof standalone.default = require('ioredis/built/connectors/StandaloneConnector.js');
+const loaded: typeof standalone.default = requirePackage('ioredis/built/connectors/StandaloneConnector.js');
 const StandaloneConnector = loaded.default;
 
 const LOOK_EVERY_MS = 1000;

@@ -1,7 +1,8 @@
 /** The backend in plain JavaScript: slow, runs wherever Node does, and is the reference for all others. */
+import { requirePackage } from '../../shared/base/packages.js';
 import type { Backend } from './backend.js';
-import { loadTfjs, requirePackage } from './packages.js';
 import { createTfjsBackend } from './tfjs.js';
+import { loadTfjs } from './tfjs-packages.js';
 
 /** Resolves to the backend `cpu`. */
 export async function openCpu(): Promise<Backend> {

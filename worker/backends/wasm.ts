@@ -1,9 +1,10 @@
 /** The backend in WebAssembly with SIMD and one thread: the quickest on a CPU for small models, and part of every install. */
 import { dirname, sep } from 'node:path';
 import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { requirePackage } from '../../shared/base/packages.js';
 import type { Backend } from './backend.js';
-import { loadTfjs, requirePackage } from './packages.js';
 import { createTfjsBackend } from './tfjs.js';
+import { loadTfjs } from './tfjs-packages.js';
 
 type Core = typeof import('@tensorflow/tfjs-core');
 

@@ -3,7 +3,7 @@
  *
  * A worker that closes puts its batches back, so that another worker continues them at once.
  */
-import { type Job as Message, WaitingError } from 'bullmq';
+
 import { Counter, type Registry } from 'prom-client';
 import type { Clock } from '../../shared/base/clock.js';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
@@ -11,6 +11,7 @@ import { NO_LINES } from '../../shared/contract/batch.js';
 import type { Config } from '../../shared/contract/config.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
+import { type Job as Message, WaitingError } from '../../shared/queue/bullmq.js';
 import { BATCHES_QUEUE } from '../../shared/queue/catalog.js';
 import { startConsumer } from '../../shared/queue/consumer.js';
 import type { Redis } from '../../shared/redis/connect.js';

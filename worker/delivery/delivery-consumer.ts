@@ -4,9 +4,9 @@
  * The record is read when BullMQ hands out the id. If another attempt is to follow, the id goes back with a delay. If this
  * process dies meanwhile, BullMQ gives the id to another.
  */
-import { DelayedError, type Job } from 'bullmq';
 import type { Clock } from '../../shared/base/clock.js';
 import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
+import { DelayedError, type Job } from '../../shared/queue/bullmq.js';
 import { WEBHOOKS_QUEUE } from '../../shared/queue/catalog.js';
 import { type Consumer, startConsumer } from '../../shared/queue/consumer.js';
 import type { Redis } from '../../shared/redis/connect.js';

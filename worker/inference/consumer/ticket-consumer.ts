@@ -9,7 +9,7 @@
  *     goes back to the queue.
  *   - Jobs that end in one turn of the event loop, as those of a batch do, are settled in one call.
  */
-import { type Job as Ticket, WaitingError } from 'bullmq';
+
 import type { Clock } from '../../../shared/base/clock.js';
 import { gather } from '../../../shared/base/gather.js';
 import type { Logger } from '../../../shared/base/log.js';
@@ -17,6 +17,7 @@ import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Core } from '../../../shared/core/compose.js';
 import type { Finished, Settled, Started, Unstarted } from '../../../shared/core/jobs/executions.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
+import { type Job as Ticket, WaitingError } from '../../../shared/queue/bullmq.js';
 import { inferenceQueue } from '../../../shared/queue/catalog.js';
 import { startConsumer } from '../../../shared/queue/consumer.js';
 import type { Redis } from '../../../shared/redis/connect.js';
