@@ -18,6 +18,7 @@ import { type BackendName, canRun } from '../../worker/backends/backend.js';
 import { createInferenceMetrics } from '../../worker/inference/metrics.js';
 import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
 import { median, table } from './figures.js';
+import { type Goal, goalText, verdictOn } from './goals.js';
 import { machineFacts } from './machine.js';
 import { writePictureModels } from './pictures.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
@@ -53,6 +54,8 @@ interface Sample extends Drained {
   loneMs: number;
 }
 
+/** P8: what a worker makes of its backend. */
+const P8: Goal = { least: 0.97 };
 const CHILDREN = Number(values.children);
 const PROBES = 40;
 const MOST_ROWS = 20_000 * Number(values.instances);
@@ -146,6 +149,7 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     subjects.find((each) => each.model === of.model && each.backend === of.backend && each.batchSize === 1);
   const rowOf = (subject: Subject) => {
     const one = single(subject)?.samples ?? [];
+    const ofBare = over(subject, ({ perSecond, bare }) => perSecond / bare);
     const gains = subject.batchSize > 1;
     return [
       subject.model,
@@ -153,7 +157,8 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
       String(subject.batchSize),
       speed(over(subject, ({ bare }) => bare)),
       speed(over(subject, ({ perSecond }) => perSecond)),
-      `${over(subject, ({ perSecond, bare }) => perSecond / bare).toFixed(2)} ×`,
+      `${ofBare.toFixed(2)} ×`,
+      verdictOn(P8, ofBare),
       ...(CHILDREN > 1
         ? [`${over(subject, ({ perSecond, bareAlone }) => perSecond / bareAlone).toFixed(2)} ×`]
         : []),
@@ -174,6 +179,7 @@ function publish(subjects: readonly Subject[], machine: Record<string, string | 
     'bare rows/s',
     'engine rows/s',
     'engine ÷ bare',
+    `P8: ${goalText(P8)}`,
     ...(CHILDREN > 1 ? ['engine ÷ one bare child'] : []),
     'computing',
     'computing ÷ bare',

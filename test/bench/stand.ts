@@ -6,21 +6,15 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { systemClock as clock } from '../../shared/base/clock.js';
-import { openFileBlobs } from '../../shared/blobs/filesystem.js';
-import { loadConfig } from '../../shared/contract/config.js';
-import { newId } from '../../shared/contract/ids.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { type Instance, packInstances } from '../../shared/contract/tensors/tensor.js';
-import { type Core, composeCore } from '../../shared/core/compose.js';
-import { type JobNotices, listenForJobNotices } from '../../shared/core/jobs/job-notices.js';
 import { readManifest } from '../../shared/model-packages/manifest.js';
-import { openInferenceQueues } from '../../shared/queue/queues.js';
-import { openRedis } from '../../shared/redis/connect.js';
 import type { BackendName } from '../../worker/backends/backend.js';
 import { readGolden } from '../../worker/inference/child/golden.js';
-import { idleConnections } from '../support/connections.js';
-import { type Site, tell } from './site.js';
+import { type Feed, openFeed, PREFIX, VERSION } from './feed.js';
+import type { Site } from './site.js';
 import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
+import { readFigures } from './worker-figures.js';
 
 export interface Stand {
   /** Runs `rows` in jobs of some instances each; all wait before the first is started. */
@@ -49,44 +43,24 @@ export interface StandPlan {
   children: number;
 }
 
-const VERSION = 1;
-/** Submits under way at once. */
-const FILLING = 500;
-
+/** Starts the worker of a stand, with a Redis of its own. */
 export async function openStand(site: Site, plan: StandPlan): Promise<Stand> {
   const { model, backend, batchSize } = plan;
   const name = `${model}-${backend}-${batchSize}`;
   const server = await openRedisFor(site, name);
   const { manifest, modelsDir, instance } = await copyModel(site, name, plan);
   const dataDir = join(site.folder, `${name}-data`);
-  const prefix = '{bench}';
-  const redis = await openRedis(server.url, 'work', report);
-  const listener = await openRedis(server.url, 'listen', report);
-  site.defer(async () => {
-    redis.disconnect();
-    listener.disconnect();
-  });
-  const config = {
-    ...loadConfig({}),
-    SLUICE_KEY_PREFIX: prefix,
-    SLUICE_MAX_QUEUED_PER_TENANT: Number.MAX_SAFE_INTEGER,
-    SLUICE_RETENTION_SECONDS: 5,
-  };
-  const transport = openInferenceQueues(redis, prefix, report);
-  const blobs = await openFileBlobs(join(dataDir, 'blobs'), clock);
-  const onError = (_: string, error: unknown) => report(error);
-  const core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
-  const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
+  const feed = await openFeed(site, server.url, dataDir);
   const worker = await startWorker(site, name, {
     REDIS_URL: server.url,
     SLUICE_DATA_DIR: dataDir,
     SLUICE_MODELS_DIR: modelsDir,
-    SLUICE_KEY_PREFIX: prefix,
+    SLUICE_KEY_PREFIX: PREFIX,
     SLUICE_BACKEND: backend,
     SLUICE_ROLES: 'inference,upkeep',
     SLUICE_CHILDREN: String(plan.children),
   });
-  return createStand({ manifest, instance, ...plan, core, notices, worker });
+  return createStand({ manifest, instance, ...plan, feed, worker });
 }
 
 interface Parts {
@@ -94,49 +68,25 @@ interface Parts {
   instance: Instance;
   instances: number;
   children: number;
-  core: Core;
-  notices: JobNotices;
+  feed: Feed;
   worker: BenchWorker;
 }
 
-function createStand({ manifest, instance, instances, children, core, notices, worker }: Parts): Stand {
+function createStand({ manifest: { name }, instance, instances, children, feed, worker }: Parts): Stand {
   const inputOf = (count: number) => packInstances(new Array<Instance>(count).fill(instance));
   const [one, many] = [inputOf(1), inputOf(instances)];
 
-  /** Answers its end. */
-  async function submit(count: number): Promise<{ ended: Promise<void> }> {
-    const id = newId('job', clock.now());
-    const ended = endOf(id);
-    const input = count === 1 ? one : many;
-    await core.jobWriter.write({ spec: specOf(id, manifest.name, count), ttlSeconds: 3600, input });
-    return { ended };
-  }
-
-  function endOf(id: string): Promise<void> {
-    return new Promise((resolve) => {
-      const unwatch = notices.onEnd(id, () => {
-        unwatch();
-        resolve();
-      });
-    });
-  }
-
   async function drain(rows: number): Promise<Drained> {
     const jobs = Math.ceil(rows / instances);
-    await core.queueStatus.pause(manifest.name);
-    const ends: Promise<void>[] = [];
-    while (ends.length < jobs) {
-      const length = Math.min(jobs - ends.length, FILLING);
-      const submitted = await Promise.all(Array.from({ length }, () => submit(instances)));
-      ends.push(...submitted.map(({ ended }) => ended));
-    }
-    const before = await read(worker);
+    await feed.pause(name);
+    const ends = await feed.fill(jobs, () => feed.submit(name, instances, instances === 1 ? one : many));
+    const before = await readFigures(worker);
     const startedMs = clock.monotonic();
-    await core.queueStatus.resume(manifest.name, [VERSION]);
+    await feed.resume(name);
     // Nothing is asked meanwhile: every look would cost the machine what is measured.
-    await Promise.all(ends);
+    await Promise.all(ends.map(({ ended }) => ended));
     const seconds = (clock.monotonic() - startedMs) / 1000;
-    const now = await read(worker);
+    const now = await readFigures(worker);
     if (now.failed > before.failed) throw new Error(`${now.failed - before.failed} jobs failed`);
     const meanBatch = (now.instances - before.instances) / (now.batches - before.batches);
     const computing = (now.computeSeconds - before.computeSeconds) / seconds / children;
@@ -147,7 +97,7 @@ function createStand({ manifest, instance, instances, children, core, notices, w
     const times: number[] = [];
     for (let i = 0; i < jobs; i++) {
       const startedMs = clock.monotonic();
-      const { ended } = await submit(1);
+      const { ended } = await feed.submit(name, 1, one);
       await ended;
       times.push(clock.monotonic() - startedMs);
     }
@@ -171,40 +121,4 @@ async function copyModel(site: Site, name: string, { model, batchSize, modelsDir
   const [instance] = golden?.instances ?? [];
   if (!instance) throw new Error(`${model} has no golden instance to feed`);
   return { manifest, modelsDir, instance };
-}
-
-function specOf(id: string, model: string, instances: number) {
-  return {
-    id,
-    tenant: 'bench',
-    model,
-    version: VERSION,
-    alias: null,
-    priority: 'standard' as const,
-    instances,
-    timeoutSeconds: 300,
-    allowPartial: false,
-    metadata: {},
-    webhook: null,
-    retryOf: null,
-  };
-}
-
-async function read(worker: BenchWorker) {
-  const text = await worker.metrics();
-  const sum = (name: string, label = '') =>
-    [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*${label}[^}]*\\})? (\\S+)$`, 'gm'))].reduce(
-      (total, [, value]) => total + Number(value),
-      0,
-    );
-  return {
-    failed: sum('sluice_jobs_settled_total') - sum('sluice_jobs_settled_total', 'succeeded'),
-    instances: sum('sluice_batch_size_sum'),
-    batches: sum('sluice_batch_size_count'),
-    computeSeconds: sum('sluice_backend_run_seconds_sum'),
-  };
-}
-
-function report(error: unknown): void {
-  tell(String(error));
 }

@@ -71,15 +71,16 @@ export interface BenchWorker {
   stop(): Promise<unknown>;
 }
 
-/** Starts a worker without an API; `environment` names its Redis and all else that it needs. */
+/** Starts a worker without an API; `environment` names its Redis and all else that it needs, `entry` its program. */
 export async function startWorker(
   site: Site,
   name: string,
   environment: Record<string, string>,
+  entry = 'worker/main.js',
 ): Promise<BenchWorker> {
   const port = await freePort();
   const own = { LOG_LEVEL: 'warn', SLUICE_METRICS_PORT: String(port), ...environment };
-  const worker = startProgram(site, name, 'worker/main.js', own, NODE_FLAGS);
+  const worker = startProgram(site, name, entry, own, NODE_FLAGS);
   const origin = `http://127.0.0.1:${port}`;
   await untilReady(site, [worker], async () => (await fetch(`${origin}/readyz`)).status === 200);
   return {

@@ -1,10 +1,11 @@
-/** The bench, run as `npm run bench` runs it but for an instant: it measures every row, and every answer is right. */
+/** Two benches, run as `npm run bench` and `npm run bench:scaling` run them but for an instant: every answer is right. */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import type { Report } from '../bench/hot/report.js';
 import { ROW_IDS } from '../bench/hot/samples.js';
+import type { Judged, Row as ScalingRow } from '../bench/scaling/report.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();
@@ -37,6 +38,30 @@ it('measures Sluice, the rival and the bare parts, and finds every answer right'
     ).toHaveLength(1);
   }
 }, 60_000);
+
+it('measures workers with simulated devices, and finds their answers right', async () => {
+  const options = ['--rounds', '1', '--seconds', '0.5', '--workers', '1,2', '--device-ms', '20'];
+  const out = join(folder.path, 'scaling');
+  const { code, output } = await run(['.build/test/bench/scaling/main.js', ...options, '--out', out]);
+
+  expect(code, output).toBe(0);
+  const json = readdirSync(out).find((name) => name.endsWith('.json')) ?? '';
+  const { rows, promises } = JSON.parse(readFileSync(join(out, json), 'utf8')) as ScalingReport;
+  expect(rows.map(({ workers, samples }) => [workers, samples.length])).toEqual([
+    [1, 1],
+    [2, 1],
+  ]);
+  for (const { samples } of rows) {
+    expect(samples[0]?.perSecond).toBeGreaterThan(0);
+    expect(samples[0]?.load.devices).toBeLessThan(2);
+  }
+  expect(promises).toMatchObject([{ id: 'P6', median: expect.any(Number) }]);
+}, 60_000);
+
+interface ScalingReport {
+  rows: ScalingRow[];
+  promises: Judged[];
+}
 
 function run(args: string[]): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve, reject) => {

@@ -5,6 +5,12 @@ import { parseOptions } from '../bench/hot/options.js';
 import { judge, PROMISE_IDS, rowsFor } from '../bench/hot/promises.js';
 import { createCommandCounter } from '../bench/hot/redis-commands.js';
 import { ROW_IDS, type Row, type RowId, type Sample } from '../bench/hot/samples.js';
+import {
+  judge as judgeScaling,
+  type Row as ScalingRow,
+  type Sample as ScalingSample,
+  wallOf,
+} from '../bench/scaling/report.js';
 
 describe('goals', () => {
   test.each([
@@ -75,6 +81,45 @@ test('commands of MONITOR are counted by who called them, however the lines are 
     for (let start = 0; start < text.length; start += size) counter.take(text.slice(start, start + size));
     expect(counter.counts).toEqual({ scripts: 2, inScripts: 2 });
   }
+});
+
+describe('scaling', () => {
+  const sample = (perSecond: number, load = {}): ScalingSample => ({
+    perSecond,
+    meanBatch: 32,
+    redisMsPerJob: 0.05,
+    load: { devices: 0.5, redis: 0.5, cores: 0.5, ...load },
+  });
+  const row = (deviceMs: number, workers: number, speeds: number[]): ScalingRow => ({
+    id: `${deviceMs}x${workers}`,
+    detail: `${workers} on ${deviceMs}`,
+    deviceMs,
+    workers,
+    samples: speeds.map((speed) => sample(speed)),
+  });
+
+  test('divides by as many single workers on the same device in the same round', () => {
+    const rows = [
+      row(20, 1, [100, 50]),
+      row(500, 1, [10, 10]),
+      row(20, 4, [400, 100]),
+      row(500, 2, [17, 17]),
+    ];
+    expect(judgeScaling(rows)).toMatchObject([
+      { title: '4 on 20', median: 0.75, low: 0.5, high: 1, met: false },
+      { title: '2 on 500', median: 0.85, met: false },
+    ]);
+    expect(judgeScaling([row(20, 1, [100]), row(20, 2, [180])])).toMatchObject([{ median: 0.9, met: true }]);
+  });
+
+  test.each([
+    [{ devices: 0.95, cores: 1 }, 'devices'],
+    [{ redis: 0.9 }, 'Redis'],
+    [{ cores: 0.97, redis: 0.89 }, 'cores'],
+    [{}, '–'],
+  ])('calls what is full in %j: %s', (load, wall) => {
+    expect(wallOf(sample(1, load).load)).toBe(wall);
+  });
 });
 
 describe('options', () => {

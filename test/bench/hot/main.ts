@@ -6,16 +6,16 @@
  * missed is told and is no error, because a busy machine misses some. Whatever happens, nothing that it started is left behind.
  */
 import { systemClock as clock, toTimestamp } from '../../../shared/base/clock.js';
-import { messageOf } from '../../../shared/base/errors.js';
 import { machineFacts } from '../machine.js';
+import { optionsOrExit } from '../option-values.js';
 import { onSite, type Site, tell, writeResult } from '../site.js';
 import { runBench } from './bench.js';
-import { type Options, parseOptions } from './options.js';
+import { parseOptions } from './options.js';
 import { judge } from './promises.js';
 import { firstFault, type Report, toMarkdown, wrongAnswers } from './report.js';
 import { jsonImages } from './test-digits.js';
 
-const { plan, node, nodeVersion, out } = optionsOrExit();
+const { plan, node, nodeVersion, out } = optionsOrExit(parseOptions);
 
 await onSite(measureAndReport, node);
 
@@ -46,14 +46,4 @@ function publish(report: Report): void {
 function meanBodyBytes(): number {
   const bytes = jsonImages().map((image) => JSON.stringify({ model: 'mnist', instances: [image] }).length);
   return Math.round(bytes.reduce((sum, length) => sum + length, 0) / bytes.length);
-}
-
-/** A wrong option needs no stack. */
-function optionsOrExit(): Options {
-  try {
-    return parseOptions(process.argv.slice(2));
-  } catch (error) {
-    tell(messageOf(error));
-    process.exit(1);
-  }
 }

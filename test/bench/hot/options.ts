@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { list } from '../../../shared/base/config.js';
 import { messageOf } from '../../../shared/base/errors.js';
+import { toNumber, toNumbers } from '../option-values.js';
 import type { Plan } from './bench.js';
 import { PROMISE_IDS, rowsFor } from './promises.js';
 import { ROW_IDS, type RowId } from './samples.js';
@@ -33,14 +34,13 @@ export function parseOptions(args: string[]): Options {
       out: { type: 'string', default: 'test/bench/results' },
     },
   });
-  const concurrencies = list(values['rival-concurrency']);
   return {
     plan: {
       rounds: toNumber('rounds', values.rounds),
       seconds: toNumber('seconds', values.seconds),
       inFlight: toNumber('inflight', values.inflight),
       pollMs: toNumber('poll-ms', values['poll-ms']),
-      rivalConcurrencies: concurrencies.map((text) => toNumber('rival-concurrency', text)),
+      rivalConcurrencies: toNumbers('rival-concurrency', values['rival-concurrency']),
       rows: toRows(list(values.only)),
     },
     node: values.node,
@@ -62,10 +62,4 @@ function versionOf(node: string): string {
   } catch (error) {
     throw new Error(`--node must be a Node program, not "${node}": ${messageOf(error)}`);
   }
-}
-
-function toNumber(option: string, text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`--${option} must be a number above 0, not "${text}"`);
-  return value;
 }
