@@ -8,20 +8,20 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Registry } from 'prom-client';
-import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
-import { list } from '../../shared/base/config.js';
-import { messageOf } from '../../shared/base/errors.js';
-import { createLogger } from '../../shared/base/log.js';
-import { loadConfig } from '../../shared/contract/config.js';
-import { readModelFolder } from '../../shared/model-packages/model-folder.js';
-import { type BackendName, canRun } from '../../worker/backends/backend.js';
-import { createInferenceMetrics } from '../../worker/inference/metrics.js';
-import { type BackendPool, openBackendPool } from '../../worker/inference/pool/backend-pool.js';
-import { median, table } from './figures.js';
-import { type Goal, goalText, verdictOn } from './goals.js';
-import { machineFacts } from './machine.js';
+import { systemClock as clock, toTimestamp } from '../../../shared/base/clock.js';
+import { list } from '../../../shared/base/config.js';
+import { messageOf } from '../../../shared/base/errors.js';
+import { createLogger } from '../../../shared/base/log.js';
+import { loadConfig } from '../../../shared/contract/config.js';
+import { readModelFolder } from '../../../shared/model-packages/model-folder.js';
+import { type BackendName, canRun } from '../../../worker/backends/backend.js';
+import { createInferenceMetrics } from '../../../worker/inference/metrics.js';
+import { type BackendPool, openBackendPool } from '../../../worker/inference/pool/backend-pool.js';
+import { median, table } from '../figures.js';
+import { type Goal, goalText, verdictOn } from '../goals.js';
+import { machineFacts } from '../machine.js';
+import { onSite, type Site, tell, writeResult } from '../site.js';
 import { writePictureModels } from './pictures.js';
-import { onSite, type Site, tell, writeResult } from './site.js';
 import { type Drained, openStand, type Stand } from './stand.js';
 
 const { values } = parseArgs({
@@ -79,7 +79,7 @@ async function measureAndReport(site: Site): Promise<void> {
 async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
   const { SLUICE_CACHE_DIR: cacheDir, SLUICE_MODELS_DIR: modelsDir } = loadConfig();
   const deps = {
-    child: new URL('../../worker/inference/child/main.js', import.meta.url),
+    child: new URL('../../../worker/inference/child/main.js', import.meta.url),
     options: { cacheDir, logLevel: 'warn' },
     clock,
     log: createLogger('bench', 'warn'),

@@ -5,16 +5,16 @@
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { systemClock as clock } from '../../shared/base/clock.js';
-import type { Manifest } from '../../shared/contract/models/manifest.js';
-import { type Instance, packInstances } from '../../shared/contract/tensors/tensor.js';
-import { readManifest } from '../../shared/model-packages/manifest.js';
-import type { BackendName } from '../../worker/backends/backend.js';
-import { readGolden } from '../../worker/inference/child/golden.js';
-import { type Feed, openFeed, PREFIX, VERSION } from './feed.js';
-import type { Site } from './site.js';
-import { type BenchWorker, openRedisFor, startWorker } from './systems.js';
-import { readFigures } from './worker-figures.js';
+import { systemClock as clock } from '../../../shared/base/clock.js';
+import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { type Instance, packInstances } from '../../../shared/contract/tensors/tensor.js';
+import { readManifest } from '../../../shared/model-packages/manifest.js';
+import type { BackendName } from '../../../worker/backends/backend.js';
+import { readGolden } from '../../../worker/inference/child/golden.js';
+import { type Feed, openFeed, PREFIX, VERSION } from '../feed.js';
+import type { Site } from '../site.js';
+import { type BenchWorker, openRedisFor, startWorker } from '../systems.js';
+import { readFigures } from '../worker-figures.js';
 
 export interface Stand {
   /** Runs `rows` in jobs of some instances each; all wait before the first is started. */
