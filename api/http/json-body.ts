@@ -10,13 +10,7 @@ import type { Context } from 'koa';
 import getRawBody from 'raw-body';
 import { messageOf } from '../../shared/base/errors.js';
 import { SluiceError } from '../../shared/contract/errors.js';
-import {
-  demandWholeText,
-  mayHoldBrokenText,
-  parseJson,
-  parseJsonUnchecked,
-  withoutMark,
-} from '../../shared/contract/json.js';
+import { type ParsedJson, parseJsonOfParts, whole, withoutMark } from '../../shared/contract/json/json.js';
 import type { BodyState } from './body-arrival.js';
 
 export interface BodyLimits {
@@ -25,10 +19,7 @@ export interface BodyLimits {
   maxDepth: number;
 }
 
-export interface JsonBody {
-  value: unknown;
-  /** Throws `invalid_input` for a part of the value with a text that no UTF-8 can hold. */
-  demandWholeText(part: unknown): void;
+export interface JsonBody extends ParsedJson {
   /** Returns the SHA-256 of the bytes in hexadecimal. */
   fingerprint(): string;
 }
@@ -41,22 +32,30 @@ const SMALL_BODY_BYTES = 16 * 1024;
 /**
  * Resolves to the body as one JSON value.
  *
+ * @param parse reads the bytes; a body that submits jobs has a parser of its own
  * @throws {SluiceError} `unsupported_media_type`, `body_too_large`, `body_too_slow`, `malformed_request`, `malformed_json`, or `invalid_input` for
  *   a text with half a surrogate pair
  */
-export async function readJson(ctx: Context, limits: BodyLimits): Promise<JsonBody> {
-  const body = await readJsonOfParts(ctx, limits);
-  body.demandWholeText(body.value);
+export async function readJson(
+  ctx: Context,
+  limits: BodyLimits,
+  parse = parseJsonOfParts,
+): Promise<JsonBody> {
+  const body = await readJsonOfParts(ctx, limits, parse);
+  whole(body);
   return body;
 }
 
 /** Reads the body as `readJson` does, for a route that asks `demandWholeText` of each part, so that a bad one harms no other. */
-export async function readJsonOfParts(ctx: Context, { maxBytes, maxDepth }: BodyLimits): Promise<JsonBody> {
+export async function readJsonOfParts(
+  ctx: Context,
+  { maxBytes, maxDepth }: BodyLimits,
+  parse = parseJsonOfParts,
+): Promise<JsonBody> {
   typeOf(ctx, JSON_TYPE);
   const bytes = await readBytes(ctx, maxBytes);
   return {
-    value: parseJsonUnchecked(bytes, maxDepth, 'The body'),
-    demandWholeText: mayHoldBrokenText(bytes) ? demandWholeText : () => undefined,
+    ...parse(bytes, maxDepth, 'The body'),
     fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
   };
 }
@@ -75,9 +74,10 @@ export function readSmallJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits):
 export async function readLines(
   ctx: Context,
   { maxBytes, maxDepth }: BodyLimits,
+  parse: typeof parseJsonOfParts,
 ): Promise<(() => unknown)[]> {
   const bytes = withoutMark(await readBytes(ctx, maxBytes));
-  return linesOf(bytes).map((line) => () => parseJson(line, maxDepth, 'The line'));
+  return linesOf(bytes).map((line) => () => whole(parse(line, maxDepth, 'The line')));
 }
 
 /** Returns the lines that hold more than white space, without copying them. */

@@ -9,6 +9,7 @@ import type { Logger } from '../../shared/base/log.js';
 import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_BULK_JOBS } from '../../shared/contract/job.js';
 import { presentJob } from '../../shared/contract/job-view.js';
+import { parseBulkSubmit, parseSubmit } from '../../shared/contract/json/submit-json.js';
 import { compileGuard, type JsonSchema, NULLABLE_TEXT } from '../../shared/contract/schema.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
 import type { Core } from '../../shared/core/compose.js';
@@ -162,12 +163,16 @@ export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: Bu
 
   async function readItems(ctx: Context): Promise<Item[]> {
     if (typeOf(ctx, JSON_TYPE, NDJSON_TYPE) === NDJSON_TYPE) {
-      const lines = await readLines(ctx, bodyLimits);
+      const lines = await readLines(ctx, bodyLimits, parseSubmit);
       checkCount(lines.length, '');
       return lines;
     }
     const { maxBytes, maxDepth } = bodyLimits;
-    const body = await readJsonOfParts(ctx, { maxBytes, maxDepth: maxDepth + ENVELOPE_DEPTH });
+    const body = await readJsonOfParts(
+      ctx,
+      { maxBytes, maxDepth: maxDepth + ENVELOPE_DEPTH },
+      parseBulkSubmit,
+    );
     const { jobs } = guardBulk(body.value);
     checkCount(jobs.length, '/jobs');
     return jobs.map((job) => () => {

@@ -8,6 +8,7 @@ import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
 import { isTerminal, type JobRecord } from '../../shared/contract/job.js';
 import { type JobView, presentJob } from '../../shared/contract/job-view.js';
+import { parseSubmit } from '../../shared/contract/json/submit-json.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
@@ -112,7 +113,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
-    const body = await readJson(ctx, deps.bodyLimits);
+    const body = await readJson(ctx, deps.bodyLimits, parseSubmit);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     let wait = null as HeldRequest | null;
     try {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseJson } from '../../shared/contract/json.js';
+import { parseJson } from '../../shared/contract/json/json.js';
 
 const parse = (bytes: Buffer | string) => parseJson(Buffer.from(bytes), 8, 'The body');
 const faultOf = (text: string) => {

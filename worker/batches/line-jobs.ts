@@ -7,7 +7,8 @@ import { type Clock, sleep } from '../../shared/base/clock.js';
 import { type BatchLine, type BatchRecord, lineSchema, MAX_CUSTOM_ID } from '../../shared/contract/batch.js';
 import { type ErrorCode, invalid, presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_RETENTION_SECONDS } from '../../shared/contract/job.js';
-import { parseJson } from '../../shared/contract/json.js';
+import { whole } from '../../shared/contract/json/json.js';
+import { parseSubmit } from '../../shared/contract/json/submit-json.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
@@ -106,7 +107,7 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   /** Returns the line; `onCustomId` hears of its id also when the rest of it is wrong. */
   function read({ bytes }: JsonLine, onCustomId: (customId: string) => void): BatchLine {
     if (!bytes) throw new SluiceError('body_too_large', `The line is larger than ${limits.maxBytes} bytes.`);
-    const parsed = parseJson(bytes, limits.maxDepth, 'The line');
+    const parsed = whole(parseSubmit(bytes, limits.maxDepth, 'The line'));
     const { customId } = (parsed ?? {}) as { customId?: unknown };
     if (typeof customId === 'string' && customId.length <= MAX_CUSTOM_ID) onCustomId(customId);
     const value = guardLine(parsed);

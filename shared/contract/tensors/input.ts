@@ -7,9 +7,11 @@
  */
 
 import { type Fault, invalid } from '../errors.js';
+import { NumberGrid } from '../json/number-grid.js';
 import { type Manifest, sentInputs, type TensorSpec } from '../models/manifest.js';
 import { escapePointer } from '../schema.js';
 import { createAudioEncoder } from './audio-input.js';
+import { createGridEncoder } from './grid-input.js';
 import { createImageEncoder, type ReadImageHeader } from './image-input.js';
 import { asObject, type EncodeValue, type FindFile, fail, has, InputFault } from './input-value.js';
 import { createStringEncoder } from './string-input.js';
@@ -18,7 +20,7 @@ import { createTensorEncoder } from './tensor-input.js';
 
 export interface InputEncoder {
   /**
-   * Encodes all instances or none.
+   * Encodes all instances or none. Their numbers may come as arrays or as number grids.
    *
    * @param base JSON Pointer of `instances` in the body
    * @param findFile without it, no instance may name a file
@@ -47,7 +49,7 @@ export function createInputEncoder(manifest: Manifest, readImageHeader: ReadImag
   async function encodeInstance(instance: unknown, path: string, findFile: FindFile): Promise<Instance> {
     if (only && !isNamed(only.spec, instance))
       return { [only.name]: await only.encode(instance, path, findFile) };
-    const fields = asObject(instance, path);
+    const fields = asObject(instance instanceof NumberGrid ? instance.toJSON() : instance, path);
     const known = new Set(inputs.map((input) => input.name));
     for (const field of Object.keys(fields)) {
       if (!known.has(field)) fail(`${path}/${escapePointer(field)}`, 'is not an input of this model');
@@ -92,7 +94,17 @@ function isNamed({ name, dtype }: TensorSpec, instance: unknown): boolean {
   return name !== 'shape' || !(has(instance, 'b64') || has(instance, 'file'));
 }
 
+/** Returns the encoder of one input. A number grid that it does not admit is shown to it as arrays, of which it tells the fault. */
 function createValueEncoder(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
+  const encode = createEncoderOfKind(spec, readImageHeader);
+  const encodeGrid = createGridEncoder(spec);
+  return (value, path, findFile) =>
+    value instanceof NumberGrid
+      ? (encodeGrid(value) ?? encode(value.toJSON(), path, findFile))
+      : encode(value, path, findFile);
+}
+
+function createEncoderOfKind(spec: TensorSpec, readImageHeader: ReadImageHeader): EncodeValue {
   if (spec.dtype === 'image') return createImageEncoder(spec, readImageHeader);
   if (spec.dtype === 'audio') return createAudioEncoder(spec);
   return spec.dtype === 'string' ? createStringEncoder(spec) : createTensorEncoder(spec, spec.dtype);

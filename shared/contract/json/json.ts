@@ -2,9 +2,9 @@
  * Parsing JSON from outside. Its nesting is bounded before it is parsed, and every text in it can be written as UTF-8 again.
  */
 import { isUtf8 } from 'node:buffer';
-import { messageOf } from '../base/errors.js';
-import { type Fault, invalid, SluiceError } from './errors.js';
-import { escapePointer } from './schema.js';
+import { messageOf } from '../../base/errors.js';
+import { type Fault, invalid, SluiceError } from '../errors.js';
+import { escapePointer } from '../schema.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -28,6 +28,13 @@ function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
   return false;
 }
 
+/** A value of JSON. A text in it may hold half a surrogate pair until somebody demands that it does not. */
+export interface ParsedJson {
+  value: unknown;
+  /** Throws `invalid_input` for a part of the value with a text that no UTF-8 can hold. */
+  demandWholeText(part: unknown): void;
+}
+
 /**
  * Returns the value that `bytes` hold. A byte order mark before it is skipped (RFC 8259, section 8.1).
  *
@@ -36,33 +43,38 @@ function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
  * @throws {SluiceError} `malformed_json`; `invalid_input` for a text with half a surrogate pair
  */
 export function parseJson(bytes: Buffer, maxDepth: number, subject: string): unknown {
-  const value = parseJsonUnchecked(bytes, maxDepth, subject);
-  if (mayHoldBrokenText(bytes)) demandWholeText(value);
-  return value;
+  return whole(parseJsonOfParts(bytes, maxDepth, subject));
 }
 
-/** Returns the value as `parseJson` does, and leaves it to the caller to ask `demandWholeText` of its parts. */
-export function parseJsonUnchecked(bytes: Buffer, maxDepth: number, subject: string): unknown {
+/** Returns the value as `parseJson` does, for a caller who asks `demandWholeText` of each part, so that a bad one harms no other. */
+export function parseJsonOfParts(bytes: Buffer, maxDepth: number, subject: string): ParsedJson {
   const text = withoutMark(bytes);
   if (text.length === 0) throw new SluiceError('malformed_json', `${subject} is empty.`);
   const encoding = otherEncodingOf(text);
   if (encoding) throw new SluiceError('malformed_json', `${subject} is ${encoding}; it must be UTF-8.`);
   if (depthExceeds(text, maxDepth))
     throw new SluiceError('malformed_json', `${subject} is nested deeper than ${maxDepth} levels.`);
+  const demand = mayHoldBrokenText(text) ? demandWholeText : () => undefined;
   try {
-    return JSON.parse(text.toString('utf8'));
+    return { value: JSON.parse(text.toString('utf8')), demandWholeText: demand };
   } catch (error) {
     throw new SluiceError('malformed_json', `${subject} is not JSON: ${messageOf(error)}.`);
   }
 }
 
+/** Returns the value, or throws `invalid_input` for a text in it with half a surrogate pair. */
+export function whole({ value, demandWholeText }: ParsedJson): unknown {
+  demandWholeText(value);
+  return value;
+}
+
 /** Tells whether the bytes escape a surrogate. Without one, no text in them needs to be looked at. */
-export function mayHoldBrokenText(bytes: Buffer): boolean {
+function mayHoldBrokenText(bytes: Buffer): boolean {
   return bytes.includes('\\ud') || bytes.includes('\\uD');
 }
 
 /** @throws {SluiceError} `invalid_input` with the place of the first text or name that has half a surrogate pair */
-export function demandWholeText(value: unknown): void {
+function demandWholeText(value: unknown): void {
   const fault = brokenText(value, '');
   if (fault) throw invalid([fault]);
 }
