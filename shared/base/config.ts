@@ -4,8 +4,9 @@
  * A table says which variables there are (`VariableTable`). A process that is misconfigured does not start: every fault is
  * listed at once, and an unknown variable with the product's prefix is a fault, because it is usually a misspelt one.
  */
-import { Ajv, type ErrorObject } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { Refusal } from './errors.js';
+import { requirePackage } from './packages.js';
 
 /** sysexits(3) EX_CONFIG: started with a configuration or environment it must not run with. */
 export const EXIT_CONFIG = 78;
@@ -67,6 +68,7 @@ export function readVariables<Table extends VariableTable>(
   environment: NodeJS.ProcessEnv = process.env,
 ): ValuesOf<Table> {
   const values = givenValues(table, environment);
+  const { Ajv } = requirePackage('ajv') as typeof import('ajv');
   const check = new Ajv({
     coerceTypes: true,
     useDefaults: true,

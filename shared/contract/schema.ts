@@ -6,9 +6,10 @@
  * are compiled, never a caller's; each is compiled once. A check stops at the first fault and costs at most one pass over the
  * value, unless all faults of a text are asked for.
  */
-import { Ajv2020, type AnySchemaObject, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { AnySchemaObject, ErrorObject, Options, ValidateFunction } from 'ajv/dist/2020.js';
 import type { FromSchema, JSONSchema as Schema } from 'json-schema-to-ts';
 import { parseTimestamp } from '../base/clock.js';
+import { requirePackage } from '../base/packages.js';
 import { type Fault, invalid } from './errors.js';
 
 export type JsonSchema = Exclude<Schema, boolean>;
@@ -56,7 +57,7 @@ export type Checker = (value: unknown, base?: string) => Fault | null;
 
 /** Returns the checker of a schema, which is compiled at its first use. */
 export function compileSchema(schema: JsonSchema): Checker {
-  const compiled = onFirstUse(() => new Ajv2020(OPTIONS).compile(schema as AnySchemaObject));
+  const compiled = onFirstUse(() => compile(schema as AnySchemaObject, OPTIONS));
   return (value, base = '') => {
     const validate = compiled();
     if (validate(value)) return null;
@@ -70,7 +71,7 @@ export function compileSchema(schema: JsonSchema): Checker {
  * by hand and wants to mend at once.
  */
 export function compileThorough(schema: JsonSchema): (value: unknown) => Fault[] {
-  const compiled = onFirstUse(() => new Ajv2020(THOROUGH).compile(inDefinitions(schema)));
+  const compiled = onFirstUse(() => compile(inDefinitions(schema), THOROUGH));
   return (value) => {
     const validate = compiled();
     validate(value);
@@ -111,9 +112,15 @@ const UNKNOWN_FIELD = 'is not a field of this object';
 export const NO_TIME = 'must be an RFC 3339 time';
 
 /** Compiling costs milliseconds, and no process meets every kind of data there is. */
-function onFirstUse(compile: () => ValidateFunction): () => ValidateFunction {
+function onFirstUse(compiled: () => ValidateFunction): () => ValidateFunction {
   let validate: ValidateFunction | undefined;
-  return () => (validate ??= compile());
+  return () => (validate ??= compiled());
+}
+
+function compile(schema: AnySchemaObject, options: Options): ValidateFunction {
+  // A child that computes mostly compiles none.
+  const { Ajv2020 } = requirePackage('ajv/dist/2020.js') as typeof import('ajv/dist/2020.js');
+  return new Ajv2020(options).compile(schema);
 }
 
 /** Returns the same schema with each object that it describes as a definition, so that one of many places is compiled once. */

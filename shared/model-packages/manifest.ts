@@ -16,6 +16,7 @@ import { isJunk } from '../contract/models/package-path.js';
 import { foreignFormat } from './formats.js';
 import { completeByModel } from './model-signature.js';
 import { SAVED_MODEL_FILE } from './saved-model/signature.js';
+import { MODEL_FILE } from './tfjs-ports.js';
 
 export interface Given {
   /** Name and version for a model.yaml that states none; the caller decides whether it may state others. */
@@ -38,7 +39,6 @@ export class ManifestFault extends Error {
 }
 
 export const MANIFEST_FILE = 'model.yaml';
-export const MODEL_FILE = 'model.json';
 /** A person wrote this file, so it is small, and it is read whole. */
 const MAX_MANIFEST_BYTES = 1024 * 1024;
 const FORMATS: Readonly<Record<string, Manifest['format']>> = {

@@ -12,8 +12,9 @@ import { entryOf, type Manifest } from '../contract/models/manifest.js';
 import { isModelName } from '../contract/models/model-ref.js';
 import { isJunk } from '../contract/models/package-path.js';
 import { SAVED_MODEL_TEXT } from './formats.js';
-import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from './manifest.js';
+import { MANIFEST_FILE, ManifestFault, readManifest } from './manifest.js';
 import { SAVED_MODEL_FILE } from './saved-model/signature.js';
+import { MODEL_FILE } from './tfjs-ports.js';
 
 export interface BundledVersion {
   manifest: Manifest;

@@ -32,7 +32,7 @@ const TFJS_DTYPES: ReadonlyMap<number, TfjsDtype> = new Map([
   [TF_TYPES.bool, 'bool'],
 ]);
 
-const MODEL_FILE = 'model.json';
+export const MODEL_FILE = 'model.json';
 
 /** Returns what model.json declares; null where it declares nothing, or is not JSON, which others report. */
 export async function readTfjsPorts(folder: string, format: unknown): Promise<TfjsPorts | null> {

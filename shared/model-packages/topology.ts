@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
 import { ASYNC_OPS, graphOperationFault } from './graph-operations.js';
-import { MODEL_FILE } from './manifest.js';
+import { MODEL_FILE } from './tfjs-ports.js';
 
 const LAYERS: ReadonlySet<string> = new Set(
   `Activation Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional

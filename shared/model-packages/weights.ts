@@ -11,7 +11,7 @@ import type { VersionFiles } from '../contract/models/manifest.js';
 import { plainPath } from '../contract/models/package-path.js';
 import { escapePointer } from '../contract/schema.js';
 import { elementsOf } from '../contract/tensors/tensor.js';
-import { MODEL_FILE } from './manifest.js';
+import { MODEL_FILE } from './tfjs-ports.js';
 
 export interface Weight {
   name: string;

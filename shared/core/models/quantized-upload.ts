@@ -7,8 +7,8 @@ import { hashFile } from '../../base/disk.js';
 import { messageOf } from '../../base/errors.js';
 import { invalid } from '../../contract/errors.js';
 import type { Manifest, Quantization } from '../../contract/models/manifest.js';
-import { MODEL_FILE } from '../../model-packages/manifest.js';
 import { QUANTIZED_WEIGHTS, quantizeWeights } from '../../model-packages/quantize.js';
+import { MODEL_FILE } from '../../model-packages/tfjs-ports.js';
 import type { UploadedFiles } from './uploaded-manifest.js';
 
 export type QuantizeRequest = Pick<Quantization, 'dtype' | 'tolerance'>;

@@ -14,7 +14,7 @@ import { type Fault, invalid } from '../../contract/errors.js';
 import { isContainedPath, isJunk, plainPath } from '../../contract/models/package-path.js';
 import { escapePointer } from '../../contract/schema.js';
 import { unpack } from '../../model-packages/archives/archive.js';
-import { MODEL_FILE } from '../../model-packages/manifest.js';
+import { MODEL_FILE } from '../../model-packages/tfjs-ports.js';
 import type { UploadedFiles } from './uploaded-manifest.js';
 
 export interface ReceivedFiles {

@@ -8,7 +8,8 @@ import type { StoredBlob } from '../../blobs/blobs.js';
 import { type Fault, invalid } from '../../contract/errors.js';
 import type { Manifest } from '../../contract/models/manifest.js';
 import { escapePointer } from '../../contract/schema.js';
-import { MANIFEST_FILE, ManifestFault, MODEL_FILE, readManifest } from '../../model-packages/manifest.js';
+import { MANIFEST_FILE, ManifestFault, readManifest } from '../../model-packages/manifest.js';
+import { MODEL_FILE } from '../../model-packages/tfjs-ports.js';
 import { checkTopology } from '../../model-packages/topology.js';
 import { weightFaults } from '../../model-packages/weights.js';
 
