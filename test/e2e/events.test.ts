@@ -8,7 +8,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { type EventReader, readEvents } from '../support/event-reader.js';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
@@ -41,6 +41,7 @@ describe('with a worker', () => {
   let stack: Stack;
   beforeAll(async () => {
     stack = await startStack(inject('redisUrl'), {
+      ...BOTH_MODELS,
       SLUICE_MAX_STREAMS_PER_TENANT: String(MOST_STREAMS),
       SLUICE_MAX_ATTEMPTS: '2',
     });

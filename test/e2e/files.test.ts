@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/redis/connect.js';
-import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { type Answer, BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const MAX_BYTES = 3_000_000;
@@ -20,7 +20,12 @@ const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest(
 const folder = temporaryFolder();
 let stack: Stack;
 beforeAll(async () => {
-  const env = { SLUICE_DATA_DIR: folder.path, SLUICE_MAX_FILE_BYTES: String(MAX_BYTES), LOG_LEVEL: 'info' };
+  const env = {
+    ...BOTH_MODELS,
+    SLUICE_DATA_DIR: folder.path,
+    SLUICE_MAX_FILE_BYTES: String(MAX_BYTES),
+    LOG_LEVEL: 'info',
+  };
   stack = await startStack(inject('redisUrl'), env);
   await stack.ready();
   const redis = await openRedis(inject('redisUrl'), 'work', () => undefined);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = (name: string) =>
   JSON.parse(readFileSync(join(ROOT, `deploy/models/mnist/examples/${name}.json`), 'utf8'));
@@ -15,7 +15,7 @@ const argmax = (row: number[]) => row.indexOf(Math.max(...row));
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack(inject('redisUrl'));
+  stack = await startStack(inject('redisUrl'), BOTH_MODELS);
   await stack.ready();
 });
 afterAll(() => stack.close());

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/redis/connect.js';
-import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
+import { BOTH_MODELS, exited, ROOT, type Stack, startStack } from '../support/stack.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
@@ -22,7 +22,7 @@ async function album() {
 describe('with a worker', () => {
   let stack: Stack;
   beforeAll(async () => {
-    stack = await startStack(inject('redisUrl'), { LOG_LEVEL: 'info' });
+    stack = await startStack(inject('redisUrl'), { ...BOTH_MODELS, LOG_LEVEL: 'info' });
     await stack.ready();
   }, 30_000);
   afterAll(() => stack.close());

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const seven = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const PAGE = 'https://app.example.com';
@@ -12,7 +12,10 @@ const NDJSON = { 'content-type': 'application/x-ndjson' };
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack(inject('redisUrl'), { SLUICE_CORS_ORIGINS: `${PAGE}, http://localhost:5173` });
+  stack = await startStack(inject('redisUrl'), {
+    ...BOTH_MODELS,
+    SLUICE_CORS_ORIGINS: `${PAGE}, http://localhost:5173`,
+  });
   await stack.ready();
 });
 afterAll(() => stack.close());

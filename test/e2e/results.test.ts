@@ -6,13 +6,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
-import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 
 let stack: Stack;
 beforeAll(async () => {
-  stack = await startStack(inject('redisUrl'));
+  stack = await startStack(inject('redisUrl'), BOTH_MODELS);
   await stack.ready();
 }, 30_000);
 afterAll(() => stack.close());

@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -11,6 +11,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 /** The folder of the repository, for this file as it is and as compiled into `.build`. */
 export const ROOT = resolve(import.meta.dirname, '../..').replace(/\/\.build$/, '');
+
+/** For a stack that serves `upscale` too, which costs each of its children as much as everything else that it starts with. */
+export const BOTH_MODELS = { SLUICE_MODELS_DIR: join(ROOT, 'deploy/models') };
 
 /** The tries and the pauses between them make 20 s. */
 const READY_TRIES = 200;
@@ -63,6 +66,7 @@ export interface Answer {
   body: any;
 }
 
+/** Starts an API and workers that serve `mnist`, unless `env` says otherwise. */
 export async function startStack(
   redisUrl: string,
   env: Record<string, string> = {},
@@ -74,6 +78,8 @@ export async function startStack(
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   let written = '';
+  const models = join(dataDir, 'bundled');
+  cpSync(join(BOTH_MODELS.SLUICE_MODELS_DIR, 'mnist/1'), join(models, 'mnist/1'), { recursive: true });
 
   const start = (entry: string, more: Record<string, string> = {}) => {
     const child = spawn(process.execPath, [join(ROOT, 'dist', entry, 'main.js')], {
@@ -84,6 +90,7 @@ export async function startStack(
         REDIS_URL: redisUrl,
         LOG_LEVEL: 'warn',
         SLUICE_DATA_DIR: dataDir,
+        SLUICE_MODELS_DIR: models,
         SLUICE_KEY_PREFIX: prefix,
         SLUICE_BOOTSTRAP_KEY: key,
         SLUICE_METRICS_PORT: '0',
