@@ -1,6 +1,7 @@
 /**
  * The API process, which takes jobs in and gives results out.
  */
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Clock, systemClock } from '../shared/base/clock.js';
@@ -60,7 +61,8 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     onError,
     onSubmitted: createCachedCounter(registry),
   });
-  const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
+  const channels = { ...core.keys, awaited: core.keys.awaited(randomUUID()) };
+  const notices = await listenForJobNotices({ redis: listener, channels, clock });
   const heldRequests = createHeldRequests({
     notices,
     clock,

@@ -1,6 +1,7 @@
 /**
  * A worker process plays the roles of SLUICE_ROLES. The code of a role is loaded only where it is wanted.
  */
+import { randomUUID } from 'node:crypto';
 import { systemClock } from '../shared/base/clock.js';
 import { list } from '../shared/base/config.js';
 import { createErrorLog } from '../shared/base/log.js';
@@ -68,22 +69,25 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
       defer('batch listener', () => listener.disconnect());
       const watermark = await watchMemory(redis, config.SLUICE_MEMORY_WATERMARK, clock, log);
       defer('watermark', () => watermark.close());
-      const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
+      const channels = { ...core.keys, awaited: core.keys.awaited(randomUUID()) };
+      const notices = await listenForJobNotices({ redis: listener, channels, clock });
       return startBatches({ config, core, blobs, queueRedis, notices, watermark, registry, clock, onError });
     },
     inference: async () => {
       const { startInference } = await import('./inference/role.js');
-      const { listenForCancelNotices } = await import('./inference/consumer/cancel-notices.js');
+      const { listenForWorkerNotices } = await import('./inference/consumer/worker-notices.js');
       const listener = await open('listen');
       defer('listener', () => listener.disconnect());
-      const cancelNotices = await listenForCancelNotices(listener, core.keys.stopped);
+      const { stopped, bell } = core.keys;
+      const channels = { stopped, bell: bell(randomUUID()) };
+      const workerNotices = await listenForWorkerNotices(listener, channels);
       const child = new URL('./inference/child/main.js', import.meta.url);
       inference = await startInference({
         config,
         child,
         core,
         queueRedis,
-        cancelNotices,
+        workerNotices,
         clock,
         log,
         registry,

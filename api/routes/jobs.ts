@@ -121,14 +121,15 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
         tenant,
         body: body.value,
         idempotency: idempotencyOf(ctx, 'jobs', body.fingerprint),
+        awaitedBy: waitMs > 0 ? heldRequests.awaited : undefined,
         // The wait begins before the job exists, so that its end cannot be missed.
         onChecked(id) {
-          if (waitMs > 0) wait = holdFor(ctx, tenant, id, waitMs);
+          if (waitMs > 0) wait = holdFor(ctx, tenant, id, waitMs, 'awaited');
         },
       });
       answerMade(ctx, 202, `/v1/jobs/${record.spec.id}`, replayed);
       const view = wait
-        ? await waitFor(ctx, tenant, record.spec.id, replayed ? null : wait, waitMs)
+        ? await (replayed ? waitFor(ctx, tenant, record.spec.id, waitMs) : awaitEnd(wait, record))
         : await (replayed || isTerminal(record.status) ? read(tenant, record.spec.id) : viewOf(record));
       answer(ctx, view, isTerminal(view.status) && wait ? 200 : 202);
     } finally {
@@ -136,33 +137,44 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     }
   }
 
-  /**
-   * Resolves to the job once it has ended, or time is up. The record is read first unless an `early` wait, which began before
-   * the job existed, has heard of every change.
-   */
-  async function waitFor(
-    ctx: Context,
+  /** Resolves to a new job once it has ended, or time is up; `wait` began before the job existed. */
+  async function awaitEnd(wait: HeldRequest, queued: JobRecord): Promise<JobView> {
+    const { mayHaveEnded, told } = await wait.woken();
+    if (told) return viewOf({ ...queued, ...told.changed }, told.output);
+    return readOnceEnded(wait, queued.spec.tenant, queued.spec.id, mayHaveEnded);
+  }
+
+  /** Resolves to a job once it has ended, or time is up. */
+  async function waitFor(ctx: Context, tenant: string, id: string, waitMs: number): Promise<JobView> {
+    const wait = holdFor(ctx, tenant, id, waitMs, 'any');
+    try {
+      return await readOnceEnded(wait, tenant, id, true);
+    } finally {
+      wait.release();
+    }
+  }
+
+  async function readOnceEnded(
+    wait: HeldRequest,
     tenant: string,
     id: string,
-    early: HeldRequest | null,
-    waitMs: number,
+    isWoken: boolean,
   ): Promise<JobView> {
-    const wait = early ?? holdFor(ctx, tenant, id, waitMs);
-    try {
-      let mayHaveEnded = early ? await wait.woken() : true;
-      for (;;) {
-        const view = await read(tenant, id);
-        if (isTerminal(view.status) || !mayHaveEnded) return view;
-        mayHaveEnded = await wait.woken();
-      }
-    } finally {
-      if (!early) wait.release();
+    for (let mayHaveEnded = isWoken; ; { mayHaveEnded } = await wait.woken()) {
+      const view = await read(tenant, id);
+      if (isTerminal(view.status) || !mayHaveEnded) return view;
     }
   }
 
   /** Begins a wait that ends early when the caller hangs up. */
-  function holdFor(ctx: Context, tenant: string, id: string, waitMs: number): HeldRequest {
-    const wait = heldRequests.hold(tenant, id, waitMs);
+  function holdFor(
+    ctx: Context,
+    tenant: string,
+    id: string,
+    waitMs: number,
+    by: 'awaited' | 'any',
+  ): HeldRequest {
+    const wait = heldRequests.hold(tenant, id, waitMs, by);
     ctx.res.once('close', wait.giveUp);
     return wait;
   }
@@ -191,7 +203,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const { tenant } = principalOf(ctx);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     const id = jobIdOf(ctx);
-    const view = waitMs > 0 ? await waitFor(ctx, tenant, id, null, waitMs) : await read(tenant, id);
+    const view = waitMs > 0 ? await waitFor(ctx, tenant, id, waitMs) : await read(tenant, id);
     answer(ctx, view, 200);
     answerUnchanged(ctx, createHash('sha1').update(JSON.stringify(view)).digest('base64url'));
   }

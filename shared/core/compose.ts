@@ -99,7 +99,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
     limits,
     clock,
   });
-  const executions = createExecutions({ redis, keys, wakeTickets, settleJobs, limits });
+  const executions = createExecutions({ redis, keys, wakeTickets, limits });
   const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits });
   const queueStatus = createQueueStatus({ redis, keys, wakeTickets });
   const shadows = createShadows({ redis, keys, jobs, clock });

@@ -28,7 +28,6 @@ export interface ConsumerDeps {
 }
 
 export interface Consumer {
-  setSlots(slots: number): void;
   isPaused(): boolean;
   /** Takes no more messages; those that were taken go on. */
   pause(): void;
@@ -45,9 +44,8 @@ const DELAY_FACTOR = 0x1000;
 
 /** Starts to consume the queue. */
 export function startConsumer(deps: ConsumerDeps): Consumer {
-  const { redis, prefix, queue, take, clock, onFault, onFailed } = deps;
+  const { redis, prefix, queue, slots, take, clock, onFault, onFailed } = deps;
   const underWay = new Set<Promise<void>>();
-  let { slots } = deps;
   let taken = 0;
   let takenBefore = 0;
   let looksInVain = 0;
@@ -113,10 +111,6 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   const stop = clock.every(LOOK_EVERY_MS, () => void lookOnce());
 
   return {
-    setSlots(count) {
-      slots = count;
-      worker.concurrency = count;
-    },
     isPaused: () => worker.isPaused(),
     pause: () => void worker.pause(true),
     resume: () => void worker.resume(),

@@ -37,6 +37,7 @@ export const COMMANDS = {
       'events',
       'keptSeconds',
       'isLine',
+      'awaitedBy',
       'idempotencyKey',
       'fingerprint',
       'idempotencySeconds',
@@ -54,7 +55,7 @@ export const COMMANDS = {
     args: ['id', 'rank'],
     reply: 'number',
   },
-  'start-jobs': {
+  'exchange-jobs': {
     keys: [
       'waitingKey',
       'dueIndexKey',
@@ -67,6 +68,13 @@ export const COMMANDS = {
     ],
     args: [
       'ticket',
+      'tenure',
+      'turn',
+      'bell',
+      'begins',
+      'inHand',
+      'room',
+      'leaves',
       'maxInstances',
       'maxBytes',
       'maxStarts',
@@ -78,12 +86,13 @@ export const COMMANDS = {
       'changedChannel',
       'checkAfterMs',
     ],
+    each: ['id', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
     reply: 'buffers',
   },
   'settle-jobs': {
     keys: ['waitingKey', 'dueIndexKey', 'queuedKey', 'outboxKey', 'subscribedKey', 'queueKey'],
-    args: ['jobPrefix', 'model', 'endedChannel', 'stoppedChannel', 'takenPrefix', 'changedChannel'],
-    each: ['id', 'ticket', 'from', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
+    args: ['jobPrefix', 'model', 'endedChannel', 'stoppedChannel'],
+    each: ['id', 'from', 'status', 'ending', 'output'],
     reply: 'strings',
   },
   'report-progress': {

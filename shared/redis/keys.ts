@@ -12,8 +12,8 @@ export function createKeys(prefix: string) {
     /** Sorted set: queued jobs of a version in the order in which they start. */
     waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
     /**
-     * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet.
-     * {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
+     * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet. {held:<ticket>}:
+     * its tenure and last turn. {standby, rung, rungAt}: workers that wait to be rung, and the one that was. {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
      */
     queue: (model: string, version: number) => `${prefix}:queue:${model}:${version}`,
     /** Hash: model -> since when no job of it is started. */
@@ -103,8 +103,12 @@ export function createKeys(prefix: string) {
     agreement: (model: string, version: number) => `${prefix}:agreement:${model}:${version}`,
     /** Channel: ids of jobs that have just ended, separated by spaces. */
     ended: `${prefix}:ended`,
+    /** Channel: ends of jobs that a process waits for. */
+    awaited: (process: string) => `${prefix}:awaited:${process}`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */
     changed: `${prefix}:changed`,
+    /** Channel: tenures of a worker that are to take jobs. */
+    bell: (worker: string) => `${prefix}:bell:${worker}`,
     /** Channel: ids of running jobs that were canceled, separated by spaces. */
     stopped: `${prefix}:stopped`,
   };

@@ -55,7 +55,8 @@ export async function openFeed(site: Site, redisUrl: string, dataDir: string): P
   const blobs = await openFileBlobs(join(dataDir, 'blobs'), clock);
   const onError = (_: string, error: unknown) => report(error);
   const core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
-  const notices = await listenForJobNotices({ redis: listener, channels: core.keys });
+  const channels = { ...core.keys, awaited: core.keys.awaited('bench') };
+  const notices = await listenForJobNotices({ redis: listener, channels, clock });
 
   function endOf(id: string): Promise<void> {
     return new Promise((resolve) => {

@@ -14,8 +14,10 @@ import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import { PRIORITIES } from '../../shared/contract/job.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
+import type { Started } from '../../shared/core/jobs/executions.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
+import { settleJobs, startJobs } from '../support/turns.js';
 import { median, quantile, table } from './figures.js';
 import { machineFacts } from './machine.js';
 import { onSite, type Site, tell, writeResult } from './site.js';
@@ -122,15 +124,15 @@ async function measure({ core }: Level): Promise<Sample> {
   for (let i = 0; i < PROBES; i++) submits.push(await timed(() => submit(core)));
   for (let i = 0; i < PROBES / BATCH; i++) {
     const ticket = `bench-${submitted}-${i}`;
-    let jobs: Awaited<ReturnType<Core['executions']['start']>> = [];
+    let jobs: Started[] = [];
     starts.push(
       await timed(async () => {
-        jobs = await core.executions.start('m', 1, ticket, SHARE);
+        jobs = await startJobs(core, 'm', 1, ticket, SHARE);
       }),
     );
     if (jobs.length !== BATCH) throw new Error(`${jobs.length} jobs were started, not ${BATCH}`);
     const finished = jobs.map((job) => ({ job, end: END, output: OUTPUT }));
-    await core.executions.settle('m', 1, finished);
+    await settleJobs(core, 'm', 1, finished);
     await Promise.all(jobs.map(({ spec }) => core.jobs.erase(spec.tenant, spec.id)));
   }
   return {

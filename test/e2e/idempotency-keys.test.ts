@@ -12,6 +12,7 @@ import { until } from '../faults/until.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
+import { settleJobs, startJobs } from '../support/turns.js';
 
 const BOUND_MS = 20_000;
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
@@ -37,11 +38,11 @@ afterAll(async () => {
 
 /** Has the only job that waits fail, as a worker would. */
 async function fail(): Promise<void> {
-  const [started] = await core.executions.start('mnist', 1, 't1', { maxInstances: 1, maxBytes: 1e6 });
+  const [started] = await startJobs(core, 'mnist', 1, 't1', { maxInstances: 1, maxBytes: 1e6 });
   if (!started) throw new Error('Nothing was started.');
   const { input: _, ...job } = started;
   const end = { error: jobError('input_crashed_backend'), usageMs: 1, timings: null };
-  await core.executions.settle('mnist', 1, [{ job, end, output: null }]);
+  await settleJobs(core, 'mnist', 1, [{ job, end, output: null }]);
 }
 
 const isReplay = ({ headers }: Answer) => headers.get('idempotent-replayed') === 'true';

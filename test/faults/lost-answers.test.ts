@@ -22,6 +22,7 @@ import { type OpenedStore, openFolder } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
 import { openProxy, type TcpProxy } from '../support/proxy.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
+import { settleJobs, startJobs } from '../support/turns.js';
 
 const BOUND = { timeout: 20_000 };
 const SHARE = { maxInstances: 4, maxBytes: 1e6 };
@@ -102,7 +103,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   async function startOne(): Promise<Started> {
     await core.jobWriter.write(newJob());
-    const [started] = await core.executions.start('m', 1, 't1', SHARE);
+    const [started] = await startJobs(core, 'm', 1, 't1', SHARE);
     if (!started) throw new Error('Nothing was started.');
     return started;
   }
@@ -128,7 +129,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     expect(replayed).toBe(false);
     expect(record).toEqual(await core.jobs.get('acme', job.spec.id));
     expect(called).toEqual(['t1']);
-    const [started] = await core.executions.start('m', 1, 't1', SHARE);
+    const [started] = await startJobs(core, 'm', 1, 't1', SHARE);
     expect(isLarge(started && (await core.payloads.load(started.input)))).toBe(true);
     expect(await redis.hget(keys.queued, 'tenant:acme')).toBe('0');
     expect(await redis.hget(keys.queue('m', 1), 'uses')).toBe('1');
@@ -176,7 +177,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
 
   it('a start hands the next ticket over', async () => {
     for (let i = 0; i < 6; i++) await core.jobWriter.write(newJob());
-    const started = await lose(':taken:', () => core.executions.start('m', 1, 't1', SHARE));
+    const started = await lose(':taken:', () => startJobs(core, 'm', 1, 't1', SHARE));
     expect(started.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
     expect(called).toEqual(['t1', 't2']);
   });
@@ -193,17 +194,17 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const { input: _, ...job } = await startOne();
     const output = await core.payloads.storeOutput(job.spec.id, job.token, LARGE);
     const finished = [{ job, end: END, output }];
-    expect(await lose(':waiting:', () => core.executions.settle('m', 1, finished))).toEqual(['succeeded']);
+    expect(await lose(':waiting:', () => settleJobs(core, 'm', 1, finished))).toEqual(['succeeded']);
     // Another end under that token is as void as it ever was.
     const other = [{ job, end: { ...END, usageMs: 2 }, output }];
-    expect(await core.executions.settle('m', 1, other)).toEqual(['void']);
+    expect(await settleJobs(core, 'm', 1, other)).toEqual(['void']);
     expect(isLarge((await core.jobs.getWithOutput('acme', job.spec.id))?.output)).toBe(true);
   });
 
   it('a worker whose execution is to be repeated has it repeated once', async () => {
     const { input: _, ...job } = await startOne();
     const finished = [{ job, end: { ...END, error: jobError('unavailable') }, output: null }];
-    expect(await lose(':waiting:', () => core.executions.settle('m', 1, finished))).toEqual(['retried']);
+    expect(await lose(':waiting:', () => settleJobs(core, 'm', 1, finished))).toEqual(['retried']);
     expect((await core.jobs.get('acme', job.spec.id))?.history).toHaveLength(1);
   });
 
@@ -211,7 +212,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
     const { input: _, ...job } = await startOne();
     await redis.hset(keys.job(job.spec.id), 'expiresAt', Date.now());
     const finished = [{ job, end: { ...END, error: jobError('unavailable') }, output: null }];
-    expect(await lose(':waiting:', () => core.executions.settle('m', 1, finished))).toEqual(['failed']);
+    expect(await lose(':waiting:', () => settleJobs(core, 'm', 1, finished))).toEqual(['failed']);
     expect((await core.jobs.get('acme', job.spec.id))?.history).toHaveLength(1);
   });
 

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import type { CreateEndpoint, Endpoint } from '../../shared/contract/webhooks/endpoint.js';
 import { type DeliveryBench, eventually, openDeliveryBench, SOON } from '../support/delivery-bench.js';
 import { answer, type Received, type Receiver } from '../support/receiver.js';
+import { startJobs } from '../support/turns.js';
 
 const ALL = ['job.succeeded', 'job.failed', 'job.canceled', 'job.expired'] as const;
 
@@ -106,7 +107,7 @@ describe('an endpoint is told', () => {
     const receiver = await bench.receive(answer(204));
     await register({ url: receiver.url, events: ['job.started', 'job.progress'] });
     const spec = await bench.submitted(null);
-    const [job] = await bench.executions.start('m', 1, 't-1', { maxInstances: 10, maxBytes: 1e9 });
+    const [job] = await startJobs(bench, 'm', 1, 't-1', { maxInstances: 10, maxBytes: 1e9 });
     for (let done = 1; done <= 3; done++) await bench.executions.report(job as never, { done, total: 4 });
     await bench.succeeded(null);
     const events = await bench.outbox();

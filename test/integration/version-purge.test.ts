@@ -13,6 +13,7 @@ import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { agedBlobs, type OpenedStore, openBucket, openFolder } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
 import { keysThatName } from '../support/deleted-models.js';
+import { settleJobs, startJobs } from '../support/turns.js';
 
 const SHARE = { maxInstances: 4, maxBytes: 1e6 };
 const END = { error: null, usageMs: 1, timings: null };
@@ -104,14 +105,14 @@ const newBatch = () => ({
 });
 
 async function start() {
-  const [started] = await core.executions.start(MODEL, 1, 't1', SHARE);
+  const [started] = await startJobs(core, MODEL, 1, 't1', SHARE);
   if (!started) throw new Error('Nothing was started.');
   const { input: _, ...job } = started;
   return job;
 }
 
 const settle = (job: Awaited<ReturnType<typeof start>>) =>
-  core.executions.settle(MODEL, 1, [{ job, end: END, output: OUTPUT }]);
+  settleJobs(core, MODEL, 1, [{ job, end: END, output: OUTPUT }]);
 const purge = () => core.versionPurge.purgeVersion(MODEL, 1);
 
 describe('a retired version', () => {
@@ -151,7 +152,7 @@ describe('a retired version', () => {
     expect(await purge(), 'running').toBe(false);
     const unavailable = { code: 'unavailable', message: 'm', retryable: true } as const;
     const failed = [{ job: first, end: { ...END, error: unavailable }, output: null }];
-    expect(await core.executions.settle(MODEL, 1, failed)).toEqual(['retried']);
+    expect(await settleJobs(core, MODEL, 1, failed)).toEqual(['retried']);
     expect(await redis.zcard(core.keys.waiting(MODEL, 1)), 'it stands in no queue').toBe(0);
     expect(await purge(), 'pausing').toBe(false);
     await core.jobs.cancel('acme', first.spec.id);
@@ -280,7 +281,7 @@ describe('a model that is deleted', () => {
     await core.predictionCache.keep(cached, OUTPUT.inline);
     await core.models.report(MODEL, 1, 'ready');
     await core.queueStatus.pause(MODEL);
-    expect(await core.executions.start(MODEL, 1, 't2', SHARE)).toEqual([]);
+    expect(await startJobs(core, MODEL, 1, 't2', SHARE)).toEqual([]);
     expect(await settle(slept)).toEqual(['void']);
     for (const untold of [undefined, true] as const)
       await expect(core.jobWriter.write(newJob(1, untold && { untold }))).rejects.toMatchObject({
@@ -295,7 +296,7 @@ describe('a model that is deleted', () => {
     await core.jobWriter.write(newJob(3));
     await core.models.remove(MODEL);
     await expect(add(4)).rejects.toMatchObject({ code: 'model_deleting' });
-    await core.executions.start(MODEL, 3, 't1', SHARE);
+    await startJobs(core, MODEL, 3, 't1', SHARE);
     for (const { spec } of (await core.jobs.list('acme', { limit: 9 })).records)
       await core.jobs.cancel('acme', spec.id);
     expect(await core.versionPurge.purgeModel(MODEL)).toBe(true);

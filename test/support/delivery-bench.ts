@@ -33,6 +33,7 @@ import { createSender } from '../../worker/delivery/send.js';
 import { idleConnections } from './connections.js';
 import { openReceiver, type Receiver, type Respond } from './receiver.js';
 import { temporaryFolder } from './started-redis.js';
+import { settleJobs, startJobs } from './turns.js';
 
 type Subscription = JobSpec['webhook'];
 interface Delivering {
@@ -128,9 +129,13 @@ export async function openDeliveryBench(redisUrl: string, maxKept = MAX_KEPT) {
       error: JobError | null = null,
     ): Promise<JobSpec> {
       const spec = await submitted(webhook, more);
-      const started = await executions.start('m', 1, `t-${spec.id}`, { maxInstances: 1000, maxBytes: 1e9 });
+      const started = await startJobs({ executions }, 'm', 1, `t-${spec.id}`, {
+        maxInstances: 1000,
+        maxBytes: 1e9,
+      });
       const end = { error, usageMs: 1, timings: null };
-      await executions.settle(
+      await settleJobs(
+        { executions },
         'm',
         1,
         started.map((job) => ({ job, end, output: { inline: output, blob: null } })),

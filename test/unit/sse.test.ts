@@ -45,7 +45,7 @@ function bench(maxPerTenant = 10) {
       },
     },
     results: { present: async () => null },
-    notices: { onEnd: watch, onChange: watch },
+    notices: { awaited: '', onAwaitedEnd: () => () => undefined, onEnd: watch, onChange: watch },
     clock,
     onError: () => undefined,
   });

@@ -20,9 +20,9 @@ import type { Redis } from '../../shared/redis/connect.js';
 import type { BackendName } from '../backends/backend.js';
 import { assignGpus, findGpus } from '../devices/gpus.js';
 import { findHardware } from '../devices/hardware.js';
-import type { CancelNotices } from './consumer/cancel-notices.js';
 import { startTicketConsumer } from './consumer/ticket-consumer.js';
 import { startVersionMetrics } from './consumer/version-metrics.js';
+import type { WorkerNotices } from './consumer/worker-notices.js';
 import { createInferenceMetrics } from './metrics.js';
 import { openBackendPool, type PoolEvents } from './pool/backend-pool.js';
 import { openBackendPools } from './pool/backend-pools.js';
@@ -40,7 +40,7 @@ export interface InferenceDeps {
   core: Core;
   /** The connection of BullMQ. */
   queueRedis: Redis;
-  cancelNotices: CancelNotices;
+  workerNotices: WorkerNotices;
   clock: Clock;
   log: Logger;
   registry: Registry;

@@ -1,13 +1,12 @@
 /**
- * Executions: a worker's side of jobs.
+ * Executions: a worker's side of jobs. A worker holds a ticket for a time, its tenure, and takes turns under it.
  *
- *   start    queued -> running. The holder of a ticket takes the next jobs, up to a batch, each under a new fencing token. It
- *            also takes over the jobs that a dead worker left running under the same ticket.
- *   settle   running -> succeeded | failed, only with the newest token; result and event are written in the same step.
- *            running -> queued after a failure that may go away, with a pause, while attempts are left.
- *   report   stores how far a running job is, only with the newest token; changes no state.
- *
- * A start that a dead worker left without an end costs no attempt.
+ *   exchange   one turn: settles what was computed, and starts what is next.
+ *     start    queued -> running. Each job gets a new fencing token. A turn that begins also takes over the jobs that a dead
+ *              worker left running under the same ticket; that costs no attempt.
+ *     settle   running -> succeeded | failed, only with the newest token; result and event are written in the same step.
+ *              running -> queued after a failure that may go away, with a pause, while attempts are left.
+ *   report     stores how far a running job is, only with the newest token; changes no state.
  */
 import type { ErrorCode } from '../../contract/errors.js';
 import { type JobEnd, type JobSpec, jobError, type Progress } from '../../contract/job.js';
@@ -19,7 +18,7 @@ import type { WakeTickets } from '../queues/wake-tickets.js';
 import { CHECK_MS } from './due-index.js';
 import type { JobLimits } from './job-limits.js';
 import type { StoredPayload } from './payloads.js';
-import { type Ending, EXPIRED, endingKeys, endText, type SettleJobs } from './settle.js';
+import { EXPIRED, endingKeys, endText } from './settle.js';
 
 /** A job that was started so often without an end probably kills its workers, so it fails. */
 const MAX_STARTS = 10;
@@ -34,27 +33,58 @@ export interface ExecutionsDeps {
   redis: Redis;
   keys: Keys;
   wakeTickets: WakeTickets;
-  settleJobs: SettleJobs;
   limits: JobLimits;
 }
 
-/** Bounds what is taken under one ticket. The first job is taken whatever its size. */
+/** Bounds what is started in one turn. The first job is started whatever its size. */
 export interface Share {
   maxInstances: number;
   maxBytes: number;
+}
+
+/** The time for which one worker holds a ticket. */
+export interface TicketHold {
+  ticket: string;
+  /** A new id for each time. */
+  tenure: string;
+  /** The channel on which the worker is rung while it stands by. */
+  bell: string;
+}
+
+export interface Turn {
+  /** Counts up in the tenure: a turn that comes again after a broken connection is told from the next one. */
+  number: number;
+  finished: readonly Finished[];
+  /** The ids of the jobs in hand, in a turn that takes over whatever else was taken under the ticket. */
+  takesOver?: readonly string[];
+  /** The number of shares that the worker has room for. */
+  room: number;
+  share: Share;
+  /** The tenure ends, unless this turn starts jobs. */
+  leaves: boolean;
+}
+
+export interface Exchanged {
+  /** `lost`: the ticket is in other hands. `repeated`: what this turn started is not known and must be taken over. */
+  standing: 'held' | 'left' | 'lost' | 'repeated';
+  /** Jobs wait, and the worker has room for them. */
+  isMore: boolean;
+  /** The outcomes of the finished jobs. */
+  settled: Settled[];
+  started: Started[];
+  unstarted: Unstarted;
 }
 
 /** A job that its worker must run and settle. */
 export interface Started {
   spec: JobSpec;
   input: StoredPayload;
-  ticket: string;
   token: string;
   /** The first attempt is 1. */
   attempt: number;
 }
 
-/** The number of callers' jobs that a start ended instead of starting them. */
+/** The number of callers' jobs that a turn ended instead of starting them. */
 export interface Unstarted {
   /** Jobs whose deadline was over. */
   expired: number;
@@ -77,68 +107,46 @@ export const SETTLED = ['succeeded', 'failed', 'retried', 'void'] as const;
 export type Executions = ReturnType<typeof createExecutions>;
 
 /** Returns the worker's side of jobs. */
-export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits }: ExecutionsDeps) {
-  const startJobs = loadScript(redis, 'start-jobs');
+export function createExecutions({ redis, keys, wakeTickets, limits }: ExecutionsDeps) {
+  const exchangeJobs = loadScript(redis, 'exchange-jobs');
   const reportProgress = loadScript(redis, 'report-progress');
 
-  /**
-   * Starts the jobs that are next in a version's queue and returns them.
-   * @param onUnstarted hears how many jobs ended instead.
-   */
-  async function start(
-    model: string,
-    version: number,
-    ticket: string,
-    share: Share,
-    onUnstarted: (unstarted: Unstarted) => void = () => undefined,
-  ): Promise<Started[]> {
-    const [next, expired, lost, ...taken] = await startJobs({
-      ...endingKeys(keys, model, version),
-      takenKey: keys.taken(model, version, ticket),
-      pausedKey: keys.paused,
-      ticket,
-      maxInstances: share.maxInstances,
-      maxBytes: share.maxBytes,
-      maxStarts: MAX_STARTS,
-      jobPrefix: keys.job(''),
-      model,
-      expiredEnd: EXPIRED,
-      lostEnd: LOST,
-      endedChannel: keys.ended,
-      changedChannel: keys.changed,
-      checkAfterMs: CHECK_MS,
-    });
-    onUnstarted({ expired: Number(expired), lost: Number(lost) });
-    await wakeTickets.handOver(model, version, next?.toString());
-    const started: Started[] = [];
-    for (let i = 0; i < taken.length; i += 5) {
-      const [, token, attempt, spec, input] = taken.slice(i, i + 5) as [
-        Buffer,
-        Buffer,
-        Buffer,
-        Buffer,
-        Buffer,
-      ];
-      const parsed = JSON.parse(spec.toString()) as JobSpec;
-      started.push({
-        spec: parsed,
-        input: { inline: input, blob: parsed.inputBlob ?? null },
-        ticket,
-        token: token.toString(),
-        attempt: Number(attempt),
-      });
-    }
-    return started;
-  }
-
-  /** Writes the results of jobs of one version; returns what became of each, in the same order. */
-  async function settle(model: string, version: number, finished: readonly Finished[]): Promise<Settled[]> {
-    const outcomes = await settleJobs(model, version, finished.map(endingOf));
-    return outcomes.map((outcome, i) => {
-      if (outcome === 'retried') return 'retried';
-      if (outcome !== 'settled') return 'void';
-      return finished[i]?.output ? 'succeeded' : 'failed';
-    });
+  /** Takes a turn in the queue of a version. */
+  async function exchange(model: string, version: number, hold: TicketHold, turn: Turn): Promise<Exchanged> {
+    const { finished, takesOver, share } = turn;
+    const [standing, more, called, expired, lost, outcomes, ...jobs] = (await exchangeJobs(
+      {
+        ...endingKeys(keys, model, version),
+        takenKey: keys.taken(model, version, hold.ticket),
+        pausedKey: keys.paused,
+        ...hold,
+        turn: turn.number,
+        begins: takesOver ? '1' : '',
+        inHand: takesOver?.join(' ') ?? '',
+        room: turn.room,
+        leaves: turn.leaves ? '1' : '',
+        maxInstances: share.maxInstances,
+        maxBytes: share.maxBytes,
+        maxStarts: MAX_STARTS,
+        jobPrefix: keys.job(''),
+        model,
+        expiredEnd: EXPIRED,
+        lostEnd: LOST,
+        endedChannel: keys.ended,
+        changedChannel: keys.changed,
+        checkAfterMs: CHECK_MS,
+      },
+      finished.map(valuesOf),
+    )) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
+    const outcomeOf = outcomes.toString().split(' ');
+    await wakeTickets.handOver(model, version, called.toString());
+    return {
+      standing: standing.toString() as Exchanged['standing'],
+      isMore: more.length > 0,
+      settled: finished.map(({ output }, i) => settledAs(outcomeOf[i], output)),
+      started: startedJobs(jobs),
+      unstarted: { expired: Number(expired), lost: Number(lost) },
+    };
   }
 
   /** Stores how far a job is; returns false when the execution is void. */
@@ -157,24 +165,47 @@ export function createExecutions({ redis, keys, wakeTickets, settleJobs, limits 
     return isNewest === 1;
   }
 
-  function endingOf({ job, end, output }: Finished): Ending {
-    const ending: Ending = {
-      id: job.spec.id,
-      status: output ? 'succeeded' : 'failed',
-      from: ',running,',
-      end: JSON.stringify(output?.blob ? { ...end, outputBlob: output.blob } : end),
-      ticket: job.ticket,
-      token: job.token,
-      output: output?.inline ?? null,
-    };
+  function valuesOf({ job, end, output }: Finished) {
     const { error } = end;
-    if (!error || !TRANSIENT.has(error.code) || job.attempt >= limits.maxAttempts) return ending;
+    const isRepeated = error && TRANSIENT.has(error.code) && job.attempt < limits.maxAttempts;
     return {
-      ...ending,
-      retryAfterMs: Math.min(FIRST_PAUSE_MS * 2 ** (job.attempt - 1), MAX_PAUSE_MS),
-      attempt: JSON.stringify({ attempt: job.attempt, error }),
+      id: job.spec.id,
+      token: job.token,
+      status: output ? 'succeeded' : 'failed',
+      ending: JSON.stringify(output?.blob ? { ...end, outputBlob: output.blob } : end),
+      output: output?.inline ?? '',
+      pauseMs: isRepeated ? Math.min(FIRST_PAUSE_MS * 2 ** (job.attempt - 1), MAX_PAUSE_MS) : '',
+      attempt: isRepeated ? JSON.stringify({ attempt: job.attempt, error }) : '',
     };
   }
 
-  return { start, settle, report };
+  return { exchange, report };
+}
+
+function settledAs(outcome: string | undefined, output: StoredPayload | null): Settled {
+  if (outcome === 'retried') return 'retried';
+  if (outcome !== 'settled') return 'void';
+  return output ? 'succeeded' : 'failed';
+}
+
+/** Returns the started jobs of a reply: for each its id, token, attempt, spec and input. */
+function startedJobs(values: readonly Buffer[]): Started[] {
+  const started: Started[] = [];
+  for (let i = 0; i < values.length; i += 5) {
+    const [, token, attempt, spec, input] = values.slice(i, i + 5) as [
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer,
+    ];
+    const parsed = JSON.parse(spec.toString()) as JobSpec;
+    started.push({
+      spec: parsed,
+      input: { inline: input, blob: parsed.inputBlob ?? null },
+      token: token.toString(),
+      attempt: Number(attempt),
+    });
+  }
+  return started;
 }

@@ -1,5 +1,5 @@
 /**
- * Ends jobs, by one script, whether an execution, a canceller, a deadline or a cached prediction ends them.
+ * Ends jobs that no execution ends: a canceller, a deadline, or predictions that were kept.
  *
  * Promises: a job has one end, which never changes. Whoever comes second is told what it found.
  */
@@ -17,17 +17,11 @@ export interface Ending {
   from: string;
   /** The JSON of a `JobEnd`. */
   end: string;
-  /** Under what an execution runs, and the packed predictions that it computed. */
-  ticket?: string;
-  token?: string;
-  output?: Buffer | null;
-  /** The job is queued again after this pause instead of ending, if its deadline is later than that. */
-  retryAfterMs?: number;
-  /** The JSON of the failed attempt, for the job's history. */
-  attempt?: string;
+  /** The packed predictions. */
+  output?: Buffer;
 }
 
-/** Ends jobs of one version; returns for each `settled`, `retried`, or the status that it found: `gone` without a record. */
+/** Ends jobs of one version; returns for each `settled` or the status that it found: `gone` without a record. */
 export type SettleJobs = (model: string, version: number, endings: readonly Ending[]) => Promise<string[]>;
 
 /** Returns the function that ends jobs. */
@@ -41,19 +35,13 @@ export function createSettle({ redis, keys }: { redis: Redis; keys: Keys }): Set
         model,
         endedChannel: keys.ended,
         stoppedChannel: keys.stopped,
-        takenPrefix: keys.taken(model, version, ''),
-        changedChannel: keys.changed,
       },
-      endings.map(({ id, status, from, end, ticket, token, output, retryAfterMs, attempt }) => ({
+      endings.map(({ id, status, from, end, output }) => ({
         id,
-        ticket: ticket ?? '',
         from,
-        token: token ?? '',
         status,
         ending: end,
         output: output ?? '',
-        pauseMs: retryAfterMs ?? '',
-        attempt: attempt ?? '',
       })),
     );
 }

@@ -1,8 +1,8 @@
 /**
- * Wake tickets call a worker to a queue in which jobs wait.
+ * Wake tickets call a worker to a queue in which jobs wait, where no worker that holds one stands by.
  *
- * While jobs wait in a queue, one ticket is out. The worker that takes it gives out the next if it leaves jobs waiting. A ticket
- * that is lost between the script that gave it out and the transport is replaced by the next submit or start, or by upkeep.
+ * One ticket is out at most. The worker that takes it gives out the next if it leaves jobs waiting. A ticket that is lost between
+ * the script that gave it out and the transport is handed over again by the next submit or turn, or by upkeep.
  */
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
@@ -45,7 +45,7 @@ export function createWakeTickets({ redis, keys, transport, onError }: WakeTicke
     }
   }
 
-  /** Hands a ticket over if jobs wait. The one that is out is handed over once more, because the transport may have lost it. */
+  /** Calls a worker if jobs wait. The ticket that is out is handed over once more, because the transport may have lost it. */
   async function recall(model: string, version: number): Promise<void> {
     const ticket = await recallTicket({
       waitingKey: keys.waiting(model, version),

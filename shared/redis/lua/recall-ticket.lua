@@ -1,8 +1,9 @@
--- Returns the ticket to hand to the transport for the jobs that wait in a queue, even one that is out.
+-- Calls a worker to the jobs that wait in a queue, by all ways: whoever was called may be gone, and a ticket lost.
 --
--- Reply the ticket, "" when none is needed
+-- Reply the ticket to hand to the transport, even one that is out; "" when none is needed
 
 --- @include "redis-time"
+--- @include "ring-worker"
 --- @include "wake-ticket"
 
 local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
@@ -11,7 +12,9 @@ local pausedKey = KEYS[3] -- hash: models of which no job is started
 local model = ARGV[1]
 
 if redis.call('ZCARD', waitingKey) == 0 or redis.call('HEXISTS', pausedKey, model) == 1 then return '' end
-local queue = openHash(queueKey, 'out', 'outSince', 'given')
-local ticket = giveTicket(queue, redisTime())
+local queue = openHash(queueKey, 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt')
+local now = redisTime()
+ring(queue, now)
+local ticket = giveTicket(queue, now)
 queue.close()
 return ticket ~= '' and ticket or ticketOut(queue)

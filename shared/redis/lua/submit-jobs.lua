@@ -12,7 +12,7 @@
 --- @include "call-many"
 --- @include "open-hash"
 --- @include "idempotency"
---- @include "wake-ticket"
+--- @include "call-worker"
 --- @include "queue-place"
 --- @include "count-queued"
 --- @include "version-gate"
@@ -34,15 +34,16 @@ local maxModelJobs = ARGV[6] -- queued
 local maxModelBytes = ARGV[7]
 local checkAfterMs = ARGV[8] -- upkeep first looks at a record then, and repairs a ticket that was lost
 
-local FIRST_JOB = 9 -- for each: id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine, idempotencyKey, fingerprint, idempotencySeconds, keyHolds
-local VALUES_A_JOB = 17
+local FIRST_JOB = 9 -- for each: id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine, awaitedBy, idempotencyKey, fingerprint, idempotencySeconds, keyHolds
+local VALUES_A_JOB = 18
 -- For each job `spec` is JSON; `input` are packed instances, "" when they are in a blob, and `bytes` their size wherever they are;
 -- `cost` is instances / the tenant's weight; `rank` of the priority, 0 starts first; `events` of its own webhook,
--- ",job.failed," or ""; `keptSeconds` after its end; `isLine` "1" for a line of a batch; `fingerprint` of the body, "" without
--- an Idempotency-Key; `keyHolds` "1" when the key makes no second job although the first is gone.
+-- ",job.failed," or ""; `keptSeconds` after its end; `isLine` "1" for a line of a batch; `awaitedBy` the channel of the process that
+-- waits for its end, "" when none does; `fingerprint` of the body, "" without an Idempotency-Key; `keyHolds` "1" when the key makes
+-- no second job although the first is gone.
 
 local now = redisTime()
-local queue = openHash(queueKey, 'uses', 'out', 'outSince', 'given')
+local queue = openHash(queueKey, 'uses', 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt')
 local queued = openHash(queuedKey)
 local waiting, due, byTenant = {}, {}, {}
 local closedTo = {} -- by isLine: why the version is closed, "" when it is open
@@ -84,7 +85,7 @@ local function enter(id, tenant, tenantJobsKey, rank, cost, bytes, expires)
 end
 
 local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine,
-  idempotencyKey, fingerprint, idempotencySeconds, keyHolds)
+  awaitedBy, idempotencyKey, fingerprint, idempotencySeconds, keyHolds)
   local jobKey = jobPrefix .. id
   local used = usedBefore(idempotencyKey, 'job', fingerprint, jobKey, id, keyHolds == '1')
   if used then return used end
@@ -94,9 +95,14 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
   local refused = refusal(tenant, bytes)
   if refused then return refused end
   local expires = now + tonumber(ttlMs)
-  redis.call('HSET', jobKey, 'status', 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
+  local record = {'status', 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
     'instances', instances, 'cost', cost, 'events', events, 'createdAt', now, 'expiresAt', expires,
-    'attempts', 0, 'starts', 0, 'keptSeconds', keptSeconds)
+    'attempts', 0, 'starts', 0, 'keptSeconds', keptSeconds}
+  if awaitedBy ~= '' then
+    record[#record + 1] = 'awaitedBy'
+    record[#record + 1] = awaitedBy
+  end
+  redis.call('HSET', jobKey, unpack(record))
   enter(id, tenant, tenantJobsKey, rank, cost, bytes, expires)
   useKey(idempotencyKey, 'job', fingerprint, id, idempotencySeconds)
   return {'created', tostring(now), ''}
@@ -111,7 +117,7 @@ end
 callMany('ZADD', waitingKey, waiting)
 callMany('ZADD', dueIndexKey, due)
 for tenantJobsKey, jobs in pairs(byTenant) do callMany('ZADD', tenantJobsKey, jobs) end
-if firstCreated and redis.call('HEXISTS', pausedKey, model) == 0 then firstCreated[3] = giveTicket(queue, now) end
+if firstCreated and redis.call('HEXISTS', pausedKey, model) == 0 then firstCreated[3] = callWorker(queue, now) end
 queue.close()
 queued.close()
 return reply

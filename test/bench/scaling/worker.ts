@@ -11,7 +11,7 @@ import { composeCore } from '../../../shared/core/compose.js';
 import { openInferenceQueues } from '../../../shared/queue/queues.js';
 import { openRedis, type Purpose, redisUrl } from '../../../shared/redis/connect.js';
 import { createReadiness } from '../../../shared/redis/readiness.js';
-import { listenForCancelNotices } from '../../../worker/inference/consumer/cancel-notices.js';
+import { listenForWorkerNotices } from '../../../worker/inference/consumer/worker-notices.js';
 import { startInference } from '../../../worker/inference/role.js';
 import { idleConnections } from '../../support/connections.js';
 
@@ -35,7 +35,10 @@ await run('worker', loadConfig, async ({ defer, config, log, draining }) => {
     child: new URL('./device.js', import.meta.url),
     core,
     queueRedis,
-    cancelNotices: await listenForCancelNotices(listener, core.keys.stopped),
+    workerNotices: await listenForWorkerNotices(listener, {
+      stopped: core.keys.stopped,
+      bell: core.keys.bell(String(process.pid)),
+    }),
     clock,
     log,
     registry,

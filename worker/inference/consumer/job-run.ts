@@ -21,16 +21,16 @@ import type { BatchTuner } from '../batching/batch-tuner.js';
 import type { TaskResult } from '../batching/batcher.js';
 import type { InstanceResult } from '../protocol/messages.js';
 import type { VersionRoute } from '../versions/version-route.js';
-import type { CancelNotices } from './cancel-notices.js';
 import type { HeldJobs } from './held-jobs.js';
 import { NO_PROGRESS, type ProgressMeter, startProgress } from './progress.js';
 import { OutOfTime, type SliceRunner } from './slice-runner.js';
 import { type ComputedJob, joinResults, type Slice, sliceInstances } from './slices.js';
+import type { WorkerNotices } from './worker-notices.js';
 
 export interface JobRunDeps {
   manifest: Manifest;
   core: Pick<Core, 'executions' | 'payloads' | 'predictionCache' | 'crashBlocklist' | 'shadows'>;
-  cancelNotices: CancelNotices;
+  workerNotices: WorkerNotices;
   heldJobs: HeldJobs;
   tuner: BatchTuner;
   sliceRunner: SliceRunner;
@@ -50,7 +50,7 @@ class Canceled extends Error {}
 
 /** Returns a function that runs the jobs of one version. */
 export function createJobRun(deps: JobRunDeps): JobRun {
-  const { manifest, cancelNotices, heldJobs, tuner, sliceRunner, route, clock } = deps;
+  const { manifest, workerNotices, heldJobs, tuner, sliceRunner, route, clock } = deps;
   const { executions, payloads, predictionCache, crashBlocklist, shadows } = deps.core;
   const { name: model, version } = manifest;
 
@@ -79,7 +79,7 @@ export function createJobRun(deps: JobRunDeps): JobRun {
     const slices = sliceInstances(instances, selected(spec), tuner.policy, isBlocked);
     const progress = slices.length > 1 ? startMeter(job) : NO_PROGRESS;
     const held = heldJobs.hold();
-    const unwatch = cancelNotices.watch(spec.id, () => held.drop(new Canceled()));
+    const unwatch = workerNotices.onCancel(spec.id, () => held.drop(new Canceled()));
     try {
       const running = sliceRunner.run(spec, slices, progress, held.signal);
       const results = await Promise.race([running, held.dropped]);

@@ -1,21 +1,26 @@
 /**
- * Ticket consumer of one version's queue: takes a ticket, starts jobs for it, runs them (job-run.ts), settles their records,
- * and only then lets BullMQ forget the ticket.
+ * Ticket consumer of one version's queue: takes a ticket, holds it for a tenure (tenure.ts) in which it runs jobs (job-run.ts) and
+ * settles their records, and only then lets BullMQ forget the ticket.
  *
  *   taking -> standing still (nothing computes here) -> taking again          closed at the end
  *
- * Promises:
- *   - A job that was not computed when the worker ends, or when nothing computes here any more, is not settled. Its ticket
- *     goes back to the queue.
- *   - Jobs that end in one turn of the event loop, as those of a batch do, are settled in one call.
+ * Promise: a job that was not computed when the worker ends, or when nothing computes here any more, is not settled. Its ticket
+ * goes back to the queue.
  */
-
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../../shared/base/clock.js';
-import { gather } from '../../../shared/base/gather.js';
 import type { Logger } from '../../../shared/base/log.js';
 import type { Manifest } from '../../../shared/contract/models/manifest.js';
 import type { Core } from '../../../shared/core/compose.js';
-import type { Finished, Settled, Started, Unstarted } from '../../../shared/core/jobs/executions.js';
+import type {
+  Exchanged,
+  Finished,
+  Settled,
+  Started,
+  TicketHold,
+  Turn,
+  Unstarted,
+} from '../../../shared/core/jobs/executions.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
 import { type Job as Ticket, WaitingError } from '../../../shared/queue/bullmq.js';
 import { inferenceQueue } from '../../../shared/queue/catalog.js';
@@ -26,16 +31,17 @@ import type { BatchPolicy } from '../batching/batcher.js';
 import { pipelineDepthOf } from '../batching/pipeline-depth.js';
 import { RunElsewhere, StandsStill } from '../pool/run-elsewhere.js';
 import type { VersionRoute } from '../versions/version-route.js';
-import type { CancelNotices } from './cancel-notices.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createJobRun } from './job-run.js';
 import { createSliceRunner } from './slice-runner.js';
 import { batchOf } from './slices.js';
+import { LeftBehind, startTenure, type Tenure } from './tenure.js';
+import type { WorkerNotices } from './worker-notices.js';
 
 export interface TicketConsumerDeps {
   manifest: Manifest;
   core: Core;
-  cancelNotices: CancelNotices;
+  workerNotices: WorkerNotices;
   route: VersionRoute;
   /** The connection of BullMQ. */
   queueRedis: Redis;
@@ -64,19 +70,15 @@ export interface TicketConsumer {
   close(): Promise<void>;
 }
 
-/** Bound of the input that is held under one ticket. */
-const MAX_TICKET_BYTES = 32 * 1024 * 1024;
-/** Bound of the jobs that are settled in one call. */
-const MAX_SETTLED = 256;
+/** Bound of the input that is started in one turn. */
+const MAX_SHARE_BYTES = 32 * 1024 * 1024;
 
 /** Starts to take tickets of the version. */
 export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
-  const { manifest, core, cancelNotices, route, listener, clock, log, onError } = deps;
+  const { manifest, core, workerNotices, route, listener, clock, log, onError } = deps;
   const { executions, payloads } = core;
   const { name: model, version, batching, signature } = manifest;
-  const settle = gather<Finished, Settled>(clock, MAX_SETTLED, (finished) =>
-    executions.settle(model, version, finished),
-  );
+  const tenures = new Set<Tenure>();
   const heldJobs = createHeldJobs();
   const maxInFlight = pipelineDepthOf(signature);
   const tuner = createBatchTuner({ ...batching, maxInFlight }, listener.onPolicy);
@@ -85,7 +87,7 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
   const run = createJobRun({
     manifest,
     core,
-    cancelNotices,
+    workerNotices,
     heldJobs,
     tuner,
     sliceRunner,
@@ -97,14 +99,38 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
   async function take(ticket: Ticket, lock?: string): Promise<void> {
     // A ticket may have been fetched just before the worker was paused.
     if (consumer.isPaused()) return handBack(ticket, lock);
-    const bounds = { maxInstances: tuner.policy.maxBatchSize, maxBytes: MAX_TICKET_BYTES };
-    const started = await executions.start(model, version, ticket.id ?? '', bounds, listener.onUnstarted);
-    const ends = await Promise.allSettled(started.map(complete));
-    const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []));
-    if (failures.length === 0) return;
-    const failure = failures.find((reason) => !(reason instanceof Closing || reason instanceof RunElsewhere));
+    const leftOver = await holdFor(ticket.id ?? '');
+    if (leftOver.length === 0) return;
+    const failure = leftOver.find((reason) => !isForOthers(reason));
     if (failure) throw failure;
     await handBack(ticket, lock);
+  }
+
+  /** Resolves with why jobs are left under the ticket. */
+  async function holdFor(ticket: string): Promise<unknown[]> {
+    const hold = { ticket, tenure: randomUUID(), bell: workerNotices.bell };
+    const tenure = startTenure({
+      exchange: (turn) => exchange(hold, turn),
+      compute,
+      settled,
+      maxShares,
+      share: () => ({ maxInstances: tuner.policy.maxBatchSize, maxBytes: MAX_SHARE_BYTES }),
+      clock,
+    });
+    tenures.add(tenure);
+    const stopListening = workerNotices.onRing(hold.tenure, tenure.ring);
+    try {
+      return await tenure.ended;
+    } finally {
+      stopListening();
+      tenures.delete(tenure);
+    }
+  }
+
+  async function exchange(hold: TicketHold, turn: Turn): Promise<Exchanged> {
+    const exchanged = await executions.exchange(model, version, hold, turn);
+    listener.onUnstarted(exchanged.unstarted);
+    return exchanged;
   }
 
   /** Another worker goes on at once with what this one had not begun. */
@@ -113,27 +139,29 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
     throw new WaitingError();
   }
 
-  async function complete({ input, ...job }: Started): Promise<void> {
+  async function compute({ input, ...job }: Started): Promise<Finished> {
+    log.debug({ job: job.spec.id, execution: Number(job.token) }, 'started');
+    return { job, ...(await run(job, input)) };
+  }
+
+  /** A job is void when it has ended meanwhile, or was started elsewhere. */
+  async function settled({ job, end, output }: Finished, status: Settled): Promise<void> {
     const { id, shadowOf } = job.spec;
     const execution = Number(job.token);
-    log.debug({ job: id, execution }, 'started');
-    const { end, output } = await run(job, input);
-    // A job is void when it has ended meanwhile, or was started elsewhere.
-    const status = await settle({ job, end, output });
     if (status === 'void') await payloads.discard(output?.blob ?? null);
     if (status === 'void') log.debug({ job: id, execution }, 'void');
     else log.debug({ job: id, execution, status }, 'settled');
     if (!shadowOf) listener.onSettled(status, end.timings && batchOf(job.spec, end.timings));
   }
 
-  /** Returns one ticket for each batch that may be with a child, and one that is being fetched or settled. */
-  const tickets = () => route.pool.childCount * (maxInFlight + 1);
+  /** Returns one share for each batch that may be with a child, and one that is being fetched or settled. */
+  const maxShares = () => route.pool.childCount * (maxInFlight + 1);
 
   const consumer = startConsumer({
     redis: deps.queueRedis,
     prefix: deps.prefix,
     queue: inferenceQueue(model, version),
-    slots: tickets(),
+    slots: 1,
     take,
     clock,
     onFault: (error) => onError('queue', error),
@@ -142,8 +170,9 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
 
   return {
     poolChanged() {
-      consumer.setSlots(tickets());
       const standsStill = route.pool.standsStill();
+      // There may be room for more shares now.
+      for (const tenure of tenures) standsStill ? tenure.close() : tenure.ring();
       if (standsStill === consumer.isPaused()) return;
       log.warn({ model, version }, standsStill ? 'handing back what was taken' : 'taking jobs again');
       if (!standsStill) return consumer.resume();
@@ -152,10 +181,15 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
     },
     async close() {
       const closed = consumer.close();
+      for (const tenure of tenures) tenure.close();
       heldJobs.leaveAll(new Closing());
       await closed;
     },
   };
+}
+
+function isForOthers(reason: unknown): boolean {
+  return reason instanceof Closing || reason instanceof RunElsewhere || reason instanceof LeftBehind;
 }
 
 /** This worker ends: what it has not begun to compute is for others. */

@@ -33,6 +33,8 @@ export interface NewJob {
   retentionSeconds?: number | undefined;
   /** Packed instances. */
   input: Buffer;
+  /** The channel of the process that waits for the job's end (job-notices.ts). */
+  awaitedBy?: string | undefined;
   /** The most jobs of its model that may be queued, where its version allows fewer than the operator. */
   maxEnqueued?: number | undefined;
 }
@@ -174,7 +176,7 @@ export function createJobWriter(deps: JobWriterDeps) {
   }
 
   function valuesOf({ job, inline, idempotency }: Entry) {
-    const { spec, ttlSeconds, retentionSeconds, input } = job;
+    const { spec, ttlSeconds, retentionSeconds, input, awaitedBy } = job;
     const { id, tenant, instances } = spec;
     return {
       id,
@@ -190,6 +192,7 @@ export function createJobWriter(deps: JobWriterDeps) {
       events: eventsOf(spec),
       keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
       isLine: spec.untold ? '1' : '',
+      awaitedBy: awaitedBy ?? '',
       ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
       keyHolds: Number(idempotency?.holds ?? false),
     };

@@ -64,6 +64,8 @@ export interface SubmitRequest {
   findFile?: FindFile;
   /** A line of a batch may use a version that was retired after the batch was accepted, and no endpoint is told of its job. */
   isLine?: boolean;
+  /** The channel of the process that waits for the job's end (job-notices.ts). */
+  awaitedBy?: string | undefined;
   /** Called with the job's id just before the job is written. A watch that begins here misses nothing. */
   onChecked?: (id: string) => void;
   /** Repeats a step that failed for a reason which passes; by default each step is tried once. */
@@ -112,6 +114,7 @@ export function createSubmission(deps: SubmissionDeps) {
     const encoder = encoderOf(manifest, resolved.version.sha256);
     const instances = await encoder.encode(body.instances, '/instances', findFile);
     const job = toJob(body, resolved, packInstances(instances), { tenant, isLine });
+    job.awaitedBy = request.awaitedBy;
     return { job, shadow: resolved.shadow };
   }
 

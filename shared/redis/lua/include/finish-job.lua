@@ -3,6 +3,7 @@
 --- @include "queue-of-jobs"
 --- @include "count-queued"
 --- @include "version-uses"
+--- @include "tell-end"
 --- @include "tell-job-event"
 
 -- Time for which Redis keeps a record that upkeep should have forgotten.
@@ -12,8 +13,9 @@ local FORGOTTEN_LATE_MS = 3600000
 -- this fencing token ('' = any), it returns the present status, 'gone' without a record. An execution that has ended the job
 -- so already, and did not hear of it, gets 'settled' without a status before.
 local function finishJob(queue, jobKey, id, from, token, status, ending, output)
-  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'events', 'bytes', 'keptSeconds')
-  local before, starts, tenant, events, bytes, keptSeconds = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'events', 'bytes', 'keptSeconds', 'awaitedBy', 'startedAt',
+    'attempts', 'history')
+  local before, starts, tenant, events, bytes, keptSeconds, awaitedBy, startedAt, attempts, history = unpack(job)
   if not before then return 'gone' end
   if not string.find(from, ',' .. before .. ',', 1, true) then
     local isOwn = token ~= '' and token == starts and status == before and redis.call('HGET', jobKey, 'end') == ending
@@ -36,5 +38,11 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
   end
   local event = 'evt_' .. string.sub(id, 5)
   tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.' .. status, event, id, queue.now)
+  if awaitedBy then
+    local words = {status, startedAt or '-', queue.now, deleted, attempts, starts}
+    -- Predictions that are not here lie in a blob.
+    local isWhole = not history and (status ~= 'succeeded' or output ~= '')
+    tellEnd(queue, awaitedBy, id, isWhole, words, ending, output)
+  end
   return 'settled', before
 end

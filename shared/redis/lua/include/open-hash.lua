@@ -5,7 +5,7 @@
 
 -- The fields named here are read at once.
 local function openHash(key, ...)
-  local hash, known, changed = {}, {}, {}
+  local hash, known, changed, removed = {}, {}, {}, {}
 
   -- Reads those fields that were not read yet, in one command; others are read when they are first asked for.
   function hash.read(...)
@@ -33,6 +33,12 @@ local function openHash(key, ...)
     changed[field] = true
   end
 
+  function hash.remove(field)
+    known[field] = ''
+    changed[field] = nil
+    removed[#removed + 1] = field
+  end
+
   function hash.add(field, change)
     hash.set(field, hash.number(field) + change)
   end
@@ -43,8 +49,9 @@ local function openHash(key, ...)
       written[#written + 1] = field
       written[#written + 1] = known[field]
     end
-    changed = {}
     callMany('HSET', key, written)
+    callMany('HDEL', key, removed)
+    changed, removed = {}, {}
   end
 
   hash.read(...)

@@ -15,7 +15,7 @@ local function openQueue(keys, model, ...)
     queued = openHash(keys.queuedKey),
     subscribed = openHash(keys.subscribedKey),
   }
-  local due, left = {}, {}
+  local due, left, told = {}, {}, {}
 
   -- Has upkeep look at the record of a job at `time`.
   function queue.lookAt(id, time)
@@ -26,6 +26,13 @@ local function openQueue(keys, model, ...)
   -- Takes a job out of the order of those that wait.
   function queue.leave(id)
     left[#left + 1] = id
+  end
+
+  -- Has a channel told a text, together with others.
+  function queue.tell(channel, text)
+    local texts = told[channel] or {}
+    texts[#texts + 1] = text
+    told[channel] = texts
   end
 
   -- Writes who left, so that whoever waits can be read anew.
@@ -39,6 +46,7 @@ local function openQueue(keys, model, ...)
     callMany('ZADD', keys.dueIndexKey, due)
     queue.state.close()
     queue.queued.close()
+    for channel, texts in pairs(told) do redis.call('PUBLISH', channel, table.concat(texts)) end
   end
 
   return queue

@@ -1,0 +1,100 @@
+-- Gives takeJobs() and takeAgain(): start jobs of an open queue under a ticket, each with a new fencing token.
+
+--- @include "call-many"
+--- @include "finish-job"
+--- @include "priority-lane"
+
+-- Rounds of looking for jobs in one call: bounds the work when many have expired.
+local MAX_ROUNDS = 4
+
+-- Returns a share: what is started in one call. `limits` has instances, bytes, starts (of one job), checkAt (when upkeep looks
+-- at a started record), expiredEnd, lostEnd.
+local function openShare(ticket, takenKey, jobPrefix, limits)
+  return {
+    ticket = ticket, takenKey = takenKey, jobPrefix = jobPrefix, limits = limits,
+    instancesLeft = limits.instances, bytesLeft = limits.bytes, expired = 0, lost = 0,
+    jobs = {}, -- for each started job: id, fencing token, attempt, spec, input
+    started = {}, taken = {}, dropped = {}, ended = {}, -- ids
+  }
+end
+
+local function handOut(queue, share, id, token, attempt, instances, bytes, spec, input)
+  queue.lookAt(id, share.limits.checkAt)
+  share.instancesLeft = share.instancesLeft - tonumber(instances)
+  share.bytesLeft = share.bytesLeft - tonumber(bytes)
+  share.started[#share.started + 1] = id
+  local jobs = share.jobs
+  local last = #jobs
+  jobs[last + 1], jobs[last + 2], jobs[last + 3] = id, tostring(token), tostring(attempt)
+  jobs[last + 4], jobs[last + 5] = spec, input
+end
+
+local function endUnstarted(queue, share, jobKey, id, from, status, ending)
+  finishJob(queue, jobKey, id, from, '', status, ending, '')
+  share.ended[#share.ended + 1] = id
+end
+
+-- Starts a job again that was taken under the ticket and has not ended. That costs no attempt.
+local function startAgain(queue, share, id)
+  local jobKey = share.jobPrefix .. id
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts', 'tenant')
+  local status, starts, instances, spec, input, bytes, attempts, tenant = unpack(job)
+  if status ~= 'running' then
+    share.dropped[#share.dropped + 1] = id
+  elseif tonumber(starts) >= share.limits.starts then
+    endUnstarted(queue, share, jobKey, id, ',running,', 'failed', share.limits.lostEnd)
+    share.dropped[#share.dropped + 1] = id
+    if tenant ~= SHADOW_TENANT then share.lost = share.lost + 1 end
+  else
+    local token = redis.call('HINCRBY', jobKey, 'starts', 1)
+    handOut(queue, share, id, token, attempts, instances, bytes, spec, input)
+  end
+end
+
+-- Starts again what was taken under the ticket, without the jobs that `inHand` has as keys.
+local function takeAgain(queue, share, inHand)
+  for _, id in ipairs(redis.call('SMEMBERS', share.takenKey)) do
+    if not inHand[id] then startAgain(queue, share, id) end
+  end
+  callMany('SREM', share.takenKey, share.dropped)
+end
+
+local function start(queue, share, id, place)
+  local jobKey = share.jobPrefix .. id
+  local job = redis.call('HMGET', jobKey, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events', 'attempts', 'starts')
+  local expiresAt, tenant, instances, spec, input, bytes, events, attempts, starts = unpack(job)
+  if not expiresAt then
+    queue.leave(id)
+    countUses(queue.state, -1)
+  elseif queue.now >= tonumber(expiresAt) then
+    endUnstarted(queue, share, jobKey, id, ',queued,', 'expired', share.limits.expiredEnd)
+    if tenant ~= SHADOW_TENANT then share.expired = share.expired + 1 end
+  elseif #share.started > 0 and tonumber(bytes) > share.bytesLeft then
+    share.bytesLeft = 0
+  else
+    local attempt, token = attempts + 1, starts + 1
+    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', queue.now, 'ticket', share.ticket, 'attempts', attempt, 'starts', token)
+    queue.leave(id)
+    countQueued(queue.queued, tenant, queue.model, -1, -bytes)
+    local rank = math.floor(place / LANE)
+    queue.state.set('tag:' .. rank, place - rank * LANE)
+    share.taken[#share.taken + 1] = id
+    local event = 'evt_' .. string.sub(id, 5) .. '-started-' .. attempt
+    tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.started', event, id, queue.now)
+    handOut(queue, share, id, token, attempt, instances, bytes, spec, input)
+  end
+end
+
+-- Fills the share up from the jobs that wait. The first job is taken whatever its size.
+local function takeJobs(queue, share, waitingKey)
+  for _ = 1, MAX_ROUNDS do
+    if share.instancesLeft <= 0 or share.bytesLeft <= 0 then break end
+    local next = redis.call('ZRANGE', waitingKey, 0, share.instancesLeft - 1, 'WITHSCORES')
+    if #next == 0 then break end
+    for i = 1, #next, 2 do
+      if share.instancesLeft > 0 and share.bytesLeft > 0 then start(queue, share, next[i], tonumber(next[i + 1])) end
+    end
+    queue.writeLeft()
+  end
+  callMany('SADD', share.takenKey, share.taken)
+end

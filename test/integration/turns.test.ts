@@ -1,0 +1,311 @@
+/**
+ * Turns of a worker that holds a ticket: how it is called, what it is given again, and what a job costs Redis.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { RedisServer } from '../../deploy/local/redis/redis.js';
+import { systemClock } from '../../shared/base/clock.js';
+import { openFileBlobs } from '../../shared/blobs/filesystem.js';
+import { loadConfig } from '../../shared/contract/config.js';
+import { newId } from '../../shared/contract/ids.js';
+import type { JobSpec } from '../../shared/contract/job.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
+import type { Started, TicketHold, Turn } from '../../shared/core/jobs/executions.js';
+import { parseToldEnds } from '../../shared/core/jobs/told-ends.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { idleConnections } from '../support/connections.js';
+import { startRedis, temporaryFolder } from '../support/started-redis.js';
+
+const SHARE = { maxInstances: 4, maxBytes: 1e6 };
+const END = { error: null, usageMs: 1, timings: null };
+const OUTPUT = Buffer.from('out');
+/** The time after which lua/include/call-lost.lua takes a call for lost. */
+const CALL_LOST_MS = 2000;
+
+const folder = temporaryFolder();
+let server: RedisServer;
+let redis: Redis;
+let listener: Redis;
+let core: Core;
+let tickets: string[];
+let rung: string[];
+beforeAll(async () => {
+  server = await startRedis(folder.path);
+  redis = await openRedis(server.url, 'work', () => undefined);
+  listener = await openRedis(server.url, 'listen', () => undefined);
+  listener.on('message', (_, tenure: string) => rung.push(tenure));
+});
+afterAll(async () => {
+  redis?.disconnect();
+  listener?.disconnect();
+  await server?.stop();
+  folder.remove();
+});
+beforeEach(async () => {
+  await redis.flushall();
+  await listener.unsubscribe();
+  tickets = [];
+  rung = [];
+  const transport = {
+    add: async (_: string, __: number, ticket: string) => void tickets.push(ticket),
+    count: async () => 0,
+    drop: async () => [],
+  };
+  const blobs = await openFileBlobs(folder.path, systemClock);
+  core = composeCore(loadConfig({}), idleConnections(redis, blobs, { transport }));
+});
+
+async function submit(count = 1, more: { awaitedBy?: string; model?: string } = {}): Promise<string[]> {
+  const { model = 'm', awaitedBy } = more;
+  const specs = Array.from(
+    { length: count },
+    (): JobSpec => ({
+      id: newId('job', Date.now()),
+      tenant: 'acme',
+      model,
+      version: 1,
+      alias: null,
+      priority: 'standard',
+      instances: 1,
+      timeoutSeconds: 60,
+      allowPartial: false,
+      metadata: {},
+      webhook: null,
+      retryOf: null,
+    }),
+  );
+  const input = Buffer.alloc(100);
+  await Promise.all(specs.map((spec) => core.jobWriter.write({ spec, ttlSeconds: 60, input, awaitedBy })));
+  return specs.map(({ id }) => id);
+}
+
+/** A worker's tenure; each call takes the next turn. */
+function holding(ticket: string, tenure: string, bell = 'bell') {
+  const hold: TicketHold = { ticket, tenure, bell };
+  let number = 0;
+  const take = (turn: Partial<Turn> = {}) =>
+    core.executions.exchange('m', 1, hold, {
+      number: ++number,
+      finished: [],
+      room: 2,
+      share: SHARE,
+      leaves: false,
+      ...turn,
+    });
+  return { hold, take, begin: (turn: Partial<Turn> = {}) => take({ takesOver: [], ...turn }) };
+}
+
+const idsOf = (started: readonly Started[]) => started.map(({ spec }) => spec.id);
+const finished = (started: readonly Started[]) =>
+  started.map(({ input: _, ...job }) => ({ job, end: END, output: { inline: OUTPUT, blob: null } }));
+const statusOf = async (id?: string) => (await core.jobs.get('acme', String(id)))?.status;
+const age = (field: string) => redis.hincrby(core.keys.queue('m', 1), field, -CALL_LOST_MS);
+
+describe('a worker that stands by', () => {
+  test('is rung for a job, once, and the transport is asked for nobody', async () => {
+    await listener.subscribe('bell');
+    const worker = holding('t1', 'one');
+    await submit();
+    await worker.begin();
+    tickets.length = 0;
+    const [second] = await submit();
+    await submit();
+    await expect.poll(() => rung).toEqual(['one']);
+    expect(tickets).toEqual([]);
+    const { started, isMore } = await worker.take({ room: 1 });
+    expect(idsOf(started)[0]).toBe(second);
+    expect([started.length, isMore]).toEqual([2, false]);
+  });
+
+  test('is not called while it has no room, and takes what waits with its next turn', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    const worker = holding('t1', 'one');
+    const { started } = await worker.begin({ room: 1 });
+    const [waiting] = await submit();
+    expect(tickets).toEqual(['t1', 't2']);
+    const next = await worker.take({ finished: finished(started) });
+    expect([next.settled, idsOf(next.started)]).toEqual([['succeeded'], [waiting]]);
+    expect(rung).toEqual([]);
+  });
+
+  test('that came last is rung first; one that nobody hears is passed over', async () => {
+    await submit();
+    await holding('t1', 'deaf', 'nobody').begin();
+    await holding('t8', 'first', 'bell').begin();
+    await holding('t9', 'last', 'deaf').begin();
+    await listener.subscribe('bell');
+    await submit();
+    await expect.poll(() => rung).toEqual(['first']);
+    expect(tickets).toEqual(['t1']);
+  });
+
+  test('and does not come within two seconds is replaced by a ticket', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    await holding('t1', 'frozen').begin();
+    await submit();
+    await age('rungAt');
+    await submit();
+    expect(tickets).toEqual(['t1', 't2']);
+  });
+
+  test('is rung by upkeep, too, which gives a ticket beside it', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    await core.queueStatus.pause('m');
+    await holding('t1', 'one').begin();
+    await core.queueStatus.resume('m', [1]);
+    await expect.poll(() => rung).toEqual(['one']);
+    expect(tickets).toEqual(['t1', 't2']);
+  });
+});
+
+describe('a tenure', () => {
+  test('that leaves takes what came meanwhile instead; one that closes leaves it to others', async () => {
+    await submit();
+    const worker = holding('t1', 'one');
+    const { started } = await worker.begin();
+    const [late] = await submit();
+    const stays = await worker.take({ finished: finished(started), leaves: true });
+    expect([stays.standing, idsOf(stays.started)]).toEqual(['held', [late]]);
+    const [later] = await submit();
+    // Nobody hears the bell, so tickets are given. The second one is taken by a worker without room.
+    await holding('t2', 'two').begin({ room: 0 });
+    expect(tickets).toEqual(['t1', 't2', 't3']);
+    await holding('t3', 'three').begin({ room: 0 });
+    const leaves = await worker.take({ finished: finished(stays.started), leaves: true, room: 0 });
+    expect([leaves.standing, leaves.started]).toEqual(['left', []]);
+    expect(tickets).toEqual(['t1', 't2', 't3', 't4']);
+    expect(idsOf((await holding('t4', 'four').begin()).started)).toEqual([later]);
+    expect(await redis.hkeys(core.keys.queue('m', 1))).not.toContain('held:t1');
+  });
+
+  test('is lost once another has begun under its ticket, and its results are void', async () => {
+    await submit();
+    const old = holding('t1', 'old');
+    const { started } = await old.begin();
+    const again = await holding('t1', 'new').begin();
+    expect(idsOf(again.started)).toEqual(idsOf(started));
+    await submit();
+    const lost = await old.take({ finished: finished(started) });
+    expect(lost).toMatchObject({ standing: 'lost', settled: ['void'], started: [] });
+  });
+
+  test('takes over what a turn started whose answer was lost, and nothing that it has in hand', async () => {
+    await submit();
+    const worker = holding('t1', 'one');
+    const { started } = await worker.begin();
+    const ids = await submit(2);
+    await worker.take({ number: 2 });
+    // As a client sends it again after a broken connection.
+    const again = await worker.take({ number: 2 });
+    expect(again).toMatchObject({ standing: 'repeated', started: [] });
+    const over = await worker.take({ number: 3, takesOver: idsOf(started) });
+    expect(idsOf(over.started).sort()).toEqual([...ids].sort());
+    const { settled } = await worker.take({ number: 4, finished: finished([...started, ...over.started]) });
+    expect(settled).toEqual(['succeeded', 'succeeded', 'succeeded']);
+    expect(await redis.exists(core.keys.taken('m', 1, 't1'))).toBe(0);
+  });
+
+  test('of a version that was purged is lost, and brings nothing to life', async () => {
+    await submit();
+    const worker = holding('t1', 'one');
+    await worker.begin();
+    await redis.flushall();
+    expect((await worker.take()).standing).toBe('lost');
+    expect(await redis.keys('*')).toEqual([]);
+  });
+});
+
+describe('who waits for a job from the start', () => {
+  const told: Buffer[] = [];
+  beforeAll(() => {
+    listener.on('messageBuffer', (_, message: Buffer) => told.push(message));
+  });
+  beforeEach(async () => {
+    told.length = 0;
+    await listener.subscribe('api');
+  });
+
+  test('is told how it ended, with its predictions, and nobody else is', async () => {
+    const [id] = await submit(1, { awaitedBy: 'api' });
+    await submit();
+    const worker = holding('t1', 'one');
+    await worker.take({ finished: finished((await worker.begin()).started) });
+    await expect.poll(() => told.length).toBe(1);
+    const { changed, output } = parseToldEnds(told[0] as Buffer)[0]?.told ?? {};
+    const { record } = (await core.jobs.getWithOutput('acme', String(id))) ?? {};
+    expect(parseToldEnds(told[0] as Buffer)).toHaveLength(1);
+    expect(record).toMatchObject({ ...changed, status: 'succeeded', attempts: 1, end: END });
+    expect(output).toEqual(OUTPUT);
+  });
+
+  test('reads the record of a large result, and is told of a cancel', async () => {
+    const [large] = await submit(1, { awaitedBy: 'api' });
+    const worker = holding('t1', 'one');
+    const [job] = finished((await worker.begin()).started);
+    if (!job) throw new Error('Nothing was started.');
+    await worker.take({ finished: [{ ...job, output: { inline: Buffer.alloc(20_000), blob: null } }] });
+    const [canceled] = await submit(1, { awaitedBy: 'api' });
+    await core.jobs.cancel('acme', String(canceled));
+    await expect.poll(() => told.length).toBe(2);
+    expect(told.flatMap(parseToldEnds)).toMatchObject([
+      { id: large, told: null },
+      { id: canceled, told: { changed: { status: 'canceled', startedAt: null }, output: null } },
+    ]);
+    expect(await statusOf(large)).toBe('succeeded');
+  });
+});
+
+describe('what a job costs Redis', () => {
+  /** Returns how often scripts ran, and how often commands ran inside them. */
+  async function costOf(act: () => Promise<unknown>): Promise<{ scripts: number; inside: number }> {
+    await redis.config('RESETSTAT');
+    await act();
+    const calls = new Map<string, number>();
+    for (const [, name = '', count] of (await redis.info('commandstats')).matchAll(
+      /^cmdstat_([^:]+):calls=(\d+)/gm,
+    ))
+      calls.set(name, Number(count));
+    const scripts = calls.get('evalsha') ?? 0;
+    for (const outside of ['evalsha', 'config|resetstat', 'info']) calls.delete(outside);
+    return { scripts, inside: [...calls.values()].reduce((sum, count) => sum + count, 0) };
+  }
+
+  /** Every script is known to Redis from now on. */
+  async function warmUp(): Promise<void> {
+    await submit();
+    const worker = holding('t1', 'warm');
+    await worker.take({ finished: finished((await worker.begin()).started) });
+    await listener.subscribe('bell');
+  }
+
+  test('a lone job: three scripts, with a worker that stands by', async () => {
+    await warmUp();
+    const worker = holding('t2', 'one');
+    await worker.begin();
+    const { scripts, inside } = await costOf(async () => {
+      await submit(1, { awaitedBy: 'api' });
+      const { started } = await worker.take();
+      await worker.take({ finished: finished(started) });
+    });
+    expect(scripts).toBe(3);
+    expect(inside).toBeLessThanOrEqual(48);
+    expect(rung).toEqual(['one']);
+  });
+
+  test('of many in flight: at most twelve commands inside scripts, and two turns for a batch at most', async () => {
+    await warmUp();
+    const worker = holding('t2', 'one');
+    await worker.begin();
+    const share = { maxInstances: 32, maxBytes: 1e6 };
+    const { scripts, inside } = await costOf(async () => {
+      for (let i = 0; i < 4; i++) await submit(16, { awaitedBy: 'api' });
+      let settling: Started[] = [];
+      for (let i = 0; i < 3; i++)
+        settling = (await worker.take({ finished: finished(settling), share })).started;
+    });
+    expect(scripts).toBe(4 + 3);
+    expect(inside / 64).toBeLessThanOrEqual(12);
+  });
+});
