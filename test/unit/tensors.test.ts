@@ -99,6 +99,23 @@ describe('numbers of an output', () => {
     expect(Buffer.from(toBytes(read)).equals(Buffer.from(toBytes(values)))).toBe(true);
   });
 
+  it('are nested in their shape, whatever it is', () => {
+    const nested = (values: readonly number[], [size = 0, ...rest]: readonly number[]): unknown => {
+      const stride = rest.reduce((product, each) => product * each, 1);
+      const part = (i: number) => values.slice(i * stride, (i + 1) * stride);
+      return Array.from({ length: size }, (_, i) => (rest.length === 0 ? values[i] : nested(part(i), rest)));
+    };
+    fc.assert(
+      fc.property(fc.array(fc.nat(4), { minLength: 1, maxLength: 4 }), (shape) => {
+        const length = shape.reduce((product, size) => product * size, 1);
+        const values = Array.from({ length }, (_, i) => i);
+        const value = { dtype: 'float32' as const, shape, data: toBytes(Float32Array.from(values)) };
+        expect(toNested(value)).toEqual(nested(values, shape));
+      }),
+    );
+    expect(toNested({ dtype: 'float32', shape: [], data: toBytes(Float32Array.of(7)) })).toBe(7);
+  });
+
   it('show NaN and Infinity as the model says, in every shape', () => {
     const values = new Float32Array([Number.NaN, 1, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]);
     const y = (nonFinite: 'null' | 'string', shape: number[]) => {

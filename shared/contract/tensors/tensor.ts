@@ -108,7 +108,7 @@ export function toNested(value: Value): unknown {
   if (value.dtype === 'ranking') return unpackRanking(value);
   if (value.dtype === 'image' || value.dtype === 'audio')
     return { [value.dtype]: { b64: Buffer.from(value.data).toString('base64') } };
-  return nest(shown(value as Tensor), value.shape, 0, 0);
+  return nest(shown(value as Tensor), value.shape);
 }
 
 /** Returns the elements as JSON shows them. */
@@ -117,7 +117,7 @@ function shown({ dtype, data, nonFinite }: Tensor): readonly unknown[] {
   if (areStrings(elements)) return elements.map(textOf);
   if (dtype === 'bool') return Array.from(elements as Uint8Array, (byte) => byte !== 0);
   if (isWide(dtype)) return Array.from(elements as BigInt64Array, integerOf);
-  if (!nonFinite) return Array.from(elements as Float32Array);
+  if (!nonFinite) return toList(elements as Float32Array);
   const inPlace = nonFinite === 'null' ? () => null : String;
   return Array.from(elements as Float32Array, (number) =>
     Number.isFinite(number) ? number : inPlace(number),
@@ -136,13 +136,26 @@ function textOf(bytes: Uint8Array): string | { b64: string } {
   return isUtf8(buffer) ? buffer.toString('utf8') : { b64: buffer.toString('base64') };
 }
 
-function nest(flat: readonly unknown[], shape: readonly number[], axis: number, start: number): unknown {
-  if (axis === shape.length) return flat[start];
-  if (shape.length === 1) return flat;
-  const stride = elementsOf(shape.slice(axis + 1));
-  const size = shape[axis] ?? 0;
-  if (axis === shape.length - 1) return flat.slice(start, start + size);
-  return Array.from({ length: size }, (_, i) => nest(flat, shape, axis + 1, start + i * stride));
+/** Array.from takes eight times as long. */
+function toList(numbers: Float32Array): number[] {
+  const list = new Array<number>(numbers.length);
+  for (let i = 0; i < numbers.length; i++) list[i] = numbers[i] as number;
+  return list;
+}
+
+/** Returns arrays nested in `shape`, which are made level by level, innermost first. */
+function nest(flat: readonly unknown[], shape: readonly number[]): unknown {
+  if (shape.length === 0) return flat[0];
+  let items = flat;
+  for (let axis = shape.length - 1; axis > 0; axis--)
+    items = inParts(items, shape[axis] ?? 0, elementsOf(shape.slice(0, axis)));
+  return items;
+}
+
+function inParts(items: readonly unknown[], size: number, count: number): unknown[] {
+  const parts: unknown[] = [];
+  for (let i = 0; i < count; i++) parts.push(items.slice(i * size, (i + 1) * size));
+  return parts;
 }
 
 function specsOf(instance: Instance): ValueSpec[] {
