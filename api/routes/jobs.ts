@@ -193,10 +193,14 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     return presentJob(record, predictions, place);
   }
 
-  function answer(ctx: Context, view: JobView, status: number): void {
+  /** Returns the text of the answer. */
+  function answer(ctx: Context, view: JobView, status: number): string {
     ctx.status = status;
     if (!isTerminal(view.status)) ctx.set('Retry-After', String(POLL_AFTER_SECONDS));
-    ctx.body = view;
+    const text = JSON.stringify(view);
+    ctx.type = 'json';
+    ctx.body = text;
+    return text;
   }
 
   async function show(ctx: JobContext): Promise<void> {
@@ -204,8 +208,8 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     const id = jobIdOf(ctx);
     const view = waitMs > 0 ? await waitFor(ctx, tenant, id, waitMs) : await read(tenant, id);
-    answer(ctx, view, 200);
-    answerUnchanged(ctx, createHash('sha1').update(JSON.stringify(view)).digest('base64url'));
+    const text = answer(ctx, view, 200);
+    answerUnchanged(ctx, createHash('sha1').update(text).digest('base64url'));
   }
 
   async function list(ctx: Context): Promise<void> {

@@ -168,7 +168,9 @@ function specsOf(instance: Instance): ValueSpec[] {
   ]);
 }
 
-function isUniform(rows: readonly ValueSpec[][]): boolean {
-  const first = JSON.stringify(rows[0]);
-  return rows.every((row) => JSON.stringify(row) === first);
+/** Tells whether the first row of specs holds for all. */
+function isUniform([first, ...others]: readonly ValueSpec[][]): boolean {
+  if (others.length === 0) return true;
+  const text = JSON.stringify(first);
+  return others.every((other) => JSON.stringify(other) === text);
 }
