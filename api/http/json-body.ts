@@ -2,13 +2,13 @@
  * Reading JSON bodies, which are bounded before they cost: type, size after decompression, and depth are checked before
  * anything is parsed.
  */
-import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { pipeline, type Readable, Transform } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { Context } from 'koa';
 import getRawBody from 'raw-body';
 import { messageOf } from '../../shared/base/errors.js';
+import { sha256Of } from '../../shared/base/hash.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import { type ParsedJson, parseJsonOfParts, whole, withoutMark } from '../../shared/contract/json/json.js';
 import type { BodyState } from './body-arrival.js';
@@ -56,7 +56,7 @@ export async function readJsonOfParts(
   const bytes = await readBytes(ctx, maxBytes);
   return {
     ...parse(bytes, maxDepth, 'The body'),
-    fingerprint: () => createHash('sha256').update(bytes).digest('hex'),
+    fingerprint: () => sha256Of(bytes),
   };
 }
 

@@ -2,9 +2,9 @@
  * Routes that make many jobs in one request: submit many, retry all of a filter. Each job is made or refused by itself, so a
  * bad one harms no other.
  */
-import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
+import { sha256Of } from '../../shared/base/hash.js';
 import type { Logger } from '../../shared/base/log.js';
 import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_BULK_JOBS } from '../../shared/contract/job.js';
@@ -243,7 +243,7 @@ function itemKey(key: string, index: number): ItemKey | null {
   return (body) => ({
     route: 'bulk',
     key: `${index}:${key}`,
-    fingerprint: createHash('sha256').update(JSON.stringify(body)).digest('hex'),
+    fingerprint: sha256Of(JSON.stringify(body)),
   });
 }
 

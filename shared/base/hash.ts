@@ -1,9 +1,9 @@
 /**
- * Hashes of texts.
+ * Hashes.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
-/** Returns the SHA-256 of the text's UTF-8 bytes, in hex. */
-export function sha256Of(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+/** Returns the SHA-256 of bytes, or of the UTF-8 bytes of a text, in hexadecimal. */
+export function sha256Of(content: string | Uint8Array): string {
+  return hash('sha256', content, 'hex');
 }

@@ -7,11 +7,12 @@
  * A put writes its own file, syncs it, renames it into place and syncs the folder of that place. Folders are made when first
  * needed and never removed, so no folder vanishes under a put. Modes are 0700 and 0600.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, opendir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.js';
 import { removeStale } from '../base/disk.js';
+import { sha256Of } from '../base/hash.js';
 import {
   type BlobContent,
   type BlobStore,
@@ -109,7 +110,7 @@ export async function openFileBlobs(folder: string, clock: Clock): Promise<BlobS
 }
 
 function shardOf(folder: string, key: string): string {
-  return join(folder, createHash('sha256').update(key).digest('hex').slice(0, 2));
+  return join(folder, sha256Of(key).slice(0, 2));
 }
 
 function pathOf(folder: string, key: string): string {

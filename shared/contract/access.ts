@@ -3,7 +3,7 @@
  *
  * A key holds at least 128 random bits, so nobody can find it from its SHA-256; only that hash is stored.
  */
-import { createHash } from 'node:crypto';
+import { sha256Of } from '../base/hash.js';
 
 export const SCOPES = [
   'jobs:read',
@@ -33,7 +33,7 @@ export function isApiKey(text: string): boolean {
 
 /** Returns the SHA-256 of a key in hexadecimal, the only form in which it is stored. */
 export function hashApiKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return sha256Of(key);
 }
 
 /** Tells whether a principal holds a scope. */

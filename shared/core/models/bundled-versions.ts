@@ -5,7 +5,7 @@
  * The fetched folder is named by a hash of the bucket's listing, so that a changed bucket is another folder. It is whole or
  * does not exist. A start removes the folders that no worker has touched for a week.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -13,6 +13,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../base/clock.js';
 import { ConfigError } from '../../base/config.js';
 import { exists } from '../../base/disk.js';
+import { sha256Of } from '../../base/hash.js';
 import type { Logger } from '../../base/log.js';
 import type { BlobStore } from '../../blobs/blobs.js';
 import { type BucketConfig, isBucket, openBucket } from '../../blobs/open.js';
@@ -107,7 +108,7 @@ async function fetchAll(bucket: BlobStore, parent: string): Promise<string> {
     keys.push(key);
     lines.push(`${key} ${sizeBytes} ${lastModifiedMs}`);
   }
-  const folder = join(parent, createHash('sha256').update(lines.sort().join('\n')).digest('hex'));
+  const folder = join(parent, sha256Of(lines.sort().join('\n')));
   if (await exists(folder)) return folder;
   const draft = join(parent, `.${randomUUID()}`);
   try {
