@@ -30,6 +30,7 @@ const COLUMNS: readonly [title: string, figure: Figure, digits: number][] = [
   ['mean batch', (sample) => sample.batchSize, 1],
   ['polls each', (sample) => sample.pollsPerJob, 1],
   ['CPU ms each', (sample) => sample.cpuMsPerJob, 3],
+  ['of it HTTP', (sample) => sample.apiCpuMsPerJob, 3],
   ['of it Redis', (sample) => sample.redisCpuMsPerJob, 3],
   ['scripts each', (sample) => sample.scriptsPerJob, 2],
   ['commands in them', (sample) => sample.scriptCommandsPerJob, 1],
