@@ -9,7 +9,8 @@ import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/red
 import { lastLines } from '../../deploy/run-command.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import type { Site } from './site.js';
+import { openRedis } from '../../shared/redis/connect.js';
+import { type Site, tell } from './site.js';
 
 /** A system that serves HTTP. */
 export interface System {
@@ -35,7 +36,15 @@ export async function openRedisFor(site: Site, name: string): Promise<RedisServe
   const folder = join(site.folder, name);
   const redis = await startRedisIn(folder, { program, cacheDir, signal, tell: () => undefined });
   site.defer(() => redis.stop());
+  await keepFileAsItGrows(redis.url);
   return redis;
+}
+
+/** Redis would rewrite its file whenever that has doubled, beside whatever is measured then. */
+async function keepFileAsItGrows(url: string): Promise<void> {
+  const connection = await openRedis(url, 'work', (error) => tell(String(error)));
+  await connection.config('SET', 'auto-aof-rewrite-percentage', 0);
+  connection.disconnect();
 }
 
 /** Starts the API and one worker; `more` are further variables of theirs. */

@@ -8,11 +8,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** Linux tells processor time in hundredths of a second, whatever its own clock. */
 const MS_PER_TICK = 10;
 
-/** Returns the milliseconds of processor time that these processes and their descendants have taken since they started. */
+/**
+ * Returns the milliseconds of processor time that these processes and their descendants have taken since they started. The time
+ * of a child that has ended is in that of its parent, so the sum never falls.
+ */
 export function cpuMsOf(pids: readonly number[]): number | null {
   return sumOver(pids, (pid) => {
-    const [, , , , , , , , , , , user = 0, system = 0] = statOf(pid);
-    return (Number(user) + Number(system)) * MS_PER_TICK;
+    // The fields utime, stime, cutime and cstime of proc(5).
+    const ticks = statOf(pid).slice(11, 15).map(Number);
+    return ticks.reduce((sum, each) => sum + each, 0) * MS_PER_TICK;
   });
 }
 
