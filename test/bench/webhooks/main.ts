@@ -7,14 +7,14 @@
  */
 import { parseArgs } from 'node:util';
 import { Pool } from 'undici';
-import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
-import { median, quantile, table } from './figures.js';
-import { jsonImages } from './hot/test-digits.js';
-import { machineFacts } from './machine.js';
-import { onSite, type Site, tell, writeResult } from './site.js';
-import { type System, startSluice } from './systems.js';
-import { type Line, outage } from './webhook-outage.js';
-import { ALLOWED, hanging, openReceiver, refusing, slow, until } from './webhook-receivers.js';
+import { systemClock as clock, sleep, toTimestamp } from '../../../shared/base/clock.js';
+import { median, quantile, table } from '../figures.js';
+import { jsonImages } from '../hot/test-digits.js';
+import { machineFacts } from '../machine.js';
+import { onSite, type Site, tell, writeResult } from '../site.js';
+import { type System, startSluice } from '../systems.js';
+import { type Line, outage } from './outage.js';
+import { ALLOWED, hanging, openReceiver, refusing, slow, until } from './receivers.js';
 
 const { values } = parseArgs({
   options: {
@@ -145,7 +145,10 @@ async function load(client: Client, perSecond: number, seconds: number): Promise
   for (let nth = 0; nth < jobs; nth++) {
     const dueMs = (nth / perSecond) * 1000 - (clock.monotonic() - startMs);
     if (dueMs > 1) await sleep(clock, dueMs);
-    submits.push(client.submit());
+    const submit = client.submit();
+    // A failure is told below, with the others, and must not end the process before that.
+    submit.catch(() => undefined);
+    submits.push(submit);
   }
   await Promise.all(submits);
   return jobs;

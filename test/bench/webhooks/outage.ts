@@ -3,19 +3,19 @@
  */
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
-import { systemClock as clock, sleep, toTimestamp } from '../../shared/base/clock.js';
-import { openFileBlobs } from '../../shared/blobs/filesystem.js';
-import { loadConfig } from '../../shared/contract/config.js';
-import { newId } from '../../shared/contract/ids.js';
-import { composeCore } from '../../shared/core/compose.js';
-import type { Deliveries } from '../../shared/core/webhooks/deliveries.js';
-import { openRedis, type Purpose } from '../../shared/redis/connect.js';
-import { RETRY_DELAYS_MS, RETRY_SCHEDULE } from '../../worker/delivery/retry-schedule.js';
-import { startDelivery } from '../../worker/delivery/role.js';
-import { idleConnections } from '../support/connections.js';
-import type { Site } from './site.js';
-import { openRedisFor } from './systems.js';
-import { ALLOWED, openReceiver, until } from './webhook-receivers.js';
+import { systemClock as clock, sleep, toTimestamp } from '../../../shared/base/clock.js';
+import { openFileBlobs } from '../../../shared/blobs/filesystem.js';
+import { loadConfig } from '../../../shared/contract/config.js';
+import { newId } from '../../../shared/contract/ids.js';
+import { composeCore } from '../../../shared/core/compose.js';
+import type { Deliveries } from '../../../shared/core/webhooks/deliveries.js';
+import { openRedis, type Purpose } from '../../../shared/redis/connect.js';
+import { RETRY_DELAYS_MS, RETRY_SCHEDULE } from '../../../worker/delivery/retry-schedule.js';
+import { startDelivery } from '../../../worker/delivery/role.js';
+import { idleConnections } from '../../support/connections.js';
+import type { Site } from '../site.js';
+import { openRedisFor } from '../systems.js';
+import { ALLOWED, openReceiver, until } from './receivers.js';
 
 export type Line = [what: string, asked: string, measured: string];
 

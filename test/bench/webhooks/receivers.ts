@@ -3,8 +3,8 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { systemClock as clock, sleep } from '../../shared/base/clock.js';
-import type { Site } from './site.js';
+import { systemClock as clock, sleep } from '../../../shared/base/clock.js';
+import type { Site } from '../site.js';
 
 export const ALLOWED = '127.0.0.0/8';
 
