@@ -7,7 +7,6 @@ import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
-import { listenForJobNotices } from '../../shared/core/jobs/job-notices.js';
 import { openInferenceQueues } from '../../shared/queue/queues.js';
 import { openRedis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
@@ -55,13 +54,18 @@ export async function openFeed(site: Site, redisUrl: string, dataDir: string): P
   const blobs = await openFileBlobs(join(dataDir, 'blobs'), clock);
   const onError = (_: string, error: unknown) => report(error);
   const core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
-  const channels = { ...core.keys, awaited: core.keys.awaited('bench') };
-  const notices = await listenForJobNotices({ redis: listener, channels, clock });
+  /** What to call at the end of a job. */
+  const waiting = new Map<string, () => void>();
+  // A job notice tells that a job may have ended; the messages behind it tell that one has.
+  listener.on('message', (_, ids) => {
+    for (const id of ids.split(' ')) waiting.get(id)?.();
+  });
+  await listener.subscribe(core.keys.ended);
 
   function endOf(id: string): Promise<void> {
     return new Promise((resolve) => {
-      const unwatch = notices.onEnd(id, () => {
-        unwatch();
+      waiting.set(id, () => {
+        waiting.delete(id);
         resolve();
       });
     });

@@ -110,8 +110,8 @@ function createStage({ deviceMs, redis, feed, start }: Parts): Stage {
     await untilEnded(ended.length + workers.length * WARM_BATCHES * BATCH);
     const [startMs, first, before] = [await untilEnded(ended.length + 1), ended.length, meters(redis)];
     await sleep(clock, seconds * 1000);
+    if (ended.length === fed) throw new Error('the queue ran empty while it was measured');
     const [endMs, last, after] = [await untilEnded(ended.length + 1), ended.length, meters(redis)];
-    if (last === fed) throw new Error('the queue ran empty while it was measured');
     return { jobs: last - first, ms: endMs - startMs, before, after };
   }
 
