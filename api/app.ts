@@ -13,6 +13,7 @@ import type { Watermark } from '../shared/redis/memory-watermark.js';
 import { createAudit } from './auth/audit.js';
 import { createBearerAuth } from './auth/bearer.js';
 import type { HeldRequests } from './follow/held-requests.js';
+import { createJobAnswers } from './follow/job-answers.js';
 import type { JobFeed } from './follow/job-feed.js';
 import type { SseStreams } from './follow/sse.js';
 import { crossOrigin } from './http/cross-origin.js';
@@ -27,6 +28,7 @@ import { docRoutes } from './routes/docs.js';
 import { eventRoutes } from './routes/events.js';
 import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
+import { jobRetryRoutes } from './routes/job-retries.js';
 import { jobRoutes } from './routes/jobs.js';
 import { modelRemovalRoutes } from './routes/model-removal.js';
 import { modelRoutes } from './routes/models.js';
@@ -79,10 +81,12 @@ export function createApp(deps: AppDeps): Koa {
 
   const bodyLimits = { maxBytes: config.SLUICE_MAX_BODY_BYTES, maxDepth: config.SLUICE_MAX_DEPTH };
   const maxWaitSeconds = config.SLUICE_MAX_WAIT_SECONDS;
+  const answers = createJobAnswers(core);
   const routers = [
-    jobRoutes({ core, heldRequests, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
+    jobRoutes({ core, heldRequests, answers, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
     eventRoutes({ jobFeed, sseStreams, auth }),
-    bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }),
+    bulkRoutes({ core, heldRequests, answers, watermark, auth, bodyLimits, maxWaitSeconds, log }),
+    jobRetryRoutes({ core, watermark, auth, audit }),
     batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),
     fileRoutes({ files, auth, audit, maxBytes: config.SLUICE_MAX_FILE_BYTES }),
     queueRoutes({ queueStatus, models, auth, audit }),

@@ -1,5 +1,5 @@
 /**
- * Held requests: a caller that waits for a job's end costs an entry in a map, and no polling.
+ * Held requests: a caller that waits for the end of jobs costs an entry in a map for each, and no polling.
  */
 import type { Clock } from '../../shared/base/clock.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
@@ -13,8 +13,14 @@ export interface Waking {
   told: ToldEnd | null;
 }
 
-export interface HeldRequest {
+export interface Watch {
+  /** Resolves when the job may have ended, or is waited for no more. */
   woken(): Promise<Waking>;
+}
+
+export interface HeldRequest {
+  /** Watches a job from now on: one that is about to be submitted with the channel `awaited`, or any other. */
+  watch(id: string, by: 'awaited' | 'any'): Watch;
   /** Ends the wait of a caller that is gone. */
   giveUp(): void;
   /** Gives back what the wait holds. The holder must call it in the end. */
@@ -22,14 +28,14 @@ export interface HeldRequest {
 }
 
 export interface HeldRequests {
+  /** The channel that a submit names, to be told of the job's end. */
+  readonly awaited: string;
   /**
-   * Watches the job `id` from now on, for `timeoutMs`: one that is about to be submitted with the channel `awaited`, or any other.
+   * Holds a request for `timeoutMs` from now on.
    *
    * @throws {SluiceError} `too_many_waits` when the tenant holds its share
    */
-  hold(tenant: string, id: string, timeoutMs: number, by: 'awaited' | 'any'): HeldRequest;
-  /** The channel that a submit names, to be told of the job's end. */
-  readonly awaited: string;
+  hold(tenant: string, timeoutMs: number): HeldRequest;
   /** Lets every held request go. */
   close(): void;
   /** How many requests are held. */
@@ -49,38 +55,46 @@ export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequest
   const slots = createSlots(maxPerTenant, 'too_many_waits');
   const giveUps = new Set<() => void>();
 
-  function hold(tenant: string, id: string, timeoutMs: number, by: 'awaited' | 'any'): HeldRequest {
+  function hold(tenant: string, timeoutMs: number): HeldRequest {
     const leave = slots.take(tenant);
-    let pending: Waking | null = null;
-    let wake: (() => void) | null = null;
-    const notify = (waking: Waking) => {
-      pending = pending?.told || (pending && !waking.mayHaveEnded) ? pending : waking;
-      wake?.();
-    };
-    const onEnded = (told: ToldEnd | null = null) => notify({ mayHaveEnded: true, told });
-    const unwatch = by === 'awaited' ? notices.onAwaitedEnd(id, onEnded) : notices.onEnd(id, onEnded);
+    const wakes: (() => void)[] = [];
+    const unwatches: (() => void)[] = [];
     let over = false;
     const giveUp = () => {
       over = true;
-      notify(GIVEN_UP);
+      for (const wake of wakes) wake();
     };
     giveUps.add(giveUp);
     const cancelTimer = clock.after(timeoutMs, giveUp);
 
+    function watch(id: string, by: 'awaited' | 'any'): Watch {
+      let pending: Waking | null = null;
+      let wake = () => {};
+      wakes.push(() => wake());
+      const onEnded = (told: ToldEnd | null = null) => {
+        pending = { mayHaveEnded: true, told: told ?? pending?.told ?? null };
+        wake();
+      };
+      unwatches.push(by === 'awaited' ? notices.onAwaitedEnd(id, onEnded) : notices.onEnd(id, onEnded));
+      return {
+        async woken() {
+          if (!pending && !over)
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+          const waking = pending ?? GIVEN_UP;
+          pending = null;
+          return waking;
+        },
+      };
+    }
+
     return {
-      async woken() {
-        if (!pending && !over)
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        const waking = pending ?? GIVEN_UP;
-        pending = null;
-        return waking;
-      },
+      watch,
       giveUp,
       release() {
         cancelTimer();
-        unwatch();
+        for (const unwatch of unwatches) unwatch();
         giveUps.delete(giveUp);
         leave();
       },
@@ -88,8 +102,8 @@ export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequest
   }
 
   return {
-    hold,
     awaited: notices.awaited,
+    hold,
     close() {
       for (const giveUp of giveUps) giveUp();
     },

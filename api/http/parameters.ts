@@ -16,6 +16,22 @@ import type { DeliveryFilter, ReplayFilter } from '../../shared/core/webhooks/de
 import { query } from './operations.js';
 import { NO_CURSOR, one, pageOf } from './page.js';
 
+/** The parameters by which a request is held, which `waitMsOf` reads. */
+export const HOLD = [
+  {
+    name: 'Prefer',
+    in: 'header',
+    schema: { type: 'string' },
+    description: '`wait=10`: seconds to hold the request (RFC 7240); `wait` alone: as long as one is held.',
+  },
+  {
+    name: 'wait',
+    in: 'query',
+    schema: { type: 'integer', minimum: 0 },
+    description: 'Seconds to hold the request.',
+  },
+];
+
 /** How long `Prefer: wait` without a number waits. */
 const DEFAULT_WAIT_SECONDS = 60;
 

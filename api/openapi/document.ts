@@ -30,6 +30,7 @@ import { docOperations } from '../routes/docs.js';
 import { eventOperations } from '../routes/events.js';
 import { fileOperations } from '../routes/files.js';
 import { healthOperations } from '../routes/health.js';
+import { jobRetryOperations } from '../routes/job-retries.js';
 import { jobOperations } from '../routes/jobs.js';
 import { modelRemovalOperations } from '../routes/model-removal.js';
 import { modelOperations } from '../routes/models.js';
@@ -41,6 +42,7 @@ import { workerOperations } from '../routes/workers.js';
 const OPERATIONS = {
   ...jobOperations,
   ...bulkOperations,
+  ...jobRetryOperations,
   ...eventOperations,
   ...fileOperations,
   ...batchOperations,

@@ -1,6 +1,5 @@
 /**
- * Routes that make many jobs in one request: submit many, retry all of a filter. Each job is made or refused by itself, so a
- * bad one harms no other.
+ * Route of many jobs in one request. Each job is made or refused by itself, so a bad one harms no other.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
@@ -10,14 +9,15 @@ import { invalid, presentError, type SluiceError } from '../../shared/contract/e
 import { isTerminal, MAX_BULK_JOBS } from '../../shared/contract/job.js';
 import { presentJob } from '../../shared/contract/job-view.js';
 import { parseBulkSubmit, parseSubmit } from '../../shared/contract/json/submit-json.js';
-import { compileGuard, type JsonSchema, NULLABLE_TEXT } from '../../shared/contract/schema.js';
+import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { Idempotency } from '../../shared/core/idempotency.js';
 import type { Submitted } from '../../shared/core/jobs/submission/job-writer.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
-import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
+import type { HeldRequest, HeldRequests, Watch } from '../follow/held-requests.js';
+import { type JobAnswers, withinBytes } from '../follow/job-answers.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import {
   type BodyLimits,
@@ -28,21 +28,25 @@ import {
   typeOf,
 } from '../http/json-body.js';
 import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
-import { JOB_QUERY, parseJobFilter } from '../http/parameters.js';
+import { HOLD, waitMsOf } from '../http/parameters.js';
 import { itemErrorSchema, toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
-  core: Pick<Core, 'jobs' | 'submission' | 'queueStatus'>;
+  core: Pick<Core, 'submission' | 'queueStatus'>;
+  heldRequests: HeldRequests;
+  answers: JobAnswers;
   watermark: Watermark;
   auth: BearerAuth;
-  audit: Audit;
   bodyLimits: BodyLimits;
+  maxWaitSeconds: number;
   log: Logger;
 }
 
 /** So many items are encoded in one go and travel as one pipeline; other requests have their turn before the next ones. */
 const WINDOW = 100;
+/** Bound of the packed predictions that stand in one answer; those of further jobs are files. */
+const MAX_INLINE_PREDICTIONS_BYTES = 4 * 1024 * 1024;
 /** The body nests items in an object and an array, so it may be deeper by two levels than an item. */
 const ENVELOPE_DEPTH = 2;
 
@@ -57,11 +61,14 @@ const guardBulk = compileGuard(bulkSchema);
 
 /** Returns the body of an item, or throws the error of a line that is not JSON. */
 type Item = () => unknown;
-type ItemResult = Submitted | SluiceError;
+/** A job, and the watch that began before it existed, where the request is held. */
+type SubmittedItem = Submitted & { watch: Watch | null };
+type ItemResult = SubmittedItem | SluiceError;
 /** The part of a submission that all items of a request share. */
 interface SharedByItems {
   tenant: string;
   findFile: FindFile;
+  held: HeldRequest | null;
 }
 
 const BULK = {
@@ -71,7 +78,8 @@ const BULK = {
   properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_BULK_JOBS, items: ref('Submit') } },
 };
 
-const RESULT = {
+/** The fields of an outcome: a job, or the error of its item. */
+export const RESULT = {
   status: { type: 'integer' },
   job: ref('Job'),
   error: itemErrorSchema,
@@ -96,31 +104,12 @@ export const bulkResultsSchema = {
   },
 };
 
-const RETRIED = json('What became of each.', {
-  type: 'object',
-  additionalProperties: false,
-  required: ['results', 'nextCursor'],
-  properties: {
-    results: {
-      type: 'array',
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['id', 'status'],
-        description: 'The new job, or the error of this one.',
-        properties: { id: { type: 'string', description: 'The job that was to be retried.' }, ...RESULT },
-      },
-    },
-    nextCursor: NULLABLE_TEXT,
-  },
-});
-
 export const bulkOperations = {
   'post /v1/jobs/bulk': {
     operationId: 'submitJobs',
-    summary: 'Submit up to 1,000 jobs; a bad one harms no other',
+    summary: 'Submit up to 1,000 jobs; a bad one harms no other, and a held request answers their results',
     scope: 'jobs:write',
-    parameters: [IDEMPOTENCY_KEY],
+    parameters: [...HOLD, IDEMPOTENCY_KEY],
     requestBody: {
       required: true,
       content: {
@@ -130,35 +119,36 @@ export const bulkOperations = {
     },
     responses: { 200: json('What became of each, in their order.', ref('BulkResults')) },
   },
-  'post /v1/jobs/retry': {
-    operationId: 'retryJobs',
-    summary: 'Submit the inputs of all jobs of a filter again (failed ones unless told)',
-    scope: 'admin',
-    parameters: JOB_QUERY,
-    responses: { 200: RETRIED },
-  },
 } as const satisfies Operations;
 
-/** Returns the routes. They refuse a whole request only for a fault of its head or its body, not for one of an item. */
-export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: BulkRoutesDeps): Router {
-  const { jobs, submission, queueStatus } = core;
+/** Returns the route. It refuses a whole request only for a fault of its head or its body, not for one of an item. */
+export function bulkRoutes(deps: BulkRoutesDeps): Router {
+  const { heldRequests, answers, watermark, auth, bodyLimits, log } = deps;
+  const { submission, queueStatus } = deps.core;
 
   async function submitMany(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
     const key = idempotencyKeyOf(ctx);
     const items = await readItems(ctx);
-    const shared = { tenant, findFile: submission.filesOf(tenant) };
+    const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
+    const held = waitMs > 0 ? heldRequests.hold(tenant, waitMs) : null;
+    if (held) ctx.res.once('close', held.giveUp);
+    const shared = { tenant, findFile: submission.filesOf(tenant), held };
     const make = (item: Item, index: number) => submit(item, shared, itemKey(key, index));
-    const outcomes: ItemResult[] = [];
-    for (let start = 0; start < items.length; start += WINDOW) {
-      const window = items.slice(start, start + WINDOW);
-      outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
+    try {
+      const outcomes: ItemResult[] = [];
+      for (let start = 0; start < items.length; start += WINDOW) {
+        const window = items.slice(start, start + WINDOW);
+        outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
+      }
+      report(ctx, outcomes);
+      const submitted = outcomes.filter(isSubmitted);
+      markReplayed(ctx, submitted.length > 0 && submitted.every(({ replayed }) => replayed));
+      ctx.body = { results: await (held ? presentEnded(outcomes, held) : present(outcomes)) };
+    } finally {
+      held?.release();
     }
-    report(ctx, outcomes);
-    const submitted = outcomes.filter(isSubmitted);
-    markReplayed(ctx, submitted.length > 0 && submitted.every(({ replayed }) => replayed));
-    ctx.body = { results: await present(outcomes) };
   }
 
   async function readItems(ctx: Context): Promise<Item[]> {
@@ -184,7 +174,19 @@ export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: Bu
   async function submit(item: Item, shared: SharedByItems, keyOf: ItemKey | null): Promise<ItemResult> {
     try {
       const body = item();
-      return await submission.submit({ ...shared, body, idempotency: keyOf?.(body) });
+      const { tenant, findFile, held } = shared;
+      let watch: Watch | null = null;
+      const submitted = await submission.submit({
+        tenant,
+        findFile,
+        body,
+        idempotency: keyOf?.(body),
+        awaitedBy: held ? heldRequests.awaited : undefined,
+        onChecked(id) {
+          watch = held?.watch(id, 'awaited') ?? null;
+        },
+      });
+      return { ...submitted, watch };
     } catch (error) {
       return toSluiceError(error);
     }
@@ -210,28 +212,24 @@ export function bulkRoutes({ core, watermark, auth, audit, bodyLimits, log }: Bu
     );
   }
 
-  async function retryMany(ctx: Context): Promise<void> {
-    const { tenant } = principalOf(ctx);
-    const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx, 'failed'));
-    const results = [];
-    for (const { spec, status } of records) {
-      if (!isTerminal(status)) continue;
-      try {
-        watermark.check();
-        const { record } = await submission.retry(tenant, spec.id);
-        audit(ctx, 'job.retry', { job: spec.id, newJob: record.spec.id });
-        results.push({ id: spec.id, status: 202, job: presentJob(record) });
-      } catch (error) {
-        const problem = toSluiceError(error);
-        results.push({ id: spec.id, status: problem.status, error: presentError(problem) });
-      }
-    }
-    ctx.body = { results, nextCursor };
+  /** Resolves once all jobs have ended, or time is up. */
+  function presentEnded(outcomes: readonly ItemResult[], held: HeldRequest) {
+    const mayInline = withinBytes(MAX_INLINE_PREDICTIONS_BYTES);
+    return Promise.all(
+      outcomes.map(async (outcome) => {
+        if (!isSubmitted(outcome)) return { status: outcome.status, error: presentError(outcome) };
+        const { record, replayed, watch } = outcome;
+        const { tenant, id } = record.spec;
+        const job = await (replayed
+          ? answers.onceEnded(held.watch(id, 'any'), tenant, id, mayInline)
+          : answers.onceNewEnded(watch, record, mayInline));
+        return { status: isTerminal(job.status) ? 200 : 202, job };
+      }),
+    );
   }
 
   return routesOf(bulkOperations, auth, {
     'post /v1/jobs/bulk': submitMany,
-    'post /v1/jobs/retry': retryMany,
   });
 }
 
@@ -247,7 +245,7 @@ function itemKey(key: string, index: number): ItemKey | null {
   });
 }
 
-function isSubmitted(outcome: ItemResult): outcome is Submitted {
+function isSubmitted(outcome: ItemResult): outcome is SubmittedItem {
   return 'record' in outcome;
 }
 

@@ -4,16 +4,16 @@
 import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { SluiceError } from '../../shared/contract/errors.js';
 import { isId } from '../../shared/contract/ids.js';
-import { isTerminal, type JobRecord } from '../../shared/contract/job.js';
+import { isTerminal } from '../../shared/contract/job.js';
 import { type JobView, presentJob } from '../../shared/contract/job-view.js';
 import { parseSubmit } from '../../shared/contract/json/submit-json.js';
 import type { Core } from '../../shared/core/compose.js';
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
-import type { HeldRequest, HeldRequests } from '../follow/held-requests.js';
+import type { HeldRequest, HeldRequests, Watch } from '../follow/held-requests.js';
+import { type JobAnswers, noSuchJob } from '../follow/job-answers.js';
 import { answerUnchanged } from '../http/etag.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
@@ -28,11 +28,12 @@ import {
   routesOf,
 } from '../http/operations.js';
 import { page, pageSchema } from '../http/page.js';
-import { JOB_QUERY, parseJobFilter, waitMsOf } from '../http/parameters.js';
+import { HOLD, JOB_QUERY, parseJobFilter, waitMsOf } from '../http/parameters.js';
 
 export interface JobRoutesDeps {
-  core: Pick<Core, 'jobs' | 'submission' | 'queueStatus' | 'results'>;
+  core: Pick<Core, 'jobs' | 'submission'>;
   heldRequests: HeldRequests;
+  answers: JobAnswers;
   watermark: Watermark;
   auth: BearerAuth;
   audit: Audit;
@@ -46,25 +47,12 @@ type JobContext = Context & { params: { id: string } };
 const POLL_AFTER_SECONDS = 1;
 
 const JOB = json('The job.', ref('Job'));
-const WAIT = {
-  name: 'wait',
-  in: 'query',
-  schema: { type: 'integer', minimum: 0 },
-  description: 'Seconds to hold the request.',
-};
-const PREFER = {
-  name: 'Prefer',
-  in: 'header',
-  schema: { type: 'string' },
-  description: '`wait=10`: seconds to hold the request (RFC 7240); `wait` alone: as long as one is held.',
-};
-
 export const jobOperations = {
   'post /v1/jobs': {
     operationId: 'submitJob',
     summary: 'Submit a job',
     scope: 'jobs:write',
-    parameters: [PREFER, WAIT, IDEMPOTENCY_KEY],
+    parameters: [...HOLD, IDEMPOTENCY_KEY],
     requestBody: jsonBody('Submit'),
     responses: { 200: JOB, 202: JOB },
   },
@@ -79,7 +67,7 @@ export const jobOperations = {
     operationId: 'getJob',
     summary: 'Look at a job, or wait for its end',
     scope: 'jobs:read',
-    parameters: [ID, WAIT, PREFER],
+    parameters: [ID, ...HOLD],
     responses: { 200: JOB, 304: { description: 'Unchanged.' } },
   },
   'post /v1/jobs/{id}/cancel': {
@@ -107,90 +95,55 @@ export const jobOperations = {
 
 /** Returns the routes of jobs. Each refuses a job that does not exist, or belongs to another tenant, with `not_found`. */
 export function jobRoutes(deps: JobRoutesDeps): Router {
-  const { heldRequests, watermark, auth, audit } = deps;
-  const { jobs, submission, queueStatus, results } = deps.core;
+  const { heldRequests, answers, watermark, auth, audit } = deps;
+  const { jobs, submission } = deps.core;
 
   async function submit(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     watermark.check();
     const body = await readJson(ctx, deps.bodyLimits, parseSubmit);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
-    let wait = null as HeldRequest | null;
+    let held = null as HeldRequest | null;
+    let watch = null as Watch | null;
     try {
       const { record, replayed } = await submission.submit({
         tenant,
         body: body.value,
         idempotency: idempotencyOf(ctx, 'jobs', body.fingerprint),
         awaitedBy: waitMs > 0 ? heldRequests.awaited : undefined,
-        // The wait begins before the job exists, so that its end cannot be missed.
+        // The watch begins before the job exists, so that its end cannot be missed.
         onChecked(id) {
-          if (waitMs > 0) wait = holdFor(ctx, tenant, id, waitMs, 'awaited');
+          if (waitMs > 0) held ??= hold(ctx, tenant, waitMs);
+          watch = held?.watch(id, 'awaited') ?? null;
         },
       });
-      answerMade(ctx, 202, `/v1/jobs/${record.spec.id}`, replayed);
-      const view = wait
-        ? await (replayed ? waitFor(ctx, tenant, record.spec.id, waitMs) : awaitEnd(wait, record))
-        : await (replayed || isTerminal(record.status) ? read(tenant, record.spec.id) : viewOf(record));
-      answer(ctx, view, isTerminal(view.status) && wait ? 200 : 202);
+      const { id } = record.spec;
+      answerMade(ctx, 202, `/v1/jobs/${id}`, replayed);
+      if (held && replayed) watch = held.watch(id, 'any');
+      const view = await (replayed
+        ? answers.onceEnded(watch, tenant, id)
+        : answers.onceNewEnded(watch, record));
+      answer(ctx, view, isTerminal(view.status) && held ? 200 : 202);
     } finally {
-      wait?.release();
+      held?.release();
     }
   }
 
-  /** Resolves to a new job once it has ended, or time is up; `wait` began before the job existed. */
-  async function awaitEnd(wait: HeldRequest, queued: JobRecord): Promise<JobView> {
-    const { mayHaveEnded, told } = await wait.woken();
-    if (told) return viewOf({ ...queued, ...told.changed }, told.output);
-    return readOnceEnded(wait, queued.spec.tenant, queued.spec.id, mayHaveEnded);
+  /** Holds the request until its time is up or the caller hangs up. */
+  function hold(ctx: Context, tenant: string, waitMs: number): HeldRequest {
+    const held = heldRequests.hold(tenant, waitMs);
+    ctx.res.once('close', held.giveUp);
+    return held;
   }
 
   /** Resolves to a job once it has ended, or time is up. */
   async function waitFor(ctx: Context, tenant: string, id: string, waitMs: number): Promise<JobView> {
-    const wait = holdFor(ctx, tenant, id, waitMs, 'any');
+    const held = hold(ctx, tenant, waitMs);
     try {
-      return await readOnceEnded(wait, tenant, id, true);
+      return await answers.onceEnded(held.watch(id, 'any'), tenant, id);
     } finally {
-      wait.release();
+      held.release();
     }
-  }
-
-  async function readOnceEnded(
-    wait: HeldRequest,
-    tenant: string,
-    id: string,
-    isWoken: boolean,
-  ): Promise<JobView> {
-    for (let mayHaveEnded = isWoken; ; { mayHaveEnded } = await wait.woken()) {
-      const view = await read(tenant, id);
-      if (isTerminal(view.status) || !mayHaveEnded) return view;
-    }
-  }
-
-  /** Begins a wait that ends early when the caller hangs up. */
-  function holdFor(
-    ctx: Context,
-    tenant: string,
-    id: string,
-    waitMs: number,
-    by: 'awaited' | 'any',
-  ): HeldRequest {
-    const wait = heldRequests.hold(tenant, id, waitMs, by);
-    ctx.res.once('close', wait.giveUp);
-    return wait;
-  }
-
-  async function read(tenant: string, id: string): Promise<JobView> {
-    const found = await jobs.getWithOutput(tenant, id);
-    if (!found) throw noSuchJob();
-    return viewOf(found.record, found.output);
-  }
-
-  async function viewOf(record: JobRecord, output: Buffer | null = null): Promise<JobView> {
-    const [predictions, place] = await Promise.all([
-      results.present(record, output),
-      queueStatus.placeOf(record),
-    ]);
-    return presentJob(record, predictions, place);
   }
 
   /** Returns the text of the answer. */
@@ -207,7 +160,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const { tenant } = principalOf(ctx);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
     const id = jobIdOf(ctx);
-    const view = waitMs > 0 ? await waitFor(ctx, tenant, id, waitMs) : await read(tenant, id);
+    const view = waitMs > 0 ? await waitFor(ctx, tenant, id, waitMs) : await answers.read(tenant, id);
     const text = answer(ctx, view, 200);
     answerUnchanged(ctx, createHash('sha1').update(text).digest('base64url'));
   }
@@ -215,7 +168,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
   async function list(ctx: Context): Promise<void> {
     const { tenant } = principalOf(ctx);
     const { records, nextCursor } = await jobs.list(tenant, parseJobFilter(ctx));
-    ctx.body = page(await Promise.all(records.map((record) => viewOf(record))), nextCursor);
+    ctx.body = page(await Promise.all(records.map((record) => answers.viewOf(record))), nextCursor);
   }
 
   async function cancel(ctx: JobContext): Promise<void> {
@@ -230,7 +183,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     const { record, replayed } = await submission.retry(tenant, id, idempotency);
     if (!replayed) audit(ctx, 'job.retry', { job: id, newJob: record.spec.id });
     answerMade(ctx, 202, `/v1/jobs/${record.spec.id}`, replayed);
-    answer(ctx, await (replayed ? read(tenant, record.spec.id) : viewOf(record)), 202);
+    answer(ctx, await (replayed ? answers.read(tenant, record.spec.id) : answers.viewOf(record)), 202);
   }
 
   async function erase(ctx: JobContext): Promise<void> {
@@ -253,8 +206,4 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
 function jobIdOf({ params: { id } }: JobContext): string {
   if (!isId('job', id)) throw noSuchJob();
   return id;
-}
-
-function noSuchJob(): SluiceError {
-  return new SluiceError('not_found', 'There is no such job.');
 }

@@ -122,6 +122,33 @@ describe('many jobs at once', () => {
     expect(results.filter(({ status }) => status === 202)).toHaveLength(100);
   });
 
+  it('held until all have ended: each with its result, a bad one with its error', async () => {
+    const items: unknown[] = jobs(150);
+    items[7] = job(0, { model: 'nothing' });
+    const results = await resultsOf(bulk({ jobs: items }, { prefer: 'wait=30' }));
+    const bad = results.splice(7, 1);
+    expect(bad[0]).toMatchObject({ status: 404, error: { code: 'model_not_found' } });
+    for (const { status, job: made } of results) {
+      expect([status, made.status]).toEqual([200, 'succeeded']);
+      expect(argmax(made.predictions[0])).toBe(Number(made.metadata.index) % 10);
+    }
+    // A repeated call waits for the same jobs.
+    const key = { 'idempotency-key': 'held', prefer: 'wait=30' };
+    const [first] = await resultsOf(bulk({ jobs: jobs(1) }, key));
+    const [again] = await resultsOf(bulk({ jobs: jobs(1) }, key));
+    expect(again).toEqual(first);
+  });
+
+  it('held until time is up: what has not ended is answered as it is', async () => {
+    await stack.request('POST', '/v1/queues/mnist/pause');
+    const results = await resultsOf(stack.request('POST', '/v1/jobs/bulk?wait=1', { jobs: jobs(3) }));
+    expect(results.map(({ status, job: made }) => [status, made.status])).toEqual(
+      new Array(3).fill([202, 'queued']),
+    );
+    await stack.request('POST', '/v1/queues/mnist/resume');
+    expect((await doneOf(results[2] as Result)).status).toBe('succeeded');
+  });
+
   it('queued ones are told their place', async () => {
     await stack.request('POST', '/v1/queues/mnist/pause');
     const results = await resultsOf(bulk({ jobs: jobs(5) }));

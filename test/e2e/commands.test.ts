@@ -49,14 +49,15 @@ it('do what is said beside them', async () => {
   const [, block = ''] = /```sh\n([\s\S]*?)```/.exec(text) ?? [];
   const lines = (await run(block)).split('\n').filter((line) => line.startsWith('{'));
   const answers = lines.map((line) => JSON.parse(line));
-  const [job, jobs, bulk, batch, told, tested, deliveries, replayed, secret] = answers;
-  expect(answers).toHaveLength(9);
+  const [job, jobs, bulk, held, batch, told, tested, deliveries, replayed, secret] = answers;
+  expect(answers).toHaveLength(10);
   expect(job).toMatchObject({ status: 'succeeded', predictions: [expect.any(Array)] });
   expect(jobs.data[0].id).toBe(job.id);
   expect(bulk.results).toMatchObject([
     { job: { model: { name: 'mnist' } } },
     { job: { model: { name: 'mnist' } } },
   ]);
+  expect(held.results).toMatchObject([{ job: { status: 'succeeded' } }, { job: { status: 'succeeded' } }]);
   expect(batch).toMatchObject({ object: 'batch', model: { name: 'mnist', version: 1 } });
   expect(told.status).toBe('queued');
   expect(tested.type).toBe('endpoint.test');

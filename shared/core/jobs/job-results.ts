@@ -16,19 +16,24 @@ export type JobResults = ReturnType<typeof createJobResults>;
 
 /** Returns the presenter of predictions. */
 export function createJobResults(files: Files) {
-  /** Returns the predictions of a job from its packed output, or the address of their file; null without output. */
+  /**
+   * Returns the predictions of a job from its packed output, or the address of their file; null without output.
+   * @param mayInline is false for predictions that are to be a file however small they are.
+   */
   async function present(
     { spec, deletedAfter }: JobRecord,
     output: Buffer | null,
+    mayInline = true,
   ): Promise<Predictions | null> {
     if (!output) return null;
     const id = resultFileId(spec.id);
-    const known = mayBeLarge(output) ? await files.get(spec.tenant, id) : null;
+    const isSmall = mayInline && !mayBeLarge(output);
+    const known = isSmall ? null : await files.get(spec.tenant, id);
     if (known) return { file: id, url: await files.urlOf(known) };
     const predictions = presentPredictions(output);
-    if (!mayBeLarge(output)) return predictions;
+    if (isSmall) return predictions;
     const content = Buffer.from(JSON.stringify(predictions));
-    if (content.length <= MAX_INLINE_RESULT_BYTES) return predictions;
+    if (mayInline && content.length <= MAX_INLINE_RESULT_BYTES) return predictions;
     const record = await files.keep({
       id,
       tenant: spec.tenant,
