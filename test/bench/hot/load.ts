@@ -3,7 +3,7 @@
  * comparing the answers, and submitting the next one.
  *
  * It shares the machine with what it loads, so it does little for a request: bodies are made beforehand, and every client
- * has its own open connection. What an answer does not show is compared for the last request of each client, after the time.
+ * has its own open connection.
  */
 import { systemClock as clock } from '../../../shared/base/clock.js';
 import { answerOrders } from '../measurer.js';
@@ -60,9 +60,7 @@ answerOrders(async (order: LoadOrder): Promise<LoadResult> => {
   const endMs = startedMs + order.seconds * 1000;
   let next = 0;
 
-  /** Resolves to what is still to be compared of the last request. */
-  async function client(): Promise<() => Promise<void>> {
-    let lookBack = async () => {};
+  async function client(): Promise<void> {
     while (clock.monotonic() < endMs) {
       const request = requests[next++ % requests.length] as (typeof requests)[number];
       const sentMs = clock.monotonic();
@@ -71,20 +69,12 @@ answerOrders(async (order: LoadOrder): Promise<LoadResult> => {
       tally.jobs += answers.length;
       tally.polls += polls;
       for (const [index, answer] of answers.entries()) judge(tally, answer, request.digits[index] ?? 0);
-      lookBack = async () => {
-        for (const [index, answer] of answers.entries())
-          if (answer.kind === 'ended' && answer.look)
-            judge(tally, await answer.look(), request.digits[index] ?? 0);
-      };
     }
-    return lookBack;
   }
 
   try {
-    const lookBacks = await Promise.all(Array.from({ length: order.inFlight }, client));
-    const seconds = (clock.monotonic() - startedMs) / 1000;
-    await Promise.all(lookBacks.map((lookBack) => lookBack()));
-    return summarize(tally, seconds);
+    await Promise.all(Array.from({ length: order.inFlight }, client));
+    return summarize(tally, (clock.monotonic() - startedMs) / 1000);
   } finally {
     await http.close();
   }

@@ -3,17 +3,18 @@
  * is compared.
  */
 import { systemClock as clock, sleep } from '../../../shared/base/clock.js';
-import { BULK_JOBS, exchangeBulk } from './bulk.js';
 import type { Http, Reply } from './http.js';
 
 /** What a caller has of one job. */
 export type Answer =
   | { kind: 'computed'; probabilities: unknown; batchSize: number }
-  /** The answer shows that the job succeeded, and no prediction. `look` fetches that. */
-  | { kind: 'ended'; look?: () => Promise<Answer> }
+  /** The answer holds no prediction. */
+  | { kind: 'ended' }
   | { kind: 'pending' }
   | { kind: 'wrong'; text: string };
 
+/** The jobs of one bulk submit. */
+export const BULK_JOBS = 100;
 const PENDING: Answer = { kind: 'pending' };
 
 /** One request, which makes a job for each of its digits. */
@@ -105,16 +106,21 @@ function heldSluice({ apiKey }: ProtocolOptions, row: Row): Protocol {
   };
 }
 
-function bulk({ apiKey, pollMs }: ProtocolOptions, row: Row): Protocol {
+function bulk({ apiKey }: ProtocolOptions, row: Row): Protocol {
   return {
-    headers: sluiceHeaders(apiKey),
+    headers: { ...sluiceHeaders(apiKey), prefer: 'wait=30' },
     requestsFor: (images) => [
       {
         body: Buffer.from(JSON.stringify({ jobs: images.slice(0, BULK_JOBS).map(jobOf(row)) })),
         digits: Array.from({ length: BULK_JOBS }, (_, index) => index),
       },
     ],
-    exchange: (http, request) => exchangeBulk(http, request, pollMs, readSluice),
+    async exchange(http, { body }) {
+      const reply = await http.send('POST', '/v1/jobs/bulk', body);
+      if (reply.status !== 200) return { answers: [wrong(reply)], polls: 0 };
+      const { results } = JSON.parse(reply.text) as { results: { job?: SluiceJob }[] };
+      return { answers: results.map(({ job }) => (job ? readJob(job) : wrong(reply))), polls: 0 };
+    },
   };
 }
 
@@ -160,9 +166,13 @@ async function poll(
 
 function readSluice(reply: Reply): Answer {
   if (reply.status !== 200) return wrong(reply);
-  const { status, predictions, timings } = JSON.parse(reply.text) as SluiceJob;
+  return readJob(JSON.parse(reply.text) as SluiceJob);
+}
+
+function readJob(job: SluiceJob): Answer {
+  const { status, predictions, timings } = job;
   if (status === 'queued' || status === 'running') return PENDING;
-  if (status !== 'succeeded' || !timings) return wrong(reply);
+  if (status !== 'succeeded' || !timings) return { kind: 'wrong', text: JSON.stringify(job).slice(0, 500) };
   return computed(predictions?.[0], timings.batchSize);
 }
 

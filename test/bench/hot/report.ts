@@ -67,9 +67,9 @@ export function toMarkdown(report: Report): string {
       rows.map(rowOf),
     ),
     '',
-    'Time is from submit to the answer that holds the prediction, or that shows the last job of a bulk submit ended. CPU: all',
-    'processes of the system and its Redis. Memory: proportional set size, all processes of the system; its Redis beside it',
-    'holds all jobs of the run (Sluice, kept for a day) or the last thousand (the rival).',
+    'Time is from submit to the answer that holds the predictions. CPU: all processes of the system and its Redis. Memory:',
+    'proportional set size, all processes of the system; its Redis beside it holds all jobs of the run (Sluice, kept for a day)',
+    'or the last thousand (the rival).',
     '',
     ...trialLines(report.trials),
     ...section(

@@ -7,10 +7,9 @@ import type { Site } from '../site.js';
 import { openRedisFor, type System } from '../systems.js';
 import { cpuMsOf, memoryMbOf } from '../usage.js';
 import type { BackendOrder, BackendResult } from './bare-backend.js';
-import { BULK_JOBS } from './bulk.js';
 import type { QueueOrder, QueueResult } from './bullmq.js';
 import type { LoadOrder, LoadResult } from './load.js';
-import type { ProtocolName } from './protocols.js';
+import { BULK_JOBS, type ProtocolName } from './protocols.js';
 import { countCommands } from './redis-commands.js';
 import type { Row, RowId, Sample } from './samples.js';
 
