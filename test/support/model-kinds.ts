@@ -153,9 +153,15 @@ export const MODEL_KINDS: readonly ModelKind[] = [
   ),
   savedModel('predictions that depend on the batch', MODULE, 'signatures/batch-mean/1'),
   savedModel('whole pixels', MODULE, 'signatures/pixels/1'),
-  ...Object.entries(OPERATIONS).map(([name, what]) =>
-    savedModel(what, MODULE, 'operations/computing/1', `signatureName: ${name}`),
-  ),
+  ...Object.entries(OPERATIONS).map(([name, what]) => ({
+    kind: `SavedModel: ${what}`,
+    source: MODULE,
+    yaml: `signatureName: ${name}`,
+    // Each signature would have its warm-up in each row.
+    write: copied('operations/computing/1', (graph) => {
+      for (const other of Object.keys(OPERATIONS)) if (other !== name) graph.getSignatureDefMap().del(other);
+    }),
+  })),
   savedModel('lookup tables and vocabularies', 'Keras `StringLookup`', 'operations/tables/1'),
   savedModel('lookup tables of TensorFlow 1', '`SavedModelBuilder`', 'operations/of-old/1'),
   savedModel('random numbers', MODULE, 'operations/chance/1'),
