@@ -23,14 +23,15 @@ export function filesBelow(...folders: string[]): string[] {
 
 /** Returns the keys under `prefix` whose name or content holds `text`, without the prefix, sorted. */
 export async function keysThatName(redis: Redis, prefix: string, text: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const key of await redis.keys(`${prefix}:*`)) {
-    // BullMQ keeps this for some seconds after a worker has looked.
-    if (key.endsWith(':stalled-check')) continue;
-    if (key.includes(text) || (await contentOf(redis, key)).includes(text))
-      found.push(key.slice(prefix.length + 1));
-  }
-  return found.sort();
+  // BullMQ keeps the check for some seconds after a worker has looked.
+  const keys = (await redis.keys(`${prefix}:*`)).filter((key) => !key.endsWith(':stalled-check'));
+  const names = await Promise.all(
+    keys.map(async (key) => key.includes(text) || (await contentOf(redis, key)).includes(text)),
+  );
+  return keys
+    .filter((_, index) => names[index])
+    .map((key) => key.slice(prefix.length + 1))
+    .sort();
 }
 
 async function contentOf(redis: Redis, key: string): Promise<string> {
