@@ -7,7 +7,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import getRawBody from 'raw-body';
-import { request } from 'undici';
 import type { Clock } from '../../shared/base/clock.js';
 import { messageOf } from '../../shared/base/errors.js';
 import { verifyWebhook, type WebhookEvent, WebhookVerificationError } from '../../shared/client/webhooks.js';
@@ -98,6 +97,8 @@ export async function openInbox(deps: InboxDeps): Promise<Inbox> {
 /** Passes a request on with its body unchanged, because the application verifies the signature, too. */
 async function pass(url: string, { headers }: IncomingMessage, body: Buffer): Promise<number | string> {
   const passed = Object.entries(headers).filter(([name]) => FORWARDED_HEADERS.test(name));
+  // Without an application to pass requests on to, its hundred modules are not loaded.
+  const { request } = await import('undici');
   try {
     const answer = await request(url, {
       method: 'POST',

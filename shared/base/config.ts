@@ -76,6 +76,8 @@ export function readVariables<Table extends VariableTable>(
     // The compiler has checked the table; a check at each start would cost milliseconds.
     meta: false,
     validateSchema: false,
+    // The check runs once, so it need not run fast.
+    code: { optimize: false },
     keywords: ['form', 'secret'],
   }).compile({ type: 'object', properties: table });
   check(values);
