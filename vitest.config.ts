@@ -23,7 +23,7 @@ export default defineConfig({
       suite('backends', [], { isolate: true }),
       suite('integration'),
       // Every answer of the API is held against its OpenAPI document.
-      suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/described-answers.ts' }),
+      suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/expect-described-answers.ts' }),
       suite('starts'),
       suite('faults'),
     ],
