@@ -94,7 +94,7 @@ describe('an input of numbers', () => {
         const inGrids = await encoded(encoder, parseSubmit(bytes, 8, 'The body').value);
         expect(inGrids).toEqual(await encoded(encoder, parseJson(bytes, 8, 'The body')));
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 

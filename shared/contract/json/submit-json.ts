@@ -11,6 +11,10 @@ import { isSpace, skipSpace, skipValue, walkArray, walkObject } from './json-tex
 import { type NumberGrid, readGrid } from './number-grid.js';
 import { NumberReader } from './number-reader.js';
 
+const ZERO = 0x30;
+const NINE = 0x39;
+const MINUS = 0x2d;
+const OPEN_ARRAY = 0x5b;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 /** Stands for instances that were cut out. */
@@ -69,15 +73,12 @@ function cutAll(bytes: Buffer, maxDepth: number, cut: (cutter: Cutter, at: numbe
 
 class Cutter {
   readonly cuts: Cut[] = [];
-  readonly #reader: NumberReader;
+  #reader: NumberReader | undefined;
 
   constructor(
     readonly bytes: Buffer,
     readonly maxDepth: number,
-  ) {
-    const mostNumbers = (bytes.length + 1) >> 1;
-    this.#reader = new NumberReader(bytes, mostNumbers <= ROOM.length ? ROOM : new Float64Array(mostNumbers));
-  }
+  ) {}
 
   /** Steps over the body of a bulk submit. */
   cutBulk(at: number): number {
@@ -100,42 +101,59 @@ class Cutter {
       // JSON.parse takes the last of two.
       if (isCut) return -1;
       isCut = true;
-      const instances = this.#readInstances(start, this.maxDepth - depth);
-      if (!instances) return skipValue(this.bytes, start);
-      const end = this.#reader.at;
-      this.cuts.push({ start, end, job, instances });
-      return end;
+      const read = this.#readInstances(start, this.maxDepth - depth);
+      if (!read) return skipValue(this.bytes, start);
+      this.cuts.push({ start, job, ...read });
+      return read.end;
     });
   }
 
-  /** Returns instances of numbers alone, null for any others. */
-  #readInstances(at: number, maxDepth: number): unknown[] | null {
-    const reader = this.#reader;
-    reader.at = at;
-    if (this.bytes[skipSpace(this.bytes, at + 1)] !== OPEN_OBJECT)
-      return readGrid(reader, maxDepth)?.items() ?? null;
+  /** Returns instances of numbers alone and the place behind them, null for any others. */
+  #readInstances(at: number, maxDepth: number): Pick<Cut, 'instances' | 'end'> | null {
+    if (this.bytes[skipSpace(this.bytes, at + 1)] !== OPEN_OBJECT) {
+      const read = this.#readGrid(at, maxDepth);
+      return read && { instances: read.grid.items(), end: read.end };
+    }
     const instances: unknown[] = [];
     const end = walkArray(this.bytes, at, (_, item) => {
       const instance: Record<string, NumberGrid> = {};
       instances.push(instance);
       return this.#readNamed(item, instance, maxDepth - 2);
     });
-    reader.at = end;
-    return end < 0 ? null : instances;
+    return end < 0 ? null : { instances, end };
   }
 
   /** Reads an object of grids by name into `instance`, and returns the place behind it. */
   #readNamed(at: number, instance: Record<string, NumberGrid>, maxDepth: number): number {
-    const reader = this.#reader;
     return walkObject(this.bytes, at, (name, value) => {
-      if (!PLAIN_NAME.test(name) || name === '__proto__') return -1;
-      reader.at = value;
-      const grid = readGrid(reader, maxDepth);
-      if (!grid) return -1;
-      instance[name] = grid;
-      return reader.at;
+      const read = PLAIN_NAME.test(name) && name !== '__proto__' ? this.#readGrid(value, maxDepth) : null;
+      if (!read) return -1;
+      instance[name] = read.grid;
+      return read.end;
     });
   }
+
+  #readGrid(at: number, maxDepth: number): { grid: NumberGrid; end: number } | null {
+    if (!beginsWithNumber(this.bytes, at)) return null;
+    this.#reader ??= openReader(this.bytes, at);
+    this.#reader.at = at;
+    const grid = readGrid(this.#reader, maxDepth);
+    return grid && { grid, end: this.#reader.at };
+  }
+}
+
+/** Returns the reader of all numbers behind `at`. A body without any, such as a picture in base64, needs no room. */
+function openReader(bytes: Buffer, at: number): NumberReader {
+  const mostNumbers = (bytes.length - at + 1) >> 1;
+  return new NumberReader(bytes, mostNumbers <= ROOM.length ? ROOM : new Float64Array(mostNumbers));
+}
+
+/** Tells whether the first thing within the arrays at `at` looks like a number. */
+function beginsWithNumber(bytes: Buffer, at: number): boolean {
+  let i = at;
+  while (bytes[i] === OPEN_ARRAY || isSpace(bytes[i] as number)) i++;
+  const byte = bytes[i] as number;
+  return i > at && (byte === MINUS || (byte >= ZERO && byte <= NINE));
 }
 
 /** Returns the bytes with nothing in the places of the cuts. */
