@@ -127,6 +127,12 @@ describe('input encoder refuses', () => {
     ['a Python literal', FLOAT4, { b64: "b'AAAA'" }, /^\/instances\/0\/b64 .*Python bytes/],
     ['a data URI of text', FLOAT4, { b64: 'data:,AAAA' }, /^\/instances\/0\/b64 .*without `;base64`/],
     ['an address', FLOAT4, { b64: 'https://a.example/x.png' }, /^\/instances\/0\/b64 .*an address/],
+    [
+      'a letter of more than a byte',
+      FLOAT4,
+      { b64: `${'A'.repeat(20)}ŁA==` },
+      /^\/instances\/0\/b64 .*"Ł" at 20/,
+    ],
     ['a number as base64', FLOAT4, { b64: 5 }, /^\/instances\/0\/b64 must be a base64 string/],
     [
       'a stray field beside raw bytes',

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseJson } from '../../shared/contract/json/json.js';
 
@@ -20,6 +21,32 @@ describe('JSON from outside', () => {
     ['not valid UTF-8', Buffer.from('{"a":"\xe9"}', 'latin1')],
   ])('is told to be %s', (encoding, bytes) => {
     expect(() => parse(bytes)).toThrow(`The body is ${encoding}; it must be UTF-8.`);
+  });
+
+  it('is as deep as its arrays and objects, whatever its texts hold', () => {
+    const text = fc.string({ unit: fc.constantFrom(...'a"\\[]{}\n'), maxLength: 80, size: 'max' });
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        text,
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(text, tie('value'), { maxKeys: 2 }),
+      ),
+    }));
+    const depthOf = (item: unknown): number =>
+      typeof item === 'object' ? 1 + Math.max(0, ...Object.values(item as object).map(depthOf)) : 0;
+    fc.assert(
+      fc.property(value, (item) => {
+        const bytes = Buffer.from(JSON.stringify(item));
+        const depth = depthOf(item);
+        expect(JSON.stringify(parseJson(bytes, depth, 'The body'))).toBe(JSON.stringify(item));
+        if (depth > 0) expect(() => parseJson(bytes, depth - 1, 'The body')).toThrow('is nested deeper than');
+      }),
+    );
+  });
+
+  it.each(['"', '["a', '["\\"]', '{"a":"\\\\\\"'])('%s is told to have no end', (text) => {
+    expect(() => parse(text)).toThrow('The body is not JSON');
   });
 
   it('has no half of a surrogate pair, in a text or a name', () => {

@@ -11,6 +11,7 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const SPACE = 0x20;
+const NEAR = 32;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const TAB = 0x09;
@@ -29,7 +30,13 @@ export function skipSpace(bytes: Buffer, at: number): number {
 
 /** Returns the place behind a string that begins at `at`, with its quote; -1 where none ends. */
 export function skipString(bytes: Buffer, at: number): number {
-  for (let end = bytes.indexOf(QUOTE, at + 1); end >= 0; end = bytes.indexOf(QUOTE, end + 1)) {
+  let near = at + 1;
+  // Most strings are short. To find the end of one in this way takes less time than a call of `indexOf`.
+  for (; near <= at + NEAR; near++) {
+    if (bytes[near] === QUOTE) return near + 1;
+    if (bytes[near] === BACKSLASH) near++;
+  }
+  for (let end = bytes.indexOf(QUOTE, near); end >= 0; end = bytes.indexOf(QUOTE, end + 1)) {
     let escapes = 0;
     while (bytes[end - 1 - escapes] === BACKSLASH) escapes++;
     if (escapes % 2 === 0) return end + 1;

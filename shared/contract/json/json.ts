@@ -5,20 +5,22 @@ import { isUtf8 } from 'node:buffer';
 import { messageOf } from '../../base/errors.js';
 import { type Fault, invalid, SluiceError } from '../errors.js';
 import { escapePointer } from '../schema.js';
+import { skipString } from './json-text.js';
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 /** Half of a pair that UTF-16 writes one character with. JSON can escape it alone, and UTF-8 has no bytes for it. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** Counts brackets outside strings, because a parser would spend memory on every level first. */
-function depthExceeds(bytes: Uint8Array, maxDepth: number): boolean {
+function depthExceeds(bytes: Buffer, maxDepth: number): boolean {
   let depth = 0;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
     if (byte === QUOTE) {
-      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+      i = skipString(bytes, i) - 1;
+      // JSON.parse tells of a string without an end.
+      if (i < 0) return false;
     } else if (byte === 0x5b || byte === 0x7b) {
       if (++depth > maxDepth) return true;
     } else if (byte === 0x5d || byte === 0x7d) {

@@ -120,14 +120,18 @@ function checkLength(length: number, dtype: NumericDtype, shape: readonly number
 
 function rawValue(dtype: NumericDtype, shape: number[], bytes: Uint8Array, path: string): Value {
   if (isFloat(dtype)) {
-    const bad = (toTypedArray(dtype, bytes) as Float32Array).findIndex(
-      (element) => !Number.isFinite(element),
-    );
+    const bad = firstNonFinite(toTypedArray(dtype, bytes) as Float32Array);
     if (bad >= 0) fail(path, `element ${bad} is NaN or Infinity`);
   }
   const noBool = dtype === 'bool' ? bytes.findIndex((byte) => byte > 1) : -1;
   if (noBool >= 0) fail(path, `element ${noBool} is ${bytes[noBool]}; a bool is a byte of 0 or 1`);
   return { dtype, shape, data: bytes };
+}
+
+/** Returns the index of the first element that is NaN or Infinity, -1 without any. `findIndex` would call a function for each. */
+function firstNonFinite(elements: Float32Array): number {
+  for (let i = 0; i < elements.length; i++) if (!Number.isFinite(elements[i])) return i;
+  return -1;
 }
 
 function checkShape(spec: TensorSpec, shape: unknown, path: string): number[] {
