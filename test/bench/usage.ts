@@ -4,6 +4,14 @@
  * Null on a system without /proc.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+
+/** Milliseconds of all cores together, since the machine started. */
+export interface CoreTimes {
+  /** In which they worked for anybody. */
+  busyMs: number;
+  totalMs: number;
+}
 
 /** Linux tells processor time in hundredths of a second, whatever its own clock. */
 const MS_PER_TICK = 10;
@@ -29,6 +37,13 @@ export function memoryMbOf(pids: readonly number[]): number | null {
     const [, kib = 0] = /^Pss:\s+(\d+)/m.exec(textOf(`/proc/${pid}/smaps_rollup`)) ?? [];
     return Number(kib) / 1024;
   });
+}
+
+/** Returns the times of the machine's cores. */
+export function coreTimes(): CoreTimes {
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  const totalMs = sum(cpus().flatMap(({ times }) => Object.values(times)));
+  return { busyMs: totalMs - sum(cpus().map(({ times }) => times.idle)), totalMs };
 }
 
 function sumOver(pids: readonly number[], figure: (pid: number) => number): number | null {

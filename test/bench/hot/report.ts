@@ -61,6 +61,7 @@ export function toMarkdown(report: Report): string {
     `One handwritten digit a job: 784 numbers as JSON, ${report.bodyBytes} bytes a request; base64: raw float32.`,
     'The clients share the machine with what they load; each sends its next request when it has its answer.',
     `A poller asks every ${plan.pollMs} ms.`,
+    othersLine(rows),
     '',
     ...table(
       ['system', 'load', 'per second', ...COLUMNS.map(([title]) => title), 'wrong answers'],
@@ -99,6 +100,14 @@ function rowOf(row: Row): string[] {
     ...figures,
     isCompared ? String(wrongAnswers([row])) : '–',
   ];
+}
+
+/** Ratios of a machine on which others work are of little worth. */
+function othersLine(rows: readonly Row[]): string {
+  const shares = rows.flatMap(({ samples }) => samples).flatMap(({ others }) => others ?? []);
+  if (shares.length === 0) return 'What other programs of this machine took is not known.';
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  return `Other programs took ${percent(median(shares))} of the cores (median; ${percent(Math.max(...shares))} at most).`;
 }
 
 function trialLines(trials: readonly Trial[]): string[] {

@@ -9,6 +9,8 @@ export interface Sample {
   p50Ms?: number;
   p99Ms?: number;
   batchSize?: number;
+  /** The share of the machine's cores that processes outside this bench took, from 0 to 1. */
+  others?: number | null;
   /** The sum over all processes of the system and its Redis. */
   cpuMsPerJob: number | null;
   /** Of the Redis alone. */

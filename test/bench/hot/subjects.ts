@@ -5,7 +5,7 @@
 import { type Measurer, openMeasurer } from '../measurer.js';
 import type { Site } from '../site.js';
 import { openRedisFor, type System } from '../systems.js';
-import { cpuMsOf, memoryMbOf } from '../usage.js';
+import { coreTimes, cpuMsOf, memoryMbOf } from '../usage.js';
 import type { BackendOrder, BackendResult } from './bare-backend.js';
 import type { QueueOrder, QueueResult } from './bullmq.js';
 import type { LoadOrder, LoadResult } from './load.js';
@@ -56,7 +56,7 @@ export function loaded(load: Load, pollMs: number, loading: Loading): Subject {
     row: { id, name, detail: `${inFlight} in flight${how}`, unit: 'jobs', samples: [] },
     async measure(seconds) {
       const groups = [[...system.pids, ...redisPids], redisPids, system.pids.slice(0, 1)];
-      const { result, cpuMs } = await metered(groups, () => ask(seconds));
+      const { result, cpuMs, others } = await metered(groups, () => ask(seconds));
       const { jobs, p50Ms, p99Ms, batchSize, pollsPerJob, wrong, firstFault } = result;
       const [all, inRedis, inApi] = cpuMs.map((ms) => (ms === null ? null : ms / jobs));
       return {
@@ -66,6 +66,7 @@ export function loaded(load: Load, pollMs: number, loading: Loading): Subject {
         batchSize,
         wrong,
         firstFault,
+        others,
         cpuMsPerJob: all ?? null,
         redisCpuMsPerJob: redis ? (inRedis ?? null) : null,
         apiCpuMsPerJob: inApi ?? null,
@@ -91,8 +92,8 @@ export async function bareQueue(site: Site, inFlight: number): Promise<Subject[]
     row: { id, name: 'bare BullMQ, add + process', detail, unit: 'jobs', samples: [] },
     async measure(seconds) {
       const order: QueueOrder = { redisUrl: redis.url, payload, inFlight, seconds };
-      const { result, cpuMs } = await metered([[queue.pid, redis.pid ?? 0]], () => queue.ask(order));
-      return sampleOf(result.jobs, result.seconds, cpuMs);
+      const { result, ...used } = await metered([[queue.pid, redis.pid ?? 0]], () => queue.ask(order));
+      return sampleOf(result.jobs, result.seconds, used);
     },
   });
   return [subject('queueRow', 'row', '784 numbers as JSON'), subject('queueId', 'id', 'an id')];
@@ -104,8 +105,8 @@ export function bareBackend(site: Site): Subject[] {
   const subject = (id: RowId, batchSize: number): Subject => ({
     row: { id, name: 'bare tfjs, wasm', detail: `batch ${batchSize}`, unit: 'rows', samples: [] },
     async measure(seconds) {
-      const { result, cpuMs } = await metered([[backend.pid]], () => backend.ask({ batchSize, seconds }));
-      return sampleOf(result.rows, result.seconds, cpuMs);
+      const { result, ...used } = await metered([[backend.pid]], () => backend.ask({ batchSize, seconds }));
+      return sampleOf(result.rows, result.seconds, used);
     },
   });
   return [subject('backend1', 1), subject('backend32', 32)];
@@ -126,15 +127,25 @@ function closedWith<Order, Result>(site: Site, measurer: Measurer<Order, Result>
   return measurer;
 }
 
-function sampleOf(count: number, seconds: number, [cpuMs]: readonly (number | null)[]): Sample {
-  return { perSecond: count / seconds, cpuMsPerJob: cpuMs == null ? null : cpuMs / count };
+function sampleOf(count: number, seconds: number, { cpuMs: [ms], others }: Metered): Sample {
+  return { perSecond: count / seconds, cpuMsPerJob: ms == null ? null : ms / count, others };
 }
 
-/** Does something and tells how much processor time each group of processes took meanwhile. */
+interface Metered {
+  /** Processor time of each group of processes. */
+  cpuMs: (number | null)[];
+  others: number | null;
+}
+
+/** Does something and tells how much processor time each group of processes took meanwhile, and who is not of this bench. */
 async function metered<T>(groups: readonly (readonly number[])[], act: () => Promise<T>) {
-  const before = groups.map(cpuMsOf);
+  const read = () => ({ cpuMs: [...groups, [process.pid]].map(cpuMsOf), ...coreTimes() });
+  const before = read();
   const result = await act();
-  const after = groups.map(cpuMsOf);
-  const cpuMs = after.map((ms, i) => (ms === null ? null : ms - (before[i] ?? 0)));
-  return { result, cpuMs };
+  const after = read();
+  const cpuMs = after.cpuMs.map((ms, i) => (ms === null ? null : ms - (before.cpuMs[i] ?? 0)));
+  const ours = cpuMs.pop() ?? null;
+  const busyMs = after.busyMs - before.busyMs;
+  const others = ours === null ? null : Math.max(0, busyMs - ours) / (after.totalMs - before.totalMs);
+  return { result, cpuMs, others } satisfies Metered & { result: T };
 }

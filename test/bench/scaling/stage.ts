@@ -2,14 +2,13 @@
  * A stage: one Redis, its queue, and any number of workers with a simulated device each. Jobs are queued while the model is
  * paused, more than the workers can compute, and counted while they drain: so nothing else has work meanwhile.
  */
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { RedisServer } from '../../../deploy/local/redis/redis.js';
 import { systemClock as clock, sleep } from '../../../shared/base/clock.js';
 import { type Feed, openFeed, PREFIX, TENANT } from '../feed.js';
 import type { Site } from '../site.js';
 import { type BenchWorker, openRedisFor, startWorker } from '../systems.js';
-import { cpuMsOf } from '../usage.js';
+import { coreTimes, cpuMsOf } from '../usage.js';
 import { readFigures } from '../worker-figures.js';
 import { BATCH, inputOf, MODEL, writeSimulatedModel } from './model.js';
 import type { Sample } from './report.js';
@@ -146,7 +145,7 @@ function createStage({ deviceMs, redis, feed, start }: Parts): Stage {
         load: {
           devices: perSecond / (count * perDevice),
           redis: redisMs / ms,
-          cores: (after.busyMs - before.busyMs) / (after.coresMs - before.coresMs),
+          cores: (after.busyMs - before.busyMs) / (after.totalMs - before.totalMs),
         },
       };
     },
@@ -157,19 +156,8 @@ function createStage({ deviceMs, redis, feed, start }: Parts): Stage {
   };
 }
 
-/** Milliseconds: of Redis' processor time, of all cores' time, of all cores' time in which they worked. */
 function meters({ pid }: RedisServer) {
-  const times = cpus().map((each) => each.times);
-  const coresMs = times.reduce(
-    (sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq,
-    0,
-  );
-  const idleMs = times.reduce((sum, { idle }) => sum + idle, 0);
-  return {
-    redisMs: cpuMsOf(pid === undefined ? [] : [pid]) ?? Number.NaN,
-    coresMs,
-    busyMs: coresMs - idleMs,
-  };
+  return { ...coreTimes(), redisMs: cpuMsOf(pid === undefined ? [] : [pid]) ?? Number.NaN };
 }
 
 async function sumOf(workers: readonly BenchWorker[]) {
