@@ -17,6 +17,9 @@ export interface Report {
   promises: Judged[];
 }
 
+/** The share of the cores that other programs may take. */
+const CALM = 0.1;
+
 interface Ratio {
   title: string;
   median: number;
@@ -102,12 +105,13 @@ function rowOf(row: Row): string[] {
   ];
 }
 
-/** Ratios of a machine on which others work are of little worth. */
+/** Where others work, a system of several processes gets a larger share of the machine than one of a single process. */
 function othersLine(rows: readonly Row[]): string {
   const shares = rows.flatMap(({ samples }) => samples).flatMap(({ others }) => others ?? []);
   if (shares.length === 0) return 'What other programs of this machine took is not known.';
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
-  return `Other programs took ${percent(median(shares))} of the cores (median; ${percent(Math.max(...shares))} at most).`;
+  const taken = `Other programs took ${percent(median(shares))} of the cores (median; ${percent(Math.max(...shares))} at most)`;
+  return median(shares) > CALM ? `${taken}: too much for these ratios to be believed.` : `${taken}.`;
 }
 
 function trialLines(trials: readonly Trial[]): string[] {
