@@ -2,7 +2,8 @@
  * `npm run bench:json -- [--rounds N] [--seconds S] [--out DIR]`
  *
  * Measures what the body of a submit costs until its input is packed: JSON.parse and a copy alone, the reader of numbers and a
- * copy alone, and the whole way with and without the reader. Rounds take all of them in turn, a ratio is taken within a round.
+ * copy alone, and the whole way with and without the reader; and what predictions cost until they are JSON. Rounds take all of
+ * them in turn, a ratio is taken within a round.
  */
 import { parseArgs } from 'node:util';
 import { systemClock as clock, toTimestamp } from '../../shared/base/clock.js';
@@ -11,7 +12,9 @@ import { type NumberGrid, readGrid } from '../../shared/contract/json/number-gri
 import { NumberReader } from '../../shared/contract/json/number-reader.js';
 import { parseSubmit } from '../../shared/contract/json/submit-json.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
+import { toBytes } from '../../shared/contract/tensors/elements.js';
 import { createInputEncoder } from '../../shared/contract/tensors/input.js';
+import { presentPredictions } from '../../shared/contract/tensors/prediction.js';
 import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import { readImageHeader } from '../../shared/images/image.js';
 import { median, table } from './figures.js';
@@ -49,13 +52,18 @@ const FORMS: Record<string, { rows: number; nest(row: readonly number[]): unknow
   },
 };
 
-type Id = 'parse' | 'read' | 'without' | 'with';
+/** The shapes of predictions: a picture as a row, a picture, and the boxes of a detector. */
+const SHAPES = [[PIXELS], [SIDE, SIDE, 1], [100, 7, 4]];
+/** Enough that no cache of the texts of numbers helps. */
+const OUTPUTS = 50;
+
+type Id = 'parse' | 'read' | 'without' | 'with' | 'present' | 'stringify' | 'join';
 
 interface Row {
   id: Id;
   detail: string;
   unit: 'µs';
-  /** One a round: the time for one body. */
+  /** One a round. */
   samples: number[];
 }
 
@@ -70,11 +78,17 @@ interface Body {
   subjects: Subject[];
 }
 
+interface Output {
+  detail: string;
+  subjects: Subject[];
+}
+
 const encoder = createInputEncoder(manifest(), readImageHeader);
 const bodies = Object.keys(FORMS).flatMap((form) =>
   Object.keys(NUMBERS).map((numbers) => bodyOf(form, numbers)),
 );
-const subjects = bodies.flatMap((body) => body.subjects);
+const outputs = SHAPES.map(outputOf);
+const subjects = [...bodies, ...outputs].flatMap((each) => each.subjects);
 for (const { act } of subjects) await perCall(act);
 for (let round = 1; round <= Number(values.rounds); round++) {
   tell(`Round ${round} of ${values.rounds} …`);
@@ -91,24 +105,45 @@ function bodyOf(form: string, numbers: string): Body {
   const list = Buffer.from(JSON.stringify(instances));
   const bytes = Buffer.from(`{"model":"m","instances":${list}}`);
   const detail = `${form}, ${numbers}`;
-  const subject = (id: Id, act: () => unknown): Subject => ({
-    row: { id, detail, unit: 'µs', samples: [] },
-    act,
-  });
   const room = new Float64Array(list.length);
   return {
     detail,
     bytes: bytes.length,
     subjects: [
-      subject('parse', () => copyAll(JSON.parse(list.toString()), rows)),
+      subject(detail, 'parse', () => copyAll(JSON.parse(list.toString()), rows)),
       subject(
+        detail,
         'read',
         () => new Float32Array((readGrid(new NumberReader(list, room), MAX_DEPTH) as NumberGrid).numbers),
       ),
-      subject('without', () => pack(parseJson(bytes, MAX_DEPTH, 'The body'))),
-      subject('with', () => pack(parseSubmit(bytes, MAX_DEPTH, 'The body').value)),
+      subject(detail, 'without', () => pack(parseJson(bytes, MAX_DEPTH, 'The body'))),
+      subject(detail, 'with', () => pack(parseSubmit(bytes, MAX_DEPTH, 'The body').value)),
     ],
   };
+}
+
+function outputOf(shape: readonly number[]): Output {
+  const length = shape.reduce((product, size) => product * size, 1);
+  const values = Array.from({ length: OUTPUTS }, () => Float32Array.from({ length }, () => Math.random()));
+  const packed = values.map((numbers) =>
+    packInstances([{ y: { dtype: 'float32', shape, data: toBytes(numbers) } }]),
+  );
+  const presented = packed.map(presentPredictions);
+  const detail = shape.join(' × ');
+  let turn = 0;
+  const next = <T>(list: readonly T[]) => list[turn++ % OUTPUTS] as T;
+  return {
+    detail,
+    subjects: [
+      subject(detail, 'present', () => presentPredictions(next(packed))),
+      subject(detail, 'stringify', () => JSON.stringify(next(presented))),
+      subject(detail, 'join', () => `[[${next(values).join()}]]`),
+    ],
+  };
+}
+
+function subject(detail: string, id: Id, act: () => unknown): Subject {
+  return { row: { id, detail, unit: 'µs', samples: [] }, act };
 }
 
 /** Copies what JSON.parse made in the fewest steps. */
@@ -128,13 +163,14 @@ async function pack(body: unknown): Promise<Buffer> {
   return packInstances(await encoder.encode((body as { instances: unknown[] }).instances));
 }
 
-/** Resolves to the microseconds that one call takes. */
+/** Resolves to the microseconds of processor time that one call takes, collecting garbage included. */
 async function perCall(act: () => unknown): Promise<number> {
-  const begin = performance.now();
-  const until = begin + Number(values.seconds) * 1000;
+  const before = process.cpuUsage();
+  const until = performance.now() + Number(values.seconds) * 1000;
   let calls = 0;
   for (; performance.now() < until; calls++) await act();
-  return ((performance.now() - begin) * 1000) / calls;
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / calls;
 }
 
 function manifest(): Manifest {
@@ -157,12 +193,12 @@ function publish(): void {
   const machine = machineFacts(null);
   const rows = subjects.map(({ row }) => row);
   const text = [
-    '# What the numbers of a submit cost',
+    '# What the numbers of submits and predictions cost',
     '',
     `${date}; ${Object.entries(machine)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ')}.`,
-    `Microseconds for one body, medians of ${values.rounds} rounds; ratios within a round.`,
+    `Microseconds of processor time for each, medians of ${values.rounds} rounds; ratios within a round.`,
     'Parse: JSON.parse and a copy to float32. Read: the reader of numbers and a copy. Without and with the reader: from the bytes of the body to',
     'the packed input, with every check of both.',
     '',
@@ -173,6 +209,18 @@ function publish(): void {
         String(bytes),
         ...compared(parse?.row, read?.row),
         ...compared(without?.row, reading?.row),
+      ]),
+    ),
+    '',
+    'Predictions: present makes nested arrays of the packed output, stringify is JSON.stringify of them, join is the text of the numbers alone,',
+    'without their nesting.',
+    '',
+    ...table(
+      ['predictions', 'present µs', 'join µs', 'stringify µs', 'join ÷ stringify'],
+      outputs.map(({ detail, subjects: [present, stringify, join] }) => [
+        detail,
+        median(present?.row.samples ?? []).toFixed(1),
+        ...compared(join?.row, stringify?.row),
       ]),
     ),
     '',
