@@ -1,6 +1,7 @@
 /**
  * Turns of a worker that holds a ticket: how it is called, what it is given again, and what a job costs Redis.
  */
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { RedisServer } from '../../deploy/local/redis/redis.js';
 import { systemClock } from '../../shared/base/clock.js';
@@ -292,6 +293,25 @@ describe('what a job costs Redis', () => {
     expect(scripts).toBe(3);
     expect(inside).toBeLessThanOrEqual(48);
     expect(rung).toEqual(['one']);
+  });
+
+  test('a ring: next to nothing, however many stand by', async () => {
+    await warmUp();
+    const crowd = Array.from({ length: 256 }, (_, i) => holding(`s${i}`, randomUUID(), randomUUID()));
+    await Promise.all(crowd.map((worker) => worker.begin()));
+    const worker = holding('t2', 'last');
+    await worker.begin();
+    const microseconds: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      await redis.config('RESETSTAT');
+      await submit();
+      const [, used] = /^cmdstat_evalsha:calls=1,usec=(\d+)/m.exec(await redis.info('commandstats')) ?? [];
+      microseconds.push(Number(used));
+      await worker.take();
+    }
+    await expect.poll(() => rung).toHaveLength(5);
+    // A pattern that is tried at each place of the list takes 20 ms.
+    expect(Math.min(...microseconds)).toBeLessThan(4000);
   });
 
   test('of many in flight: at most twelve commands inside scripts, and two turns for a batch at most', async () => {

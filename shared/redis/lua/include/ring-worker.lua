@@ -7,7 +7,7 @@
 local function ring(queue, now)
   if queue.get('rung') ~= '' and now - queue.number('rungAt') < CALL_LOST_MS then return true end
   while queue.get('standby') ~= '' do
-    local others, bell, tenure = string.match(queue.get('standby'), '^(.-)([^ \n]+) ([^ \n]+)\n$')
+    local bell, tenure, others = string.match(queue.get('standby'), '^([^ \n]+) ([^ \n]+)\n(.*)$')
     queue.set('standby', others)
     if redis.call('PUBLISH', bell, tenure) > 0 then
       queue.set('rung', tenure)

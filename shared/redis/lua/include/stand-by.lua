@@ -16,6 +16,7 @@ local function standDown(queue, bell, tenure)
   if queue.get('rung') == tenure then queue.set('rung', '') end
 end
 
+-- Who comes last stands first, where a ring finds it at once, however many stand by.
 local function standBy(queue, bell, tenure)
-  queue.set('standby', queue.get('standby') .. nameOf(bell, tenure))
+  queue.set('standby', nameOf(bell, tenure) .. queue.get('standby'))
 end
