@@ -208,6 +208,32 @@ describe('a tenure', () => {
     expect(await redis.exists(core.keys.taken('m', 1, 't1'))).toBe(0);
   });
 
+  test('that leaves jobs to a ticket gives it again when the turn comes twice', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    const worker = holding('t1', 'one');
+    const { started } = await worker.begin({ room: 1 });
+    await holding('t9', 'frozen').begin();
+    await submit();
+    await age('rungAt');
+    const leaving = { number: 5, finished: finished(started), leaves: true, room: 0 };
+    tickets.length = 0;
+    expect((await worker.take(leaving)).standing).toBe('left');
+    // As a client sends it again after a broken connection, which has swallowed the first answer.
+    expect(await worker.take(leaving)).toMatchObject({ standing: 'lost', settled: ['succeeded'] });
+    expect(tickets).toEqual(['t2', 't2']);
+  });
+
+  test('that is lost calls nobody to an empty queue', async () => {
+    await submit();
+    const old = holding('t1', 'old');
+    await old.begin();
+    const { started } = await holding('t1', 'new').begin({ room: 1 });
+    tickets.length = 0;
+    expect(await old.take({ finished: finished(started) })).toMatchObject({ standing: 'lost' });
+    expect(tickets).toEqual([]);
+  });
+
   test('of a version that was purged is lost, and brings nothing to life', async () => {
     await submit();
     const worker = holding('t1', 'one');

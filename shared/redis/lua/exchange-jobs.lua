@@ -75,11 +75,15 @@ local function settle()
   return table.concat(outcomes, ' ')
 end
 
+local function isAnyLeft(isPaused)
+  return not isPaused and redis.call('ZCARD', waitingKey) > 0
+end
+
 -- Takes what is next, and says of the worker what follows: it leaves, comes again at once, or stands by.
 local function takeNext(isPaused)
   local canTake = tonumber(room) > 0 and not isPaused
   if canTake then takeJobs(queue, share, waitingKey) end
-  local isLeft = not isPaused and redis.call('ZCARD', waitingKey) > 0
+  local isLeft = isAnyLeft(isPaused)
   if canTake then measureRate(state, #share.taken, isLeft, queue.now) end
   if leaves == '1' and #share.started == 0 then
     state.remove('held:' .. ticket)
@@ -90,21 +94,28 @@ local function takeNext(isPaused)
   return 'held', hasRoom and isLeft and '1' or '', isLeft
 end
 
+-- Has the ticket at hand, and starts again what was taken under it and is in nobody's.
+local function takeOver()
+  if state.get('out') == ticket then state.set('out', '') end
+  local known = {}
+  for id in string.gmatch(inHand, '%S+') do known[id] = true end
+  takeAgain(queue, share, known)
+end
+
 local function takeTurn()
   standDown(state, bell, tenure)
   local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
-  local standing, isMore = holdTicket(state, ticket, tenure, turn, begins), ''
-  local isLeft = standing ~= 'held' and not isPaused
-  if begins == '1' then
-    if state.get('out') == ticket then state.set('out', '') end
-    local known = {}
-    for id in string.gmatch(inHand, '%S+') do known[id] = true end
-    takeAgain(queue, share, known)
+  local standing, isMore, isLeft = holdTicket(state, ticket, tenure, turn, begins), '', nil
+  -- Then the answer to this turn or to an earlier one may have been lost, and a ticket with it.
+  local mayHaveMissed = begins == '1' or standing ~= 'held'
+  if begins == '1' then takeOver() end
+  if standing == 'held' then
+    standing, isMore, isLeft = takeNext(isPaused)
+  else
+    isLeft = isAnyLeft(isPaused)
   end
-  if standing == 'held' then standing, isMore, isLeft = takeNext(isPaused) end
   local called = isLeft and callWorker(state, queue.now) or ''
-  -- The answer to an earlier turn may have been lost, and a ticket with it.
-  if called == '' and (begins == '1' or standing == 'repeated') and isLeft then called = ticketOut(state) end
+  if called == '' and isLeft and mayHaveMissed then called = ticketOut(state) end
   return standing, isMore, called
 end
 
