@@ -159,6 +159,17 @@ describe('a worker that stands by', () => {
     await expect.poll(() => rung).toEqual(['one']);
     expect(tickets).toEqual(['t1', 't2']);
   });
+
+  test('behind frozen ones is reached by upkeep at its first look', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    for (const name of ['lives', 'frozen', 'frozen-too']) await holding(`t-${name}`, name).begin();
+    await submit();
+    await age('rungAt');
+    rung.length = 0;
+    await core.wakeTickets.recall('m', 1);
+    await expect.poll(() => rung).toContain('lives');
+  });
 });
 
 describe('a tenure', () => {
