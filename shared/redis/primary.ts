@@ -37,8 +37,17 @@ export function primaryOptions(onReplica: () => void) {
   } satisfies RedisOptions;
 }
 
-/** Makes the connection anew when its node has become a replica without refusing anything, as it does where nobody writes. */
+/**
+ * Makes the connection, and each copy of it, anew when its node has become a replica without refusing anything, as it does where
+ * nobody writes: a worker that holds a ticket blocks on no read meanwhile.
+ */
 export function leaveReplicas(redis: Redis, clock: Clock): void {
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (override) => {
+    const copy = duplicate(override);
+    leaveReplicas(copy, clock);
+    return copy;
+  };
   let isLooking = false;
   async function look(): Promise<void> {
     if (isLooking || redis.status !== 'ready') return;

@@ -62,8 +62,11 @@ async function runJobs(count: number): Promise<void> {
   }
 }
 
+/** Waits until no job is left, and the worker holds no ticket of the queue any more. */
 async function allForgotten(): Promise<void> {
   await until('all jobs are forgotten', GONE_MS, async () => (await kept()) === 0);
+  const held = ['active', 'stalled'].map((list) => `${stack.prefix}:inference-mnist-1:${list}`);
+  await until('the worker has left', GONE_MS, async () => (await redis.exists(...held)) === 0);
 }
 
 /** Returns how many keys there are of each kind. A worker is told of every ten seconds, and its tickets come and go. */

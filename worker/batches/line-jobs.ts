@@ -89,6 +89,8 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   const woken = AbortSignal.any([halt, stop]);
   /** Jobs that have not ended, and the function that reports the end of each. */
   const watched = new Map<string, (result: JobResult) => void>();
+  /** Jobs that are watched and do not exist yet. */
+  const unmade = new Set<string>();
 
   async function submit(line: JsonLine): Promise<SubmittedLine> {
     const known = { line: line.number, customId: null as string | null, job: null as string | null };
@@ -141,9 +143,11 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
         persist,
         // The watch begins before the job exists, so that its end cannot be missed.
         onChecked(id) {
+          unmade.add(id);
           watching = { id, result: watch(id) };
         },
       });
+      if (watching) unmade.delete(watching.id);
       if (!replayed && watching) return watching;
       if (watching) unwatch(watching.id);
       return { id: record.spec.id, result: watchExisting(record.spec.id) };
@@ -199,14 +203,16 @@ export function createLineJobs(deps: LineJobsDeps, { batch, leftMs, halt, stop }
   }
 
   function unwatch(id: string): void {
+    unmade.delete(id);
     watched.get(id)?.(GONE);
   }
 
   /** Reads the job and reports its end. When the read fails, the line stays open until the next driver reads the job again. */
   async function look(id: string): Promise<void> {
+    const wasMade = !unmade.has(id);
     try {
       const record = await jobs.get(tenant, id);
-      if (record && !isTerminal(record.status)) return;
+      if (record ? !isTerminal(record.status) : !wasMade) return;
       const end = record && { status: record.status, error: record.end?.error ?? null };
       watched.get(id)?.((end as JobResult | null) ?? GONE);
     } catch (error) {
