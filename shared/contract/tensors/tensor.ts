@@ -8,6 +8,7 @@
  *   header := { count, rows: [[name, dtype, shape, byteLength, nonFinite?][]] }   one row spec for all instances, or one for each
  */
 import { isUtf8 } from 'node:buffer';
+import { listOf } from '../json/number-grid.js';
 import { byteLengthOf, type Dtype, isWide, toTypedArray } from './dtypes.js';
 import { areStrings, toBytes, toElements } from './elements.js';
 
@@ -117,7 +118,7 @@ function shown({ dtype, data, nonFinite }: Tensor): readonly unknown[] {
   if (areStrings(elements)) return elements.map(textOf);
   if (dtype === 'bool') return Array.from(elements as Uint8Array, (byte) => byte !== 0);
   if (isWide(dtype)) return Array.from(elements as BigInt64Array, integerOf);
-  if (!nonFinite) return toList(elements as Float32Array);
+  if (!nonFinite) return listOf(elements as Float32Array);
   const inPlace = nonFinite === 'null' ? () => null : String;
   return Array.from(elements as Float32Array, (number) =>
     Number.isFinite(number) ? number : inPlace(number),
@@ -134,13 +135,6 @@ function integerOf(integer: bigint): number | string {
 function textOf(bytes: Uint8Array): string | { b64: string } {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return isUtf8(buffer) ? buffer.toString('utf8') : { b64: buffer.toString('base64') };
-}
-
-/** Array.from takes eight times as long. */
-function toList(numbers: Float32Array): number[] {
-  const list = new Array<number>(numbers.length);
-  for (let i = 0; i < numbers.length; i++) list[i] = numbers[i] as number;
-  return list;
 }
 
 /** Returns arrays nested in `shape`, which are made level by level, innermost first. */
