@@ -105,7 +105,6 @@ function bodyOf(form: string, numbers: string): Body {
   const list = Buffer.from(JSON.stringify(instances));
   const bytes = Buffer.from(`{"model":"m","instances":${list}}`);
   const detail = `${form}, ${numbers}`;
-  const room = new Float64Array(list.length);
   return {
     detail,
     bytes: bytes.length,
@@ -114,7 +113,7 @@ function bodyOf(form: string, numbers: string): Body {
       subject(
         detail,
         'read',
-        () => new Float32Array((readGrid(new NumberReader(list, room), MAX_DEPTH) as NumberGrid).numbers),
+        () => new Float32Array((readGrid(new NumberReader(list), MAX_DEPTH) as NumberGrid).numbers),
       ),
       subject(detail, 'without', () => pack(parseJson(bytes, MAX_DEPTH, 'The body'))),
       subject(detail, 'with', () => pack(parseSubmit(bytes, MAX_DEPTH, 'The body').value)),

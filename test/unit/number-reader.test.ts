@@ -9,7 +9,7 @@ const BLOCKS = IS_LONG ? 50_000 : 1_000;
 /** Returns the numbers of a row; null where the reader finds anything else in it. */
 function read(row: string): Float64Array | null {
   const bytes = Buffer.from(`${row}]`);
-  const reader = new NumberReader(bytes, new Float64Array(bytes.length));
+  const reader = new NumberReader(bytes);
   const count = reader.readRow();
   return count > 0 && reader.at === bytes.length - 1 ? reader.numbers.slice(0, count) : null;
 }

@@ -53,7 +53,7 @@ export class NumberGrid {
  * @param maxDepth how deep they may nest
  */
 export function readGrid(reader: NumberReader, maxDepth: number): NumberGrid | null {
-  const start = reader.count;
+  reader.count = 0;
   const shape: number[] = [];
   /** The lengths so far of the arrays that are open, outermost first. */
   const lengths: number[] = [];
@@ -70,7 +70,7 @@ export function readGrid(reader: NumberReader, maxDepth: number): NumberGrid | n
       const level = lengths.length;
       shape[level] ??= length;
       if (shape[level] !== length) return null;
-      if (level === 0) return new NumberGrid(reader.numbers.slice(start, reader.count), 0, shape);
+      if (level === 0) return new NumberGrid(reader.numbers.slice(0, reader.count), 0, shape);
       lengths[level - 1] = (lengths[level - 1] as number) + 1;
     }
   } while (reader.take(COMMA));

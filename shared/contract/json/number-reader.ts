@@ -44,23 +44,22 @@ const UPPER_HALVES = POWERS.map((power) => SPLITTER * power - (SPLITTER * power 
 /** More than the error of a corrected quotient, which is less than 2^-103 of it. */
 const DOUBT = 2 ** -100;
 
-/** The numbers of one text; its owner moves `at`, which is the place of the next byte. */
+/** All texts are read into this room, one after the other. A text with more numbers than it takes gets room of its own. */
+const ROOM = new Float64Array(2 ** 16);
+
+/** The numbers of one text; its owner moves `at`, which is the place of the next byte, and sets `count` back to forget numbers. */
 export class NumberReader {
   at = 0;
   /** How many numbers were read. */
   count = 0;
+  /** The numbers that were read, in a room that the next reader of a text uses again. */
+  numbers: Float64Array = ROOM;
   readonly #view: DataView;
   /** The exponent of the number that is being read. */
   #exponent = 0;
 
-  /**
-   * @param bytes must end with a byte that is in no number, so that no number can be cut off
-   * @param numbers takes what is read; there must be room for half as many as there are bytes
-   */
-  constructor(
-    readonly bytes: Buffer,
-    readonly numbers: Float64Array,
-  ) {
+  /** @param bytes must end with a byte that is in no number, so that no number can be cut off */
+  constructor(readonly bytes: Buffer) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
@@ -74,8 +73,9 @@ export class NumberReader {
 
   /** Reads numbers with commas in between. Returns how many they are; 0 where one is missing or is no number of JSON. */
   readRow(): number {
-    const { bytes, numbers } = this;
+    const { bytes } = this;
     const view = this.#view;
+    let numbers = this.numbers;
     const lastFour = bytes.length - 4;
     let next = this.count;
     // This loop costs most of a submit. It is one function because calls that the compiler does not inline cost a third more.
@@ -118,11 +118,9 @@ export class NumberReader {
         i = this.#readExponent(i);
         power -= this.#exponent;
       }
-      const number = isShort
-        ? power === 0 && lowDigits === 0
-          ? high
-          : divided(high, low, digits, lowDigits, power)
-        : Number.NaN;
+      if (next === numbers.length) numbers = this.#grow();
+      let number = isShort ? high : Number.NaN;
+      if (isShort && (power !== 0 || lowDigits !== 0)) number = divided(high, low, digits, lowDigits, power);
       if (Number.isNaN(number)) {
         i = this.#readText(start, next);
         if (i < 0) return 0;
@@ -135,6 +133,14 @@ export class NumberReader {
       this.count = next;
       return count;
     }
+  }
+
+  /** Makes a room of twice the size. */
+  #grow(): Float64Array {
+    const larger = new Float64Array(2 * this.numbers.length);
+    larger.set(this.numbers);
+    this.numbers = larger;
+    return larger;
   }
 
   /** Returns the place behind the exponent that begins at `at`, and keeps it. */

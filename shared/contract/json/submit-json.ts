@@ -11,19 +11,12 @@ import { isSpace, skipSpace, skipValue, walkArray, walkObject } from './json-tex
 import { type NumberGrid, readGrid } from './number-grid.js';
 import { NumberReader } from './number-reader.js';
 
-const ZERO = 0x30;
-const NINE = 0x39;
-const MINUS = 0x2d;
-const OPEN_ARRAY = 0x5b;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 /** Stands for instances that were cut out. */
 const NOTHING = Buffer.from('[]');
 /** Names of other characters are left to JSON.parse, which decodes them. */
 const PLAIN_NAME = /^[\x20-\x7e]+$/;
-
-/** The numbers of all bodies are read here and then copied; only a larger body gets room of its own. */
-const ROOM = new Float64Array(2 ** 16);
 
 /** Instances that were cut out of a body: where they stood, and in which item of `jobs`; null for the body itself. */
 interface Cut {
@@ -73,12 +66,14 @@ function cutAll(bytes: Buffer, maxDepth: number, cut: (cutter: Cutter, at: numbe
 
 class Cutter {
   readonly cuts: Cut[] = [];
-  #reader: NumberReader | undefined;
+  readonly #reader: NumberReader;
 
   constructor(
     readonly bytes: Buffer,
     readonly maxDepth: number,
-  ) {}
+  ) {
+    this.#reader = new NumberReader(bytes);
+  }
 
   /** Steps over the body of a bulk submit. */
   cutBulk(at: number): number {
@@ -134,26 +129,10 @@ class Cutter {
   }
 
   #readGrid(at: number, maxDepth: number): { grid: NumberGrid; end: number } | null {
-    if (!beginsWithNumber(this.bytes, at)) return null;
-    this.#reader ??= openReader(this.bytes, at);
     this.#reader.at = at;
     const grid = readGrid(this.#reader, maxDepth);
     return grid && { grid, end: this.#reader.at };
   }
-}
-
-/** Returns the reader of all numbers behind `at`. A body without any, such as a picture in base64, needs no room. */
-function openReader(bytes: Buffer, at: number): NumberReader {
-  const mostNumbers = (bytes.length - at + 1) >> 1;
-  return new NumberReader(bytes, mostNumbers <= ROOM.length ? ROOM : new Float64Array(mostNumbers));
-}
-
-/** Tells whether the first thing within the arrays at `at` looks like a number. */
-function beginsWithNumber(bytes: Buffer, at: number): boolean {
-  let i = at;
-  while (bytes[i] === OPEN_ARRAY || isSpace(bytes[i] as number)) i++;
-  const byte = bytes[i] as number;
-  return i > at && (byte === MINUS || (byte >= ZERO && byte <= NINE));
 }
 
 /** Returns the bytes with nothing in the places of the cuts. */
