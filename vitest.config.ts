@@ -42,7 +42,7 @@ function suite(
       pool: 'forks',
       // A file runs in the process of the file before it, because loading the product costs more than many tests do.
       isolate: false,
-      maxWorkers: 4,
+      maxWorkers: 5,
       // These end a test that hangs. Whatever a test waits for has a shorter bound of its own.
       testTimeout: 120_000,
       hookTimeout: 60_000,
