@@ -17,7 +17,7 @@ import { temporaryFolder } from '../support/started-redis.js';
 import { type TinyModel, writeDense } from '../support/tiny-models.js';
 import { uploadVersion } from '../support/uploads.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 /** For processes that start side by side. */
 const START = { timeout: 45_000, interval: 100 };
 /** Above what all tests before the last but one compute. */
@@ -60,6 +60,7 @@ beforeAll(async () => {
   redis = await openOwnRedis();
   stack = await startStack(redis.url, env, 0);
   stack.addWorker({ SLUICE_METRICS_PORT: String(workerPort) });
+  await stack.apiReady();
   // Its port is opened last: what is bundled has been loaded.
   await vi.waitFor(ofWorker, START);
 });
