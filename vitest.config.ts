@@ -22,8 +22,13 @@ export default defineConfig({
       // TensorFlow is global to a process, so each file has its own.
       suite('backends', [], { isolate: true }),
       suite('integration'),
-      // Every answer of the API is held against its OpenAPI document.
-      suite('e2e', [], { ...PROGRAMS, setupFiles: 'test/support/expect-described-answers.ts' }),
+      suite('e2e', [], {
+        ...PROGRAMS,
+        // Every answer of the API is held against its OpenAPI document.
+        setupFiles: 'test/support/expect-described-answers.ts',
+        // A look is a request, which keeps four processes busy.
+        expect: { poll: { interval: 150 } },
+      }),
       suite('starts'),
       suite('faults'),
     ],

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const described = readFileSync(join(MNIST, 'model.yaml'), 'utf8').replace(/^(name|version): .*\n/gm, '');

@@ -90,7 +90,7 @@ const states = async (name = 'mnist') =>
 /** Waits until a worker serves the versions 1 to `count`. */
 const allReady = (name = 'mnist', count = 2) => {
   const ready = Object.fromEntries(Array.from({ length: count }, (_, i) => [i + 1, 'ready']));
-  return expect.poll(() => states(name), { timeout: 20_000, interval: 100 }).toEqual(ready);
+  return expect.poll(() => states(name), { timeout: 20_000 }).toEqual(ready);
 };
 
 const TAKING_TURNS = ['a', 'b', 'c'];
@@ -180,7 +180,7 @@ describe('a canary', () => {
           for (const { body } of answers) statuses.add(body.status);
           return (await canaryOf()).state;
         },
-        { timeout: 60_000, interval: 100 },
+        { timeout: 60_000 },
       )
       .toBe('rolled_back');
     expect((await canaryOf()).reason).toMatch(
@@ -221,7 +221,7 @@ describe('a canary', () => {
           harmed.push(...(await many(8)));
           return (await canaryOf()).state;
         },
-        { timeout: 30_000, interval: 100 },
+        { timeout: 30_000 },
       )
       .toBe('rolled_back');
     const rolledBack = await modelOf('spoilt');
@@ -258,7 +258,7 @@ describe('a shadow', () => {
       await putAlias('stable', { version: 1, shadow: { version, percent: 100 } }, 'shifted');
       await many(20);
       await expect
-        .poll(shadowOf, { timeout: 20_000, interval: 100 })
+        .poll(shadowOf, { timeout: 20_000 })
         .toEqual({ version, percent: 100, compared: 20, agreed, failed: 0 });
     }
     const listed = await stack.request('GET', '/v1/jobs?limit=100&model=shifted');

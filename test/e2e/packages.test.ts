@@ -6,7 +6,7 @@ import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { partsOf, postVersion } from '../support/uploads.js';
 import { zip } from '../support/zip.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const model = JSON.parse(readFileSync(join(MNIST, 'model.json'), 'utf8'));

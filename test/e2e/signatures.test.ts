@@ -15,7 +15,7 @@ import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { type TinyModel, writeModel } from '../support/tiny-models.js';
 import { partsOf, postVersion } from '../support/uploads.js';
 
-const BOUND = { timeout: 30_000, interval: 50 };
+const BOUND = { timeout: 30_000 };
 const FIXTURES = join(ROOT, 'test/fixtures/signatures');
 const OPERATIONS = join(ROOT, 'test/fixtures/operations');
 const DTYPES = join(ROOT, 'test/fixtures/dtypes');

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../support/started-redis.js';
 import { denseByHand, writeDense } from '../support/tiny-models.js';
 import { uploadVersion } from '../support/uploads.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const PREFIX = 'some/prefix/models/';
 const ROW = [1, 2, 3];
 const BUSY: Fault = { status: 503, code: 'SlowDown' };

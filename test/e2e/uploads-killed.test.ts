@@ -13,7 +13,7 @@ import { temporaryFolder } from '../support/started-redis.js';
 import { writeDense } from '../support/tiny-models.js';
 import { partsOf, postVersion, uploadVersion } from '../support/uploads.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const HALF = Buffer.alloc(512 * 1024, 7);
 const folder = temporaryFolder();
 const dense = writeDense(folder.path);

@@ -27,7 +27,7 @@ import { denseByHand, writeDense } from '../support/tiny-models.js';
 import { partsOf, postVersion, uploadVersion } from '../support/uploads.js';
 import { zip } from '../support/zip.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
 const folder = mkdtempSync(join(tmpdir(), 'sluice-uploads-'));

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { partsOf, postVersion } from '../support/uploads.js';
 
-const BOUND = { timeout: 20_000, interval: 50 };
+const BOUND = { timeout: 20_000 };
 const MNIST = join(ROOT, 'deploy/models/mnist/1');
 const FILES = ['model.json', 'group1-shard1of1.bin', 'golden.json'];
 const digit = JSON.parse(readFileSync(join(ROOT, 'deploy/models/mnist/examples/7.json'), 'utf8'));
