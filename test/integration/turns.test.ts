@@ -211,12 +211,31 @@ describe('a tenure', () => {
     await worker.take({ number: 2 });
     // As a client sends it again after a broken connection.
     const again = await worker.take({ number: 2 });
-    expect(again).toMatchObject({ standing: 'repeated', started: [] });
+    expect(again).toMatchObject({ standing: 'behind', started: [] });
     const over = await worker.take({ number: 3, takesOver: idsOf(started) });
     expect(idsOf(over.started).sort()).toEqual([...ids].sort());
     const { settled } = await worker.take({ number: 4, finished: finished([...started, ...over.started]) });
     expect(settled).toEqual(['succeeded', 'succeeded', 'succeeded']);
     expect(await redis.exists(core.keys.taken('m', 1, 't1'))).toBe(0);
+  });
+
+  test('takes over one share a turn, and nothing twice', async () => {
+    const ids = await submit(10);
+    const dead = holding('t1', 'dead');
+    const old = [await dead.begin(), await dead.take(), await dead.take()].flatMap(({ started }) => started);
+    expect(idsOf(old)).toHaveLength(10);
+    const worker = holding('t1', 'new');
+    const first = await worker.begin();
+    expect([first.standing, first.started.length]).toEqual(['behind', SHARE.maxInstances]);
+    // What is still under the ticket was not started again, so its first result counts.
+    const other = finished(old).find(({ job }) => !idsOf(first.started).includes(job.spec.id));
+    expect((await dead.take({ finished: other ? [other] : [] })).settled).toEqual(['succeeded']);
+    const second = await worker.begin({ takesOver: idsOf(first.started) });
+    expect([second.standing, second.started.length]).toEqual(['behind', SHARE.maxInstances]);
+    const known = idsOf([...first.started, ...second.started]);
+    const third = await worker.begin({ takesOver: known });
+    expect([third.standing, third.started.length]).toEqual(['held', 1]);
+    expect([...known, ...idsOf(third.started), other?.job.spec.id].sort()).toEqual([...ids].sort());
   });
 
   test('that leaves jobs to a ticket gives it again when the turn comes twice', async () => {

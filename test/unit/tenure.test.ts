@@ -16,7 +16,7 @@ const jobs = (...ids: string[]): Started[] =>
     attempt: 1,
   }));
 
-function open(maxShares = 2) {
+function open(maxShares = () => 2) {
   const clock = createManualClock();
   const turns: Turn[] = [];
   const computing = new Map<string, { finish: () => void; leave: (reason: Error) => void }>();
@@ -37,7 +37,7 @@ function open(maxShares = 2) {
         });
       }),
     settled: async ({ job }: Finished, status) => void reported.push(`${job.spec.id} ${status}`),
-    maxShares: () => maxShares,
+    maxShares,
     share: () => SHARE,
     clock,
   });
@@ -124,7 +124,7 @@ it('leaves after a second without a job, unless the turn brings one', async () =
 });
 
 it('that is closed starts nothing more, settles what it has, and leaves', async () => {
-  const { tenure, turns, give, finish, leftOver, pass } = open();
+  const { tenure, turns, give, finish, leftOver, pass } = open(() => 1);
   await give(jobs('a'));
   tenure.close();
   tenure.ring();
@@ -137,7 +137,7 @@ it('that is closed starts nothing more, settles what it has, and leaves', async 
 });
 
 it('tells why a job is left under the ticket, when the others have ended', async () => {
-  const { turns, give, finish, leave, leftOver } = open();
+  const { turns, give, finish, leave, leftOver } = open(() => 1);
   const reason = new Error('the worker ends');
   await give(jobs('a', 'b'));
   await leave('a', reason);
@@ -149,13 +149,39 @@ it('tells why a job is left under the ticket, when the others have ended', async
 });
 
 it('takes over what it does not know after an answer that was lost', async () => {
-  const { turns, give, finish } = open(3);
+  const { turns, give, finish } = open(() => 3);
   await give(jobs('a', 'b'), { isMore: true });
-  await give([], { standing: 'repeated' });
+  await give([], { standing: 'behind' });
   expect(turns[2]).toMatchObject({ takesOver: ['a', 'b'] });
   await give(jobs('c'));
   await finish('c');
   expect(turns[3]).not.toHaveProperty('takesOver');
+});
+
+it('takes over share by share, while it has room', async () => {
+  const { turns, give, finish } = open();
+  await give(jobs('a'), { standing: 'behind' });
+  expect(turns[1]).toMatchObject({ takesOver: ['a'], room: 1 });
+  await give(jobs('b'), { standing: 'behind' });
+  expect(turns).toHaveLength(2);
+  await finish('a');
+  expect(turns[2]).toMatchObject({ takesOver: ['b'], room: 1 });
+  await give(jobs('c'));
+  await finish('b');
+  expect(turns[3]).not.toHaveProperty('takesOver');
+});
+
+it('that is closed before it has taken over hands the ticket back', async () => {
+  const { tenure, turns, give, leftOver, pass } = open();
+  await give([]);
+  tenure.ring();
+  await pass();
+  tenure.close();
+  await give([], { standing: 'behind' });
+  expect(turns[2]).toMatchObject({ leaves: true, room: 0 });
+  expect(turns[2]).not.toHaveProperty('takesOver');
+  await give([], { standing: 'left' });
+  expect(leftOver()).toEqual([expect.any(LeftBehind)]);
 });
 
 it('that is lost settles what it has and hands the ticket back', async () => {

@@ -65,8 +65,8 @@ export interface Turn {
 }
 
 export interface Exchanged {
-  /** `lost`: the ticket is in other hands. `repeated`: what this turn started is not known and must be taken over. */
-  standing: 'held' | 'left' | 'lost' | 'repeated';
+  /** `lost`: the ticket is in other hands. `behind`: jobs run under it that the worker was not told of and must take over. */
+  standing: 'held' | 'left' | 'lost' | 'behind';
   /** Jobs wait, and the worker has room for them. */
   isMore: boolean;
   /** The outcomes of the finished jobs. */

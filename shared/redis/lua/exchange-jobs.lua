@@ -2,12 +2,13 @@
 --
 -- The jobs that it has computed follow the arguments. A turn that `begins` starts again what was taken under the ticket, left
 -- behind by a worker that died or by an answer that was lost, under new tokens, which makes the result of the old execution void.
+-- That fills a share at most; then the worker is `behind`, and so it is when this very turn was taken before: it must take over more.
 -- A turn with room starts the jobs that wait, a share at most. A turn that `leaves` ends the tenure, unless jobs were started.
 --
--- Reply {held | left | lost | repeated, "1" when jobs wait and there is room, ticket to hand over or "", jobs ended as expired,
+-- Reply {held | left | lost | behind, "1" when jobs wait and there is room, ticket to hand over or "", jobs ended as expired,
 --        as lost (without copies for a shadow), what became of each computed job, by spaces; then for each started job: id,
 --        fencing token, attempt, spec, input}. A computed job is settled | retried | its present status or "gone"; an execution
---        that did not hear so gets the same again. Nothing is started under a tenure that is lost, nor in a repeated turn.
+--        that did not hear so gets the same again. Nothing is started under a tenure that is lost, nor in a turn that was taken before.
 
 --- @include "call-many"
 --- @include "call-worker"
@@ -89,6 +90,7 @@ local function takeNext(isPaused)
     state.remove('held:' .. ticket)
     return 'left', '', isLeft
   end
+  if share.isBehind then return 'behind', '', isLeft end
   local hasRoom = tonumber(room) > (#share.started > 0 and 1 or 0)
   if hasRoom and not isLeft then standBy(state, bell, tenure) end
   return 'held', hasRoom and isLeft and '1' or '', isLeft

@@ -61,6 +61,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   const inHand = new Set<string>();
   const leftOver: unknown[] = [];
   let shares = 0;
+  /** Jobs may run under the ticket that this tenure does not know. */
   let takesOver = true;
   let isCalled = true;
   let isClosed = false;
@@ -125,7 +126,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
       for (const [i, { resolve }] of settling.entries()) resolve(settled[i] ?? 'void');
       isLost = standing === 'lost';
       isClosed ||= isLost;
-      takesOver = standing === 'repeated';
+      takesOver = standing === 'behind' || (takesOver && !turn.takesOver);
       isCalled ||= isMore;
       if (started.length > 0) void computeShare(started);
       return standing === 'left';

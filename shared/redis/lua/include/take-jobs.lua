@@ -15,6 +15,7 @@ local function openShare(ticket, takenKey, jobPrefix, limits)
     instancesLeft = limits.instances, bytesLeft = limits.bytes, expired = 0, lost = 0,
     jobs = {}, -- for each started job: id, fencing token, attempt, spec, input
     started = {}, taken = {}, dropped = {}, ended = {}, -- ids
+    isBehind = false, -- whether more was taken under the ticket than goes into the share
   }
 end
 
@@ -45,13 +46,16 @@ local function startAgain(queue, share, id)
     endUnstarted(queue, share, jobKey, id, ',running,', 'failed', share.limits.lostEnd)
     share.dropped[#share.dropped + 1] = id
     if tenant ~= SHADOW_TENANT then share.lost = share.lost + 1 end
+  elseif share.instancesLeft <= 0 or (#share.started > 0 and tonumber(bytes) > share.bytesLeft) then
+    share.isBehind = true
   else
     local token = redis.call('HINCRBY', jobKey, 'starts', 1)
     handOut(queue, share, id, token, attempts, instances, bytes, spec, input)
   end
 end
 
--- Starts again what was taken under the ticket, without the jobs that `inHand` has as keys.
+-- Starts again what was taken under the ticket, without the jobs that `inHand` has as keys. A worker that died may have had several
+-- shares in hand: who takes over all of them at once, beside shares of its own, may die of that, and leave even more.
 local function takeAgain(queue, share, inHand)
   for _, id in ipairs(redis.call('SMEMBERS', share.takenKey)) do
     if not inHand[id] then startAgain(queue, share, id) end
