@@ -184,6 +184,32 @@ it('that is closed before it has taken over hands the ticket back', async () => 
   expect(leftOver()).toEqual([expect.any(LeftBehind)]);
 });
 
+it('makes way when it is closed, or rung without room', async () => {
+  let maxShares = 2;
+  const { tenure, turns, give, finish, pass, leftOver } = open(() => maxShares);
+  await give(jobs('a'));
+  maxShares = 1;
+  tenure.ring();
+  await pass();
+  expect(turns[1]).toMatchObject({ room: 0, leaves: false });
+  await give([]);
+  tenure.ring();
+  await pass();
+  expect(turns).toHaveLength(2);
+  maxShares = 2;
+  tenure.ring();
+  await pass();
+  await give([]);
+  tenure.close();
+  await pass();
+  expect(turns[3]).toMatchObject({ room: 0, leaves: false });
+  await give([]);
+  expect(turns).toHaveLength(4);
+  await finish('a');
+  await give([], { standing: 'left' });
+  expect(leftOver()).toEqual([]);
+});
+
 it('that is lost settles what it has and hands the ticket back', async () => {
   const { tenure, turns, give, finish, leftOver, pass } = open();
   await give(jobs('a'));

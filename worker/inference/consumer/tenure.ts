@@ -63,6 +63,8 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   let shares = 0;
   /** Jobs may run under the ticket that this tenure does not know. */
   let takesOver = true;
+  /** The queue counts on this worker to come when it is rung. */
+  let standsBy = false;
   let isCalled = true;
   let isClosed = false;
   let isLost = false;
@@ -90,6 +92,8 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   function isDue(): boolean {
     if (computed.length > 0) return true;
     if (isIdle() && (isClosed || stoodBy)) return true;
+    // A worker that is counted on and can take nothing makes way for another.
+    if (standsBy && (isClosed || isCalled)) return true;
     return (isCalled || takesOver) && room() > 0;
   }
 
@@ -121,6 +125,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     };
     isCalled = false;
     stoodBy = false;
+    standsBy = false;
     try {
       const { standing, isMore, settled, started } = await exchange(turn);
       for (const [i, { resolve }] of settling.entries()) resolve(settled[i] ?? 'void');
@@ -128,6 +133,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
       isClosed ||= isLost;
       takesOver = standing === 'behind' || (takesOver && !turn.takesOver);
       isCalled ||= isMore;
+      standsBy = standing === 'held' && !isMore && turn.room > (started.length > 0 ? 1 : 0);
       if (started.length > 0) void computeShare(started);
       return standing === 'left';
     } catch (error) {
