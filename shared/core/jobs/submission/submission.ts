@@ -57,7 +57,7 @@ export interface SubmissionDeps {
 
 export interface SubmitRequest {
   tenant: string;
-  /** The body of POST /v1/jobs, unchecked. */
+  /** The body of POST /v1/jobs, unchecked; its numbers may stand in number grids. */
   body: unknown;
   idempotency?: Idempotency | undefined;
   /** The files of the request, where several of its jobs share them. */
