@@ -87,7 +87,8 @@ const always: MayInline = () => true;
 export function withinBytes(bytes: number): MayInline {
   let left = bytes;
   return ({ length }) => {
+    if (length > left) return false;
     left -= length;
-    return left >= 0;
+    return true;
   };
 }

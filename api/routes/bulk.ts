@@ -5,9 +5,9 @@ import type Router from '@koa/router';
 import type { Context } from 'koa';
 import { sha256Of } from '../../shared/base/hash.js';
 import type { Logger } from '../../shared/base/log.js';
-import { invalid, presentError, type SluiceError } from '../../shared/contract/errors.js';
+import { invalid, presentError, SluiceError } from '../../shared/contract/errors.js';
 import { isTerminal, MAX_BULK_JOBS } from '../../shared/contract/job.js';
-import { presentJob } from '../../shared/contract/job-view.js';
+import { type JobView, presentJob } from '../../shared/contract/job-view.js';
 import { parseBulkSubmit, parseSubmit } from '../../shared/contract/json/submit-json.js';
 import { compileGuard, type JsonSchema } from '../../shared/contract/schema.js';
 import type { FindFile } from '../../shared/contract/tensors/input-value.js';
@@ -17,7 +17,7 @@ import type { Submitted } from '../../shared/core/jobs/submission/job-writer.js'
 import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests, Watch } from '../follow/held-requests.js';
-import { type JobAnswers, withinBytes } from '../follow/job-answers.js';
+import { type JobAnswers, type MayInline, withinBytes } from '../follow/job-answers.js';
 import { idempotencyKeyOf, markReplayed } from '../http/idempotency.js';
 import {
   type BodyLimits,
@@ -142,10 +142,9 @@ export function bulkRoutes(deps: BulkRoutesDeps): Router {
         const window = items.slice(start, start + WINDOW);
         outcomes.push(...(await Promise.all(window.map((item, i) => make(item, start + i)))));
       }
-      report(ctx, outcomes);
       const submitted = outcomes.filter(isSubmitted);
       markReplayed(ctx, submitted.length > 0 && submitted.every(({ replayed }) => replayed));
-      ctx.body = { results: await (held ? presentEnded(outcomes, held) : present(outcomes)) };
+      ctx.body = { results: await (held ? presentEnded(ctx, outcomes, held) : present(ctx, outcomes)) };
     } finally {
       held?.release();
     }
@@ -193,17 +192,18 @@ export function bulkRoutes(deps: BulkRoutesDeps): Router {
   }
 
   /** Logs the errors of the service itself, each code once a request. */
-  function report(ctx: Context, outcomes: readonly ItemResult[]): void {
+  function report(ctx: Context, outcomes: readonly (ItemResult | JobView)[]): void {
     const { requestId } = ctx.state as RequestState;
     const told = new Set<string>();
     for (const [item, error] of outcomes.entries()) {
-      if (isSubmitted(error) || error.status < 500 || told.has(error.code)) continue;
+      if (!(error instanceof SluiceError) || error.status < 500 || told.has(error.code)) continue;
       told.add(error.code);
       log.error({ err: error.cause ?? error, requestId, item }, error.code);
     }
   }
 
-  async function present(outcomes: readonly ItemResult[]) {
+  async function present(ctx: Context, outcomes: readonly ItemResult[]) {
+    report(ctx, outcomes);
     const places = await queueStatus.placesOf(outcomes.filter(isSubmitted).map(({ record }) => record));
     return outcomes.map((outcome) =>
       isSubmitted(outcome)
@@ -212,20 +212,32 @@ export function bulkRoutes(deps: BulkRoutesDeps): Router {
     );
   }
 
-  /** Resolves once all jobs have ended, or time is up. */
-  function presentEnded(outcomes: readonly ItemResult[], held: HeldRequest) {
+  /** Resolves once all jobs have ended, or time is up. A job that cannot be read now is answered as it was made. */
+  async function presentEnded(ctx: Context, outcomes: readonly ItemResult[], held: HeldRequest) {
     const mayInline = withinBytes(MAX_INLINE_PREDICTIONS_BYTES);
-    return Promise.all(
-      outcomes.map(async (outcome) => {
-        if (!isSubmitted(outcome)) return { status: outcome.status, error: presentError(outcome) };
-        const { record, replayed, watch } = outcome;
-        const { tenant, id } = record.spec;
-        const job = await (replayed
-          ? answers.onceEnded(held.watch(id, 'any'), tenant, id, mayInline)
-          : answers.onceNewEnded(watch, record, mayInline));
-        return { status: isTerminal(job.status) ? 200 : 202, job };
-      }),
+    const ends = await Promise.all(
+      outcomes.map((outcome) => (isSubmitted(outcome) ? endOf(outcome, held, mayInline) : outcome)),
     );
+    report(ctx, ends);
+    return ends.map((end, i) => {
+      if (!(end instanceof SluiceError)) return { status: isTerminal(end.status) ? 200 : 202, job: end };
+      const outcome = outcomes[i];
+      if (outcome && isSubmitted(outcome) && end.status >= 500)
+        return { status: 202, job: presentJob(outcome.record) };
+      return { status: end.status, error: presentError(end) };
+    });
+  }
+
+  /** Resolves to a job once it has ended, or is waited for no more, or to why it cannot be read. */
+  async function endOf({ record, replayed, watch }: SubmittedItem, held: HeldRequest, mayInline: MayInline) {
+    const { tenant, id } = record.spec;
+    try {
+      return await (replayed
+        ? answers.onceEnded(held.watch(id, 'any'), tenant, id, mayInline)
+        : answers.onceNewEnded(watch, record, mayInline));
+    } catch (error) {
+      return toSluiceError(error);
+    }
   }
 
   return routesOf(bulkOperations, auth, {

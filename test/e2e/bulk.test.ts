@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { openRedis } from '../../shared/redis/connect.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digits = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((label): number[] => {
@@ -147,6 +148,22 @@ describe('many jobs at once', () => {
     );
     await stack.request('POST', '/v1/queues/mnist/resume');
     expect((await doneOf(results[2] as Result)).status).toBe('succeeded');
+  });
+
+  it('held, while one is forgotten: that one is told as gone, the others as they are', async () => {
+    const redis = await openRedis(inject('redisUrl'), 'request', () => undefined);
+    await stack.request('POST', '/v1/queues/mnist/pause');
+    const held = resultsOf(bulk({ jobs: jobs(2) }, { prefer: 'wait=2' }));
+    const queued = async () => (await stack.request('GET', '/v1/jobs?status=queued')).body.data;
+    await expect.poll(queued, { interval: 20 }).toHaveLength(2);
+    const gone = (await queued()).find((made: Result['job']) => made.metadata.index === '0');
+    await redis.del(`${stack.prefix}:job:${gone.id}`);
+    redis.disconnect();
+    const results = await held;
+    expect(results[0]).toMatchObject({ status: 404, error: { code: 'not_found' } });
+    expect(results[1]).toMatchObject({ status: 202, job: { status: 'queued' } });
+    await stack.request('POST', '/v1/queues/mnist/resume');
+    expect((await doneOf(results[1] as Result)).status).toBe('succeeded');
   });
 
   it('queued ones are told their place', async () => {

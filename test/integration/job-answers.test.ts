@@ -65,6 +65,8 @@ it('predictions beyond the bound of an answer are files, the same at each look',
   const data = Buffer.from(Float32Array.of(0.5, 1.5).buffer);
   const output = packInstances([{ y: { dtype: 'float32', shape: [2], data } }]);
   const mayInline = withinBytes(2.5 * output.length);
+  // What is a file itself leaves the room to the others.
+  expect(mayInline(Buffer.alloc(3 * output.length))).toBe(false);
   const records = [ended(), ended(), ended()];
   const look = () => Promise.all(records.map((record) => answers.viewOf(record, output, mayInline)));
   const [first, second, third] = await look();
