@@ -7,7 +7,6 @@
  */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Float16Array } from '@petamoriken/float16';
 import type { Quantization } from '../contract/models/manifest.js';
 import { plainPath } from '../contract/models/package-path.js';
 import { elementsOf } from '../contract/tensors/tensor.js';
@@ -67,6 +66,7 @@ async function copyWeight(
     return weight;
   }
   if (dtype === 'float16') {
+    const { Float16Array } = await import('@petamoriken/float16');
     for await (const bytes of chunksOf(source, place))
       await write(bytesOf(new Float16Array(floatsOf(bytes)).buffer));
     return { ...weight, quantization: { dtype, original_dtype: 'float32' } };
