@@ -43,6 +43,7 @@ export const COMMANDS = {
       'idempotencySeconds',
       'keyHolds',
     ],
+    gathered: true,
     reply: 'rows',
   },
   'recall-ticket': {
@@ -87,6 +88,7 @@ export const COMMANDS = {
       'checkAfterMs',
     ],
     each: ['id', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
+    gathered: true,
     reply: 'buffers',
   },
   'settle-jobs': {

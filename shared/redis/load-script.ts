@@ -8,9 +8,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { messageOf } from '../base/errors.js';
+import { requirePackage } from '../base/packages.js';
 import type { Command } from './command.js';
 import { COMMANDS } from './commands.js';
 import type { Redis } from './connect.js';
+
+const { Command: RedisCommand } = requirePackage('ioredis') as typeof import('ioredis');
 
 export type CommandName = keyof typeof COMMANDS;
 type Value = string | number | Buffer;
@@ -37,7 +40,7 @@ export type Script<C extends CommandName> = (
   ...entries: Entries<C>
 ) => Promise<ReplyOf<C>>;
 
-type Evaluate = (script: string, ...passed: Value[]) => Promise<unknown>;
+type Evaluate = (name: 'eval' | 'evalsha', passed: Value[]) => Promise<unknown>;
 
 const FOLDER = new URL('./lua/', import.meta.url);
 const INCLUDE = /^--- @include "([a-z-]+)"\n/gm;
@@ -50,30 +53,45 @@ const given = new WeakMap<Redis, string[]>();
 
 /**
  * Returns a script as a function. Redis gets the text when the connection is ready, keeps it by its hash (EVALSHA), and gets
- * it again only when it has forgotten it. So a call is one command, and commands of one turn run in their order.
+ * it again only when it has forgotten it. So a call is one command. Commands of one turn run in their order, those that are
+ * `gathered` before the others.
  * `defineCommand` of ioredis would copy every script of a connection into each pipeline, at 1 to 3 µs a script.
  *
  * @throws Error when the script or an include is missing, or its names are not those of commands.ts
  */
 export function loadScript<C extends CommandName>(redis: Redis, command: C): Script<C> {
-  const { keys, args, each = [], reply }: Command = COMMANDS[command];
+  const { keys, args, each = [], gathered, reply }: Command = COMMANDS[command];
   const text = scriptText(command);
   const sha = createHash('sha1').update(text).digest('hex');
   give(redis, text);
-  const suffix = reply === 'buffers' ? 'Buffer' : '';
-  const client = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, Evaluate>;
+  const evaluate = gathered ? sendAlone(redis, reply) : sendWithOthers(redis, reply);
   const names = [...keys, ...args] as NameIn<C>[];
   return async (values, entries: readonly Values<string>[] = []) => {
     const passed: Value[] = [keys.length];
     for (const name of names) passed.push(values[name]);
     for (const entry of entries) for (const name of each) passed.push(entry[name] as Value);
     try {
-      return (await client[`evalsha${suffix}`](sha, ...passed)) as ReplyOf<C>;
+      return (await evaluate('evalsha', [sha, ...passed])) as ReplyOf<C>;
     } catch (error) {
       if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
-      return (await client[`eval${suffix}`](text, ...passed)) as ReplyOf<C>;
+      return (await evaluate('eval', [text, ...passed])) as ReplyOf<C>;
     }
   };
+}
+
+/** The command travels in the pipeline of its turn. */
+function sendWithOthers(redis: Redis, reply: Command['reply']): Evaluate {
+  const suffix = reply === 'buffers' ? 'Buffer' : '';
+  type Call = (...passed: Value[]) => Promise<unknown>;
+  const client = redis as unknown as Record<`eval${'' | 'sha'}${'' | 'Buffer'}`, Call>;
+  return (name, passed) => client[`${name}${suffix}`](...passed);
+}
+
+/** The command travels at once: a pipeline of one costs objects and a turn of the event loop. */
+function sendAlone(redis: Redis, reply: Command['reply']): Evaluate {
+  const replyEncoding = reply === 'buffers' ? null : 'utf8';
+  return (name, passed) =>
+    redis.sendCommand(new RedisCommand(name, passed, { replyEncoding })) as Promise<unknown>;
 }
 
 function give(redis: Redis, text: string): void {
