@@ -9,7 +9,7 @@
 
 import type { Redis } from 'ioredis';
 import type { Clock } from '../base/clock.js';
-import { type Job, Worker } from './bullmq.js';
+import { type Job, WaitingError, Worker } from './bullmq.js';
 import { WORKER_OPTIONS } from './catalog.js';
 
 export interface ConsumerDeps {
@@ -29,10 +29,10 @@ export interface ConsumerDeps {
 
 export interface Consumer {
   isPaused(): boolean;
-  /** Takes no more messages; those that were taken go on. */
+  /** Takes no more messages, and hands back what is on its way; those that were taken go on. */
   pause(): void;
   resume(): void;
-  /** Resolves when no message is under way. */
+  /** Takes no more messages, as `pause`; resolves when none is under way. */
   close(): Promise<void>;
 }
 
@@ -49,6 +49,7 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   let taken = 0;
   let takenBefore = 0;
   let looksInVain = 0;
+  let isClosed = false;
   let worker = open();
 
   function open(): Worker {
@@ -64,6 +65,8 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
   }
 
   async function run(message: Job, lock: string | undefined): Promise<void> {
+    // A message may have been fetched just before the worker was paused or closed.
+    if (isClosed || worker.isPaused()) return handBack(message, lock);
     taken++;
     const running = take(message, lock);
     underWay.add(running);
@@ -115,9 +118,16 @@ export function startConsumer(deps: ConsumerDeps): Consumer {
     pause: () => void worker.pause(true),
     resume: () => void worker.resume(),
     async close() {
+      isClosed = true;
       stop();
       await worker.close();
       await Promise.allSettled(underWay);
     },
   };
+}
+
+/** Leaves a message that was taken to whoever takes it next, at once. It always rejects, which tells BullMQ so. */
+export async function handBack(message: Job, lock: string | undefined): Promise<never> {
+  await message.moveToWait(lock);
+  throw new WaitingError();
 }

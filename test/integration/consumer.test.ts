@@ -49,6 +49,30 @@ function dieOnce(): { died(): boolean } {
   return { died: () => has };
 }
 
+/** Has the first worker hear of a message only when it is released. */
+function delayOnce() {
+  const duplicate = redis.duplicate.bind(redis);
+  let state: 'starts' | 'listens' | 'heard' = 'starts';
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  redis.duplicate = (options) => {
+    const copy = duplicate(options);
+    redis.duplicate = duplicate;
+    const read = copy.bzpopmin.bind(copy) as (...args: unknown[]) => Promise<unknown>;
+    const late = async (...args: unknown[]) => {
+      state = 'listens';
+      const marker = await read(...args);
+      if (!marker) return marker;
+      state = 'heard';
+      await released;
+      return marker;
+    };
+    copy.bzpopmin = late as typeof copy.bzpopmin;
+    return copy;
+  };
+  return { is: (wanted: typeof state) => state === wanted, release: () => release() };
+}
+
 /** Lets the consumer look once, and resolves when it has its answers. */
 async function look(): Promise<null> {
   await clock.advance(LOOK_EVERY_MS);
@@ -113,4 +137,19 @@ it('leaves a worker alone that is busy, paused or idle', async () => {
   expect([taken, faults]).toEqual([2, []]);
   consumer.pause();
   finish();
+});
+
+it('hands back what it is given while it closes', async () => {
+  const faults: string[] = [];
+  const taken: string[] = [];
+  const { is, release } = delayOnce();
+  const closing = consume(async (message) => void taken.push(String(message.id)), faults);
+  await until('the worker listens', WITHIN_MS, () => is('listens'));
+  await queue.add('late', null, { jobId: 'm-late', removeOnComplete: true });
+  await until('it has heard of the message', WITHIN_MS, () => is('heard'));
+  const closed = closing.close();
+  release();
+  await closed;
+  expect([taken, faults]).toEqual([[], []]);
+  expect(await queue.getWaitingCount()).toBe(1);
 });

@@ -22,9 +22,9 @@ import type {
   Unstarted,
 } from '../../../shared/core/jobs/executions.js';
 import type { JobBatch } from '../../../shared/core/models/version-outcomes.js';
-import { type Job as Ticket, WaitingError } from '../../../shared/queue/bullmq.js';
+import type { Job as Ticket } from '../../../shared/queue/bullmq.js';
 import { inferenceQueue } from '../../../shared/queue/catalog.js';
-import { startConsumer } from '../../../shared/queue/consumer.js';
+import { handBack, startConsumer } from '../../../shared/queue/consumer.js';
 import type { Redis } from '../../../shared/redis/connect.js';
 import { createBatchTuner } from '../batching/batch-tuner.js';
 import type { BatchPolicy } from '../batching/batcher.js';
@@ -97,12 +97,11 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
   });
 
   async function take(ticket: Ticket, lock?: string): Promise<void> {
-    // A ticket may have been fetched just before the worker was paused.
-    if (consumer.isPaused()) return handBack(ticket, lock);
     const leftOver = await holdFor(ticket.id ?? '');
     if (leftOver.length === 0) return;
     const failure = leftOver.find((reason) => !isForOthers(reason));
     if (failure) throw failure;
+    // Another worker goes on at once with what this one had not begun.
     await handBack(ticket, lock);
   }
 
@@ -131,12 +130,6 @@ export function startTicketConsumer(deps: TicketConsumerDeps): TicketConsumer {
     const exchanged = await executions.exchange(model, version, hold, turn);
     listener.onUnstarted(exchanged.unstarted);
     return exchanged;
-  }
-
-  /** Another worker goes on at once with what this one had not begun. */
-  async function handBack(ticket: Ticket, lock?: string): Promise<void> {
-    await ticket.moveToWait(lock);
-    throw new WaitingError();
   }
 
   async function compute({ input, ...job }: Started): Promise<Finished> {
