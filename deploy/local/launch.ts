@@ -14,7 +14,7 @@ import { ensureApiKey } from './api-key.js';
 import { endLeftovers, takeFolder } from './leftovers.js';
 import { claimMetricsPorts, claimPort, type MetricsPorts, urlOf } from './listen-address.js';
 import { type LogFile, type Logs, openLogs } from './logs.js';
-import { NODE_FLAGS, start } from './process.js';
+import { NODE_ENVIRONMENT, start } from './process.js';
 import { findRedisProgram } from './redis/find-redis.js';
 import { REDIS_STOP_MS, startRedis } from './redis/redis.js';
 import { type Supervised, supervise } from './supervisor.js';
@@ -164,8 +164,8 @@ function keepRunning(
     log.mark();
     return start({
       command: process.execPath,
-      args: [...NODE_FLAGS, entry],
-      environment,
+      args: [entry],
+      environment: { ...NODE_ENVIRONMENT, ...environment },
       logFile: log.path,
       pidFile: join(runDir, `${name}.pid`),
     });

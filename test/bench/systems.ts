@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Exit, end, NODE_FLAGS, type Running, start } from '../../deploy/local/process.js';
+import { type Exit, end, NODE_ENVIRONMENT, type Running, start } from '../../deploy/local/process.js';
 import { freePort, type RedisServer, startRedisIn } from '../../deploy/local/redis/redis.js';
 import { lastLines } from '../../deploy/run-command.js';
 import { systemClock as clock, sleep } from '../../shared/base/clock.js';
@@ -53,6 +53,7 @@ export async function startSluice(site: Site, more: Record<string, string> = {})
   const port = await freePort();
   const apiKey = `slk_${randomBytes(16).toString('hex')}`;
   const environment = {
+    ...NODE_ENVIRONMENT,
     REDIS_URL: redis.url,
     PORT: String(port),
     LOG_LEVEL: 'warn',
@@ -62,8 +63,8 @@ export async function startSluice(site: Site, more: Record<string, string> = {})
     SLUICE_KEY_PREFIX: '{bench}',
     ...more,
   };
-  const api = startProgram(site, 'api', 'api/main.js', environment, NODE_FLAGS);
-  const worker = startProgram(site, 'worker', 'worker/main.js', environment, NODE_FLAGS);
+  const api = startProgram(site, 'api', 'api/main.js', environment);
+  const worker = startProgram(site, 'worker', 'worker/main.js', environment);
   const origin = `http://127.0.0.1:${port}`;
   const authorization = { authorization: `Bearer ${apiKey}` };
   await untilReady(site, [api, worker], async () => {
@@ -88,8 +89,8 @@ export async function startWorker(
   entry = 'worker/main.js',
 ): Promise<BenchWorker> {
   const port = await freePort();
-  const own = { LOG_LEVEL: 'warn', SLUICE_METRICS_PORT: String(port), ...environment };
-  const worker = startProgram(site, name, entry, own, NODE_FLAGS);
+  const own = { ...NODE_ENVIRONMENT, LOG_LEVEL: 'warn', SLUICE_METRICS_PORT: String(port), ...environment };
+  const worker = startProgram(site, name, entry, own);
   const origin = `http://127.0.0.1:${port}`;
   await untilReady(site, [worker], async () => (await fetch(`${origin}/readyz`)).status === 200);
   return {
@@ -112,11 +113,10 @@ export function startProgram(
   name: string,
   entry: string,
   environment: Record<string, string>,
-  flags: readonly string[] = [],
 ): Program {
   const logFile = join(site.folder, `${name}.log`);
   const pidFile = join(site.folder, `${name}.pid`);
-  const args = [...flags, join(COMPILED, entry)];
+  const args = [join(COMPILED, entry)];
   const running = start({ command: site.node, args, environment, logFile, pidFile });
   const program: Program = { name, running, logFile };
   void running.exited.then((exit) => {

@@ -1,7 +1,7 @@
 /**
  * What stands beside Sluice: the rival, with a Redis of its own, and the bare route.
  */
-import { NODE_FLAGS } from '../../../deploy/local/process.js';
+import { NODE_ENVIRONMENT } from '../../../deploy/local/process.js';
 import { freePort, type RedisServer } from '../../../deploy/local/redis/redis.js';
 import type { Site } from '../site.js';
 import { endProgram, type Program, pidOf, type System, startProgram, untilReady } from '../systems.js';
@@ -24,22 +24,19 @@ export async function startRival(
   return { system: systemOf(program, origin, redis), stop: () => endProgram(program) };
 }
 
-/** Starts the bare route, with the flags of Sluice's API. `answer` is the text of a finished job. */
+/** Starts the bare route, in the environment of Sluice's API. `answer` is the text of a finished job. */
 export async function startBareRoute(site: Site, answer: string): Promise<System> {
   const entry = 'test/bench/hot/bare-route.js';
-  const { program, origin } = await startServer(site, 'bare-route', entry, { ANSWER: answer }, NODE_FLAGS);
+  const { program, origin } = await startServer(site, 'bare-route', entry, {
+    ...NODE_ENVIRONMENT,
+    ANSWER: answer,
+  });
   return systemOf(program, origin, null);
 }
 
-async function startServer(
-  site: Site,
-  name: string,
-  entry: string,
-  environment: Record<string, string>,
-  flags: readonly string[] = [],
-) {
+async function startServer(site: Site, name: string, entry: string, environment: Record<string, string>) {
   const port = await freePort();
-  const program = startProgram(site, name, entry, { ...environment, PORT: String(port) }, flags);
+  const program = startProgram(site, name, entry, { ...environment, PORT: String(port) });
   const origin = `http://127.0.0.1:${port}`;
   // Any answer will do: it listens once all else is ready.
   await untilReady(site, [program], async () => (await fetch(origin)).status > 0);
