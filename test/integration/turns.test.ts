@@ -270,6 +270,8 @@ describe('a tenure', () => {
     await worker.begin();
     await redis.flushall();
     expect((await worker.take()).standing).toBe('lost');
+    // A ticket that was handed over late is let go: who hands it back gets it at once, again and again.
+    expect((await holding('t2', 'late').begin()).standing).toBe('left');
     expect(await redis.keys('*')).toEqual([]);
   });
 });

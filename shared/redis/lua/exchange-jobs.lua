@@ -124,7 +124,8 @@ end
 local outcomes = settle()
 -- Every submit leaves its mark on the queue. One without is that of a version that was purged, and comes to life no more.
 local isGone = state.get('uses') == '' and state.get('given') == ''
-local standing, isMore, called = 'lost', '', ''
+-- A ticket that calls to it late has nothing to take over; were it lost, its holder would hand it back and get it again at once.
+local standing, isMore, called = begins == '1' and 'left' or 'lost', '', ''
 if not isGone then standing, isMore, called = takeTurn() end
 queue.close()
 local changed = table.concat(retried, ' ') .. (#retried > 0 and #share.started > 0 and ' ' or '') .. table.concat(share.started, ' ')
