@@ -8,8 +8,6 @@ export interface Command {
   args: readonly string[];
   /** The names of the values that follow the arguments, once for each of any number of entries. */
   each?: readonly string[];
-  /** The command is sent at once, because its caller has gathered what one turn of the event loop has for it. */
-  gathered?: true;
   /** `rows` is a list of strings for each entry. */
   reply: 'nothing' | 'number' | 'string' | 'strings' | 'buffers' | 'rows';
 }

@@ -43,7 +43,6 @@ export const COMMANDS = {
       'idempotencySeconds',
       'keyHolds',
     ],
-    gathered: true,
     reply: 'rows',
   },
   'recall-ticket': {
@@ -88,7 +87,6 @@ export const COMMANDS = {
       'checkAfterMs',
     ],
     each: ['id', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
-    gathered: true,
     reply: 'buffers',
   },
   'settle-jobs': {

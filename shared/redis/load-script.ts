@@ -53,18 +53,22 @@ const given = new WeakMap<Redis, string[]>();
 
 /**
  * Returns a script as a function. Redis gets the text when the connection is ready, keeps it by its hash (EVALSHA), and gets
- * it again only when it has forgotten it. So a call is one command. Commands of one turn run in their order, those that are
- * `gathered` before the others.
+ * it again only when it has forgotten it. So a call is one command, and commands of one turn run in their order.
  * `defineCommand` of ioredis would copy every script of a connection into each pipeline, at 1 to 3 µs a script.
  *
+ * @param isAlone has calls sent at once, before those of the turn that travel together: for a caller that has gathered its turn.
  * @throws Error when the script or an include is missing, or its names are not those of commands.ts
  */
-export function loadScript<C extends CommandName>(redis: Redis, command: C): Script<C> {
-  const { keys, args, each = [], gathered, reply }: Command = COMMANDS[command];
+export function loadScript<C extends CommandName>(
+  redis: Redis,
+  command: C,
+  { isAlone } = { isAlone: false },
+): Script<C> {
+  const { keys, args, each = [], reply }: Command = COMMANDS[command];
   const text = scriptText(command);
   const sha = createHash('sha1').update(text).digest('hex');
   give(redis, text);
-  const evaluate = gathered ? sendAlone(redis, reply) : sendWithOthers(redis, reply);
+  const evaluate = isAlone ? sendAlone(redis, reply) : sendWithOthers(redis, reply);
   const names = [...keys, ...args] as NameIn<C>[];
   return async (values, entries: readonly Values<string>[] = []) => {
     const passed: Value[] = [keys.length];

@@ -108,7 +108,7 @@ export type Executions = ReturnType<typeof createExecutions>;
 
 /** Returns the worker's side of jobs. */
 export function createExecutions({ redis, keys, wakeTickets, limits }: ExecutionsDeps) {
-  const exchangeJobs = loadScript(redis, 'exchange-jobs');
+  const exchangeJobs = loadScript(redis, 'exchange-jobs', { isAlone: true });
   const reportProgress = loadScript(redis, 'report-progress');
 
   /** Takes a turn in the queue of a version. */

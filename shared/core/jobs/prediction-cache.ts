@@ -21,7 +21,8 @@ export type PredictionCache = ReturnType<typeof createPredictionCache>;
 
 /** Returns the prediction cache. */
 export function createPredictionCache({ redis, keys }: { redis: Redis; keys: Keys }) {
-  const keepPredictions = loadScript(redis, 'keep-predictions');
+  // It must not be overtaken by the end of the job, which travels alone: who hears of the end finds the predictions.
+  const keepPredictions = loadScript(redis, 'keep-predictions', { isAlone: true });
   const cacheKey = ({ tenant, model, version }: JobSpec, hash: string) =>
     keys.cachedPredictions(tenant, model, version, hash);
 

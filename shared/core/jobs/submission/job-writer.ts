@@ -80,6 +80,7 @@ const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: 
 export function createJobWriter(deps: JobWriterDeps) {
   const { redis, keys, jobs, wakeTickets, settleJobs, payloads, predictionCache, limits, clock } = deps;
   const submitJobs = loadScript(redis, 'submit-jobs');
+  const submitAlone = loadScript(redis, 'submit-jobs', { isAlone: true });
   const fullQueue = createFullQueue();
   const queues = new LRUCache<string, (entry: Entry) => Promise<string[]>>({ max: MAX_QUEUES });
 
@@ -114,7 +115,7 @@ export function createJobWriter(deps: JobWriterDeps) {
     const entry = { job, inline, idempotency };
     // Both commands of a job that is to end by kept predictions travel together: it has ended before its ticket goes out.
     const [[outcome = '', ...details] = [], isCached] = kept
-      ? await Promise.all([submitAll([entry]).then(([row]) => row), endByCache(spec, kept)])
+      ? await Promise.all([submitAll(submitJobs, [entry]).then(([row]) => row), endByCache(spec, kept)])
       : [await submitTogether(entry), false];
     if (isClosedBy(outcome)) throw closedVersion(outcome, model, version);
     switch (outcome) {
@@ -144,16 +145,17 @@ export function createJobWriter(deps: JobWriterDeps) {
   function submitTogether(entry: Entry): Promise<string[]> {
     const { model, version } = entry.job.spec;
     const queue = `${model}@${version}`;
-    const submit = queues.get(queue) ?? gather(clock, MAX_TOGETHER, submitAll);
+    const submit =
+      queues.get(queue) ?? gather(clock, MAX_TOGETHER, (entries: Entry[]) => submitAll(submitAlone, entries));
     queues.set(queue, submit);
     return submit(entry);
   }
 
   /** Submits jobs of one queue; there is at least one. */
-  function submitAll(entries: readonly Entry[]): Promise<string[][]> {
+  function submitAll(submit: typeof submitJobs, entries: readonly Entry[]): Promise<string[][]> {
     const [{ job }] = entries as [Entry];
     const { model, version } = job.spec;
-    return submitJobs(
+    return submit(
       {
         waitingKey: keys.waiting(model, version),
         dueIndexKey: keys.dueIndex,
