@@ -7,13 +7,12 @@ import type { RedisServer } from '../../deploy/local/redis/redis.js';
 import { systemClock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { newId } from '../../shared/contract/ids.js';
-import type { JobSpec } from '../../shared/contract/job.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started, TicketHold, Turn } from '../../shared/core/jobs/executions.js';
 import { parseToldEnds } from '../../shared/core/jobs/told-ends.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
+import { newJobSpec } from '../support/job-specs.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
 
 const SHARE = { maxInstances: 4, maxBytes: 1e6 };
@@ -57,23 +56,7 @@ beforeEach(async () => {
 
 async function submit(count = 1, more: { awaitedBy?: string; model?: string } = {}): Promise<string[]> {
   const { model = 'm', awaitedBy } = more;
-  const specs = Array.from(
-    { length: count },
-    (): JobSpec => ({
-      id: newId('job', Date.now()),
-      tenant: 'acme',
-      model,
-      version: 1,
-      alias: null,
-      priority: 'standard',
-      instances: 1,
-      timeoutSeconds: 60,
-      allowPartial: false,
-      metadata: {},
-      webhook: null,
-      retryOf: null,
-    }),
-  );
+  const specs = Array.from({ length: count }, () => newJobSpec({ model }));
   const input = Buffer.alloc(100);
   await Promise.all(specs.map((spec) => core.jobWriter.write({ spec, ttlSeconds: 60, input, awaitedBy })));
   return specs.map(({ id }) => id);
@@ -150,6 +133,16 @@ describe('a worker that stands by', () => {
     expect(tickets).toEqual(['t1', 't2']);
   });
 
+  test('and was rung by a clock that has stepped back since is not waited for', async () => {
+    await listener.subscribe('bell');
+    await submit();
+    await holding('t1', 'dead').begin();
+    await submit();
+    await redis.hincrby(core.keys.queue('m', 1), 'rungAt', 60_000);
+    await submit();
+    expect(tickets).toEqual(['t1', 't2']);
+  });
+
   test('is rung by upkeep, too, which gives a ticket beside it', async () => {
     await listener.subscribe('bell');
     await submit();
@@ -209,7 +202,7 @@ describe('a tenure', () => {
     const { started } = await worker.begin();
     const ids = await submit(2);
     await worker.take({ number: 2 });
-    // As a client sends it again after a broken connection.
+    // A client sends a turn again after a broken connection.
     const again = await worker.take({ number: 2 });
     expect(again).toMatchObject({ standing: 'behind', started: [] });
     const over = await worker.take({ number: 3, takesOver: idsOf(started) });
@@ -227,7 +220,7 @@ describe('a tenure', () => {
     const worker = holding('t1', 'new');
     const first = await worker.begin();
     expect([first.standing, first.started.length]).toEqual(['behind', SHARE.maxInstances]);
-    // What is still under the ticket was not started again, so its first result counts.
+    // The jobs that are still under the ticket were not started again, so their first results count.
     const other = finished(old).find(({ job }) => !idsOf(first.started).includes(job.spec.id));
     expect((await dead.take({ finished: other ? [other] : [] })).settled).toEqual(['succeeded']);
     const second = await worker.begin({ takesOver: idsOf(first.started) });
@@ -249,7 +242,7 @@ describe('a tenure', () => {
     const leaving = { number: 5, finished: finished(started), leaves: true, room: 0 };
     tickets.length = 0;
     expect((await worker.take(leaving)).standing).toBe('left');
-    // As a client sends it again after a broken connection, which has swallowed the first answer.
+    // A client sends the turn again after a broken connection, which has swallowed the first answer.
     expect(await worker.take(leaving)).toMatchObject({ standing: 'lost', settled: ['succeeded'] });
     expect(tickets).toEqual(['t2', 't2']);
   });

@@ -5,7 +5,7 @@
 
 -- Rings the worker that came last, whose memory is warm. Returns whether one is called; one that nobody hears is passed over.
 local function ring(queue, now)
-  if queue.get('rung') ~= '' and now - queue.number('rungAt') < CALL_LOST_MS then return true end
+  if queue.get('rung') ~= '' and isCallOut(queue.number('rungAt'), now) then return true end
   while queue.get('standby') ~= '' do
     local bell, tenure, others = string.match(queue.get('standby'), '^([^ \n]+) ([^ \n]+)\n(.*)$')
     queue.set('standby', others)

@@ -10,7 +10,7 @@ local function giveTicket(queue, now)
   if queue.get('out') == '' then
     queue.add('given', 1)
     queue.set('out', 't' .. queue.number('given'))
-  elseif now - queue.number('outSince') < CALL_LOST_MS then
+  elseif isCallOut(queue.number('outSince'), now) then
     return ''
   end
   queue.set('outSince', now)
