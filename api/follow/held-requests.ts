@@ -1,6 +1,7 @@
 /**
  * Held requests: a caller that waits for the end of jobs costs an entry in a map for each, and no polling.
  */
+import type { ServerResponse } from 'node:http';
 import type { Clock } from '../../shared/base/clock.js';
 import type { JobNotices } from '../../shared/core/jobs/job-notices.js';
 import type { ToldEnd } from '../../shared/core/jobs/told-ends.js';
@@ -21,8 +22,6 @@ export interface Watch {
 export interface HeldRequest {
   /** Watches a job from now on: one that is about to be submitted with the channel `awaited`, or any other. */
   watch(id: string, by: 'awaited' | 'any'): Watch;
-  /** Ends the wait of a caller that is gone. */
-  giveUp(): void;
   /** Gives back what the wait holds. The holder must call it in the end. */
   release(): void;
 }
@@ -31,11 +30,11 @@ export interface HeldRequests {
   /** The channel that a submit names, to be told of the job's end. */
   readonly awaited: string;
   /**
-   * Holds a request for `timeoutMs` from now on.
+   * Holds a request for `timeoutMs` from now on, or until the caller that gets `response` hangs up.
    *
    * @throws {SluiceError} `too_many_waits` when the tenant holds its share
    */
-  hold(tenant: string, timeoutMs: number): HeldRequest;
+  hold(tenant: string, timeoutMs: number, response: ServerResponse): HeldRequest;
   /** Lets every held request go. */
   close(): void;
   /** How many requests are held. */
@@ -55,7 +54,7 @@ export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequest
   const slots = createSlots(maxPerTenant, 'too_many_waits');
   const giveUps = new Set<() => void>();
 
-  function hold(tenant: string, timeoutMs: number): HeldRequest {
+  function hold(tenant: string, timeoutMs: number, response: ServerResponse): HeldRequest {
     const leave = slots.take(tenant);
     const wakes: (() => void)[] = [];
     const unwatches: (() => void)[] = [];
@@ -66,6 +65,8 @@ export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequest
     };
     giveUps.add(giveUp);
     const cancelTimer = clock.after(timeoutMs, giveUp);
+    if (response.destroyed) giveUp();
+    else response.once('close', giveUp);
 
     function watch(id: string, by: 'awaited' | 'any'): Watch {
       let pending: Waking | null = null;
@@ -91,9 +92,9 @@ export function createHeldRequests({ notices, clock, maxPerTenant }: HeldRequest
 
     return {
       watch,
-      giveUp,
       release() {
         cancelTimer();
+        response.off('close', giveUp);
         for (const unwatch of unwatches) unwatch();
         giveUps.delete(giveUp);
         leave();

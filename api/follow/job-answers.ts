@@ -45,7 +45,7 @@ export function createJobAnswers({
     return watch ? readOnceEnded(watch, tenant, id, true, mayInline) : read(tenant, id, mayInline);
   }
 
-  /** As `onceEnded`, of a job that was just made from `record`; `watch` began before the job existed. */
+  /** Resolves like `onceEnded` for a job that was just made with `record`; `watch` began before the job existed. */
   async function onceNewEnded(
     watch: Watch | null,
     record: JobRecord,

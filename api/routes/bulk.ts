@@ -28,8 +28,9 @@ import {
   typeOf,
 } from '../http/json-body.js';
 import { IDEMPOTENCY_KEY, json, type Operations, ref, routesOf } from '../http/operations.js';
+import { outcomesSchema } from '../http/outcomes.js';
 import { HOLD, waitMsOf } from '../http/parameters.js';
-import { itemErrorSchema, toSluiceError } from '../http/problem.js';
+import { toSluiceError } from '../http/problem.js';
 import type { RequestState } from '../http/request-context.js';
 
 export interface BulkRoutesDeps {
@@ -78,29 +79,13 @@ const BULK = {
   properties: { jobs: { type: 'array', minItems: 1, maxItems: MAX_BULK_JOBS, items: ref('Submit') } },
 };
 
-/** The fields of an outcome: a job, or the error of its item. */
-export const RESULT = {
-  status: { type: 'integer' },
-  job: ref('Job'),
-  error: itemErrorSchema,
-};
-
 /** The results of a bulk submit, in the order of its items. */
 export const bulkResultsSchema = {
   type: 'object',
   additionalProperties: false,
   required: ['results'],
   properties: {
-    results: {
-      type: 'array',
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['status'],
-        description: 'A job, or the error of this item.',
-        properties: RESULT,
-      },
-    },
+    results: outcomesSchema('A job, or the error of this item.'),
   },
 };
 
@@ -132,8 +117,7 @@ export function bulkRoutes(deps: BulkRoutesDeps): Router {
     const key = idempotencyKeyOf(ctx);
     const items = await readItems(ctx);
     const waitMs = waitMsOf(ctx, deps.maxWaitSeconds);
-    const held = waitMs > 0 ? heldRequests.hold(tenant, waitMs) : null;
-    if (held) ctx.res.once('close', held.giveUp);
+    const held = waitMs > 0 ? heldRequests.hold(tenant, waitMs, ctx.res) : null;
     const shared = { tenant, findFile: submission.filesOf(tenant), held };
     const make = (item: Item, index: number) => submit(item, shared, itemKey(key, index));
     try {

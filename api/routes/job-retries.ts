@@ -12,9 +12,9 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { json, type Operations, routesOf } from '../http/operations.js';
+import { outcomesSchema } from '../http/outcomes.js';
 import { JOB_QUERY, parseJobFilter } from '../http/parameters.js';
 import { toSluiceError } from '../http/problem.js';
-import { RESULT } from './bulk.js';
 
 export interface JobRetriesDeps {
   core: Pick<Core, 'jobs' | 'submission'>;
@@ -28,16 +28,9 @@ const RETRIED = json('What became of each.', {
   additionalProperties: false,
   required: ['results', 'nextCursor'],
   properties: {
-    results: {
-      type: 'array',
-      items: {
-        type: 'object',
-        additionalProperties: false,
-        required: ['id', 'status'],
-        description: 'The new job, or the error of this one.',
-        properties: { id: { type: 'string', description: 'The job that was to be retried.' }, ...RESULT },
-      },
-    },
+    results: outcomesSchema('The new job, or the error of this one.', {
+      id: { type: 'string', description: 'The job that was to be retried.' },
+    }),
     nextCursor: NULLABLE_TEXT,
   },
 });

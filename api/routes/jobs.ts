@@ -113,7 +113,7 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
         awaitedBy: waitMs > 0 ? heldRequests.awaited : undefined,
         // The watch begins before the job exists, so that its end cannot be missed.
         onChecked(id) {
-          if (waitMs > 0) held ??= hold(ctx, tenant, waitMs);
+          if (waitMs > 0) held ??= heldRequests.hold(tenant, waitMs, ctx.res);
           watch = held?.watch(id, 'awaited') ?? null;
         },
       });
@@ -129,16 +129,9 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     }
   }
 
-  /** Holds the request until its time is up or the caller hangs up. */
-  function hold(ctx: Context, tenant: string, waitMs: number): HeldRequest {
-    const held = heldRequests.hold(tenant, waitMs);
-    ctx.res.once('close', held.giveUp);
-    return held;
-  }
-
   /** Resolves to a job once it has ended, or time is up. */
   async function waitFor(ctx: Context, tenant: string, id: string, waitMs: number): Promise<JobView> {
-    const held = hold(ctx, tenant, waitMs);
+    const held = heldRequests.hold(tenant, waitMs, ctx.res);
     try {
       return await answers.onceEnded(held.watch(id, 'any'), tenant, id);
     } finally {
