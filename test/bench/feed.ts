@@ -54,7 +54,7 @@ export async function openFeed(site: Site, redisUrl: string, dataDir: string): P
   const blobs = await openFileBlobs(join(dataDir, 'blobs'), clock);
   const onError = (_: string, error: unknown) => report(error);
   const core = composeCore(config, idleConnections(redis, blobs, { transport, onError }));
-  /** What to call at the end of a job. */
+  /** Functions that are called at the end of a job. */
   const waiting = new Map<string, () => void>();
   // A job notice tells that a job may have ended; the messages behind it tell that one has.
   listener.on('message', (_, ids) => {

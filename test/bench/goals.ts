@@ -4,6 +4,17 @@
 
 export type Goal = { least: number } | { most: number };
 
+/** A promise with what came of it; the figures are NaN when it was not measured. */
+export interface Judged {
+  id: string;
+  title: string;
+  goal: Goal;
+  median: number;
+  low: number;
+  high: number;
+  met: boolean;
+}
+
 /** Returns whether a figure reaches its goal. One that could not be measured, which is NaN, does not. */
 export function isMet(goal: Goal, figure: number): boolean {
   return 'least' in goal ? figure >= goal.least : figure <= goal.most;

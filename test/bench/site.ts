@@ -31,7 +31,7 @@ export async function onSite(act: (site: Site) => Promise<void>, node = process.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => stopping.abort(new Error(`interrupted by ${name}`)));
   }
-  // What nobody waits for may fail too, most of all once the bench is interrupted; the servers must still be ended.
+  // A promise that nobody awaits may reject, most of all once the bench is interrupted; the servers must still be ended.
   for (const name of ['unhandledRejection', 'uncaughtException'] as const) {
     process.on(name, (error) => stopping.abort(error));
   }

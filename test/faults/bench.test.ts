@@ -3,9 +3,10 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import type { Judged } from '../bench/goals.js';
 import type { Report } from '../bench/hot/report.js';
 import { ROW_IDS } from '../bench/hot/samples.js';
-import type { Judged, Row as ScalingRow } from '../bench/scaling/report.js';
+import type { Row as ScalingRow } from '../bench/scaling/report.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();

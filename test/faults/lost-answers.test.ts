@@ -20,6 +20,7 @@ import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import type { Keys } from '../../shared/redis/keys.js';
 import { type OpenedStore, openFolder } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
+import { newJobSpec } from '../support/job-specs.js';
 import { openProxy, type TcpProxy } from '../support/proxy.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 import { settleJobs, startJobs } from '../support/turns.js';
@@ -84,20 +85,7 @@ describe('when an answer of Redis is lost,', BOUND, () => {
   const lose = <T>(text: string, act: () => Promise<T>) => losing(way, text, act);
 
   function newJob(): { spec: JobSpec; ttlSeconds: number; input: Buffer } {
-    const spec: JobSpec = {
-      id: newId('job', Date.now()),
-      tenant: 'acme',
-      model: 'm',
-      version: 1,
-      alias: null,
-      priority: 'standard',
-      instances: 1,
-      timeoutSeconds: 60,
-      allowPartial: false,
-      metadata: {},
-      webhook: null,
-      retryOf: null,
-    };
+    const spec = newJobSpec();
     return { spec, ttlSeconds: 60, input: LARGE };
   }
 

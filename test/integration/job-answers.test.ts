@@ -7,12 +7,13 @@ import { systemClock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { newId } from '../../shared/contract/ids.js';
-import type { JobRecord, JobSpec } from '../../shared/contract/job.js';
+import type { JobRecord } from '../../shared/contract/job.js';
 import type { JobView } from '../../shared/contract/job-view.js';
 import { packInstances } from '../../shared/contract/tensors/tensor.js';
 import { composeCore } from '../../shared/core/compose.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
+import { newJobSpec } from '../support/job-specs.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const folder = temporaryFolder();
@@ -29,20 +30,7 @@ afterEach(async () => {
 });
 
 const ended = (): JobRecord => ({
-  spec: {
-    id: newId('job', Date.now()),
-    tenant: 'acme',
-    model: 'm',
-    version: 1,
-    alias: null,
-    priority: 'standard',
-    instances: 1,
-    timeoutSeconds: 60,
-    allowPartial: false,
-    metadata: {},
-    webhook: null,
-    retryOf: null,
-  } satisfies JobSpec,
+  spec: newJobSpec(),
   status: 'succeeded',
   createdAt: 1,
   expiresAt: 2,
@@ -65,7 +53,7 @@ it('predictions beyond the bound of an answer are files, the same at each look',
   const data = Buffer.from(Float32Array.of(0.5, 1.5).buffer);
   const output = packInstances([{ y: { dtype: 'float32', shape: [2], data } }]);
   const mayInline = withinBytes(2.5 * output.length);
-  // What is a file itself leaves the room to the others.
+  // Predictions that are a file anyway leave the room to the others.
   expect(mayInline(Buffer.alloc(3 * output.length))).toBe(false);
   const records = [ended(), ended(), ended()];
   const look = () => Promise.all(records.map((record) => answers.viewOf(record, output, mayInline)));

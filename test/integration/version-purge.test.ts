@@ -13,6 +13,7 @@ import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { agedBlobs, type OpenedStore, openBucket, openFolder } from '../support/blob-stores.js';
 import { idleConnections } from '../support/connections.js';
 import { keysThatName } from '../support/deleted-models.js';
+import { newJobSpec } from '../support/job-specs.js';
 import { settleJobs, startJobs } from '../support/turns.js';
 
 const SHARE = { maxInstances: 4, maxBytes: 1e6 };
@@ -74,21 +75,7 @@ async function add(version: number, content = `weights ${version}`): Promise<voi
 }
 
 function newJob(version = 1, more: Partial<JobSpec> = {}) {
-  const spec: JobSpec = {
-    id: newId('job', Date.now()),
-    tenant: 'acme',
-    model: MODEL,
-    version,
-    alias: null,
-    priority: 'standard',
-    instances: 1,
-    timeoutSeconds: 60,
-    allowPartial: false,
-    metadata: {},
-    webhook: null,
-    retryOf: null,
-    ...more,
-  };
+  const spec = newJobSpec({ model: MODEL, version, ...more });
   return { spec, ttlSeconds: 60, input: Buffer.from('in') };
 }
 

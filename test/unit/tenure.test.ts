@@ -84,7 +84,7 @@ it('begins by taking over, and settles together what ends together', async () =>
   expect(turns[1]).toMatchObject({ number: 2, room: 1 });
   expect(turns[1]).not.toHaveProperty('takesOver');
   expect(finishedIn(turns[1])).toEqual(['a', 'b']);
-  // What ends while a turn is under way waits for the next.
+  // A job that ends while a turn is under way waits for the next.
   await finish('c');
   expect(turns).toHaveLength(2);
   await give([]);

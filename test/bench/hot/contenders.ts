@@ -1,5 +1,5 @@
 /**
- * What stands beside Sluice: the rival, with a Redis of its own, and the bare route.
+ * The contenders beside Sluice: the rival, with a Redis of its own, and the bare route.
  */
 import { NODE_ENVIRONMENT } from '../../../deploy/local/process.js';
 import { freePort, type RedisServer } from '../../../deploy/local/redis/redis.js';

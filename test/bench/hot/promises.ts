@@ -2,7 +2,7 @@
  * Promises: what the hot path is held to, each a ratio of two rows of the same round or a count, with its goal.
  */
 import { median } from '../figures.js';
-import { type Goal, isMet } from '../goals.js';
+import { type Goal, isMet, type Judged } from '../goals.js';
 import { type Figure, figuresOf, quotientsOf, type Row, type RowId } from './samples.js';
 
 /** A line of a promise; a promise may have several, under one id. */
@@ -13,17 +13,6 @@ export interface PromiseLine {
   /** The rows that are compared: the first ÷ the second; with one row its own figure counts. */
   rows: readonly [RowId, RowId?];
   figure: Figure;
-}
-
-/** A line with what came of it; the figures are NaN when it was not measured. */
-export interface Judged {
-  id: string;
-  title: string;
-  goal: Goal;
-  median: number;
-  low: number;
-  high: number;
-  met: boolean;
 }
 
 const perSecond: Figure = (sample) => sample.perSecond;

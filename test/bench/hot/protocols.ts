@@ -5,7 +5,7 @@
 import { systemClock as clock, sleep } from '../../../shared/base/clock.js';
 import type { Http, Reply } from './http.js';
 
-/** What a caller has of one job. */
+/** The knowledge that a caller has of one job. */
 export type Answer =
   | { kind: 'computed'; probabilities: unknown; batchSize: number }
   /** The answer holds no prediction. */

@@ -2,9 +2,8 @@
  * Figures as people read them: the median of the rounds, ratios of figures of the same round, and promises beside their goals.
  */
 import { median, table } from '../figures.js';
-import { goalText, verdictOn } from '../goals.js';
+import { goalText, type Judged, verdictOn } from '../goals.js';
 import type { Trial } from './bench.js';
-import type { Judged } from './promises.js';
 import { type Figure, quotientsOf, type Row, type RowId } from './samples.js';
 
 export interface Report {

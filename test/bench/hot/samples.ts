@@ -13,9 +13,9 @@ export interface Sample {
   others?: number | null;
   /** The sum over all processes of the system and its Redis. */
   cpuMsPerJob: number | null;
-  /** Of the Redis alone. */
+  /** The part that Redis takes. */
   redisCpuMsPerJob?: number | null;
-  /** Of the process that serves HTTP alone. */
+  /** The part that the process takes that serves HTTP. */
   apiCpuMsPerJob?: number | null;
   /** How often the state of a job was asked for. */
   pollsPerJob?: number;

@@ -2,7 +2,7 @@
  * How jobs a second grow with workers, as people read it: what each number makes of as many single workers, and what bounds it.
  */
 import { median, table } from '../figures.js';
-import { type Goal, goalText, isMet, verdictOn } from '../goals.js';
+import { type Goal, goalText, isMet, type Judged, verdictOn } from '../goals.js';
 import { BATCH } from './model.js';
 
 /** Shares of a second, from 0 to 1: of the devices, of the one thread of Redis, of all cores of the machine. */
@@ -31,16 +31,6 @@ export interface Row {
 }
 
 /** P6: jobs a second of n workers ÷ (n × those of one worker in the same round). */
-export interface Judged {
-  id: 'P6';
-  title: string;
-  goal: Goal;
-  median: number;
-  low: number;
-  high: number;
-  met: boolean;
-}
-
 const GOAL: Goal = { least: 0.9 };
 /** A part is full above this share; the rest goes into taking turns. */
 const FULL = 0.9;
