@@ -1,7 +1,6 @@
 /**
  * Batches: a file of jobs in, a file of results out.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -10,13 +9,11 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { batchViewSchema } from '../../shared/contract/batch.js';
-import { openRedis } from '../../shared/redis/connect.js';
 import { CHUNK_LINES } from '../../worker/batches/json-lines.js';
+import { addedKey } from '../support/added-key.js';
 import { createBatchFiles } from '../support/batch-files.js';
 import { ROOT, type Stack, startStack } from '../support/stack.js';
 
-const STRANGER = `slk_${'7'.repeat(32)}`;
-const asStranger = { authorization: `Bearer ${STRANGER}` };
 const UNKNOWN = `batch_${'0'.repeat(36)}`;
 const MAX_OPEN = 3;
 const NONE = { succeeded: 0, failed: 0, canceled: 0, expired: 0 };
@@ -31,18 +28,16 @@ const lines = (count: number) => Array.from({ length: count }, (_, nth) => line(
 const argmax = (row: number[]) => row.indexOf(Math.max(...row));
 
 let stack: Stack;
+let asStranger: { authorization: string };
 let files: ReturnType<typeof createBatchFiles>;
 beforeAll(async () => {
   stack = await startStack(inject('redisUrl'), { SLUICE_MAX_BATCHES_PER_TENANT: String(MAX_OPEN) });
   files = createBatchFiles(stack);
   await stack.ready();
-  const redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
-  await redis.hset(`${stack.prefix}:api-key:${createHash('sha256').update(STRANGER).digest('hex')}`, {
-    id: 'key_stranger',
-    tenant: 'other',
-    scopes: 'jobs:read jobs:write files:read files:write',
-  });
-  redis.disconnect();
+  const scopes = ['jobs:read', 'jobs:write', 'files:read', 'files:write'] as const;
+  asStranger = {
+    authorization: `Bearer ${await addedKey(inject('redisUrl'), stack.prefix, 'other', scopes)}`,
+  };
 });
 afterAll(() => stack.close());
 

@@ -1,23 +1,19 @@
 /** Jobs that ask for the predictions of an equal one: when they get them, and that they are jobs like any other. */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { openRedis } from '../../shared/redis/connect.js';
+import { addedKey } from '../support/added-key.js';
 import { exited, ROOT, type Stack, startStack } from '../support/stack.js';
 
-const STRANGER = `slk_${'7'.repeat(32)}`;
 const exampleOf = (digit: number) =>
   JSON.parse(readFileSync(join(ROOT, `deploy/models/mnist/examples/${digit}.json`), 'utf8'));
 
 let stack: Stack;
+let stranger: string;
 beforeAll(async () => {
   stack = await startStack(inject('redisUrl'), { SLUICE_MODELS: 'mnist' });
   await stack.ready();
-  const redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
-  const hash = createHash('sha256').update(STRANGER).digest('hex');
-  await redis.hset(`${stack.prefix}:api-key:${hash}`, { id: 'key_stranger', tenant: 'other', scopes: '*' });
-  redis.disconnect();
+  stranger = await addedKey(inject('redisUrl'), stack.prefix, 'other', ['*']);
 });
 afterAll(() => stack.close());
 
@@ -62,7 +58,7 @@ describe('a job with cacheSeconds', () => {
       submit({ ...body, instances: exampleOf(4).instances }),
       submit({ ...body, instances: [...body.instances, ...body.instances] }),
       submit(exampleOf(3)),
-      submit(body, '?wait=20', { authorization: `Bearer ${STRANGER}` }),
+      submit(body, '?wait=20', { authorization: `Bearer ${stranger}` }),
     ]);
     for (const other of others) expect(other).toMatchObject({ status: 'succeeded', cached: false });
     expect(others[2].predictions).toEqual(first.predictions);

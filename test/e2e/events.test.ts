@@ -1,12 +1,12 @@
 /**
  * Event streams: a job followed to its end, by callers that come late, leave early, resume elsewhere, or are many.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
+import { addedKey } from '../support/added-key.js';
 import { type EventReader, readEvents } from '../support/event-reader.js';
 import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 import { startRedis, temporaryFolder } from '../support/started-redis.js';
@@ -102,14 +102,7 @@ describe('with a worker', () => {
 
   it('a job that does not exist or is of another tenant is the same 404', async () => {
     const id = await submit(stack);
-    const stranger = `slk_${'8'.repeat(32)}`;
-    const redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
-    await redis.hset(`${stack.prefix}:api-key:${createHash('sha256').update(stranger).digest('hex')}`, {
-      id: 'key_stranger',
-      tenant: 'other',
-      scopes: 'jobs:read',
-    });
-    redis.disconnect();
+    const stranger = await addedKey(inject('redisUrl'), stack.prefix, 'other', ['jobs:read']);
     const headers = { authorization: `Bearer ${stranger}` };
     for (const [path, more] of [
       [id, headers],

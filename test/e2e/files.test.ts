@@ -8,17 +8,17 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { openRedis } from '../../shared/redis/connect.js';
+import { addedKey } from '../support/added-key.js';
 import { type Answer, BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
 const MAX_BYTES = 3_000_000;
 const UNKNOWN = `file_${'0'.repeat(36)}`;
-const STRANGER = `slk_${'7'.repeat(32)}`;
-const asStranger = { authorization: `Bearer ${STRANGER}` };
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 const folder = temporaryFolder();
 let stack: Stack;
+let asStranger: { authorization: string };
 beforeAll(async () => {
   const env = {
     ...BOTH_MODELS,
@@ -28,13 +28,9 @@ beforeAll(async () => {
   };
   stack = await startStack(inject('redisUrl'), env);
   await stack.ready();
-  const redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
-  await redis.hset(`${stack.prefix}:api-key:${sha256(Buffer.from(STRANGER))}`, {
-    id: 'key_stranger',
-    tenant: 'other',
-    scopes: 'files:read files:write',
-  });
-  redis.disconnect();
+  asStranger = {
+    authorization: `Bearer ${await addedKey(inject('redisUrl'), stack.prefix, 'other', ['files:read', 'files:write'])}`,
+  };
 });
 afterAll(async () => {
   await stack.close();

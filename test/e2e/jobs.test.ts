@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,6 +5,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { addedKey } from '../support/added-key.js';
 import { BOTH_MODELS, ROOT, type Stack, startStack } from '../support/stack.js';
 
 const digit = (name: string) =>
@@ -260,14 +260,8 @@ describe('access', () => {
 
   it("keeps another tenant's job from sight: 404 as for an id that does not exist", async () => {
     const { body } = await stack.request('POST', '/v1/jobs', digit('1'), { prefer: 'wait=20' });
-    const stranger = `slk_${'7'.repeat(32)}`;
-    const redis = new Redis(inject('redisUrl'));
-    const hash = createHash('sha256').update(stranger).digest('hex');
-    await redis.hset(`${stack.prefix}:api-key:${hash}`, {
-      id: 'key_stranger',
-      tenant: 'other',
-      scopes: 'jobs:read jobs:write',
-    });
+    const scopes = ['jobs:read', 'jobs:write'] as const;
+    const stranger = await addedKey(inject('redisUrl'), stack.prefix, 'other', scopes);
     const headers = { authorization: `Bearer ${stranger}` };
     const missing = await stack.request('GET', `/v1/jobs/${body.id.slice(0, -4)}0000`, undefined, headers);
     for (const [method, path] of [
@@ -283,6 +277,7 @@ describe('access', () => {
     expect((await stack.request('GET', '/v1/models', undefined, headers)).body.code).toBe(
       'insufficient_scope',
     );
+    const redis = new Redis(inject('redisUrl'));
     const keys = await redis.keys(`${stack.prefix}*${stack.key}*`);
     expect(keys, 'no key in clear').toEqual([]);
     redis.disconnect();
