@@ -84,7 +84,7 @@ export function createApp(deps: AppDeps): Koa {
   const answers = createJobAnswers(core);
   const routers = [
     jobRoutes({ core, heldRequests, answers, watermark, auth, audit, bodyLimits, maxWaitSeconds }),
-    eventRoutes({ jobFeed, sseStreams, auth }),
+    eventRoutes({ core, jobFeed, sseStreams, auth, bodyLimits }),
     bulkRoutes({ core, heldRequests, answers, watermark, auth, bodyLimits, maxWaitSeconds, log }),
     jobRetryRoutes({ core, watermark, auth, audit }),
     batchRoutes({ batches, files, submission: core.submission, watermark, auth, clock, bodyLimits }),

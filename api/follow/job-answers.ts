@@ -2,6 +2,7 @@
  * Job answers: the view of a job as it is now, or once it has ended.
  */
 import { SluiceError } from '../../shared/contract/errors.js';
+import { isId } from '../../shared/contract/ids.js';
 import { isTerminal, type JobRecord } from '../../shared/contract/job.js';
 import { type JobView, presentJob } from '../../shared/contract/job-view.js';
 import type { Core } from '../../shared/core/compose.js';
@@ -77,6 +78,15 @@ export function createJobAnswers({
 /** Returns the error of a job that does not exist for its caller. */
 export function noSuchJob(): SluiceError {
   return new SluiceError('not_found', 'There is no such job.');
+}
+
+/**
+ * Returns the id of the job that a path names.
+ * @throws {SluiceError} `not_found` for a text that is no id of a job.
+ */
+export function jobIdOf({ params: { id } }: { params: { id: string } }): string {
+  if (!isId('job', id)) throw noSuchJob();
+  return id;
 }
 
 /** Whether packed predictions may stand in the answer; large ones never do. */

@@ -65,6 +65,12 @@ export function readSmallJson(ctx: Context, { maxBytes, maxDepth }: BodyLimits):
   return readJson(ctx, { maxBytes: Math.min(maxBytes, SMALL_BODY_BYTES), maxDepth });
 }
 
+/** Reads a small body that may be left out, in whose place stands an empty object. */
+export async function readOptionalJson(ctx: Context, limits: BodyLimits): Promise<unknown> {
+  const isMissing = !ctx.request.length && ctx.get('transfer-encoding') === '';
+  return isMissing ? {} : (await readSmallJson(ctx, limits)).value;
+}
+
 /**
  * Resolves to one function for each line that is not blank. A function parses its line when it is called and throws what is
  * wrong with that line alone (https://github.com/ndjson/ndjson-spec).

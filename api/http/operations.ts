@@ -95,6 +95,16 @@ export function query(...names: string[]) {
   return names.map((name) => ({ name, in: 'query', schema: { type: 'string' } }));
 }
 
+/** The query of a signed address, which takes the place of an API key. */
+export const SIGNED_QUERY = query('expires', 'signature');
+/** The security of an operation that an API key or a signed address opens. */
+export const KEY_OR_ADDRESS = [{ apiKey: [] }, {}];
+
+/** Tells whether a request comes by a signed address. */
+export function isSigned(ctx: Context): boolean {
+  return ctx.query.signature !== undefined;
+}
+
 const PROBLEM = {
   description: 'A problem (RFC 9457).',
   content: { 'application/problem+json': { schema: ref('Problem') } },

@@ -9,6 +9,7 @@ import { jobViewSchema } from '../../shared/contract/job-view.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { modelViewSchema, versionViewSchema } from '../../shared/contract/models/model-view.js';
 import { queueViewSchema } from '../../shared/contract/queue-view.js';
+import { signAddressSchema, signedAddressViewSchema } from '../../shared/contract/signed-address.js';
 import {
   deliveryViewSchema,
   replaySchema,
@@ -86,6 +87,8 @@ function schemasWith(maxInstances: number) {
     },
     Job: jobViewSchema,
     BulkResults: bulkResultsSchema,
+    SignAddress: signAddressSchema,
+    SignedAddress: signedAddressViewSchema,
     File: fileViewSchema,
     CreateBatch: createBatchSchema,
     Batch: batchViewSchema,

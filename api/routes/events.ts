@@ -1,21 +1,46 @@
 /**
- * The route of events: `GET /v1/jobs/{id}/events` tells the life of a job as Server-Sent Events (HTML Standard, section 9.2).
+ * Routes of events: `GET /v1/jobs/{id}/events` tells the life of a job as Server-Sent Events (HTML Standard, section 9.2), to
+ * a caller with an API key or with a signed address, because the EventSource of a browser sends no header of its own.
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { SluiceError } from '../../shared/contract/errors.js';
-import { isId } from '../../shared/contract/ids.js';
+import { toTimestamp } from '../../shared/base/clock.js';
+import { compileThoroughGuard } from '../../shared/contract/schema.js';
+import {
+  addressSeconds,
+  type Grant,
+  type SignedAddressView,
+  signAddressSchema,
+} from '../../shared/contract/signed-address.js';
+import type { Core } from '../../shared/core/compose.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
+import { jobIdOf, noSuchJob } from '../follow/job-answers.js';
 import { isLast, resumePosition } from '../follow/job-events.js';
 import type { JobFeed } from '../follow/job-feed.js';
 import type { SseStreams } from '../follow/sse.js';
-import { ID, type Operations, routesOf } from '../http/operations.js';
+import { type BodyLimits, readOptionalJson } from '../http/json-body.js';
+import {
+  ID,
+  isSigned,
+  json,
+  KEY_OR_ADDRESS,
+  type Operations,
+  ref,
+  routesOf,
+  SIGNED_QUERY,
+} from '../http/operations.js';
 
 export interface EventRoutesDeps {
+  core: Pick<Core, 'jobs' | 'signedAddresses'>;
   jobFeed: JobFeed;
   sseStreams: SseStreams;
   auth: BearerAuth;
+  bodyLimits: BodyLimits;
 }
+
+type EventContext = Context & { params: { id: string } };
+
+const guardSign = compileThoroughGuard(signAddressSchema);
 
 const LAST_EVENT_ID = {
   name: 'Last-Event-ID',
@@ -27,12 +52,13 @@ const LAST_EVENT_ID = {
 export const eventOperations = {
   'get /v1/jobs/{id}/events': {
     operationId: 'followJob',
-    summary: 'Follow a job to its end by Server-Sent Events',
-    scope: 'jobs:read',
+    summary: 'Follow a job to its end by Server-Sent Events, with an API key or by a signed address',
+    scope: null,
+    security: KEY_OR_ADDRESS,
     description:
       '`status` of the present state and of each change, `progress` while it runs in several slices, last `done` ' +
-      'with the job as `getJob` shows it, then the stream ends.',
-    parameters: [ID, LAST_EVENT_ID],
+      'with the job as `getJob` shows it, then the stream ends. The key needs `jobs:read`.',
+    parameters: [ID, ...SIGNED_QUERY, LAST_EVENT_ID],
     responses: {
       200: {
         description: 'The events.',
@@ -41,14 +67,53 @@ export const eventOperations = {
       204: { description: 'All events were seen: `done` was the last.' },
     },
   },
+  'post /v1/jobs/{id}/events/sign': {
+    operationId: 'signJobEvents',
+    summary: 'Sign an address of the events of a job, for callers without an API key such as an EventSource',
+    scope: 'jobs:read',
+    description:
+      'Until `expiresAt` whoever has the address can open the stream and resume it, and so see the result of the job. ' +
+      'A stream that is open then goes on. The body may be left out.',
+    parameters: [ID],
+    requestBody: { content: { 'application/json': { schema: ref('SignAddress') } } },
+    responses: { 201: json('The address.', ref('SignedAddress')) },
+  },
 } as const satisfies Operations;
 
-/** Returns the route. It refuses a job that does not exist, or belongs to another tenant, with `not_found`. */
-export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Router {
-  async function events(ctx: Context & { params: { id: string } }): Promise<void> {
+/** Returns the routes. They refuse a job that does not exist, or belongs to another tenant, with `not_found`. */
+export function eventRoutes({ core, jobFeed, sseStreams, auth, bodyLimits }: EventRoutesDeps): Router {
+  const { jobs, signedAddresses } = core;
+  const authRead = auth('jobs:read');
+
+  async function sign(ctx: EventContext): Promise<void> {
+    const seconds = addressSeconds(guardSign(await readOptionalJson(ctx, bodyLimits)));
     const { tenant } = principalOf(ctx);
-    const { id } = ctx.params;
-    if (!isId('job', id)) throw noSuchJob();
+    const id = jobIdOf(ctx);
+    if (!(await jobs.get(tenant, id))) throw noSuchJob();
+    const { expires, signature } = await signedAddresses.sign(eventsOfJob(id, tenant), seconds);
+    ctx.status = 201;
+    ctx.body = {
+      url: `/v1/jobs/${id}/events?expires=${expires}&signature=${signature}`,
+      expiresAt: toTimestamp(Number(expires) * 1000),
+    } satisfies SignedAddressView;
+  }
+
+  /** A signed address takes the place of an API key. */
+  async function authAndFollow(ctx: EventContext): Promise<void> {
+    if (isSigned(ctx)) await follow(ctx, await tenantOfSigned(ctx));
+    else await authRead(ctx, () => follow(ctx, principalOf(ctx).tenant));
+  }
+
+  async function tenantOfSigned(ctx: EventContext): Promise<string> {
+    const id = jobIdOf(ctx);
+    const tenant = await jobs.tenantOf(id);
+    if (tenant === null || !(await signedAddresses.allows(eventsOfJob(id, tenant), ctx.query)))
+      throw noSuchJob();
+    return tenant;
+  }
+
+  async function follow(ctx: EventContext, tenant: string): Promise<void> {
+    const id = jobIdOf(ctx);
     // The stream follows the job before the job is read, so that no change is missed in between.
     const stream = sseStreams.open(tenant, id, ctx.res);
     let begun = false;
@@ -63,7 +128,14 @@ export function eventRoutes({ jobFeed, sseStreams, auth }: EventRoutesDeps): Rou
     }
   }
 
-  return routesOf(eventOperations, auth, { 'get /v1/jobs/{id}/events': events });
+  return routesOf(eventOperations, auth, {
+    'get /v1/jobs/{id}/events': authAndFollow,
+    'post /v1/jobs/{id}/events/sign': sign,
+  });
+}
+
+function eventsOfJob(id: string, tenant: string): Grant {
+  return { act: 'events', key: id, tenant };
 }
 
 /** Answers the head and returns whether events follow. Status 204 tells an EventSource to stop resuming. */
@@ -75,8 +147,4 @@ function answerHead(ctx: Context, isOver: boolean): boolean {
   if (ctx.method === 'HEAD') return false;
   ctx.respond = false;
   return true;
-}
-
-function noSuchJob(): SluiceError {
-  return new SluiceError('not_found', 'There is no such job.');
 }

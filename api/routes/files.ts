@@ -11,7 +11,18 @@ import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import { answerRange } from '../http/byte-range.js';
 import { answerMade, idempotencyKeyOf } from '../http/idempotency.js';
 import { readFileParts } from '../http/multipart.js';
-import { ID, IDEMPOTENCY_KEY, json, NO_CONTENT, type Operations, ref, routesOf } from '../http/operations.js';
+import {
+  ID,
+  IDEMPOTENCY_KEY,
+  isSigned,
+  json,
+  KEY_OR_ADDRESS,
+  NO_CONTENT,
+  type Operations,
+  ref,
+  routesOf,
+  SIGNED_QUERY,
+} from '../http/operations.js';
 import { PAGE_QUERY, page, pageSchema, parsePage } from '../http/page.js';
 
 export interface FileRoutesDeps {
@@ -65,11 +76,10 @@ export const fileOperations = {
     operationId: 'downloadFile',
     summary: 'Download a file, with an API key or by its signed address',
     scope: null,
-    security: [{ apiKey: [] }, {}],
+    security: KEY_OR_ADDRESS,
     parameters: [
       ID,
-      { name: 'expires', in: 'query', schema: { type: 'string' } },
-      { name: 'signature', in: 'query', schema: { type: 'string' } },
+      ...SIGNED_QUERY,
       {
         name: 'Range',
         in: 'header',
@@ -150,10 +160,6 @@ export function fileRoutes({ files, auth, audit, maxBytes }: FileRoutesDeps): Ro
     'get /v1/files/{id}/content': authAndDownload,
     'delete /v1/files/{id}': remove,
   });
-}
-
-function isSigned(ctx: Context): boolean {
-  return ctx.query.signature !== undefined;
 }
 
 function demand(record: FileRecord | null): FileRecord {

@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { isId } from '../../shared/contract/ids.js';
 import { isTerminal } from '../../shared/contract/job.js';
 import { type JobView, presentJob } from '../../shared/contract/job-view.js';
 import { parseSubmit } from '../../shared/contract/json/submit-json.js';
@@ -13,7 +12,7 @@ import type { Watermark } from '../../shared/redis/memory-watermark.js';
 import type { Audit } from '../auth/audit.js';
 import { type BearerAuth, principalOf } from '../auth/bearer.js';
 import type { HeldRequest, HeldRequests, Watch } from '../follow/held-requests.js';
-import { type JobAnswers, noSuchJob } from '../follow/job-answers.js';
+import { type JobAnswers, jobIdOf } from '../follow/job-answers.js';
 import { answerUnchanged } from '../http/etag.js';
 import { answerMade, idempotencyOf } from '../http/idempotency.js';
 import { type BodyLimits, readJson } from '../http/json-body.js';
@@ -194,9 +193,4 @@ export function jobRoutes(deps: JobRoutesDeps): Router {
     'post /v1/jobs/{id}/retry': retry,
     'delete /v1/jobs/{id}': erase,
   });
-}
-
-function jobIdOf({ params: { id } }: JobContext): string {
-  if (!isId('job', id)) throw noSuchJob();
-  return id;
 }

@@ -49,7 +49,7 @@ export const ERRORS = {
   },
   batch_finished: { status: 409, retryable: false, title: 'The batch has already ended.' },
   version_retired: { status: 410, retryable: false, title: 'This version takes no new jobs.' },
-  link_expired: { status: 410, retryable: false, title: 'The time of this download address is over.' },
+  link_expired: { status: 410, retryable: false, title: 'The time of this signed address is over.' },
   body_too_large: { status: 413, retryable: false, title: 'The body is larger than the limit.' },
   unsupported_media_type: {
     status: 415,

@@ -13,6 +13,7 @@ import type { BatchQueue } from '../queue/queues.js';
 import type { Redis } from '../redis/connect.js';
 import { createKeys } from '../redis/keys.js';
 import { createApiKeys } from './access/api-keys.js';
+import { createSignedAddresses } from './access/signed-addresses.js';
 import { createBatchUpkeep } from './batches/batch-upkeep.js';
 import { createBatches } from './batches/batches.js';
 import { createFiles } from './files/files.js';
@@ -71,7 +72,15 @@ export function composeCore(config: Config, connections: CoreConnections) {
 
   const apiKeys = createApiKeys({ redis, keys, clock });
   const workers = createWorkers({ redis, keys, clock });
-  const files = createFiles({ redis, keys, blobs, clock, retentionSeconds: limits.fileRetentionSeconds });
+  const signedAddresses = createSignedAddresses({ redis, keys, clock });
+  const files = createFiles({
+    redis,
+    keys,
+    blobs,
+    signedAddresses,
+    clock,
+    retentionSeconds: limits.fileRetentionSeconds,
+  });
 
   const models = createModels({ redis, keys, clock });
   const versionBlobs = createVersionBlobs({ redis, keys, blobs, clock });
@@ -133,6 +142,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
   return {
     keys,
     apiKeys,
+    signedAddresses,
     workers,
     files,
     models,

@@ -38,8 +38,8 @@ export function createKeys(prefix: string) {
     tenantFiles: (tenant: string) => `${prefix}:tenant:${tenant}:files`,
     /** Sorted set: every file by the time at which it expires. */
     files: `${prefix}:files`,
-    /** String: the secret with which download addresses are signed. */
-    downloadSecret: `${prefix}:download-secret`,
+    /** String: the secret with which addresses are signed. */
+    addressSecret: `${prefix}:download-secret`,
     /** Hash: the record of a batch, and what its driver has stored. */
     batch: (id: string) => `${prefix}:batch:${id}`,
     /** Sorted set, all scores 0: a tenant's batches; ids sort by time. */

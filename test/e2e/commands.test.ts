@@ -129,8 +129,9 @@ it('the commands of the page do what is said beside them', async () => {
   const [, block = ''] = /```sh\n([\s\S]*?)```/.exec(text) ?? [];
   const lines = (await run(block)).split('\n').filter((line) => line.startsWith('{'));
   const answers = lines.map((line) => JSON.parse(line));
-  const [job, jobs, bulk, held, batch, told, tested, deliveries, replayed, secret] = answers;
-  expect(answers).toHaveLength(10);
+  const [signed, job, jobs, bulk, held, batch, told, tested, deliveries, replayed, secret] = answers;
+  expect(answers).toHaveLength(11);
+  expect(signed.url).toMatch(/^\/v1\/jobs\/job_\w+\/events\?expires=\d+&signature=/);
   expect(job).toMatchObject({ status: 'succeeded', predictions: [expect.any(Array)] });
   expect(jobs.data[0].id).toBe(job.id);
   expect(bulk.results).toMatchObject([

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
 import type { BlobStore } from '../../shared/blobs/blobs.js';
 import { newId } from '../../shared/contract/ids.js';
+import { createSignedAddresses } from '../../shared/core/access/signed-addresses.js';
 import { createFiles, type Files } from '../../shared/core/files/files.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { createKeys, type Keys } from '../../shared/redis/keys.js';
@@ -19,7 +20,10 @@ describe.each(STORES)('files in %s', (_, openStore) => {
   let keys: Keys;
   let clock: ManualClock;
   let files: Files;
-  const filesOver = (blobs: BlobStore) => createFiles({ redis, keys, blobs, clock, retentionSeconds: 60 });
+  const filesOver = (blobs: BlobStore, retentionSeconds = 60) => {
+    const signedAddresses = createSignedAddresses({ redis, keys, clock });
+    return createFiles({ redis, keys, blobs, signedAddresses, clock, retentionSeconds });
+  };
 
   beforeEach(async () => {
     opened = await openStore();
@@ -90,7 +94,7 @@ describe.each(STORES)('files in %s', (_, openStore) => {
   });
 
   it('an address works in every process until its hour is over', async () => {
-    const long = () => createFiles({ redis, keys, blobs: opened.store, clock, retentionSeconds: 7200 });
+    const long = () => filesOver(opened.store, 7200);
     const content = Buffer.from('x');
     const { record } = await long().create('acme', { contentType: 'a/b', filename: null, content });
     const address = signatureOf(await long().urlOf(record));

@@ -7,23 +7,18 @@
  * A process that dies in between leaves a blob that nobody can see, and `sweep` removes it. Another tenant's file does not
  * exist, and neither does a file that has expired.
  */
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../base/clock.js';
 import { sha256Of } from '../../base/hash.js';
 import type { BlobContent, BlobStore, ByteRange, OpenedBlob } from '../../blobs/blobs.js';
-import {
-  checkDownload,
-  type DownloadQuery,
-  MIN_SECRET_BYTES,
-  signDownload,
-} from '../../contract/download.js';
 import { SluiceError } from '../../contract/errors.js';
 import type { FileRecord } from '../../contract/file.js';
 import { isId, newId } from '../../contract/ids.js';
+import { type GivenQuery, type Grant, MAX_ADDRESS_SECONDS } from '../../contract/signed-address.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
 import { redisNow } from '../../redis/redis-time.js';
+import type { SignedAddresses } from '../access/signed-addresses.js';
 import { type Idempotency, idempotencyValues } from '../idempotency.js';
 import { type Page, readPage } from '../page.js';
 import { sweepOrphans } from '../sweep-orphans.js';
@@ -32,6 +27,7 @@ export interface FilesDeps {
   redis: Redis;
   keys: Keys;
   blobs: BlobStore;
+  signedAddresses: SignedAddresses;
   clock: Clock;
   retentionSeconds: number;
 }
@@ -52,14 +48,12 @@ export interface KeptFile extends NewFile {
 export type Files = ReturnType<typeof createFiles>;
 
 const FOLDER = 'files/';
-const LINK_SECONDS = 3600;
 /** The most records that one call looks at. */
 const PAGE = 100;
 
 /** Returns the store of files. */
-export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: FilesDeps) {
+export function createFiles({ redis, keys, blobs, signedAddresses, clock, retentionSeconds }: FilesDeps) {
   const createFile = loadScript(redis, 'create-file');
-  let secret: Promise<Buffer> | undefined;
 
   /**
    * Keeps a file that Sluice made itself, under an id that is known beforehand. Keeping it twice keeps one file.
@@ -155,13 +149,9 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
     await blobs.delete(key).catch(() => undefined);
   }
 
-  async function sign({ key, tenant }: FileRecord): Promise<DownloadQuery> {
-    return signDownload([await getSecret()], { key, tenant }, clock.now() / 1000 + LINK_SECONDS);
-  }
-
   /** Returns path and query with which anybody can read the file for an hour, without an API key. */
   async function urlOf(record: FileRecord): Promise<string> {
-    const { expires, signature } = await sign(record);
+    const { expires, signature } = await signedAddresses.sign(downloadOf(record), MAX_ADDRESS_SECONDS);
     return `/v1/files/${record.id}/content?expires=${expires}&signature=${signature}`;
   }
 
@@ -169,29 +159,9 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
    * Returns the file of a signed address, of whichever tenant; null when there is none or the address is forged.
    * @throws {SluiceError} `link_expired`.
    */
-  async function findSigned(
-    id: string,
-    query: { [name in keyof DownloadQuery]?: unknown },
-  ): Promise<FileRecord | null> {
+  async function findSigned(id: string, query: GivenQuery): Promise<FileRecord | null> {
     const record = await find(id);
-    if (!record) return null;
-    const verdict = checkDownload([await getSecret()], record, query, clock.now());
-    if (verdict === 'expired') throw new SluiceError('link_expired');
-    return verdict === 'valid' ? record : null;
-  }
-
-  /** Returns the secret that signs addresses. The first process that needs it makes it for all. */
-  function getSecret(): Promise<Buffer> {
-    secret ??= readSecret().catch((error: unknown) => {
-      secret = undefined;
-      throw error;
-    });
-    return secret;
-  }
-
-  async function readSecret(): Promise<Buffer> {
-    await redis.set(keys.downloadSecret, randomBytes(MIN_SECRET_BYTES).toString('base64'), 'NX');
-    return Buffer.from((await redis.get(keys.downloadSecret)) ?? '', 'base64');
+    return record && (await signedAddresses.allows(downloadOf(record), query)) ? record : null;
   }
 
   /** Forgets files whose time is over, at most `PAGE` of them; returns how many. */
@@ -213,6 +183,10 @@ export function createFiles({ redis, keys, blobs, clock, retentionSeconds }: Fil
   }
 
   return { create, keep, get, list, open, read, remove, urlOf, findSigned, forgetExpired, sweep };
+}
+
+function downloadOf({ key, tenant }: FileRecord): Grant {
+  return { act: 'download', key, tenant };
 }
 
 function decode(text: string | null): FileRecord | null {

@@ -7,7 +7,13 @@
  * comes second is told that it was refused. Another tenant's job does not exist.
  */
 import { SluiceError } from '../../contract/errors.js';
-import { isTerminal, type JobRecord, type JobStatus, type TerminalStatus } from '../../contract/job.js';
+import {
+  isTerminal,
+  type JobRecord,
+  type JobSpec,
+  type JobStatus,
+  type TerminalStatus,
+} from '../../contract/job.js';
 import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
@@ -43,6 +49,12 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
   async function get(tenant: string, id: string): Promise<JobRecord | null> {
     const record = decodeRecord(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
     return record?.spec.tenant === tenant ? record : null;
+  }
+
+  /** Returns whose job it is; null for a job that does not exist. It is for callers who come with a signed address. */
+  async function tenantOf(id: string): Promise<string | null> {
+    const spec = await redis.hget(keys.job(id), 'spec');
+    return spec && (JSON.parse(spec) as JobSpec).tenant;
   }
 
   /** Returns a job and its packed predictions, null before it has succeeded, in one read. */
@@ -133,7 +145,7 @@ export function createJobs({ redis, keys, settleJobs, payloads }: JobsDeps) {
     await payloads.drop(record.spec, record.end);
   }
 
-  return { get, getWithOutput, list, cancel, expire, endedInput, erase };
+  return { get, tenantOf, getWithOutput, list, cancel, expire, endedInput, erase };
 }
 
 const CANCELED = endText(null);
