@@ -10,7 +10,7 @@ import { createErrorLog } from '../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
-import { loadConfig, METRICS_PORT } from '../shared/contract/config.js';
+import { loadConfig, METRICS_PORT, metricsAddressOf } from '../shared/contract/config.js';
 import { versionKey } from '../shared/contract/models/model-ref.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
@@ -82,13 +82,14 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   if (config.SLUICE_BOOTSTRAP_KEY) await core.apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
   const bundled = await registerBundled(core.models, await readBundledVersions(config, clock, log), log);
 
+  const demandReady = createReadiness({ redis, clock, draining });
   const app = createApp({
     config,
     core,
     bundled: new Set(bundled.map(({ manifest: { name, version } }) => versionKey(name, version))),
     follow: { heldRequests, jobFeed, sseStreams },
     watermark,
-    demandReady: createReadiness({ redis, clock, draining }),
+    demandReady,
     clock,
     log,
     registry,
@@ -125,9 +126,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     sseStreams.close();
     server.closeIdleConnections();
   });
-  const port = config.SLUICE_METRICS_PORT ?? METRICS_PORT;
-  const metrics = await serveMetrics(registry, { port, setting: 'SLUICE_METRICS_PORT' }, log);
-  defer('metrics', () => metrics?.close());
+  await serveMetrics(registry, metricsAddressOf(config, METRICS_PORT), log, demandReady);
   log.info({ host: config.HOST, port: (server.address() as AddressInfo).port }, 'api serves');
 });
 

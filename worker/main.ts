@@ -9,7 +9,7 @@ import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { VERSION } from '../shared/base/version.js';
 import { openBlobs } from '../shared/blobs/open.js';
-import { loadConfig } from '../shared/contract/config.js';
+import { loadConfig, metricsAddressOf } from '../shared/contract/config.js';
 import { composeCore } from '../shared/core/compose.js';
 import { createSubmittedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
@@ -101,13 +101,8 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
     const { close } = (await roles[role]?.()) ?? {};
     if (close) defer(role, close);
   }
-  const metrics = await serveMetrics(
-    registry,
-    { port: config.SLUICE_METRICS_PORT ?? 0, setting: 'SLUICE_METRICS_PORT' },
-    log,
-    createReadiness({ redis, clock, draining, fault: () => inference?.fault() ?? null }),
-  );
-  defer('metrics', () => metrics?.close());
+  const demandReady = createReadiness({ redis, clock, draining, fault: () => inference?.fault() ?? null });
+  await serveMetrics(registry, metricsAddressOf(config, 0), log, demandReady);
   const announcing = startAnnouncing({
     workers: core.workers,
     roles: roleNames,

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Config } from '../../shared/contract/config.js';
 import type { Launched } from './launch.js';
+import { urlOf } from './listen-address.js';
 
 const EXAMPLE = 'mnist/examples/7.json';
 
@@ -14,6 +15,7 @@ export function bannerOf(
   config: Config,
 ): string {
   const { address, apiKey, redis, metrics } = launched;
+  const metricsOf = (port: number) => `${urlOf(config.SLUICE_METRICS_HOST, port)}/metrics`;
   const logs = join(relative('', config.SLUICE_DATA_DIR), 'logs');
   return `
 Sluice is ready.
@@ -22,7 +24,7 @@ Sluice is ready.
   API key   ${apiKey}
   Redis     ${redis}
   Logs      ${logs}
-  Metrics   http://127.0.0.1:${metrics.api}/metrics, of the worker http://127.0.0.1:${metrics.worker}/metrics
+  Metrics   ${metricsOf(metrics.api)}, of the worker ${metricsOf(metrics.worker)}
 
 ${invitationOf(address, apiKey, join(relative('', config.SLUICE_MODELS_DIR), EXAMPLE))}
 

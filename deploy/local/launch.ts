@@ -34,7 +34,7 @@ export interface Launched {
   readonly apiKey: string;
   /** Names the Redis in use, for people. */
   readonly redis: string;
-  /** The ports of `/metrics`, on loopback. */
+  /** The ports of `/metrics`. */
   readonly metrics: MetricsPorts;
   /** Resolves when the API or the worker has given up; the caller must still call `stop`. */
   readonly failed: Promise<void>;
@@ -75,7 +75,7 @@ export async function launch(options: LaunchOptions): Promise<Launched> {
     const logs = openLogs(join(dataDir, 'logs'), clock);
     closers.push(logs.close);
     const port = await claimPort(config.HOST, config.PORT);
-    const metrics = await claimMetricsPorts(config.SLUICE_METRICS_PORT, port, tell);
+    const metrics = await claimMetricsPorts(config, port, tell);
     const apiKey = ensureApiKey(dataDir, config.SLUICE_BOOTSTRAP_KEY);
     const redis = await openRedis({ ...options, clock }, dataDir, logs, closers);
 

@@ -4,9 +4,8 @@
  */
 import { createServer } from 'node:net';
 import { ConfigError } from '../../shared/base/config.js';
-import { METRICS_PORT } from '../../shared/contract/config.js';
+import { type Config, METRICS_PORT } from '../../shared/contract/config.js';
 
-const LOOPBACK = '127.0.0.1';
 const MOST_PORT = 65_535;
 
 /**
@@ -37,19 +36,22 @@ export interface MetricsPorts {
  * each that cannot be had, which is told where the user has chosen it.
  *
  * @param taken is the port that the API will serve on
+ * @throws {ConfigError} when the host of metrics is not of this machine
  */
 export async function claimMetricsPorts(
-  configured: number | undefined,
+  { SLUICE_METRICS_HOST: host, SLUICE_METRICS_PORT: configured }: Config,
   taken: number,
   tell: (line: string) => void,
 ): Promise<MetricsPorts> {
   const first = configured ?? METRICS_PORT;
   const claim = async (port: number) => {
     if (port !== 0 && port !== taken && port <= MOST_PORT) {
-      const claimed = await claimPort(LOOPBACK, port).catch(() => null);
+      const claimed = await claimPort(host, port).catch(() => null);
       if (claimed !== null) return claimed;
     }
-    const free = await claimPort(LOOPBACK, 0);
+    const free = await claimPort(host, 0).catch(() => {
+      throw new ConfigError(`SLUICE_METRICS_HOST=${host} is not an address of this machine.`);
+    });
     if (port !== 0 && configured !== undefined)
       tell(`Port ${port} of SLUICE_METRICS_PORT cannot be had; metrics are on port ${free} instead.`);
     return free;

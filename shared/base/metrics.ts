@@ -1,5 +1,5 @@
 /**
- * Metrics for operators, in Prometheus' text format, on a private port.
+ * Metrics for operators, in Prometheus' text format, and probes for who runs the process, on a private port.
  */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -60,23 +60,25 @@ async function inTime<T>(clock: Clock, read: () => Promise<T[]>): Promise<T[]> {
   }
 }
 
-export interface MetricsPort {
+export interface MetricsAddress {
+  host: string;
   port: number;
-  /** The variable that sets the port, for the text of a warning. */
-  setting: string;
+  /** Names the variables that set the address, for the text of a warning. */
+  settings: string;
 }
 
 /**
- * Serves `GET /metrics` on loopback, and with `demandReady` also `GET /readyz`: 200, or 503 with the reason.
- * A port in use is a warning and never a reason not to run.
+ * Serves `GET /metrics`, and the probes `GET /livez` (200) and `GET /readyz` (200, or 503 with the reason) beside it. The
+ * server lasts as long as the process, because a process that drains is watched and is asked whether it is ready.
+ * An address that cannot be had is a warning and never a reason not to run.
  * @param demandReady rejects with the reason while the process should get no work.
- * @returns the server, or null when the port is in use.
+ * @returns the server, or null when the address cannot be had.
  */
 export async function serveMetrics(
   registry: Registry,
-  { port, setting }: MetricsPort,
+  { host, port, settings }: MetricsAddress,
   log: Logger,
-  demandReady?: () => Promise<void>,
+  demandReady: () => Promise<void>,
 ): Promise<Server | null> {
   const server = createServer((request, response) => {
     const path = request.method === 'GET' ? request.url : '';
@@ -85,7 +87,9 @@ export async function serveMetrics(
         (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
         () => response.writeHead(500).end(),
       );
-    } else if (path === '/readyz' && demandReady) {
+    } else if (path === '/livez') {
+      response.writeHead(200).end('alive\n');
+    } else if (path === '/readyz') {
       demandReady().then(
         () => response.writeHead(200).end('ready\n'),
         (error) => response.writeHead(503).end(`${messageOf(error)}\n`),
@@ -96,11 +100,14 @@ export async function serveMetrics(
   });
   return new Promise((resolve) => {
     server.once('error', (error) => {
-      log.warn({ port, why: messageOf(error) }, `metrics are not served: ${setting} can name another port`);
+      log.warn(
+        { host, port, why: messageOf(error) },
+        `metrics are not served: ${settings} choose another address`,
+      );
       resolve(null);
     });
-    server.listen(port, '127.0.0.1', () => {
-      log.info({ port: (server.address() as AddressInfo).port }, 'metrics on 127.0.0.1');
+    server.listen(port, host, () => {
+      log.info({ port: (server.address() as AddressInfo).port }, `metrics on ${host}`);
       resolve(server.unref());
     });
   });

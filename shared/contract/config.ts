@@ -2,6 +2,7 @@
  * The configuration of every process of Sluice: the variables of variables.ts, read and checked.
  */
 import { type Owner, readVariables, type ValuesOf, type VariableTable } from '../base/config.js';
+import type { MetricsAddress } from '../base/metrics.js';
 import { VARIABLES } from './variables.js';
 
 /** The variables of the command `sluice` alone. All other processes know and ignore them. */
@@ -49,4 +50,13 @@ export function loadConfig(environment?: NodeJS.ProcessEnv): Config {
  */
 export function loadCommandConfig(environment?: NodeJS.ProcessEnv): CommandConfig {
   return readVariables({ ...VARIABLES, ...COMMAND_VARIABLES }, OWNER, environment);
+}
+
+/** Returns the address of this process' metrics and probes; `unset` is its port where none is configured, 0 a free one. */
+export function metricsAddressOf(config: Config, unset: number): MetricsAddress {
+  return {
+    host: config.SLUICE_METRICS_HOST,
+    port: config.SLUICE_METRICS_PORT ?? unset,
+    settings: 'SLUICE_METRICS_HOST and SLUICE_METRICS_PORT',
+  };
 }

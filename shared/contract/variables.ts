@@ -141,12 +141,16 @@ export const VARIABLES = {
     form: 'must be * or origins such as https://app.example.com, in lower case, without a path, comma-separated',
     description: 'Origins whose pages may call the API from a browser, comma-separated; *: all; empty: none.',
   },
+  SLUICE_METRICS_HOST: {
+    type: 'string',
+    default: '127.0.0.1',
+    description: 'Address of /metrics, /livez and /readyz, which need no key; 0.0.0.0: all of this machine.',
+  },
   SLUICE_METRICS_PORT: {
     type: 'integer',
     minimum: 0,
     maximum: 65535,
-    description:
-      'Port of /metrics on loopback; unset: API 18080, worker a free one, under `npm start` 18081.',
+    description: 'Port there; unset: API 18080, worker a free one, under `npm start` 18081.',
   },
   SLUICE_KEY_PREFIX: {
     type: 'string',

@@ -42,7 +42,7 @@ it('serves without metrics where another has their port, and says which variable
       {
         level: 40,
         why: `listen EADDRINUSE: address already in use 127.0.0.1:${port}`,
-        msg: 'metrics are not served: SLUICE_METRICS_PORT can name another port',
+        msg: 'metrics are not served: SLUICE_METRICS_HOST and SLUICE_METRICS_PORT choose another address',
       },
     ]);
   expect(stack.output()).not.toContain('"stack"');

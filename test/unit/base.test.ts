@@ -5,7 +5,7 @@ import { systemClock } from '../../shared/base/clock.js';
 import { ConfigError } from '../../shared/base/config.js';
 import { Refusal } from '../../shared/base/errors.js';
 import { createErrorLog, createLogger } from '../../shared/base/log.js';
-import { createReadGauge, serveMetrics } from '../../shared/base/metrics.js';
+import { createReadGauge, createRegistry, serveMetrics } from '../../shared/base/metrics.js';
 import { loadCommandConfig, loadConfig } from '../../shared/contract/config.js';
 import { isId, newId } from '../../shared/contract/ids.js';
 import { VARIABLES } from '../../shared/contract/variables.js';
@@ -169,17 +169,49 @@ describe('metrics', () => {
     expect(await valuesOf(registry)).toEqual(['read 4']);
   });
 
-  it('are left out, and told which variable says otherwise, where their port is taken', async () => {
+  it('are served beside probes, on the address that is configured', async () => {
+    let isReady = false;
+    const demandReady = async () => {
+      if (!isReady) throw new Error('The store is away.');
+    };
+    const address = { host: '0.0.0.0', port: 0, settings: '' };
+    const registry = createRegistry();
+    const server = await serveMetrics(registry, address, createLogger('test', 'silent'), demandReady);
+    if (!server) throw new Error('no port is free');
+    const { address: listening, port } = server.address() as AddressInfo;
+    expect(listening).toBe('0.0.0.0');
+    const ask = async (path: string, method = 'GET') => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method });
+      return [answer.status, await answer.text()];
+    };
+    expect(await ask('/livez')).toEqual([200, 'alive\n']);
+    expect(await ask('/readyz')).toEqual([503, 'The store is away.\n']);
+    isReady = true;
+    expect(await ask('/readyz')).toEqual([200, 'ready\n']);
+    expect(await ask('/metrics')).toEqual([200, expect.stringContaining('process_cpu_seconds_total')]);
+    expect(await ask('/')).toEqual([404, '']);
+    expect(await ask('/livez', 'POST')).toEqual([404, '']);
+    server.close();
+  });
+
+  it('are left out, and told which variables say otherwise, where their port is taken', async () => {
     const lines: string[] = [];
     const log = createLogger('test', 'info', { write: (line) => void lines.push(line) });
-    const first = await serveMetrics(new Registry(), { port: 0, setting: 'METRICS_PORT' }, log);
+    const serve = (port: number) =>
+      serveMetrics(
+        new Registry(),
+        { host: '127.0.0.1', port, settings: 'HOST and PORT' },
+        log,
+        async () => {},
+      );
+    const first = await serve(0);
     if (!first) throw new Error('no port is free');
     const { port } = first.address() as AddressInfo;
-    expect(await serveMetrics(new Registry(), { port, setting: 'METRICS_PORT' }, log)).toBeNull();
+    expect(await serve(port)).toBeNull();
     first.close();
     const told = JSON.parse(lines.at(-1) ?? '');
     expect(told).toMatchObject({ level: 40, port, why: expect.stringContaining('EADDRINUSE') });
-    expect(told.msg).toContain('METRICS_PORT can name another port');
+    expect(told.msg).toContain('HOST and PORT choose another address');
     expect(told.err).toBeUndefined();
   });
 });

@@ -6,7 +6,7 @@ import { createErrorLog } from '../../../shared/base/log.js';
 import { createRegistry, serveMetrics } from '../../../shared/base/metrics.js';
 import { run } from '../../../shared/base/runner.js';
 import { openBlobs } from '../../../shared/blobs/open.js';
-import { loadConfig } from '../../../shared/contract/config.js';
+import { loadConfig, metricsAddressOf } from '../../../shared/contract/config.js';
 import { composeCore } from '../../../shared/core/compose.js';
 import { openInferenceQueues } from '../../../shared/queue/queues.js';
 import { openRedis, type Purpose, redisUrl } from '../../../shared/redis/connect.js';
@@ -45,11 +45,6 @@ await run('worker', loadConfig, async ({ defer, config, log, draining }) => {
     onError,
   });
   defer('inference', () => inference.close());
-  const metrics = await serveMetrics(
-    registry,
-    { port: config.SLUICE_METRICS_PORT ?? 0, setting: 'SLUICE_METRICS_PORT' },
-    log,
-    createReadiness({ redis, clock, draining, fault: inference.fault }),
-  );
-  defer('metrics', () => metrics?.close());
+  const demandReady = createReadiness({ redis, clock, draining, fault: inference.fault });
+  await serveMetrics(registry, metricsAddressOf(config, 0), log, demandReady);
 });
