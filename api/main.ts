@@ -11,11 +11,10 @@ import { createRegistry, serveMetrics } from '../shared/base/metrics.js';
 import { run } from '../shared/base/runner.js';
 import { openBlobs } from '../shared/blobs/open.js';
 import { loadConfig, METRICS_PORT, metricsAddressOf } from '../shared/contract/config.js';
-import { versionKey } from '../shared/contract/models/model-ref.js';
 import { composeCore } from '../shared/core/compose.js';
 import { listenForJobNotices } from '../shared/core/jobs/job-notices.js';
 import { createCachedCounter } from '../shared/core/jobs/submission/submitted-counter.js';
-import { readBundledVersions, registerBundled } from '../shared/core/models/bundled-versions.js';
+import { bundledKeys, readBundledVersions, registerBundled } from '../shared/core/models/bundled-versions.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
 import { checkDurable } from '../shared/redis/durability.js';
@@ -80,13 +79,14 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
   });
   defer('sweep', stopSweeping);
   if (config.SLUICE_BOOTSTRAP_KEY) await core.apiKeys.addKey(config.SLUICE_BOOTSTRAP_KEY, 'default', ['*']);
-  const bundled = await registerBundled(core.models, await readBundledVersions(config, clock, log), log);
+  const found = await readBundledVersions(config, clock, log);
+  const bundled = await registerBundled(core.models, found, log, await core.workers.servers());
 
   const demandReady = createReadiness({ redis, clock, draining });
   const app = createApp({
     config,
     core,
-    bundled: new Set(bundled.map(({ manifest: { name, version } }) => versionKey(name, version))),
+    bundled: bundledKeys(bundled, found.faulty),
     follow: { heldRequests, jobFeed, sseStreams },
     watermark,
     demandReady,

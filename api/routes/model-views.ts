@@ -4,7 +4,7 @@
 import { toTimestamp } from '../../shared/base/clock.js';
 import { SluiceError } from '../../shared/contract/errors.js';
 import type { ModelView, VersionView } from '../../shared/contract/models/model-view.js';
-import type { Model, Version } from '../../shared/core/models/model-record.js';
+import { isUnreadable, type Model, type Version } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
 import { demandUnpurged } from '../../shared/core/models/resolve-version.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
@@ -61,32 +61,23 @@ export async function presentModel(model: Model, deps: ModelViewDeps): Promise<M
  * @param servers tells how many workers serve a version
  */
 export function presentVersion(
-  {
-    manifest,
-    state,
-    waitingFor,
-    backend,
-    sizeBytes,
-    sha256,
-    createdAt,
-    deletedAfter,
-    error,
-    warnings,
-    metrics,
-  }: Version,
+  found: Version,
   servers: (model: string, version: number) => number,
 ): VersionView {
+  const { manifest, state, waitingFor, backend, sizeBytes, sha256 } = found;
+  const { createdAt, deletedAfter, error, warnings, metrics } = found;
   const { version, signature, signatures = {}, batching } = manifest;
+  const isRead = !isUnreadable(found);
   const { signatureName = null, quantization = null } = manifest;
   return {
     version,
     state,
     workers: servers(manifest.name, version),
     waitingFor,
-    signature,
+    signature: isRead ? signature : null,
     signatureName,
     signatures,
-    batching,
+    batching: isRead ? batching : null,
     quantization,
     stateful: manifest.stateful !== undefined,
     backend,

@@ -5,14 +5,14 @@
  */
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import { invalid } from '../../shared/contract/errors.js';
+import { invalid, SluiceError } from '../../shared/contract/errors.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { isAlias } from '../../shared/contract/models/model-ref.js';
 import type { VersionView } from '../../shared/contract/models/model-view.js';
 import { fitFault } from '../../shared/contract/models/signature-fit.js';
 import { compileGuard } from '../../shared/contract/schema.js';
 import { publishedSchemas } from '../../shared/contract/tensors/signature.js';
-import type { Model } from '../../shared/core/models/model-record.js';
+import { isUnreadable, type Model } from '../../shared/core/models/model-record.js';
 import type { Models } from '../../shared/core/models/models.js';
 import { MAX_FILES } from '../../shared/core/models/received-files.js';
 import type { Shadows } from '../../shared/core/models/shadows.js';
@@ -222,7 +222,9 @@ export function modelRoutes(deps: ModelRoutesDeps): Router {
       ctx.body = await showVersion(ctx.params);
     },
     'get /v1/models/{name}/versions/{version}/schema': async (ctx) => {
-      ctx.body = publishedSchemas(findVersion(await find(ctx.params.name), ctx.params.version).manifest);
+      const version = findVersion(await find(ctx.params.name), ctx.params.version);
+      if (isUnreadable(version)) throw new SluiceError('model_failed', version.error ?? undefined);
+      ctx.body = publishedSchemas(version.manifest);
     },
     'put /v1/models/{name}/aliases/{alias}': moveAlias,
   });

@@ -24,11 +24,19 @@ export interface BundledVersion {
   sizeBytes: number;
 }
 
+/** A version that cannot be served. */
+export interface FaultyVersion {
+  name: string;
+  /** Null where the fault is of the whole model, or the number is none that a version can have. */
+  version: number | null;
+  /** Its place in the folder, and all that is wrong with it. */
+  why: string;
+}
+
 export interface ModelFolder {
   /** The versions, sorted by name and number. */
   versions: BundledVersion[];
-  /** Versions that cannot be served, each with its place and all that is wrong with it. */
-  faults: string[];
+  faulty: FaultyVersion[];
   /** Folders that are not taken for versions, though somebody may have meant them so. */
   notices: string[];
 }
@@ -48,12 +56,14 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
       `The folder of models cannot be read: ${messageOf(error)}. SLUICE_MODELS_DIR names another.`,
     );
   });
-  const read: ModelFolder = { versions: [], faults: [], notices: [] };
+  const read: ModelFolder = { versions: [], faulty: [], notices: [] };
   for (const name of names) {
     try {
       await readModel(folder, name, read);
     } catch (error) {
-      (isModelName(name) ? read.faults : read.notices).push(`${name} cannot be read: ${messageOf(error)}`);
+      const why = `${name} cannot be read: ${messageOf(error)}`;
+      if (isModelName(name)) read.faulty.push({ name, version: null, why });
+      else read.notices.push(why);
     }
   }
   read.versions.sort(
@@ -77,8 +87,11 @@ async function readModel(folder: string, name: string, read: ModelFolder): Promi
       try {
         read.versions.push(await readVersion(join(place, entry), name, Number(entry)));
       } catch (error) {
+        const version = Number.isSafeInteger(Number(entry)) ? Number(entry) : null;
         const file = error instanceof ManifestFault ? `/${MANIFEST_FILE}` : '';
-        read.faults.push(`${name}/${entry}${file}: ${messageOf(error)}`);
+        // Callers of the API read it, and the place of the folder on this machine is none of their business.
+        const why = messageOf(error).replaceAll(`${join(place, entry)}/`, '');
+        read.faulty.push({ name, version, why: `${name}/${entry}${file}: ${why}` });
       }
     } else if (LIKE_A_VERSION.test(entry) || (await holdsModel(join(place, entry))))
       read.notices.push(`${name}/${entry} is no version: versions are folders called 1, 2, 3 and so on`);

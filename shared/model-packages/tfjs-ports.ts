@@ -34,6 +34,17 @@ const TFJS_DTYPES: ReadonlyMap<number, TfjsDtype> = new Map([
 
 export const MODEL_FILE = 'model.json';
 
+/**
+ * Returns what stands in the model.json of a folder.
+ * @throws Error that names the file, where it holds no JSON object.
+ */
+export async function readModelFile(folder: string): Promise<Json> {
+  const model = parsed(await readFile(join(folder, MODEL_FILE), 'utf8'));
+  if (typeof model !== 'object' || model === null)
+    throw new Error(`${MODEL_FILE} is no JSON object: it may have been cut off, or be another file`);
+  return model;
+}
+
 /** Returns what model.json declares; null where it declares nothing, or is not JSON, which others report. */
 export async function readTfjsPorts(folder: string, format: unknown): Promise<TfjsPorts | null> {
   const model = await readFile(join(folder, MODEL_FILE), 'utf8').then(

@@ -3,11 +3,9 @@
  * ones too; the operations of a graph model, of its functions and of its initialiser. Only parts on a list pass, so that
  * nothing runs code of the model's maker (`Lambda`, custom layers and operations) or looks for files.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
 import { ASYNC_OPS, graphOperationFault } from './graph-operations.js';
-import { MODEL_FILE } from './tfjs-ports.js';
+import { MODEL_FILE, readModelFile } from './tfjs-ports.js';
 
 const LAYERS: ReadonlySet<string> = new Set(
   `Activation Add AlphaDropout Average AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Bidirectional
@@ -27,9 +25,7 @@ export async function checkTopology(
   { format, stateful }: Pick<Manifest, 'format' | 'stateful'>,
 ): Promise<void> {
   if (format !== 'layers' && format !== 'graph') return;
-  const { modelTopology, modelInitializer } = JSON.parse(
-    await readFile(join(folder, MODEL_FILE), 'utf8'),
-  ) as Dictionary;
+  const { modelTopology, modelInitializer } = await readModelFile(folder);
   // tfjs runs the second graph before the first run of the first.
   const graphs = [modelTopology, modelInitializer];
   if (format === 'graph') demandOperations(graphs.flatMap(operationsOf), stateful === 'allow');

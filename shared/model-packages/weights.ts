@@ -4,14 +4,12 @@
  * These checks find a missing or truncated file by its name. tfjs would fail while it loads, without saying which file or why.
  */
 
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Fault } from '../contract/errors.js';
 import type { VersionFiles } from '../contract/models/manifest.js';
 import { plainPath } from '../contract/models/package-path.js';
 import { escapePointer } from '../contract/schema.js';
 import { elementsOf } from '../contract/tensors/tensor.js';
-import { MODEL_FILE } from './tfjs-ports.js';
+import { MODEL_FILE, readModelFile } from './tfjs-ports.js';
 
 export interface Weight {
   name: string;
@@ -70,8 +68,7 @@ export function weightFaults(model: unknown, sizes: ReadonlyMap<string, number>)
  */
 export async function loadedBytes(folder: string, { manifest, sizeBytes }: VersionFiles): Promise<number> {
   if (manifest.format === 'saved_model' || manifest.format === 'onnx') return sizeBytes;
-  const model: unknown = JSON.parse(await readFile(join(folder, MODEL_FILE), 'utf8'));
-  const groups = (model as Partial<ModelFile> | null)?.weightsManifest ?? [];
+  const { weightsManifest: groups = [] } = await readModelFile(folder);
   if (!Array.isArray(groups) || !groups.every(isGroup)) return sizeBytes;
   const weights = groups.flatMap((group) => group.weights);
   return Math.max(

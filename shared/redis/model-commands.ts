@@ -11,7 +11,7 @@ export const MODEL_COMMANDS = {
   },
   'report-version': {
     keys: ['modelKey', 'outboxKey', 'subscribedKey', 'numbersKey'],
-    args: ['version', 'state', 'report', 'name', 'proven'],
+    args: ['version', 'state', 'report', 'name', 'proven', 'unserved'],
     reply: 'nothing',
   },
   'register-version': {

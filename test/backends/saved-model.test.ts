@@ -50,9 +50,9 @@ beforeEach(() => {
 async function manifestOf(): Promise<Manifest> {
   const {
     versions: [version],
-    faults,
+    faulty,
   } = await readModelFolder(models);
-  if (!version) throw new Error(faults.join());
+  if (!version) throw new Error(faulty.map(({ why }) => why).join());
   return version.manifest;
 }
 

@@ -40,6 +40,7 @@ beforeAll(async () => {
   copy(join(models, 'Upper/1'));
   copy(join(models, 'broken/1'), { 'model.yaml': 'colour: red\nrun: rm\n' });
   copy(join(models, 'broken/9007199254740993'));
+  copy(join(models, 'garbled/1'), { 'model.json': '{"format": "layers-model", "modelTopology": {' });
   mkdirSync(join(models, 'text/1'), { recursive: true });
   writeFileSync(join(models, 'text/1/saved_model.pbtxt'), '');
   stack = await startStack(inject('redisUrl'), { SLUICE_MODELS_DIR: models });
@@ -87,6 +88,47 @@ it('fails a version whose files are links to other places, with the reason', asy
   expect((await version()).error).toMatch(
     /model.json is a link, or leads through one, that leaves the folder/,
   );
+});
+
+it('shows as failed, with the reason, what cannot be read', async () => {
+  const { body: model } = await stack.request('GET', '/v1/models/broken');
+  expect(model.versions).toMatchObject([
+    { version: 1, state: 'failed', workers: 0, waitingFor: null, signature: null, batching: null },
+  ]);
+  for (const [name, why] of [
+    ['broken', /^broken\/1\/model.yaml: .*\/colour .*; \/run /],
+    ['text', /^text\/1: saved_model.pbtxt is the text form of a SavedModel/],
+  ] as const) {
+    const { body: version } = await stack.request('GET', `/v1/models/${name}/versions/1`);
+    expect({ name, state: version.state }).toEqual({ name, state: 'failed' });
+    expect(version.error).toMatch(why);
+    expect(version.error).not.toContain(place.path);
+    const job = await stack.request('POST', '/v1/jobs', { ...digit, model: name });
+    expect({ status: job.status, code: job.body.code }).toEqual({ status: 409, code: 'model_failed' });
+    expect(job.body.detail).toBe(version.error);
+    const schema = await stack.request('GET', `/v1/models/${name}/versions/1/schema`);
+    expect(schema).toMatchObject({ status: 409, body: { code: 'model_failed', detail: version.error } });
+  }
+  const purge = await stack.request('DELETE', '/v1/models/text/versions/1?purge=true');
+  expect(purge.body.code).toBe('model_bundled');
+});
+
+it('shows as failed, with the reason and its signature, what a worker cannot load', async () => {
+  const version = async () => (await stack.request('GET', '/v1/models/garbled/versions/1')).body;
+  await expect.poll(async () => (await version()).state, BOUND).toBe('failed');
+  expect((await version()).error).toMatch(/^model.json is no JSON object: it may have been cut off/);
+  expect((await version()).signature.inputs).toHaveLength(1);
+});
+
+it('serves what was mended', async () => {
+  copy(join(models, 'broken/1'));
+  await stack.restartApi();
+  const version = async () => (await stack.request('GET', '/v1/models/broken/versions/1')).body;
+  expect(await version()).toMatchObject({ state: 'pending', error: null, batching: { maxBatchSize: 32 } });
+  stack.addWorker();
+  await expect.poll(async () => (await version()).state, BOUND).toBe('ready');
+  const { body } = await stack.request('POST', '/v1/jobs?wait=20', { ...digit, model: 'broken' });
+  expect(body).toMatchObject({ status: 'succeeded' });
 });
 
 it('ends a process when all of its versions have faults', async () => {

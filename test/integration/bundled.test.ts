@@ -1,13 +1,21 @@
-/** Bundled models in a bucket: fetched into the cache, once for each state of the bucket. */
+/** Bundled models in a bucket: fetched into the cache, once for each state of the bucket, and registered as they are found. */
 import { readdirSync, readFileSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.js';
 import { createLogger } from '../../shared/base/log.js';
 import { loadConfig } from '../../shared/contract/config.js';
-import { keepBundled, readBundledVersions } from '../../shared/core/models/bundled-versions.js';
+import { newId } from '../../shared/contract/ids.js';
+import { type Core, composeCore } from '../../shared/core/compose.js';
+import {
+  keepBundled,
+  readBundledVersions,
+  registerBundled,
+} from '../../shared/core/models/bundled-versions.js';
 import type { BundledVersion } from '../../shared/model-packages/model-folder.js';
+import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { type OpenedBucket, openBucket } from '../support/blob-stores.js';
+import { idleConnections } from '../support/connections.js';
 import { ROOT } from '../support/stack.js';
 
 const log = createLogger('test', 'silent');
@@ -21,13 +29,13 @@ beforeAll(async () => {
 });
 afterAll(() => bucket.close());
 
-const read = () => {
+const read = async () => {
   const config = {
     ...bucket.config,
     SLUICE_MODELS_DIR: `s3://${bucket.server.bucket}/some/prefix`,
     SLUICE_CACHE_DIR: bucket.folder,
   };
-  return readBundledVersions(config, systemClock, log);
+  return (await readBundledVersions(config, systemClock, log)).versions;
 };
 
 it('are those of the place, and lie in the cache', async () => {
@@ -78,8 +86,8 @@ it('leave no folder that no worker has touched for a week', async () => {
 
 it('are an empty list where the place is empty, and `unavailable` where there is no bucket', async () => {
   const config = { ...bucket.config, SLUICE_CACHE_DIR: bucket.folder };
-  const at = (place: string) =>
-    readBundledVersions({ ...config, SLUICE_MODELS_DIR: place }, systemClock, log);
+  const at = async (place: string) =>
+    (await readBundledVersions({ ...config, SLUICE_MODELS_DIR: place }, systemClock, log)).versions;
   expect(await at(`s3://${bucket.server.bucket}/elsewhere`)).toEqual([]);
   await expect(at('s3://no-such-bucket/x')).rejects.toMatchObject({ code: 'unavailable' });
 });
@@ -87,4 +95,67 @@ it('are an empty list where the place is empty, and `unavailable` where there is
 it('are refused at the start where the place is none', () => {
   expect(() => loadConfig({ SLUICE_MODELS_DIR: 's3://UPPER/x' })).toThrow(/SLUICE_MODELS_DIR/);
   expect(loadConfig({ SLUICE_MODELS_DIR: 'my-models' }).SLUICE_MODELS_DIR).toBe('my-models');
+});
+
+describe('a version that cannot be read', () => {
+  const why = 'm/1/model.yaml: / is wrong';
+  const none = () => 0;
+  const faulty = [{ name: 'm', version: 1, why }];
+  let redis: Redis;
+  let core: Core;
+  let good: BundledVersion;
+  beforeEach(async () => {
+    redis = await openRedis(inject('redisUrl'), 'work', () => undefined);
+    const config = { ...loadConfig({}), SLUICE_KEY_PREFIX: `{bundled-${newId('req', 0).slice(-10)}}` };
+    core = composeCore(config, idleConnections(redis, bucket.store));
+    const [mnist] = await read();
+    if (!mnist) throw new Error('The bucket lacks mnist.');
+    good = { ...mnist, manifest: { ...mnist.manifest, name: 'm' } };
+  });
+  afterEach(async () => {
+    const left = await redis.keys(`${core.keys.models.replace(/:models$/, '')}:*`);
+    if (left.length > 0) await redis.unlink(left);
+    redis.disconnect();
+  });
+  const register = (versions: BundledVersion[], broken: typeof faulty, servers = none) =>
+    registerBundled(core.models, { versions, faulty: broken }, log, servers);
+  const version = async () => (await core.models.read('m'))?.versions[0];
+
+  it('is failed, and pending once it can be read', async () => {
+    await register([], faulty);
+    expect(await version()).toMatchObject({ state: 'failed', error: why, waitingFor: null });
+    await register([], [{ name: 'm', version: 1, why: 'another fault' }]);
+    expect(await version()).toMatchObject({ state: 'failed', error: 'another fault' });
+    await register([good], []);
+    expect(await version()).toMatchObject({ state: 'pending', error: null, manifest: good.manifest });
+  });
+
+  it('that was ready and is served by nobody is failed, with its signature', async () => {
+    await register([good], []);
+    await core.models.report('m', 1, 'ready');
+    await register([], faulty);
+    expect(await version()).toMatchObject({ state: 'failed', error: why, manifest: good.manifest });
+    await core.models.report('m', 1, 'ready');
+    expect(await version()).toMatchObject({ state: 'ready', error: null });
+  });
+
+  it('that a worker serves stays ready', async () => {
+    await register([good], []);
+    await core.models.report('m', 1, 'ready');
+    await register([], faulty, () => 1);
+    expect(await version()).toMatchObject({ state: 'ready', error: null });
+  });
+
+  it('that was retired stays so', async () => {
+    await register([good], []);
+    await core.models.retire('m', 1, null);
+    await register([], faulty);
+    expect(await version()).toMatchObject({ state: 'retired', error: null });
+  });
+
+  it('leaves an uploaded version of its number as it is', async () => {
+    await core.models.add(good, 'some-folder');
+    await register([], faulty);
+    expect(await version()).toMatchObject({ state: 'pending', error: null, uploaded: true });
+  });
 });

@@ -105,13 +105,16 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const names = list(config.SLUICE_MODELS);
   const isWanted = (model: string) => names.length === 0 || names.includes(model);
   const found = await readBundledVersions(config, clock, log);
-  const wanted = found.filter(({ manifest }) => isWanted(manifest.name));
+  const wanted = {
+    versions: found.versions.filter(({ manifest }) => isWanted(manifest.name)),
+    faulty: found.faulty.filter(({ name }) => isWanted(name)),
+  };
   const bundled = await registerBundled(models, wanted, log);
   for (const version of bundled) await served.add(version.path, version);
   const watch = watchRegistry({ ...core, served, bundled, isWanted, clock, onError });
   const stopTending = clock.every(TOUCH_MS, () => {
     core.fetchedVersions.tend().catch((error: unknown) => onError('fetched versions', error));
-    void keepBundled(config, found, clock);
+    void keepBundled(config, found.versions, clock);
   });
   const known = new Set((await models.list()).map(({ name }) => name));
   for (const name of names.filter((name) => !known.has(name)))

@@ -34,13 +34,13 @@ export const versionViewSchema = exactly({
       since: TIME,
     }),
   ),
-  signature,
+  signature: { ...orNull(signature), description: 'Null for a bundled version whose files cannot be read.' },
   signatureName: {
     ...NULLABLE_TEXT,
     description: 'Which signature of a SavedModel that is, where it says so.',
   },
   signatures: { ...signatures, description: 'Other signatures, by name, that jobs may ask for.' },
-  batching,
+  batching: orNull(batching),
   quantization: orNull(quantization),
   stateful: {
     type: 'boolean',

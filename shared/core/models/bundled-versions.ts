@@ -18,15 +18,25 @@ import type { Logger } from '../../base/log.js';
 import type { BlobStore } from '../../blobs/blobs.js';
 import { type BucketConfig, isBucket, openBucket } from '../../blobs/open.js';
 import type { Config } from '../../contract/config.js';
-import { type BundledVersion, type ModelFolder, readModelFolder } from '../../model-packages/model-folder.js';
+import { versionKey } from '../../contract/models/model-ref.js';
+import {
+  type BundledVersion,
+  type FaultyVersion,
+  type ModelFolder,
+  readModelFolder,
+} from '../../model-packages/model-folder.js';
+import { unreadableManifest } from './model-record.js';
 import { type Models, NumberTaken } from './models.js';
 
 type BundledConfig = BucketConfig & Pick<Config, 'SLUICE_MODELS_DIR' | 'SLUICE_CACHE_DIR'>;
 
 const UNUSED_MS = 7 * 86_400_000;
 
+/** Versions of the place, those that can be read and the others. */
+export type BundledVersions = Pick<ModelFolder, 'versions' | 'faulty'>;
+
 /**
- * Returns the bundled versions, sorted by name and number, and tells the log which others cannot be served and why.
+ * Returns the bundled versions, sorted by name and number, and tells the log which cannot be served and why.
  * @throws ConfigError when the folder cannot be read or all of its versions have faults; {SluiceError} `unavailable` when the
  *   bucket cannot be read.
  */
@@ -34,24 +44,35 @@ export async function readBundledVersions(
   config: BundledConfig,
   clock: Clock,
   log: Pick<Logger, 'error' | 'warn'>,
-): Promise<BundledVersion[]> {
+): Promise<BundledVersions> {
   const place = config.SLUICE_MODELS_DIR;
-  const { versions, faults, notices } = await readPlace(place, config, clock);
-  if (versions.length === 0 && faults.length > 0)
-    throw new ConfigError(`The models in ${place} have faults:\n  ${faults.join('\n  ')}`);
-  for (const why of faults) log.error({ place, why }, 'bundled version not served');
+  const { versions, faulty, notices } = await readPlace(place, config, clock);
+  if (versions.length === 0 && faulty.length > 0)
+    throw new ConfigError(
+      `The models in ${place} have faults:\n  ${faulty.map(({ why }) => why).join('\n  ')}`,
+    );
+  for (const { why } of faulty) log.error({ place, why }, 'bundled version not served');
   for (const why of notices) log.warn({ place, why }, 'folder passed over');
-  return versions;
+  return { versions, faulty };
 }
 
-/** Registers bundled versions and returns them, but for those that cannot be, which the log is told. */
+type BundledRegistry = Pick<Models, 'register' | 'read' | 'report'>;
+
+/**
+ * Registers bundled versions, those that cannot be read as failed. Returns the others, but for those whose number is taken,
+ * which the log is told.
+ *
+ * @param servers tells how many workers serve a version. One that is served stays ready. Unless told, each is: a worker cannot
+ *   tell of others that start beside it, and the API can.
+ */
 export async function registerBundled(
-  models: Pick<Models, 'register'>,
-  bundled: readonly BundledVersion[],
+  models: BundledRegistry,
+  { versions, faulty }: BundledVersions,
   log: Pick<Logger, 'error'>,
+  servers: (model: string, version: number) => number = () => 1,
 ): Promise<BundledVersion[]> {
   const registered: BundledVersion[] = [];
-  for (const version of bundled) {
+  for (const version of versions) {
     try {
       await models.register(version);
       registered.push(version);
@@ -60,7 +81,37 @@ export async function registerBundled(
       log.error({ why: error.message }, 'bundled version not served');
     }
   }
+  for (const { name, version, why } of faulty)
+    if (version !== null)
+      await registerFaulty(models, name, version, { error: why, isUnserved: servers(name, version) === 0 });
   return registered;
+}
+
+/**
+ * Makes a version failed because its files cannot be read now. One whose files were read before keeps its signature; one that
+ * was uploaded or retired stays as it is.
+ */
+async function registerFaulty(
+  models: BundledRegistry,
+  name: string,
+  version: number,
+  fault: { error: string; isUnserved: boolean },
+): Promise<void> {
+  const model = await models.read(name);
+  const known = model?.versions.find(({ manifest }) => manifest.version === version);
+  if (known?.uploaded || known?.state === 'retired' || model?.purged.includes(version)) return;
+  const manifest = unreadableManifest(name, version, model?.description ?? '');
+  if (!known) await models.register({ manifest, sizeBytes: 0 });
+  await models.report(name, version, 'failed', fault);
+}
+
+/** Returns the versions that the place holds, as `versionKey` names them, faulty ones too. */
+export function bundledKeys(
+  registered: readonly BundledVersion[],
+  faulty: readonly FaultyVersion[],
+): Set<string> {
+  const held = [...registered.map(({ manifest }) => manifest), ...faulty];
+  return new Set(held.map(({ name, version }) => versionKey(name, version ?? 0)));
 }
 
 /** Keeps what was fetched for these versions; a worker calls it now and then, because its children read the files again. */

@@ -110,6 +110,21 @@ function decodeVersion(number: string, stored: string, fields: Record<string, st
   };
 }
 
+/**
+ * Returns what stands for the manifest of a version that nobody could read. It has no files, as no other has, and no signature to
+ * show.
+ */
+export function unreadableManifest(name: string, version: number, description: string): Manifest {
+  const batching = { maxBatchSize: 1, maxDelayMs: 0 };
+  const signature = { inputs: [], outputs: [] };
+  return { name, version, description, format: 'layers', signature, batching, files: {} };
+}
+
+/** Tells whether a version has the manifest of one that nobody could read. */
+export function isUnreadable({ manifest }: Pick<StoredVersion, 'manifest'>): boolean {
+  return Object.keys(manifest.files).length === 0;
+}
+
 /** Returns the SHA-256, in hex, over the paths and hashes of a version's files. */
 export function filesHash(files: Manifest['files']): string {
   return sha256Of(JSON.stringify(files));

@@ -58,6 +58,8 @@ type ReportDetail = Partial<Omit<VersionReport, 'waitingFor'>> & {
   waitingFor?: WaitedFor;
   /** False for a version that serves though it has never computed anything. */
   wasComputed?: boolean;
+  /** True where no worker serves it, so that `ready` does not stand. */
+  isUnserved?: boolean;
 };
 
 /** Returns the registry of models. */
@@ -144,7 +146,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
     name: string,
     version: number,
     state: VersionState,
-    { waitingFor, wasComputed = true, ...detail }: ReportDetail = {},
+    { waitingFor, wasComputed = true, isUnserved = false, ...detail }: ReportDetail = {},
   ): Promise<void> {
     const waiting = waitingFor ? { what: waitingFor, since: toTimestamp(clock.now()) } : null;
     await reportVersion({
@@ -157,6 +159,7 @@ export function createModels({ redis, keys, clock, random = Math.random }: Model
       report: JSON.stringify({ ...UNREPORTED, ...detail, waitingFor: waiting }),
       name,
       proven: wasComputed ? 1 : 0,
+      unserved: isUnserved ? 1 : 0,
     });
   }
 

@@ -19,10 +19,11 @@ local state = ARGV[2] -- ready, failed, loading or pending
 local report = ARGV[3] -- JSON: its waitingFor.what tells what a pending version lacks
 local name = ARGV[4]
 local proven = ARGV[5] -- 1, or 0 for a version that has never computed anything
+local unserved = ARGV[6] -- 1 where no worker serves it, so that `ready` does not stand; else 0
 
 if closedBy(modelKey, numbersKey, name, version, true) then return end
 local before = redis.call('HGET', modelKey, 'state:' .. version)
-if before == 'retired' or before == 'ready' and state ~= 'ready' then return end
+if before == 'retired' or before == 'ready' and state ~= 'ready' and unserved == '0' then return end
 if before == 'failed' and state == 'pending' then
   local waiting = cjson.decode(report).waitingFor
   if waiting ~= cjson.null and waiting.what == 'backend' then return end
