@@ -12,7 +12,17 @@ const FIELDS = ['field', 'value'] as const;
 export const COMMANDS = {
   ...MODEL_COMMANDS,
   'submit-jobs': {
-    keys: ['waitingKey', 'dueIndexKey', 'queuedKey', 'queueKey', 'pausedKey', 'modelKey', 'numbersKey'],
+    keys: [
+      'waitingKey',
+      'dueIndexKey',
+      'queuedKey',
+      'queueKey',
+      'pausedKey',
+      'modelKey',
+      'numbersKey',
+      'outboxKey',
+      'subscribedKey',
+    ],
     args: [
       'jobPrefix',
       'model',
@@ -22,6 +32,8 @@ export const COMMANDS = {
       'maxModelJobs',
       'maxModelBytes',
       'checkAfterMs',
+      'takenPrefix',
+      'sends',
     ],
     each: [
       'id',
@@ -71,6 +83,7 @@ export const COMMANDS = {
       'tenure',
       'turn',
       'bell',
+      'heard',
       'begins',
       'inHand',
       'room',

@@ -13,7 +13,7 @@ export function createKeys(prefix: string) {
     waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
     /**
      * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet. {held:<ticket>}:
-     * its tenure and last turn. {standby, rung, rungAt}: workers that wait to be rung, and the one that was. {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
+     * its tenure, last turn, and last job that was sent to it. {standby, rung, rungAt}: workers that wait to be rung, and the one that was. {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
      */
     queue: (model: string, version: number) => `${prefix}:queue:${model}:${version}`,
     /** Hash: model -> since when no job of it is started. */
@@ -107,7 +107,7 @@ export function createKeys(prefix: string) {
     awaited: (process: string) => `${prefix}:awaited:${process}`,
     /** Channel: ids of jobs that have changed without an end (started, queued again, further on), separated by spaces. */
     changed: `${prefix}:changed`,
-    /** Channel: tenures of a worker that are to take jobs. */
+    /** Channel: tenures of a worker that are to take jobs, and jobs that are sent to them. */
     bell: (worker: string) => `${prefix}:bell:${worker}`,
     /** Channel: ids of running jobs that were canceled, separated by spaces. */
     stopped: `${prefix}:stopped`,

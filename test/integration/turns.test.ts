@@ -9,6 +9,7 @@ import { openFileBlobs } from '../../shared/blobs/filesystem.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { type Core, composeCore } from '../../shared/core/compose.js';
 import type { Started, TicketHold, Turn } from '../../shared/core/jobs/executions.js';
+import { NONE_SENT, parseRing, type SentJob } from '../../shared/core/jobs/sent-jobs.js';
 import { parseToldEnds } from '../../shared/core/jobs/told-ends.js';
 import { openRedis, type Redis } from '../../shared/redis/connect.js';
 import { idleConnections } from '../support/connections.js';
@@ -28,11 +29,17 @@ let listener: Redis;
 let core: Core;
 let tickets: string[];
 let rung: string[];
+let sent: SentJob[];
 beforeAll(async () => {
   server = await startRedis(folder.path);
   redis = await openRedis(server.url, 'work', () => undefined);
   listener = await openRedis(server.url, 'listen', () => undefined);
-  listener.on('message', (_, tenure: string) => rung.push(tenure));
+  listener.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+    if (channel.toString() !== 'bell') return;
+    const ring = parseRing(message);
+    if (ring.sent) sent.push(ring.sent);
+    else rung.push(ring.tenure);
+  });
 });
 afterAll(async () => {
   redis?.disconnect();
@@ -45,6 +52,7 @@ beforeEach(async () => {
   await listener.unsubscribe();
   tickets = [];
   rung = [];
+  sent = [];
   const transport = {
     add: async (_: string, __: number, ticket: string) => void tickets.push(ticket),
     count: async () => 0,
@@ -69,6 +77,7 @@ function holding(ticket: string, tenure: string, bell = 'bell') {
   const take = (turn: Partial<Turn> = {}) =>
     core.executions.exchange('m', 1, hold, {
       number: ++number,
+      heard: NONE_SENT,
       finished: [],
       room: 2,
       share: SHARE,
@@ -85,19 +94,20 @@ const statusOf = async (id?: string) => (await core.jobs.get('acme', String(id))
 const age = (field: string) => redis.hincrby(core.keys.queue('m', 1), field, -CALL_LOST_MS);
 
 describe('a worker that stands by', () => {
-  test('is rung for a job, once, and the transport is asked for nobody', async () => {
+  test('is rung for jobs that come together, once, and the transport is asked for nobody', async () => {
     await listener.subscribe('bell');
     const worker = holding('t1', 'one');
     await submit();
     await worker.begin();
     tickets.length = 0;
-    const [second] = await submit();
+    const [second] = await submit(2);
     await submit();
+    expect(sent).toEqual([]);
     await expect.poll(() => rung).toEqual(['one']);
     expect(tickets).toEqual([]);
     const { started, isMore } = await worker.take({ room: 1 });
     expect(idsOf(started)[0]).toBe(second);
-    expect([started.length, isMore]).toEqual([2, false]);
+    expect([started.length, isMore]).toEqual([3, false]);
   });
 
   test('is not called while it has no room, and takes what waits with its next turn', async () => {
@@ -127,7 +137,7 @@ describe('a worker that stands by', () => {
     await listener.subscribe('bell');
     await submit();
     await holding('t1', 'frozen').begin();
-    await submit();
+    await submit(2);
     await age('rungAt');
     await submit();
     expect(tickets).toEqual(['t1', 't2']);
@@ -137,7 +147,7 @@ describe('a worker that stands by', () => {
     await listener.subscribe('bell');
     await submit();
     await holding('t1', 'dead').begin();
-    await submit();
+    await submit(2);
     await redis.hincrby(core.keys.queue('m', 1), 'rungAt', 60_000);
     await submit();
     expect(tickets).toEqual(['t1', 't2']);
@@ -157,11 +167,115 @@ describe('a worker that stands by', () => {
     await listener.subscribe('bell');
     await submit();
     for (const name of ['lives', 'frozen', 'frozen-too']) await holding(`t-${name}`, name).begin();
-    await submit();
+    await submit(2);
     await age('rungAt');
     rung.length = 0;
     await core.wakeTickets.recall('m', 1);
     await expect.poll(() => rung).toContain('lives');
+  });
+});
+
+describe('a lone job', () => {
+  const queueKey = () => core.keys.queue('m', 1);
+  /** The worker begins a tenure, and stands by with so much room. */
+  async function standBy(name: string, room = 2) {
+    await listener.subscribe('bell');
+    const worker = holding(`t-${name}`, name);
+    await worker.begin({ room });
+    return worker;
+  }
+  const sentIds = () => sent.map(({ job }) => job.spec.id);
+  const tenureOf = async (id?: string) => (await core.jobs.get('acme', String(id)))?.ticket;
+  beforeEach(async () => {
+    // A worker comes once, so that the queue is known.
+    await submit();
+    const worker = holding('t1', 'first');
+    await worker.take({ finished: finished((await worker.begin()).started), room: 0, leaves: true });
+    tickets.length = 0;
+  });
+
+  test('is started by the script that submits it, and sent to the worker that stands by', async () => {
+    const worker = await standBy('one');
+    const [first, second] = [...(await submit()), ...(await submit())];
+    await expect.poll(sentIds).toEqual([first, second]);
+    expect(sent[0]).toMatchObject({ before: NONE_SENT, job: { token: '1', attempt: 1 } });
+    expect(sent[0]?.job.input.inline).toEqual(Buffer.alloc(100));
+    expect(sent[1]?.before).toBe(first);
+    expect(await core.jobs.get('acme', String(first))).toMatchObject({
+      status: 'running',
+      starts: 1,
+      attempts: 1,
+    });
+    const settled = await worker.take({
+      finished: finished(sent.map(({ job }) => job)),
+      heard: String(second),
+    });
+    expect(settled).toMatchObject({ standing: 'held', settled: ['succeeded', 'succeeded'] });
+    expect([rung, tickets]).toEqual([[], []]);
+    expect(await redis.exists(core.keys.taken('m', 1, 't-one'))).toBe(0);
+    expect(await redis.hget(core.keys.queued, 'model:m')).toBe('0');
+  });
+
+  test('goes to the worker that was sent none yet; one without room is sent none', async () => {
+    await standBy('one', 2);
+    await standBy('two', 1);
+    const ids = [...(await submit()), ...(await submit()), ...(await submit())];
+    expect(await Promise.all(ids.map(tenureOf))).toEqual(['t-two', 't-one', 't-one']);
+    expect(tickets).toEqual([]);
+    const [waiting] = await submit();
+    expect(await statusOf(waiting)).toBe('queued');
+    expect(tickets).toHaveLength(1);
+  });
+
+  test('that was not heard of is told by the next turn, and taken over', async () => {
+    const worker = await standBy('one');
+    const [lost] = await submit();
+    const behind = await worker.take();
+    expect(behind).toMatchObject({ standing: 'behind', started: [] });
+    const over = await worker.begin();
+    expect([over.standing, over.sent, idsOf(over.started)]).toEqual(['held', lost, [lost]]);
+    const end = await worker.take({ finished: finished(over.started), heard: String(lost) });
+    expect(end).toMatchObject({ standing: 'held', settled: ['succeeded'] });
+  });
+
+  test('waits behind others while a worker is rung, and while its model is paused', async () => {
+    await standBy('one');
+    await standBy('two');
+    await submit(2);
+    const [third] = await submit();
+    await core.queueStatus.pause('m');
+    const [held] = await submit();
+    await redis.hset(queueKey(), 'rung', '');
+    const [paused] = await submit();
+    expect(await Promise.all([third, held, paused].map(statusOf))).toEqual(['queued', 'queued', 'queued']);
+  });
+
+  test('is not sent to a worker that has not come lately, nor to one that does not listen', async () => {
+    await standBy('old');
+    const standing = (await redis.hget(queueKey(), 'standby')) ?? '';
+    await redis.hset(
+      queueKey(),
+      'standby',
+      standing.replace(/\d+\n$/, (since) => `${Number(since) - 2000}\n`),
+    );
+    const [first] = await submit();
+    await expect.poll(() => rung).toEqual(['old']);
+    await redis.hset(queueKey(), 'rung', '');
+    await holding('t-deaf', 'deaf', 'nobody').begin({ room: 0 });
+    await holding('t-deaf', 'deaf', 'nobody').take();
+    const [second] = await submit();
+    expect([await statusOf(first), await statusOf(second)]).toEqual(['queued', 'queued']);
+    expect(sent).toEqual([]);
+  });
+
+  test('that does not fit into Redis is sent to nobody', async () => {
+    const worker = await standBy('one');
+    await redis.config('SET', 'maxmemory', 1);
+    await expect(submit()).rejects.toThrow(/OOM/);
+    await redis.config('SET', 'maxmemory', 0);
+    const [id] = await submit();
+    await expect.poll(sentIds).toEqual([id]);
+    expect((await worker.take({ heard: String(id) })).standing).toBe('held');
   });
 });
 
@@ -237,7 +351,7 @@ describe('a tenure', () => {
     const worker = holding('t1', 'one');
     const { started } = await worker.begin({ room: 1 });
     await holding('t9', 'frozen').begin();
-    await submit();
+    await submit(2);
     await age('rungAt');
     const leaving = { number: 5, finished: finished(started), leaves: true, room: 0 };
     tickets.length = 0;
@@ -332,18 +446,19 @@ describe('what a job costs Redis', () => {
     await listener.subscribe('bell');
   }
 
-  test('a lone job: three scripts, with a worker that stands by', async () => {
+  test('a lone job: two scripts, with a worker that stands by', async () => {
     await warmUp();
     const worker = holding('t2', 'one');
     await worker.begin();
     const { scripts, inside } = await costOf(async () => {
-      await submit(1, { awaitedBy: 'api' });
-      const { started } = await worker.take();
-      await worker.take({ finished: finished(started) });
+      const [id = ''] = await submit(1, { awaitedBy: 'api' });
+      await expect.poll(() => sent).toHaveLength(1);
+      await worker.take({ finished: finished(sent.map(({ job }) => job)), heard: id });
     });
-    expect(scripts).toBe(3);
-    expect(inside).toBeLessThanOrEqual(48);
-    expect(rung).toEqual(['one']);
+    expect(await statusOf(sent[0]?.job.spec.id)).toBe('succeeded');
+    expect(scripts).toBe(2);
+    expect(inside).toBeLessThanOrEqual(32);
+    expect(rung).toEqual([]);
   });
 
   test('a ring: next to nothing, however many stand by', async () => {
@@ -355,7 +470,7 @@ describe('what a job costs Redis', () => {
     const microseconds: number[] = [];
     for (let i = 0; i < 5; i++) {
       await redis.config('RESETSTAT');
-      await submit();
+      await submit(2);
       const [, used] = /^cmdstat_evalsha:calls=1,usec=(\d+)/m.exec(await redis.info('commandstats')) ?? [];
       microseconds.push(Number(used));
       await worker.take();

@@ -12,6 +12,7 @@ import type {
   Turn,
   Unstarted,
 } from '../../shared/core/jobs/executions.js';
+import { NONE_SENT } from '../../shared/core/jobs/sent-jobs.js';
 
 type Executing = Pick<Core, 'executions'>;
 
@@ -29,7 +30,7 @@ export async function startJobs(
   onUnstarted: (unstarted: Unstarted) => void = () => undefined,
 ): Promise<Started[]> {
   const hold = { ticket, tenure: `tenure-${++number}`, bell: 'nobody-listens' };
-  const turn: Turn = { number, finished: [], takesOver: [], room: 1, share, leaves: false };
+  const turn: Turn = { number, heard: NONE_SENT, finished: [], takesOver: [], room: 1, share, leaves: false };
   const { started, unstarted } = await executions.exchange(model, version, hold, turn);
   for (const job of started) holds.set(executionOf(job), hold);
   onUnstarted(unstarted);
@@ -47,7 +48,14 @@ export async function settleJobs(
   if (!first) return [];
   const hold = holds.get(executionOf(first.job));
   if (!hold) throw new Error('These jobs were not started here.');
-  const turn: Turn = { number: ++number, finished, room: 0, share: NO_SHARE, leaves: false };
+  const turn: Turn = {
+    number: ++number,
+    heard: NONE_SENT,
+    finished,
+    room: 0,
+    share: NO_SHARE,
+    leaves: false,
+  };
   return (await executions.exchange(model, version, hold, turn)).settled;
 }
 

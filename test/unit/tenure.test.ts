@@ -1,7 +1,8 @@
 /** A tenure: when a worker that holds a ticket takes a turn, with what, and when it is over. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { JobSpec } from '../../shared/contract/job.js';
 import type { Exchanged, Finished, Started, Turn } from '../../shared/core/jobs/executions.js';
+import { NONE_SENT } from '../../shared/core/jobs/sent-jobs.js';
 import { LeftBehind, startTenure } from '../../worker/inference/consumer/tenure.js';
 import { createManualClock } from '../support/manual-clock.js';
 
@@ -54,7 +55,15 @@ function open(maxShares = () => 2) {
     /** Answers the turn that is under way. */
     async give(started: Started[], more: Partial<Exchanged> = {}) {
       const settled = turns.at(-1)?.finished.map(() => 'succeeded' as const) ?? [];
-      answer?.({ standing: 'held', isMore: false, settled, started, unstarted: NOTHING, ...more });
+      answer?.({
+        standing: 'held',
+        isMore: false,
+        sent: NONE_SENT,
+        settled,
+        started,
+        unstarted: NOTHING,
+        ...more,
+      });
       await clock.advance(0);
     },
     async fail(error: Error) {
@@ -234,4 +243,73 @@ it('whose turn fails starts nothing more, and tells it', async () => {
   await give([], { standing: 'left' });
   // Once for the turn, once for the job that it did not settle.
   expect(leftOver()).toEqual([fault, fault]);
+});
+
+describe('a job that is sent', () => {
+  const send = (id: string, before = NONE_SENT) => ({ job: jobs(id)[0] as Started, before });
+
+  it('is computed without a turn, and the turn that settles it tells that it was heard', async () => {
+    const { tenure, turns, give, finish, pass } = open();
+    await give([]);
+    tenure.ring(send('a'));
+    tenure.ring(send('b', 'a'));
+    await pass();
+    expect(turns).toHaveLength(1);
+    await finish('a');
+    expect(turns[1]).toMatchObject({ room: 1, heard: 'b', leaves: false });
+    expect(turns[1]).not.toHaveProperty('takesOver');
+    expect(finishedIn(turns[1])).toEqual(['a']);
+  });
+
+  it('keeps a tenure that was about to leave', async () => {
+    const { tenure, turns, give, finish, pass } = open();
+    await give([]);
+    await pass(STAND_BY_MS - 1);
+    tenure.ring(send('a'));
+    await pass(STAND_BY_MS);
+    expect(turns).toHaveLength(1);
+    await finish('a');
+    expect(turns[1]).toMatchObject({ leaves: false, room: 2 });
+  });
+
+  it('before one that came was not heard, and is taken over', async () => {
+    const { tenure, turns, give, pass } = open();
+    await give([]);
+    tenure.ring(send('b', 'a'));
+    await pass();
+    expect(turns[1]).toMatchObject({ takesOver: ['b'], heard: 'b' });
+    await give(jobs('a'), { sent: 'b' });
+    expect(turns).toHaveLength(2);
+  });
+
+  it('and was not heard is told by the next turn, and taken over once', async () => {
+    const { tenure, turns, give, finish, pass, reported } = open();
+    await give([]);
+    tenure.ring();
+    await pass();
+    await give([], { standing: 'behind', sent: 'a' });
+    expect(turns[2]).toMatchObject({ takesOver: [], heard: NONE_SENT });
+    await give(jobs('a'), { sent: 'a' });
+    // The message comes late.
+    tenure.ring(send('a'));
+    await pass();
+    await finish('a');
+    expect(finishedIn(turns[3])).toEqual(['a']);
+    await give([]);
+    expect(reported).toEqual(['a succeeded']);
+  });
+
+  it('to a closed tenure stays under its ticket', async () => {
+    const { tenure, turns, give, leave, pass, leftOver } = open();
+    const reason = new Error('the worker ends');
+    await give([]);
+    tenure.close();
+    tenure.ring(send('a'));
+    await pass();
+    await leave('a', reason);
+    await give([]);
+    await give([], { standing: 'left' });
+    expect(turns.at(-1)).toMatchObject({ leaves: true, room: 0 });
+    expect(leftOver()).toEqual([reason]);
+  });
 });

@@ -54,6 +54,8 @@ export interface TicketHold {
 export interface Turn {
   /** Counts up in the tenure: a turn that comes again after a broken connection is told from the next one. */
   number: number;
+  /** The id of the last job that was sent to the tenure, or `NONE_SENT`. */
+  heard: string;
   finished: readonly Finished[];
   /** The ids of the jobs in hand, in a turn that takes over whatever else was taken under the ticket. */
   takesOver?: readonly string[];
@@ -69,6 +71,8 @@ export interface Exchanged {
   standing: 'held' | 'left' | 'lost' | 'behind';
   /** Jobs wait, and the worker has room for them. */
   isMore: boolean;
+  /** The id of the last job that was sent to the tenure, or `NONE_SENT`. */
+  sent: string;
   /** The outcomes of the finished jobs. */
   settled: Settled[];
   started: Started[];
@@ -114,13 +118,14 @@ export function createExecutions({ redis, keys, wakeTickets, limits }: Execution
   /** Takes a turn in the queue of a version. */
   async function exchange(model: string, version: number, hold: TicketHold, turn: Turn): Promise<Exchanged> {
     const { finished, takesOver, share } = turn;
-    const [standing, more, called, expired, lost, outcomes, ...jobs] = (await exchangeJobs(
+    const [standing, more, called, sent, expired, lost, outcomes, ...jobs] = (await exchangeJobs(
       {
         ...endingKeys(keys, model, version),
         takenKey: keys.taken(model, version, hold.ticket),
         pausedKey: keys.paused,
         ...hold,
         turn: turn.number,
+        heard: turn.heard,
         begins: takesOver ? '1' : '',
         inHand: takesOver?.join(' ') ?? '',
         room: turn.room,
@@ -137,12 +142,13 @@ export function createExecutions({ redis, keys, wakeTickets, limits }: Execution
         checkAfterMs: CHECK_MS,
       },
       finished.map(valuesOf),
-    )) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
+    )) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, ...Buffer[]];
     const outcomeOf = outcomes.toString().split(' ');
     await wakeTickets.handOver(model, version, called.toString());
     return {
       standing: standing.toString() as Exchanged['standing'],
       isMore: more.length > 0,
+      sent: sent.toString(),
       settled: finished.map(({ output }, i) => settledAs(outcomeOf[i], output)),
       started: startedJobs(jobs),
       unstarted: { expired: Number(expired), lost: Number(lost) },

@@ -5,9 +5,9 @@
 -- That fills a share at most; then the worker is `behind`, and so it is when this very turn was taken before: it must take over more.
 -- A turn with room starts the jobs that wait, a share at most. A turn that `leaves` ends the tenure, unless jobs were started.
 --
--- Reply {held | left | lost | behind, "1" when jobs wait and there is room, ticket to hand over or "", jobs ended as expired,
---        as lost (without copies for a shadow), what became of each computed job, by spaces; then for each started job: id,
---        fencing token, attempt, spec, input}. A computed job is settled | retried | its present status or "gone"; an execution
+-- Reply {held | left | lost | behind, "1" when jobs wait and there is room, ticket to hand over or "", id of the last job that was
+--        sent to the worker or "-", jobs ended as expired, as lost (without copies for a shadow), what became of each computed job,
+--        by spaces; then for each started job: id, fencing token, attempt, spec, input}. A computed job is settled | retried | its present status or "gone"; an execution
 --        that did not hear so gets the same again. Nothing is started under a tenure that is lost, nor in a turn that was taken before.
 
 --- @include "call-many"
@@ -30,22 +30,23 @@ local ticket = ARGV[1]
 local tenure = ARGV[2]
 local turn = ARGV[3] -- of the tenure, counted up
 local bell = ARGV[4] -- channel on which the worker is rung
-local begins = ARGV[5] -- "1" when it takes over what was taken under the ticket
-local inHand = ARGV[6] -- ids of the jobs that it has in hand, by spaces, in a turn that begins
-local room = ARGV[7] -- number of shares that it has room for
-local leaves = ARGV[8] -- "1" when the tenure is to end
-local maxInstances = ARGV[9] -- of a share
-local maxBytes = ARGV[10] -- of a share's input
-local maxStarts = ARGV[11] -- of a job
-local jobPrefix = ARGV[12] -- of the keys of jobs
-local model = ARGV[13]
-local expiredEnd = ARGV[14] -- JSON
-local lostEnd = ARGV[15] -- JSON
-local endedChannel = ARGV[16]
-local changedChannel = ARGV[17] -- changes that are no ends
-local checkAfterMs = ARGV[18] -- upkeep looks at a running record again then
+local heard = ARGV[5] -- id of the last job that was sent to it, "-" when none was
+local begins = ARGV[6] -- "1" when it takes over what was taken under the ticket
+local inHand = ARGV[7] -- ids of the jobs that it has in hand, by spaces, in a turn that begins
+local room = ARGV[8] -- number of shares that it has room for
+local leaves = ARGV[9] -- "1" when the tenure is to end
+local maxInstances = ARGV[10] -- of a share
+local maxBytes = ARGV[11] -- of a share's input
+local maxStarts = ARGV[12] -- of a job
+local jobPrefix = ARGV[13] -- of the keys of jobs
+local model = ARGV[14]
+local expiredEnd = ARGV[15] -- JSON
+local lostEnd = ARGV[16] -- JSON
+local endedChannel = ARGV[17]
+local changedChannel = ARGV[18] -- changes that are no ends
+local checkAfterMs = ARGV[19] -- upkeep looks at a running record again then
 
-local FIRST_JOB = 19 -- for each: id, token, status, ending, output, pauseMs, attempt
+local FIRST_JOB = 20 -- for each: id, token, status, ending, output, pauseMs, attempt
 local VALUES_A_JOB = 7
 -- For each computed job `token` is its fencing token, `status` a terminal one, `ending` JSON, `output` "" without one, `pauseMs`
 -- the pause before another attempt ("" = the job ends now), `attempt` a JSON object of this attempt.
@@ -91,9 +92,10 @@ local function takeNext(isPaused)
     return 'left', '', isLeft
   end
   if share.isBehind then return 'behind', '', isLeft end
-  local hasRoom = tonumber(room) > (#share.started > 0 and 1 or 0)
-  if hasRoom and not isLeft then standBy(state, bell, tenure) end
-  return 'held', hasRoom and isLeft and '1' or '', isLeft
+  local roomLeft = room - (#share.started > 0 and 1 or 0)
+  if roomLeft <= 0 then return 'held', '', isLeft end
+  if not isLeft then standBy(state, bell, tenure, ticket, roomLeft, queue.now) end
+  return 'held', isLeft and '1' or '', isLeft
 end
 
 -- Has the ticket at hand, and starts again what was taken under it and is in nobody's.
@@ -107,7 +109,8 @@ end
 local function takeTurn()
   standDown(state, bell, tenure)
   local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
-  local standing, isMore, isLeft = holdTicket(state, ticket, tenure, turn, begins), '', nil
+  local isMore, isLeft = '', nil
+  local standing, sent = holdTicket(state, ticket, tenure, turn, begins, heard)
   -- Then the answer to this turn or to an earlier one may have been lost, and a ticket with it.
   local mayHaveMissed = begins == '1' or standing ~= 'held'
   if begins == '1' then takeOver() end
@@ -118,19 +121,19 @@ local function takeTurn()
   end
   local called = isLeft and callWorker(state, queue.now) or ''
   if called == '' and isLeft and mayHaveMissed then called = ticketOut(state) end
-  return standing, isMore, called
+  return standing, isMore, called, sent
 end
 
 local outcomes = settle()
 -- Every submit leaves its mark on the queue. One without is that of a version that was purged, and comes to life no more.
 local isGone = state.get('uses') == '' and state.get('given') == ''
 -- A ticket that calls to it late has nothing to take over; were it lost, its holder would hand it back and get it again at once.
-local standing, isMore, called = begins == '1' and 'left' or 'lost', '', ''
-if not isGone then standing, isMore, called = takeTurn() end
+local standing, isMore, called, sent = begins == '1' and 'left' or 'lost', '', '', '-'
+if not isGone then standing, isMore, called, sent = takeTurn() end
 queue.close()
 local changed = table.concat(retried, ' ') .. (#retried > 0 and #share.started > 0 and ' ' or '') .. table.concat(share.started, ' ')
 if #ended > 0 then redis.call('PUBLISH', endedChannel, table.concat(ended, ' ')) end
 if changed ~= '' then redis.call('PUBLISH', changedChannel, changed) end
-local reply = {standing, isMore, called, tostring(share.expired), tostring(share.lost), outcomes}
+local reply = {standing, isMore, called, sent, tostring(share.expired), tostring(share.lost), outcomes}
 for _, value in ipairs(share.jobs) do reply[#reply + 1] = value end
 return reply

@@ -1,6 +1,8 @@
 -- Writes new jobs into the queue of their version, each by itself: one is refused when the version is closed, or its tenant or
 -- its model has too many queued jobs.
 --
+-- A lone job, for which a worker stands by, is started here and sent to that worker.
+--
 -- A client of Redis sends a command again when a broken connection left it unanswered. So this may run twice for one submit,
 -- the second time when the job has ended long since: a record that exists stays as it is, and the ticket that is out is handed
 -- over once more.
@@ -14,6 +16,9 @@
 --- @include "idempotency"
 --- @include "call-worker"
 --- @include "queue-place"
+--- @include "reach-place"
+--- @include "send-job"
+--- @include "tell-started"
 --- @include "count-queued"
 --- @include "version-gate"
 --- @include "version-uses"
@@ -25,6 +30,8 @@ local queueKey = KEYS[4] -- hash: state of the version's queue
 local pausedKey = KEYS[5] -- hash: models of which no job is started
 local modelKey = KEYS[6] -- hash: versions, their states, aliases
 local numbersKey = KEYS[7] -- hash: the highest version number of each model that was deleted
+local outboxKey = KEYS[8] -- stream: events to deliver
+local subscribedKey = KEYS[9] -- hash: events that each tenant's endpoints want
 local jobPrefix = ARGV[1] -- of the keys of jobs
 local model = ARGV[2]
 local version = ARGV[3]
@@ -33,8 +40,10 @@ local maxTenantBytes = ARGV[5]
 local maxModelJobs = ARGV[6] -- queued
 local maxModelBytes = ARGV[7]
 local checkAfterMs = ARGV[8] -- upkeep first looks at a record then, and repairs a ticket that was lost
+local takenPrefix = ARGV[9] -- of the keys of what was taken under a ticket
+local sends = ARGV[10] -- "1" when a lone job may be sent
 
-local FIRST_JOB = 9 -- for each: id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine, awaitedBy, idempotencyKey, fingerprint, idempotencySeconds, keyHolds
+local FIRST_JOB = 11 -- for each: id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine, awaitedBy, idempotencyKey, fingerprint, idempotencySeconds, keyHolds
 local VALUES_A_JOB = 18
 -- For each job `spec` is JSON; `input` are packed instances, "" when they are in a blob, and `bytes` their size wherever they are;
 -- `cost` is instances / the tenant's weight; `rank` of the priority, 0 starts first; `events` of its own webhook,
@@ -45,6 +54,8 @@ local VALUES_A_JOB = 18
 local now = redisTime()
 local queue = openHash(queueKey, 'uses', 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt')
 local queued = openHash(queuedKey)
+local subscribed = openHash(subscribedKey)
+local isPaused -- whether no job of the model is started; nil before that was asked
 local waiting, due, byTenant = {}, {}, {}
 local closedTo = {} -- by isLine: why the version is closed, "" when it is open
 
@@ -71,16 +82,38 @@ local function refusal(tenant, bytes)
   return {outcome, tostring(queued.number(ofTenant)), tostring(queued.number(ofModel)), queue.get('startedJobs'), queue.get('busyMs')}
 end
 
-local function enter(id, tenant, tenantJobsKey, rank, cost, bytes, expires)
+local function mayStart()
+  if isPaused == nil then isPaused = redis.call('HEXISTS', pausedKey, model) == 1 end
+  return not isPaused
+end
+
+-- Returns the worker that a job is sent to; nil when it waits in its queue.
+local function receiverOf(spec, input)
+  local isLone = #ARGV < FIRST_JOB + VALUES_A_JOB
+  if sends ~= '1' or not isLone or #spec + #input > MOST_SENT_BYTES or not mayStart() then return nil end
+  return findReceiver(queue, now)
+end
+
+local function wait(id, tenant, rank, cost, bytes)
   waiting[#waiting + 1] = queuePlace(queue, rank, tenant, cost)
   waiting[#waiting + 1] = id
+  countQueued(queued, tenant, model, 1, bytes)
+end
+
+local function startAt(receiver, id, tenant, spec, input, rank, cost, events)
+  reachPlace(queue, queuePlace(queue, rank, tenant, cost))
+  redis.call('SADD', takenPrefix .. receiver.ticket, id)
+  tellStarted(outboxKey, subscribed, tenant, events, id, 1, now)
+  sendJob(queue, receiver, id, spec, input)
+end
+
+local function list(id, tenantJobsKey, expires)
   due[#due + 1] = math.min(now + tonumber(checkAfterMs), expires)
   due[#due + 1] = id
   local jobs = byTenant[tenantJobsKey] or {}
   jobs[#jobs + 1] = 0
   jobs[#jobs + 1] = id
   byTenant[tenantJobsKey] = jobs
-  countQueued(queued, tenant, model, 1, bytes)
   countUses(queue, 1)
 end
 
@@ -95,15 +128,27 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
   local refused = refusal(tenant, bytes)
   if refused then return refused end
   local expires = now + tonumber(ttlMs)
-  local record = {'status', 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
+  local receiver = receiverOf(spec, input)
+  local starts = receiver and 1 or 0
+  local record = {'status', receiver and 'running' or 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
     'instances', instances, 'cost', cost, 'events', events, 'createdAt', now, 'expiresAt', expires,
-    'attempts', 0, 'starts', 0, 'keptSeconds', keptSeconds}
-  if awaitedBy ~= '' then
-    record[#record + 1] = 'awaitedBy'
-    record[#record + 1] = awaitedBy
+    'attempts', starts, 'starts', starts, 'keptSeconds', keptSeconds}
+  local function note(field, value)
+    record[#record + 1] = field
+    record[#record + 1] = value
+  end
+  if awaitedBy ~= '' then note('awaitedBy', awaitedBy) end
+  if receiver then
+    note('startedAt', now)
+    note('ticket', receiver.ticket)
   end
   redis.call('HSET', jobKey, unpack(record))
-  enter(id, tenant, tenantJobsKey, rank, cost, bytes, expires)
+  list(id, tenantJobsKey, expires)
+  if receiver then
+    startAt(receiver, id, tenant, spec, input, rank, cost, events)
+  else
+    wait(id, tenant, rank, cost, bytes)
+  end
   useKey(idempotencyKey, 'job', fingerprint, id, idempotencySeconds)
   return {'created', tostring(now), ''}
 end
@@ -117,7 +162,7 @@ end
 callMany('ZADD', waitingKey, waiting)
 callMany('ZADD', dueIndexKey, due)
 for tenantJobsKey, jobs in pairs(byTenant) do callMany('ZADD', tenantJobsKey, jobs) end
-if firstCreated and redis.call('HEXISTS', pausedKey, model) == 0 then firstCreated[3] = callWorker(queue, now) end
+if firstCreated and mayStart() then firstCreated[3] = callWorker(queue, now) end
 queue.close()
 queued.close()
 return reply

@@ -6,6 +6,7 @@
  *
  * Promises:
  *   - One turn is under way at a time. Jobs that end meanwhile are settled together in the next one.
+ *   - A job that is sent to it is a share of its own, and computed at once. One that it did not hear of is found by the next turn.
  *   - A share is in hand until all of its jobs are computed, and so many at most as there is room for.
  *   - It ends when no job is in hand and none came for `STAND_BY_MS`, or when it was closed.
  */
@@ -18,6 +19,7 @@ import type {
   Started,
   Turn,
 } from '../../../shared/core/jobs/executions.js';
+import { NONE_SENT, type SentJob } from '../../../shared/core/jobs/sent-jobs.js';
 
 export interface TenureDeps {
   exchange(turn: Turn): Promise<Exchanged>;
@@ -32,8 +34,8 @@ export interface TenureDeps {
 }
 
 export interface Tenure {
-  /** Jobs wait, or may wait. */
-  ring(): void;
+  /** Jobs wait, or may wait; `sent` is one that was started already. */
+  ring(sent?: SentJob): void;
   /** Starts no more jobs. */
   close(): void;
   /** Resolves with the reasons for which jobs were not computed or settled, and are left under the ticket. */
@@ -60,6 +62,8 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   /** Jobs that are started, and that no turn has settled. */
   const inHand = new Set<string>();
   const leftOver: unknown[] = [];
+  /** The last job that was sent, as far as this tenure knows. */
+  let heard = NONE_SENT;
   let shares = 0;
   /** Jobs may run under the ticket that this tenure does not know. */
   let takesOver = true;
@@ -106,8 +110,9 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     stopWaiting();
   }
 
+  /** A job may have been sent meanwhile. */
   function standDown(): void {
-    stoodBy = true;
+    stoodBy = isIdle();
     wake();
   }
 
@@ -117,6 +122,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     for (const { finished } of settling) inHand.delete(finished.job.spec.id);
     const turn: Turn = {
       number,
+      heard,
       finished: settling.map(({ finished }) => finished),
       room: room(),
       share: share(),
@@ -127,10 +133,11 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     stoodBy = false;
     standsBy = false;
     try {
-      const { standing, isMore, settled, started } = await exchange(turn);
+      const { standing, isMore, sent, settled, started } = await exchange(turn);
       for (const [i, { resolve }] of settling.entries()) resolve(settled[i] ?? 'void');
       isLost = standing === 'lost';
       isClosed ||= isLost;
+      if (turn.takesOver) heard = sent;
       takesOver = standing === 'behind' || (takesOver && !turn.takesOver);
       isCalled ||= isMore;
       standsBy = standing === 'held' && !isMore && turn.room > (started.length > 0 ? 1 : 0);
@@ -179,9 +186,19 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     wake();
   }
 
+  function receive({ job, before }: SentJob): void {
+    const { id } = job.spec;
+    // A turn that took over may have been told of the job before.
+    if (inHand.has(id)) return;
+    if (before !== heard) takesOver = true;
+    heard = id;
+    void computeShare([job]);
+  }
+
   return {
-    ring() {
-      isCalled = true;
+    ring(sent) {
+      if (sent) receive(sent);
+      else isCalled = true;
       wake();
     },
     close,

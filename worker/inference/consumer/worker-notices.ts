@@ -1,10 +1,12 @@
 /**
- * Worker notices: what this worker hears of its jobs and queues, on one connection: which running jobs were canceled elsewhere, and
- * which of its tenures are rung.
+ * Worker notices: what this worker hears of its jobs and queues, on one connection: which running jobs were canceled elsewhere, which
+ * of its tenures are rung, and which jobs are sent to them.
  *
  * A cancel that is missed costs computing time and nothing else, because the result of a job that has ended is void. A ring may be
- * missed while the connection is away, so all who listen for one are rung when it is back.
+ * missed while the connection is away, so all who listen for one are rung when it is back; the turn that follows tells of a job that
+ * was sent meanwhile.
  */
+import { parseRing, type SentJob } from '../../../shared/core/jobs/sent-jobs.js';
 import type { Redis } from '../../../shared/redis/connect.js';
 
 export interface WorkerNotices {
@@ -12,8 +14,8 @@ export interface WorkerNotices {
   readonly bell: string;
   /** Calls `onCanceled` when the job is canceled, until the returned function is called. */
   onCancel(id: string, onCanceled: () => void): () => void;
-  /** Calls `onRung` when the tenure is rung, until the returned function is called. */
-  onRing(tenure: string, onRung: () => void): () => void;
+  /** Calls `onRung` when the tenure is rung or a job is sent to it, until the returned function is called. */
+  onRing(tenure: string, onRung: (sent?: SentJob) => void): () => void;
 }
 
 /**
@@ -26,12 +28,16 @@ export async function listenForWorkerNotices(
 ): Promise<WorkerNotices> {
   const { stopped, bell } = channels;
   const cancels = new Map<string, () => void>();
-  const rings = new Map<string, () => void>();
+  const rings = new Map<string, (sent?: SentJob) => void>();
   const subscribe = () => redis.subscribe(stopped, bell);
 
-  redis.on('message', (channel, names: string) => {
-    const watched = channel === bell ? rings : cancels;
-    for (const name of names.split(' ')) watched.get(name)?.();
+  redis.on('messageBuffer', (channel: Buffer, message: Buffer) => {
+    if (channel.toString() === bell) {
+      const { tenure, sent } = parseRing(message);
+      rings.get(tenure)?.(sent);
+    } else {
+      for (const id of message.toString().split(' ')) cancels.get(id)?.();
+    }
   });
   redis.on('ready', () => {
     subscribe().then(
@@ -50,7 +56,7 @@ export async function listenForWorkerNotices(
   };
 }
 
-function watch(watched: Map<string, () => void>, name: string, act: () => void): () => void {
+function watch<Act>(watched: Map<string, Act>, name: string, act: Act): () => void {
   watched.set(name, act);
   return () => {
     // A job that was started here again meanwhile is watched by its new run.

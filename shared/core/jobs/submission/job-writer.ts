@@ -1,5 +1,6 @@
 /**
- * Writes the record of a new job, queued, and hands a wake ticket for its queue to the transport unless one is out already.
+ * Writes the record of a new job, queued, and hands a wake ticket for its queue to the transport unless one is out already. A lone
+ * job for which a worker stands by is started in the same step, and sent to that worker.
  * A job whose predictions were kept for an equal one is succeeded at once.
  *
  * Promises: an Idempotency-Key makes one job, however often it comes. A record is written whole or not at all; a large input
@@ -113,9 +114,13 @@ export function createJobWriter(deps: JobWriterDeps) {
     const { tenant, model, version } = spec;
     const kept = await predictionCache.find(spec);
     const entry = { job, inline, idempotency };
-    // Both commands of a job that is to end by kept predictions travel together: it has ended before its ticket goes out.
+    // Both commands of a job that is to end by kept predictions travel together: it has ended before its ticket goes out. It is
+    // sent to nobody.
     const [[outcome = '', ...details] = [], isCached] = kept
-      ? await Promise.all([submitAll(submitJobs, [entry]).then(([row]) => row), endByCache(spec, kept)])
+      ? await Promise.all([
+          submitAll([entry], submitJobs, false).then(([row]) => row),
+          endByCache(spec, kept),
+        ])
       : [await submitTogether(entry), false];
     if (isClosedBy(outcome)) throw closedVersion(outcome, model, version);
     switch (outcome) {
@@ -146,13 +151,18 @@ export function createJobWriter(deps: JobWriterDeps) {
     const { model, version } = entry.job.spec;
     const queue = `${model}@${version}`;
     const submit =
-      queues.get(queue) ?? gather(clock, MAX_TOGETHER, (entries: Entry[]) => submitAll(submitAlone, entries));
+      queues.get(queue) ??
+      gather(clock, MAX_TOGETHER, (entries: Entry[]) => submitAll(entries, submitAlone, true));
     queues.set(queue, submit);
     return submit(entry);
   }
 
-  /** Submits jobs of one queue; there is at least one. */
-  function submitAll(submit: typeof submitJobs, entries: readonly Entry[]): Promise<string[][]> {
+  /** Submits jobs of one queue; there is at least one. A lone one may start at once, where that `sends`. */
+  function submitAll(
+    entries: readonly Entry[],
+    submit: typeof submitJobs,
+    sends: boolean,
+  ): Promise<string[][]> {
     const [{ job }] = entries as [Entry];
     const { model, version } = job.spec;
     return submit(
@@ -164,6 +174,8 @@ export function createJobWriter(deps: JobWriterDeps) {
         pausedKey: keys.paused,
         modelKey: keys.model(model),
         numbersKey: keys.versionNumbers,
+        outboxKey: keys.outbox,
+        subscribedKey: keys.subscribed,
         jobPrefix: keys.job(''),
         model,
         version,
@@ -172,6 +184,8 @@ export function createJobWriter(deps: JobWriterDeps) {
         maxModelJobs: Math.min(limits.maxQueuedPerModel, job.maxEnqueued ?? Number.POSITIVE_INFINITY),
         maxModelBytes: limits.maxQueuedBytesPerModel,
         checkAfterMs: CHECK_QUEUED_AFTER_MS,
+        takenPrefix: keys.taken(model, version, ''),
+        sends: sends ? '1' : '',
       },
       entries.map(valuesOf),
     );

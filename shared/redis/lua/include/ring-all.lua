@@ -4,6 +4,6 @@
 --- @include "open-hash"
 
 local function ringAll(queue)
-  for bell, tenure in string.gmatch(queue.get('standby'), '([^ \n]+) ([^ \n]+)\n') do redis.call('PUBLISH', bell, tenure) end
+  for bell, tenure in string.gmatch(queue.get('standby'), '(%S+) (%S+)[^\n]*\n') do redis.call('PUBLISH', bell, tenure) end
   queue.set('standby', '')
 end

@@ -2,7 +2,8 @@
 
 --- @include "call-many"
 --- @include "finish-job"
---- @include "priority-lane"
+--- @include "reach-place"
+--- @include "tell-started"
 
 -- Rounds of looking for jobs in one call: bounds the work when many have expired.
 local MAX_ROUNDS = 4
@@ -80,11 +81,9 @@ local function start(queue, share, id, place)
     redis.call('HSET', jobKey, 'status', 'running', 'startedAt', queue.now, 'ticket', share.ticket, 'attempts', attempt, 'starts', token)
     queue.leave(id)
     countQueued(queue.queued, tenant, queue.model, -1, -bytes)
-    local rank = math.floor(place / LANE)
-    queue.state.set('tag:' .. rank, place - rank * LANE)
+    reachPlace(queue.state, place)
     share.taken[#share.taken + 1] = id
-    local event = 'evt_' .. string.sub(id, 5) .. '-started-' .. attempt
-    tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.started', event, id, queue.now)
+    tellStarted(queue.outboxKey, queue.subscribed, tenant, events, id, attempt, queue.now)
     handOut(queue, share, id, token, attempt, instances, bytes, spec, input)
   end
 end
