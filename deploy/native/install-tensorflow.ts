@@ -2,17 +2,19 @@
  * Brings TensorFlow's C library in one of its flavours and builds the binding of tfjs-node-gpu to it.
  */
 import { randomUUID } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import {
   bindingVersion,
   type Flavour,
   faultOfInstall,
+  homeAt,
   homeName,
   type NativeManifest,
   nativeHome,
   TENSORFLOW_VERSION,
 } from '../../shared/native/tensorflow-library.js';
+import { runCommand } from '../run-command.js';
 import { buildBinding } from './build.js';
 import { installInCache, megabytes, say, step } from './cached-install.js';
 import { probe } from './probe.js';
@@ -64,6 +66,15 @@ async function make(
     }
   });
   rmSync(folder, { recursive: true });
+  const { libraries } = homeAt(draft);
+  const shared = readdirSync(libraries).filter((name) => name.startsWith('libtensorflow'));
+  const paths = shared.map((name) => join(libraries, name));
+  await step(
+    `stripping ${megabytes(paths)} MB of libraries`,
+    // Their tables of symbols serve debuggers only, and are a quarter of them.
+    () => runCommand('strip', ['--strip-unneeded', ...paths], { signal }),
+    () => `${megabytes(paths)} MB are left`,
+  );
   await step('building the binding of tfjs-node-gpu with g++', () => buildBinding(draft, signal));
   return { tensorflow: TENSORFLOW_VERSION, binding: bindingVersion() };
 }

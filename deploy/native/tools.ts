@@ -27,7 +27,7 @@ const TOOLS: readonly Tool[] = [
   },
   {
     name: 'g++',
-    purpose: 'builds the binding',
+    purpose: 'builds the binding; the strip that comes with it makes the libraries smaller',
     package: 'g++',
     isHere: (signal) => runs('g++', ['--version'], signal),
   },

@@ -36,6 +36,10 @@ export const VARIABLES = {
     default: defaultCacheFolder(),
     description: 'Place of what was fetched or built once; `.sluice/cache` where the home cannot be written.',
   },
+  SLUICE_LIBRARIES_DIR: {
+    type: 'string',
+    description: 'Place of the libraries of backends, which is only read; unset: SLUICE_CACHE_DIR.',
+  },
   SLUICE_MODELS_DIR: {
     type: 'string',
     default: 'deploy/models',

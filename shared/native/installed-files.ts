@@ -1,5 +1,5 @@
 /**
- * Installed files: whether a folder of the cache still holds what an install has put there.
+ * Installed files: whether a folder of libraries still holds what an install has put there.
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,9 +1,9 @@
 /**
- * ONNX Runtime in the cache: where it lies, whether it is complete, and how a process loads it.
+ * ONNX Runtime among the libraries of backends: where it lies, whether it is complete, and how a process loads it.
  *
  * `deploy/native` fills the folder with two npm packages, of which it keeps the library of this platform alone:
  *
- *   <cache>/onnxruntime-<platform>-<version>/node_modules/onnxruntime-node/     the binding and the library
+ *   <libraries>/onnxruntime-<platform>-<version>/node_modules/onnxruntime-node/     the binding and the library
  *                                                        /onnxruntime-common/   tensors and sessions
  *                                           /installed.json    written last: what must be there
  */
@@ -25,14 +25,14 @@ export interface OnnxRuntimeRecord {
   files: FileSizes;
 }
 
-/** Returns the name of its folder in the cache, which machines of several kinds may share: `onnxruntime-linux-x64-1.30.0`. */
+/** Returns the name of its folder among the libraries, which machines of several kinds may share: `onnxruntime-linux-x64-1.30.0`. */
 export function onnxRuntimeName(): string {
   return `onnxruntime-${process.platform}-${process.arch}-${ONNX_RUNTIME_VERSION}`;
 }
 
-/** Returns why ONNX Runtime cannot be loaded from the cache, or null when it can. */
-export function faultOfOnnxRuntime(cacheDir: string): string | null {
-  const root = join(cacheDir, onnxRuntimeName());
+/** Returns why ONNX Runtime cannot be loaded, or null when it can. */
+export function faultOfOnnxRuntime(librariesDir: string): string | null {
+  const root = join(librariesDir, onnxRuntimeName());
   const record = join(root, RECORD_FILE);
   if (!existsSync(record)) return 'it is not installed';
   try {
@@ -43,12 +43,12 @@ export function faultOfOnnxRuntime(cacheDir: string): string | null {
 }
 
 /**
- * Loads ONNX Runtime from the cache.
+ * Loads ONNX Runtime.
  * @throws {ConfigError} with the command that installs it, when the install has a fault.
  */
-export function loadOnnxRuntime(cacheDir: string): OnnxRuntime {
-  const root = join(cacheDir, onnxRuntimeName());
-  const fault = faultOfOnnxRuntime(cacheDir);
+export function loadOnnxRuntime(librariesDir: string): OnnxRuntime {
+  const root = join(librariesDir, onnxRuntimeName());
+  const fault = faultOfOnnxRuntime(librariesDir);
   if (fault)
     throw new ConfigError(
       `ONNX Runtime cannot be loaded from ${root}: ${fault}. Run: ${ONNX_RUNTIME_INSTALL}`,

@@ -1,16 +1,16 @@
 /**
- * The TensorFlow C library and tfjs-node-gpu's binding to it, in the cache: where they lie, whether they are complete, and how
+ * The TensorFlow C library and tfjs-node-gpu's binding to it: where they lie, whether they are complete, and how
  * a process loads them.
  *
  * `deploy/native` fills the folder, and a worker's child loads from it. The layout is that of a Python environment, because
  * the libraries look for each other relative to themselves (`$ORIGIN/../nvidia/cublas/lib`):
  *
- *   <cache>/tensorflow-<flavour>-<version>/tensorflow/   libtensorflow_cc.so.2, libtensorflow_framework.so.2,
- *                                                        tfjs_binding.node, include/ (what the binding was built with)
- *                                         /nvidia/       CUDA's libraries (`cuda` only)
- *                                         /installed.json  written last: what must be there
+ *   <libraries>/tensorflow-<flavour>-<version>/tensorflow/   libtensorflow_cc.so.2, libtensorflow_framework.so.2,
+ *                                                            tfjs_binding.node, include/ (what the binding was built with)
+ *                                             /nvidia/       CUDA's libraries (`cuda` only)
+ *                                             /installed.json  written last: what must be there
  *
- * This module writes nothing, neither to the cache nor to node_modules, so loading works from a read-only disk and in any
+ * This module writes nothing, neither beside the libraries nor to node_modules, so loading works from a read-only disk and in any
  * number of processes at once.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -46,14 +46,14 @@ export interface NativeManifest {
   files: FileSizes;
 }
 
-/** Returns the name of a flavour's folder in the cache. */
+/** Returns the name of a flavour's folder among the libraries. */
 export function homeName(flavour: Flavour): string {
   return `tensorflow-${flavour}-${TENSORFLOW_VERSION}`;
 }
 
-/** Returns the paths of a flavour's install in the cache, whether it exists or not. */
-export function nativeHome(cacheDir: string, flavour: Flavour): NativeHome {
-  return homeAt(join(cacheDir, homeName(flavour)));
+/** Returns the paths of a flavour's install, whether it exists or not. */
+export function nativeHome(librariesDir: string, flavour: Flavour): NativeHome {
+  return homeAt(join(librariesDir, homeName(flavour)));
 }
 
 /** Returns the paths of the install whose folder is `root`. */
@@ -68,9 +68,9 @@ export function homeAt(root: string): NativeHome {
   };
 }
 
-/** Returns why this flavour cannot be loaded from the cache, or null when it can. */
-export function faultOfInstall(cacheDir: string, flavour: Flavour): string | null {
-  const home = nativeHome(cacheDir, flavour);
+/** Returns why this flavour cannot be loaded, or null when it can. */
+export function faultOfInstall(librariesDir: string, flavour: Flavour): string | null {
+  const home = nativeHome(librariesDir, flavour);
   if (!existsSync(home.manifest)) return 'it is not installed';
   try {
     const manifest = JSON.parse(readFileSync(home.manifest, 'utf8')) as NativeManifest;
@@ -83,8 +83,8 @@ export function faultOfInstall(cacheDir: string, flavour: Flavour): string | nul
 }
 
 /** True when `faultOfInstall` finds no fault. */
-export function isInstalled(cacheDir: string, flavour: Flavour): boolean {
-  return faultOfInstall(cacheDir, flavour) === null;
+export function isInstalled(librariesDir: string, flavour: Flavour): boolean {
+  return faultOfInstall(librariesDir, flavour) === null;
 }
 
 /** Returns the version of the tfjs-node-gpu that this process would load. */
@@ -99,14 +99,14 @@ export function bindingVersion(): string {
  * Returns the variables that a process needs *before it starts*: the dynamic linker reads LD_LIBRARY_PATH once, so the parent
  * that forks the process must set them. Values that the operator has set are kept; in LD_LIBRARY_PATH they follow ours.
  */
-export function nativeEnvironment(cacheDir: string, flavour: Flavour): Record<string, string> {
+export function nativeEnvironment(librariesDir: string, flavour: Flavour): Record<string, string> {
   const given = inheritedEnvironment({});
   const environment: Record<string, string> = {
     TF_CPP_MIN_LOG_LEVEL: given.TF_CPP_MIN_LOG_LEVEL ?? '2',
     // Without it TensorFlow takes all the memory of the GPU at its first operation.
     TF_FORCE_GPU_ALLOW_GROWTH: given.TF_FORCE_GPU_ALLOW_GROWTH ?? 'true',
   };
-  const folders = cudaFolders(nativeHome(cacheDir, flavour).root);
+  const folders = cudaFolders(nativeHome(librariesDir, flavour).root);
   if (folders.length > 0)
     environment.LD_LIBRARY_PATH = [...folders, given.LD_LIBRARY_PATH ?? ''].filter(Boolean).join(delimiter);
   return environment;
@@ -123,16 +123,16 @@ function cudaFolders(root: string): string[] {
 let loaded: { root: string; tensorflow: Tensorflow } | undefined;
 
 /**
- * Loads tfjs-node-gpu on the library of the cache. A process can hold one library: a second call for the same flavour returns
+ * Loads tfjs-node-gpu on the library. A process can hold one library: a second call for the same flavour returns
  * the same module.
  * @throws {Error} for the other flavour.
  * @throws {ConfigError} when the install has a fault.
  */
-export function loadTensorflow(cacheDir: string, flavour: Flavour): Tensorflow {
-  const home = nativeHome(cacheDir, flavour);
+export function loadTensorflow(librariesDir: string, flavour: Flavour): Tensorflow {
+  const home = nativeHome(librariesDir, flavour);
   if (loaded?.root === home.root) return loaded.tensorflow;
   if (loaded) throw new Error(`This process has loaded ${loaded.root}; it cannot load ${home.root} too.`);
-  const fault = faultOfInstall(cacheDir, flavour);
+  const fault = faultOfInstall(librariesDir, flavour);
   if (fault)
     throw new ConfigError(
       `TensorFlow (${flavour}) cannot be loaded from ${home.root}: ${fault}. Run: npm run backend:install -- ${flavour}`,

@@ -239,7 +239,7 @@ function nestedOf(outputs: Instance): Record<string, unknown> {
 function openNative(): Promise<BackendPool> {
   const deps = {
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
-    options: { cacheDir: SLUICE_CACHE_DIR, logLevel: 'silent' },
+    options: { librariesDir: SLUICE_CACHE_DIR, logLevel: 'silent' },
     clock: systemClock,
     log: createLogger('test', 'silent'),
     metrics: createInferenceMetrics(new Registry()),

@@ -35,7 +35,8 @@ let stack: Stack;
 beforeAll(async () => {
   stack = await startStack(inject('redisUrl'), {
     SLUICE_BACKEND: nativeFault ? 'cpu' : 'native',
-    SLUICE_CACHE_DIR,
+    SLUICE_CACHE_DIR: join(folder, 'cache'),
+    SLUICE_LIBRARIES_DIR: SLUICE_CACHE_DIR,
   });
   await stack.ready();
 }, 60_000);

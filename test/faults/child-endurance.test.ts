@@ -28,7 +28,7 @@ it('holds what it held', async () => {
   const tiny = writeDense(folder);
   const children = await startBackendChildren({
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
-    options: { backend: 'wasm', cacheDir: folder, logLevel: 'silent' },
+    options: { backend: 'wasm', librariesDir: folder, logLevel: 'silent' },
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),

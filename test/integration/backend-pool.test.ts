@@ -25,7 +25,7 @@ beforeEach(async () => {
   registry = new Registry();
   const deps = {
     child: new URL('../../dist/worker/inference/child/main.js', import.meta.url),
-    options: { cacheDir: folder.path, logLevel: 'silent' },
+    options: { librariesDir: folder.path, logLevel: 'silent' },
     childCount: 2,
     hardwareOf: () => ({ name: 'a CPU', memoryBytes: 1e9 }),
     clock: systemClock,

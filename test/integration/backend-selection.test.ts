@@ -47,7 +47,7 @@ afterEach(async () => {
 function open(configured: BackendName | 'auto'): Promise<BackendPools> {
   const deps = {
     child: CHILD,
-    options: { cacheDir: folder.path, logLevel: 'silent' },
+    options: { librariesDir: folder.path, logLevel: 'silent' },
     clock: systemClock,
     log: createLogger('test', 'silent'),
     metrics: createInferenceMetrics(new Registry()),
@@ -75,7 +75,7 @@ function selectionAmong(among: BackendPools, child = CHILD) {
 }
 
 function trialsIn(child: URL) {
-  const options = { cacheDir: folder.path, logLevel: 'silent' };
+  const options = { librariesDir: folder.path, logLevel: 'silent' };
   const log = createLogger('test', 'silent');
   return createBackendTrials({ child, options, gpusOf: () => [null], clock: systemClock, log });
 }

@@ -50,13 +50,13 @@ interface Options {
   gpus?: (string | null)[];
   timing?: ChildTiming;
   clock?: Clock;
-  cacheDir?: string;
+  librariesDir?: string;
 }
 
 async function start({
   childCount = 1,
   gpus = new Array(childCount).fill(null),
-  cacheDir = '',
+  librariesDir = '',
   ...options
 }: Options = {}): Promise<void> {
   deaths = 0;
@@ -66,7 +66,7 @@ async function start({
   for (const what of ['hangs', 'fragile', 'deadly', 'unlucky']) rmSync(noteOf(what), { force: true });
   children = await startBackendChildren({
     child: new URL('../../.build/test/support/fake-child.js', import.meta.url),
-    options: { backend: 'cpu', cacheDir, logLevel: 'silent' },
+    options: { backend: 'cpu', librariesDir, logLevel: 'silent' },
     environment: {},
     clock: systemClock,
     log: createLogger('test', 'silent'),
@@ -439,7 +439,7 @@ describe("a batch runner on a backend's children", () => {
 
   it('gives up a child that is not up in time', async () => {
     const startedMs = performance.now();
-    await expect(start({ cacheDir: 'never', timing: { upTimeoutMs: 1000 } })).rejects.toThrow(
+    await expect(start({ librariesDir: 'never', timing: { upTimeoutMs: 1000 } })).rejects.toThrow(
       'The child is not up after 1 s.',
     );
     expect(performance.now() - startedMs).toBeGreaterThanOrEqual(1000);

@@ -23,7 +23,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 function start(options: Partial<ChildOptions> = {}) {
   const child = fork(
     ENTRY,
-    [JSON.stringify({ backend: 'cpu', cacheDir: root, logLevel: 'info', ...options })],
+    [JSON.stringify({ backend: 'cpu', librariesDir: root, logLevel: 'info', ...options })],
     { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
   );
   children.push(child);
@@ -113,7 +113,7 @@ describe('the child', () => {
   });
 
   it('tells its parent when the backend cannot load, and ends', async () => {
-    const { exited, next } = start({ backend: 'native', cacheDir: join(root, 'empty-cache') });
+    const { exited, next } = start({ backend: 'native', librariesDir: join(root, 'empty-cache') });
     expect(await next()).toMatchObject({
       type: 'refused',
       reason: expect.stringMatching(/^native cannot serve: .*npm run backend:install -- cpu/),

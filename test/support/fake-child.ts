@@ -130,5 +130,5 @@ process.on('message', (message: ToChild) => {
     send({ type: 'failed', call, message: (error as Error).message });
   }
 });
-const { cacheDir } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
-if (cacheDir !== 'never') send({ type: 'up', report: { name: 'cpu', device: 'cpu', refused: [] } });
+const { librariesDir } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
+if (librariesDir !== 'never') send({ type: 'up', report: { name: 'cpu', device: 'cpu', refused: [] } });

@@ -13,14 +13,14 @@ export interface ChosenBackend {
   refused: { name: BackendName; reason: string }[];
 }
 
-type Opener = (cacheDir: string) => Promise<Backend>;
+type Opener = (librariesDir: string) => Promise<Backend>;
 
 const OPENERS: Record<BackendName, Opener> = {
-  cuda: async (cacheDir) => (await import('./tensorflow.js')).openCuda(cacheDir),
-  native: async (cacheDir) => (await import('./tensorflow.js')).openNative(cacheDir),
+  cuda: async (librariesDir) => (await import('./tensorflow.js')).openCuda(librariesDir),
+  native: async (librariesDir) => (await import('./tensorflow.js')).openNative(librariesDir),
   wasm: async () => (await import('./wasm.js')).openWasm(),
   cpu: async () => (await import('./cpu.js')).openCpu(),
-  onnx: async (cacheDir) => (await import('./onnx.js')).openOnnx(cacheDir),
+  onnx: async (librariesDir) => (await import('./onnx.js')).openOnnx(librariesDir),
 };
 
 /**
@@ -32,13 +32,13 @@ const AUTO_ORDER: readonly BackendName[] = ['cuda', 'wasm', 'native', 'cpu'];
 /** Resolves to the backend that serves; rejects, with a remedy, when no allowed one loads. */
 export async function chooseBackend(
   wanted: BackendName | 'auto',
-  cacheDir: string,
+  librariesDir: string,
   openers: Record<BackendName, Opener> = OPENERS,
 ): Promise<ChosenBackend> {
   const refused: ChosenBackend['refused'] = [];
   for (const name of wanted === 'auto' ? AUTO_ORDER : [wanted]) {
     try {
-      return { backend: await openers[name](cacheDir), refused };
+      return { backend: await openers[name](librariesDir), refused };
     } catch (error) {
       refused.push({ name, reason: messageOf(error) });
     }

@@ -19,8 +19,8 @@ import { demandInput, demandOutput, demandPort, rowsOf, wantedOutputs } from './
 const LOG_FATAL = { logSeverityLevel: 4 } as const;
 
 /** Resolves to the backend `onnx`; rejects when ONNX Runtime is not installed. */
-export async function openOnnx(cacheDir: string): Promise<Backend> {
-  const runtime = loadOnnxRuntime(cacheDir);
+export async function openOnnx(librariesDir: string): Promise<Backend> {
+  const runtime = loadOnnxRuntime(librariesDir);
   /** Tensors in the hands of runs. Those of weights are the session's. */
   const live = new Set<Tensor>();
   return {

@@ -24,19 +24,19 @@ const CUDA_LIBRARIES = [
 ];
 
 /** Resolves to the backend `native`; rejects when the library is not installed. */
-export async function openNative(cacheDir: string): Promise<Backend> {
-  const tf = loadTensorflow(cacheDir, 'cpu');
+export async function openNative(librariesDir: string): Promise<Backend> {
+  const tf = loadTensorflow(librariesDir, 'cpu');
   await activate(tf);
   return withSavedModels(tf, createTfjsBackend(tf, 'native', 'cpu'));
 }
 
 /** Resolves to the backend `cuda`; rejects, with a remedy, when there is no GPU or TensorFlow does not use it. */
-export async function openCuda(cacheDir: string): Promise<Backend> {
+export async function openCuda(librariesDir: string): Promise<Backend> {
   if (findGpus().length === 0)
     throw new Error(
       'this machine shows no NVIDIA GPU (no /dev/nvidia0 or the like, or CUDA_VISIBLE_DEVICES names none)',
     );
-  const tf = loadTensorflow(cacheDir, 'cuda');
+  const tf = loadTensorflow(librariesDir, 'cuda');
   await activate(tf);
   if (!isUsingGpu(tf)) throw new Error(`TensorFlow loaded but uses no GPU: ${reasonWithoutGpu()}`);
   return withSavedModels(tf, createTfjsBackend(tf, 'cuda', 'gpu:0'));

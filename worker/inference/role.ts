@@ -60,7 +60,8 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   const { models } = core;
   const outcomes = core.versionOutcomes.startCounting(onError);
   const metrics = createInferenceMetrics(deps.registry);
-  const options = { cacheDir: config.SLUICE_CACHE_DIR, logLevel: config.LOG_LEVEL };
+  const { SLUICE_CACHE_DIR: cacheDir, SLUICE_LIBRARIES_DIR: librariesDir = cacheDir } = config;
+  const options = { librariesDir, logLevel: config.LOG_LEVEL };
   const recycle = {
     maxBatches: config.SLUICE_CHILD_MAX_BATCHES,
     maxRssBytes: config.SLUICE_CHILD_MAX_RSS_BYTES,
@@ -77,7 +78,7 @@ export async function startInference(deps: InferenceDeps): Promise<InferenceRole
   log.info({ backend: name, device, children: pools.first.childCount, refused }, 'backend chosen');
 
   const onTimingsError = (error: unknown) => onError('backend choices', error);
-  const timings = openBackendTimings(config.SLUICE_CACHE_DIR, onTimingsError, { childCount, gpus });
+  const timings = openBackendTimings(cacheDir, onTimingsError, { librariesDir, childCount, gpus });
   const gpusOf = (backend: BackendName) => assignGpus(backend === 'cuda', childCount, gpus);
   const trials = createBackendTrials({ child, options, gpusOf, clock, log });
   const selection = createBackendSelection(pools, timings, trials, clock);

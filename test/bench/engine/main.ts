@@ -77,10 +77,10 @@ async function measureAndReport(site: Site): Promise<void> {
 
 /** Batch 1 and the full batch of each model on a backend. */
 async function openAll(site: Site, backend: BackendName): Promise<Subject[]> {
-  const { SLUICE_CACHE_DIR: cacheDir, SLUICE_MODELS_DIR: modelsDir } = loadConfig();
+  const { SLUICE_CACHE_DIR: librariesDir, SLUICE_MODELS_DIR: modelsDir } = loadConfig();
   const deps = {
     child: new URL('../../../worker/inference/child/main.js', import.meta.url),
-    options: { cacheDir, logLevel: 'warn' },
+    options: { librariesDir, logLevel: 'warn' },
     clock,
     log: createLogger('bench', 'warn'),
     metrics: createInferenceMetrics(new Registry()),

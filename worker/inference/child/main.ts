@@ -55,7 +55,7 @@ process.on('message', (message) => {
 /** Resolves when a backend is up; without one the process ends after the parent has been told why. */
 async function start(): Promise<LoadedVersions> {
   try {
-    const { backend, refused } = await chooseBackend(options.backend, options.cacheDir);
+    const { backend, refused } = await chooseBackend(options.backend, options.librariesDir);
     const report = { name: backend.name, device: backend.device, refused };
     log.debug({ backend: report }, 'up');
     send({ type: 'up', report });

@@ -67,7 +67,7 @@ export async function openBackendPool(
     child: deps.child,
     options: { ...options, backend },
     environment: childEnvironment(
-      options.cacheDir,
+      options.librariesDir,
       backend,
       backend === 'auto' ? (childCount ?? 1) : gpusOf(backend).length,
     ),

@@ -7,12 +7,12 @@ import { shareOfCores } from '../../devices/threads.js';
 
 /** Returns the variables of one of `childCount` children that share the cores. */
 export function childEnvironment(
-  cacheDir: string,
+  librariesDir: string,
   backend: BackendName | 'auto',
   childCount: number,
 ): Record<string, string> {
   return {
-    ...nativeEnvironment(cacheDir, backend === 'native' ? 'cpu' : 'cuda'),
+    ...nativeEnvironment(librariesDir, backend === 'native' ? 'cpu' : 'cuda'),
     ...shareOfCores(childCount),
   };
 }

@@ -13,7 +13,8 @@ import type { StartMessage } from '../../process/child-process.js';
 /** The child gets its options at the start, as its only argument (JSON). */
 export interface ChildOptions {
   backend: BackendName | 'auto';
-  cacheDir: string;
+  /** Where the libraries of backends lie. */
+  librariesDir: string;
   logLevel: string;
 }
 

@@ -34,6 +34,8 @@ export interface Equipment {
   /** How many children each backend has, where that was configured. */
   childCount?: number | undefined;
   gpus?: readonly string[];
+  /** Where libraries lie that are not in the folder of the timings. */
+  librariesDir?: string;
 }
 
 const FILE = 'backend-choices.json';
@@ -43,7 +45,7 @@ const MOST_KEPT = 1000;
 export function openBackendTimings(
   cacheDir: string,
   onError: (error: unknown) => void,
-  { childCount, gpus = [] }: Equipment = {},
+  { childCount, gpus = [], librariesDir = cacheDir }: Equipment = {},
 ): BackendTimings {
   const path = join(cacheDir, FILE);
   const [cpu] = cpus();
@@ -51,7 +53,7 @@ export function openBackendTimings(
     `${cpus().length} × ${cpu?.model ?? 'unknown'}`,
     ...(childCount ? [`${childCount} children`] : []),
     ...(gpus.length > 0 ? [`${gpus.length} GPUs`] : []),
-    ...FLAVOURS.filter((flavour) => existsSync(nativeHome(cacheDir, flavour).manifest)).map(homeName),
+    ...FLAVOURS.filter((flavour) => existsSync(nativeHome(librariesDir, flavour).manifest)).map(homeName),
   ].join(', ');
 
   function entryOf({ name, version, files, batching }: Manifest): string {

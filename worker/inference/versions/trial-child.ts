@@ -65,7 +65,7 @@ function startTrialChild({ child, options, gpusOf, clock, log }: TrialChildDeps,
     child,
     options: { ...options, backend },
     environment: {
-      ...childEnvironment(options.cacheDir, backend, gpus.length),
+      ...childEnvironment(options.librariesDir, backend, gpus.length),
       ...gpuEnvironment(gpus[0] ?? null),
     },
     clock,
