@@ -63,6 +63,10 @@ const FORMATS: readonly [is: (path: string, ends: Ends) => boolean, advice: stri
   ],
   [(path) => path.endsWith('.pbtxt'), 'is the text form of a SavedModel: save it as binary, saved_model.pb'],
   [
+    (path) => path.endsWith('tensorflowjs_model.pb'),
+    'is a model of TensorFlow.js before 1.0: pb2json_converter.ts of tfjs-converter makes a model.json of it, as its README says',
+  ],
+  [
     (path) => path.endsWith('.pb'),
     'may be a frozen graph of TensorFlow 1: write it as a SavedModel by tf.compat.v1.saved_model.simple_save',
   ],

@@ -16,7 +16,8 @@ import { isJunk } from '../contract/models/package-path.js';
 import { foreignFormat } from './formats.js';
 import { completeByModel } from './model-signature.js';
 import { SAVED_MODEL_FILE } from './saved-model/signature.js';
-import { MODEL_FILE } from './tfjs-ports.js';
+import { MODEL_FILE, readModelFile } from './tfjs-ports.js';
+import { formatOfTopology } from './topology.js';
 
 export interface Given {
   /** Name and version for a model.yaml that states none; the caller decides whether it may state others. */
@@ -97,7 +98,7 @@ async function formatOf(path: string, paths: readonly string[]): Promise<Manifes
   }
   // tfjs writes the format near the start of the file; the topology after it may be large.
   const [, named = ''] = /"format":\s*"([a-z-]+)"/.exec(await readFile(join(path, MODEL_FILE), 'utf8')) ?? [];
-  const format = FORMATS[named];
+  const format = FORMATS[named] ?? formatOfTopology((await readModelFile(path)).modelTopology);
   if (!format)
     throw new ManifestFault([{ path: '/format', message: `is required: ${MODEL_FILE} does not tell` }]);
   return format;

@@ -36,6 +36,13 @@ export async function checkTopology(
   else demandLayers(layersOf(field(modelTopology, 'model_config') ?? modelTopology));
 }
 
+/** Returns the format of a model.json that names none, as TensorFlow.js 1 wrote it; null where the topology is neither. */
+export function formatOfTopology(topology: unknown): 'layers' | 'graph' | null {
+  if (Array.isArray(field(topology, 'node'))) return 'graph';
+  const model = field(topology, 'model_config') ?? topology;
+  return typeof field(model, 'class_name') === 'string' ? 'layers' : null;
+}
+
 /**
  * Tells whether a graph has an operation that tfjs computes asynchronously: control flow, or one whose result has a size that
  * only its values tell.
@@ -49,7 +56,9 @@ type Dictionary = Record<string, unknown>;
 function demandLayers(used: ReadonlySet<string>): void {
   const refused = [...used].filter((name) => !LAYERS.has(name)).sort();
   if (refused.length > 0)
-    throw new Error(`${MODEL_FILE} uses layers that are not allowed: ${refused.join(', ')}`);
+    throw new Error(
+      `${MODEL_FILE} uses layers that are not allowed: ${refused.join(', ')}; a SavedModel or a graph model of it has operations in their place`,
+    );
 }
 
 function demandOperations(used: readonly string[], stateful: boolean): void {

@@ -9,6 +9,8 @@ export interface Artefact {
   package: string;
   /** Paths in the package, each with the name that its file has in the upload. */
   files?: Readonly<Record<string, string>>;
+  /** Files that a bundler has put into scripts: the path of each script, and the name that its file has in the upload. */
+  scripts?: Readonly<Record<string, string>>;
   /** A folder of the package, all of which is uploaded. */
   folder?: string;
   yaml?: string;
@@ -29,6 +31,34 @@ const human = (name: string, expected: Artefact['expected'] = 'served'): Artefac
   files: { [`models/${name}.json`]: 'model.json', [`models/${name}.bin`]: `${name}.bin` },
   expected,
 });
+
+/** A detector of handtrackjs, of which one net is kept in several types. */
+const handtrack = (type: string): Artefact => ({
+  kind: `graph model of TF2's detection zoo (${type})`,
+  registry: 'npm',
+  package: 'handtrackjs@0.1.5',
+  folder: `models/webmodel/ssd320fpnlite/${type}`,
+  expected: 'served',
+});
+
+/** A model of nsfwjs, of whose shards `count` there are. */
+const nsfw = (name: string, count: number, more: Partial<Artefact> = {}): Artefact => {
+  const shards = Array.from({ length: count }, (_, i) => `group1-shard${i + 1}of${count}`);
+  return {
+    kind: `layers model of TensorFlow.js 1 (${name})`,
+    registry: 'npm',
+    package: 'nsfwjs@4.4.0',
+    scripts: Object.fromEntries(
+      ['model.json', ...shards].map((file) => [
+        `dist/models/${name}/${file.replace('.json', '')}.min.js`,
+        file,
+      ]),
+    ),
+    yaml: 'signature: {outputs: [{name: classes, dtype: float32, shape: [5]}]}',
+    expected: 'served',
+    ...more,
+  };
+};
 
 /** An ONNX file, under its own name. */
 const onnx = (name: string, path: string, more: Partial<Artefact> = {}): Artefact => ({
@@ -100,6 +130,27 @@ export const ARTEFACTS: readonly Artefact[] = [
     yaml: 'signature: {outputs: [{name: large, dtype: float32, shape: [null, null, 3]}]}',
     expected: 'served',
   },
+  {
+    kind: 'layers model with layers of its own',
+    registry: 'npm',
+    package: '@upscalerjs/esrgan-thick@1.0.0',
+    folder: 'models/x2',
+    yaml: 'signature: {outputs: [{name: large, dtype: float32, shape: [null, null, 3]}]}',
+    expected: /layers that are not allowed: MultiplyBeta, PixelShuffle2x; a SavedModel/,
+  },
+  handtrack('base'),
+  handtrack('fp16'),
+  handtrack('int8'),
+  {
+    kind: 'model of TensorFlow.js 0',
+    registry: 'npm',
+    package: 'handtrackjs@0.1.5',
+    folder: 'models/web/ssdlitemobilenetv2',
+    expected: /tensorflowjs_model\.pb is a model of TensorFlow\.js before 1\.0/,
+  },
+  nsfw('mobilenet_v2', 1),
+  nsfw('inception_v3', 6),
+  nsfw('mobilenet_v2_mid', 2, { kind: 'graph model (mobilenet_v2_mid)', yaml: '' }),
   {
     kind: 'HDF5 of Keras 2',
     registry: 'pypi',

@@ -1,6 +1,6 @@
 /**
  * `npm run test:models`: uploads models that other people have published to a Sluice of its own, with every backend that this
- * machine has, and prints what became of each. It needs the registries of npm and PyPI, so it is no part of `npm test`.
+ * machine has, and prints what became of each. An argument leaves those whose package has this text in its name. It needs the registries of npm and PyPI, so it is no part of `npm test`.
  *
  * The exit code is 1 when an outcome is another than expected. What cannot be fetched, or has no backend here, counts as
  * skipped.
@@ -14,9 +14,9 @@ import { onSite, type Site, tell } from '../bench/site.js';
 import { type Stack, startStack } from '../support/stack.js';
 import { startRedis } from '../support/started-redis.js';
 import { ARTEFACTS, type Artefact } from './artefacts.js';
-import { openPackages } from './packages.js';
+import { heldBy, openPackages } from './packages.js';
 
-const READY_TRIES = 600;
+const READY_TRIES = 1500;
 const PAUSE_MS = 200;
 
 interface Outcome {
@@ -44,7 +44,8 @@ async function tryAll(site: Site): Promise<void> {
   const packages = openPackages(join(site.folder, 'packages'), site.signal);
   const rows: string[][] = [];
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const [index, artefact] of ARTEFACTS.entries()) {
+  const [, , wanted = ''] = process.argv;
+  for (const [index, artefact] of ARTEFACTS.filter((each) => each.package.includes(wanted)).entries()) {
     tell(`${artefact.kind} of ${artefact.package} …`);
     const { text, isTried } = await packages.of(artefact).then(
       (folder) => outcomeOf(stack, `published-${index}`, artefact, folder),
@@ -78,13 +79,17 @@ async function outcomeOf(stack: Stack, name: string, artefact: Artefact, folder:
       return { text: version.error, isTried: false };
     await pause(PAUSE_MS);
   }
-  return { text: 'neither ready nor failed after two minutes', isTried: true };
+  return { text: 'neither ready nor failed after five minutes', isTried: true };
 }
 
-function formOf({ files, folder: inside = '', yaml }: Artefact, folder: string): FormData {
+function formOf({ files, scripts, folder: inside = '', yaml }: Artefact, folder: string): FormData {
   const form = new FormData();
-  for (const [path, name] of Object.entries(files ?? filesIn(join(folder, inside), folder)))
-    form.append('file', new Blob([new Uint8Array(readFileSync(join(folder, path)))]), name);
+  const add = (bytes: Buffer, name: string) => form.append('file', new Blob([new Uint8Array(bytes)]), name);
+  for (const [path, name] of Object.entries(scripts ?? {}))
+    add(heldBy(readFileSync(join(folder, path), 'utf8')), name);
+  if (!scripts)
+    for (const [path, name] of Object.entries(files ?? filesIn(join(folder, inside), folder)))
+      add(readFileSync(join(folder, path)), name);
   if (yaml) form.append('file', new Blob([yaml]), 'model.yaml');
   return form;
 }

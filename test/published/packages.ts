@@ -45,3 +45,22 @@ export function openPackages(folder: string, signal: AbortSignal): Packages {
     },
   };
 }
+
+/**
+ * Returns the file that a bundled script holds: its one export, an object that stands for JSON or a base64 text. The script is
+ * read, not run.
+ */
+export function heldBy(script: string): Buffer {
+  const [, literal = ''] =
+    /\w\.exports=(?=[{"])(.*)\},\{\}\]\},\{\},\[1\]\)\(1\)\}\);\s*$/s.exec(script) ?? [];
+  // A minifier writes `{a:!0,b:.5}` for `{"a": true, "b": 0.5}`. Texts come first, so that nothing in them is changed.
+  const token = /"(?:[^"\\]|\\.)*"|![01]|[A-Za-z_$][\w$]*(?=:)|(?<=[:,[]-?)\.(?=\d)/g;
+  const value: unknown = JSON.parse(
+    literal.replace(token, (found) => {
+      if (found.startsWith('"')) return found;
+      if (found.startsWith('!')) return String(found === '!0');
+      return found === '.' ? '0.' : `"${found}"`;
+    }),
+  );
+  return typeof value === 'string' ? Buffer.from(value, 'base64') : Buffer.from(JSON.stringify(value));
+}

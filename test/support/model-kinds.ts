@@ -58,6 +58,9 @@ const digits: ModelKind['write'] = (folder) => {
 };
 const DIGITS = 'signature: {outputs: [{name: y, dtype: float32, shape: [10]}]}';
 
+/** Sounds at the model's rate, in the place of numbers. */
+const SOUND = 'signature: {inputs: [{name: x, dtype: audio, sampleRate: 16000}]}';
+
 /** A graph of TensorFlow.js that applies one operation to rows of four numbers. */
 function graph(op: string, type = 'DT_FLOAT', withSignature = true): ModelKind['write'] {
   const size = (count: number) => ({ dim: [{ size: '-1' }, { size: String(count) }] });
@@ -94,6 +97,27 @@ const OPERATIONS = {
 /** The kinds in the order of the table. */
 export const MODEL_KINDS: readonly ModelKind[] = [
   { kind: 'layers model', source: 'tfjs, `model.save`', yaml: DIGITS, write: digits },
+  {
+    kind: 'layers model that names no format',
+    source: 'tfjs 1',
+    yaml: DIGITS,
+    write(folder) {
+      digits(folder);
+      const path = join(folder, 'model.json');
+      const { format: _, ...model } = JSON.parse(readFileSync(path, 'utf8'));
+      writeFileSync(path, JSON.stringify(model));
+    },
+  },
+  {
+    kind: 'layers model with a layer of its own',
+    source: 'tfjs, `model.save`',
+    yaml: DIGITS,
+    write(folder) {
+      digits(folder);
+      const path = join(folder, 'model.json');
+      writeFileSync(path, readFileSync(path, 'utf8').replaceAll('"Dense"', '"MyLayer"'));
+    },
+  },
   { kind: 'layers model without a `model.yaml`', source: 'tfjs, `model.save`', write: digits },
   {
     kind: 'layers model of Keras 3',
@@ -116,6 +140,7 @@ export const MODEL_KINDS: readonly ModelKind[] = [
     source: WRITTEN_BY_HAND,
     write: graph('RandomStandardNormal'),
   },
+  { kind: 'graph model that takes sounds', source: WRITTEN_BY_HAND, yaml: SOUND, write: graph('Relu') },
   { kind: 'graph model with strings', source: WRITTEN_BY_HAND, write: graph('Identity', 'DT_STRING') },
   { kind: 'graph model with an operation of its own', source: WRITTEN_BY_HAND, write: graph('MyOperation') },
   savedModel('convolutions', KERAS, 'models/mnist-cnn/1'),
@@ -152,6 +177,7 @@ export const MODEL_KINDS: readonly ModelKind[] = [
     'batching: {dimension: none}',
   ),
   savedModel('predictions that depend on the batch', MODULE, 'signatures/batch-mean/1'),
+  savedModel('sounds', MODULE, 'signatures/fixed-4/1', SOUND),
   savedModel('whole pixels', MODULE, 'signatures/pixels/1'),
   ...Object.entries(OPERATIONS).map(([name, what]) => ({
     kind: `SavedModel: ${what}`,
@@ -169,6 +195,12 @@ export const MODEL_KINDS: readonly ModelKind[] = [
   { kind: 'SavedModel as text', source: '`as_text=True`', write: file('saved_model.pbtxt', 'x') },
   { kind: 'ONNX: convolutions', source: '`tf2onnx`', write: copied('models/mnist-cnn-onnx/1') },
   { kind: 'ONNX: batch of 1', source: '`onnx.helper`', write: onnx('fixed') },
+  {
+    kind: 'ONNX: sounds',
+    source: '`onnx.helper`',
+    yaml: SOUND.replace('name: x', 'name: input.1'),
+    write: onnx('fixed'),
+  },
   { kind: 'ONNX: token numbers (int64)', source: '`onnx.helper`', write: onnx('tokens') },
   { kind: 'ONNX: loops and branches', source: '`onnx.helper`', write: onnx('control-flow') },
   { kind: 'ONNX: operations of its own', source: '`onnx.helper`', write: onnx('custom') },
@@ -191,6 +223,7 @@ export const MODEL_KINDS: readonly ModelKind[] = [
     source: '`torch.save`',
     write: file('model.pt', zip([{ path: 'model/data.pkl', content: 'x' }])),
   },
+  { kind: 'graph model of old', source: 'tfjs before 1.0', write: file('tensorflowjs_model.pb', 'x') },
   { kind: 'weights alone', source: '`safetensors`', write: file('model.safetensors', 'x') },
   { kind: 'weights alone', source: 'Flax, JAX', write: file('params.msgpack', 'x') },
   { kind: 'frozen graph', source: 'TensorFlow 1', write: file('frozen_graph.pb', 'x') },

@@ -43,6 +43,11 @@ it.each<[string, Record<string, string | Buffer>, RegExp]>([
   ['JAX', { 'flax_model.msgpack': 'x' }, /JAX.*native_serialization=False/],
   ['a checkpoint', { checkpoint: 'x', 'm.index': 'x' }, /checkpoint, which holds weights alone/],
   ['a frozen graph', { 'frozen_inference_graph.pb': 'x' }, /frozen graph/],
+  [
+    'TensorFlow.js of old',
+    { 'tensorflowjs_model.pb': 'x', 'weights_manifest.json': '[]' },
+    /TensorFlow.js before 1.0: pb2json_converter.ts/,
+  ],
   ['a SavedModel in text', { 'saved_model.pbtxt': 'x' }, /text form of a SavedModel: save it as binary/],
   [
     'an archive',
