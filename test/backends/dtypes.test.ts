@@ -132,7 +132,7 @@ describe.skipIf(nativeFault !== null)('the types of a SavedModel on native', () 
     // A number as text is found as an example; nothing of two samples is.
     expect(report).toMatchObject(
       name === 'parsed'
-        ? { wasComputed: true, warnings: [], isolatesJobs: false }
+        ? { wasComputed: true, warnings: [], isolatedSignatures: [] }
         : {
             wasComputed: false,
             warnings: [expect.stringMatching(/^It was never computed: no golden instance shows/)],

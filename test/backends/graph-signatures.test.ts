@@ -48,7 +48,7 @@ for (const { name, fault } of TFJS_BACKENDS)
     it('has its outputs paired by the keys of its signature', async () => {
       const tiny = writeTwins(folder, 'twins');
       const report = await load(tiny);
-      expect(report).toMatchObject({ isolatesJobs: false, wasComputed: true, warnings: [] });
+      expect(report).toMatchObject({ isolatedSignatures: [], wasComputed: true, warnings: [] });
       const [result] = await runOn(versions, 'twins', 1, [floats('input.1', [1, 2])]);
       expect(outputsOf(result)).toEqual({ negated: [-1, -2], doubled: [2, 4] });
     });
@@ -96,10 +96,10 @@ for (const { name, fault } of TFJS_BACKENDS)
 
     it('is found to give each row what the others make of it', async () => {
       const report = await load(writeCentred(folder));
-      expect(report.isolatesJobs).toBe(true);
+      expect(report.isolatedSignatures).toEqual(['serving_default']);
       expect(report.warnings[0]).toMatch(/depend on who shares the batch: y differs by/);
       for (const tiny of [writeDense(folder), writeMasked(folder)])
-        expect((await load(tiny)).isolatesJobs, tiny.manifest.name).toBe(false);
+        expect((await load(tiny)).isolatedSignatures, tiny.manifest.name).toEqual([]);
     });
   });
 

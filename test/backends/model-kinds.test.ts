@@ -63,7 +63,7 @@ async function serversOf(folder: string, manifest: Manifest): Promise<string> {
     const versions = createLoadedVersions(backend, systemClock);
     const report = await versions.load(folder, manifest).catch(() => null);
     if (!report) continue;
-    serving.push(report.isolatesJobs ? `${name}, jobs apart` : name);
+    serving.push(report.isolatedSignatures.length > 0 ? `${name}, jobs apart` : name);
     versions.unload(manifest.name, manifest.version);
   }
   expect(serving, `${folder} is let through, and no backend serves it`).not.toEqual([]);

@@ -80,7 +80,7 @@ describe.skipIf(fault !== null)('an ONNX file', () => {
     const manifest = await readManifest(folder, { name: 'mnist-cnn-onnx', version: 1 });
     const report = await load({ folder, manifest });
     expect(report.goldenDifference).toBeLessThan(1e-5);
-    expect(report).toMatchObject({ isolatesJobs: false, warnings: [] });
+    expect(report).toMatchObject({ isolatedSignatures: [], warnings: [] });
   });
 
   it('is left to other workers where ONNX Runtime is missing, with the command that brings it', async () => {
@@ -151,14 +151,14 @@ describe.skipIf(fault !== null)('an ONNX file', () => {
 
   it('has its jobs apart where their predictions depend on the batch', async () => {
     expect(await load(ONNX_MODELS.centred(root))).toMatchObject({
-      isolatesJobs: true,
+      isolatedSignatures: ['serving_default'],
       warnings: [expect.stringContaining('depend on who shares the batch')],
     });
   });
 
   it('that draws random numbers is served where model.yaml says so, and keeps no jobs apart', async () => {
     const version = await versionOfOnnx(root, 'random', { yaml: 'stateful: allow' });
-    expect(await load(version)).toMatchObject({ isolatesJobs: false, warnings: [] });
+    expect(await load(version)).toMatchObject({ isolatedSignatures: [], warnings: [] });
     const [one, other] = await predict(version.manifest, [
       [1, 1],
       [1, 1],

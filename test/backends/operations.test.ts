@@ -99,7 +99,9 @@ describe.skipIf(nativeFault !== null)('TensorFlow', () => {
 
   it('computes each family as it did when it exported it', async () => {
     const expected = expectedOf('computing');
-    const [manifest, { warnings }] = await load(folderOf('computing', 'signatureName: sound'));
+    const [manifest, report] = await load(folderOf('computing', 'signatureName: sound'));
+    const { warnings, isolatedSignatures } = report;
+    expect(isolatedSignatures).toEqual(['sound']);
     // Keras cuts off what is quiet beside the loudest of the batch.
     expect(warnings).toEqual([expect.stringMatching(/depend on who shares the batch: mel differs/)]);
     expect(Object.keys(manifest.signatures ?? {}).sort()).toEqual(
@@ -150,7 +152,7 @@ describe.skipIf(nativeFault !== null)('TensorFlow', () => {
       'golden.json': JSON.stringify(golden),
     });
     const [manifest, report] = await load(folder);
-    expect(report).toMatchObject({ goldenDifference: null, isolatesJobs: false, warnings: [] });
+    expect(report).toMatchObject({ goldenDifference: null, isolatedSignatures: [], warnings: [] });
     // Without `keep`, which would keep what a caller sends.
     expect(Object.keys(manifest.signatures ?? {}).sort()).toEqual(['count', 'flip', 'generator']);
     const draw = () => predict(manifest, 'serving_default', inputs);

@@ -270,14 +270,14 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
 
   it('whose predictions depend on the batch is found out', async () => {
     const [manifest, report] = await load('batch-mean');
-    expect(report).toMatchObject({ isolatesJobs: true });
+    expect(report).toMatchObject({ isolatedSignatures: ['serving_default'] });
     expect(report.warnings).toEqual([expect.stringMatching(/depend on who shares the batch: y differs by/)]);
     expect(await predict(manifest, [[1, 2, 3, 4]])).toEqual([{ y: [0, 0, 0] }]);
     const [, insisted] = await load('batch-mean', 'batching: {crossJob: allow}');
-    expect(insisted.isolatesJobs).toBe(false);
+    expect(insisted.isolatedSignatures).toEqual([]);
     expect(insisted.warnings).toHaveLength(1);
     for (const name of ['side-input', 'fixed-4', 'mnist-cnn'])
-      expect((await load(name))[1], name).toMatchObject({ isolatesJobs: false, warnings: [] });
+      expect((await load(name))[1], name).toMatchObject({ isolatedSignatures: [], warnings: [] });
   });
 
   it('takes pictures of any size as whole pixels', async () => {

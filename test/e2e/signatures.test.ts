@@ -381,11 +381,43 @@ describe.skipIf(nativeFault !== null)('a SavedModel', () => {
     expect(version.warnings).toEqual([
       expect.stringMatching(/^Its predictions depend on who shares the batch/),
     ]);
-    expect(version.metrics.isolatesJobs).toBe(true);
+    expect(version.metrics.isolatedSignatures).toEqual(['serving_default']);
     const rows = Array.from({ length: 20 }, (_, i) => [i, 2 * i, -i, 1]);
     const all = await Promise.all(rows.map((row) => predictionsOf({ model: 'mean', instances: [row] })));
     expect(all).toEqual(rows.map(() => [[0, 0, 0]]));
   });
+
+  it('keeps jobs apart of that signature alone whose predictions depend on the batch', async () => {
+    const version = await serve(
+      'families',
+      filesIn(join(OPERATIONS, 'computing/1')),
+      'signatureName: places',
+    );
+    expect(version.warnings).toEqual([
+      expect.stringMatching(/^Signature sound: Its predictions depend on who shares the batch: mel differs/),
+    ]);
+    expect(version.metrics.isolatedSignatures).toEqual(['sound']);
+    const { places, sound } = expectedOf('computing', OPERATIONS);
+    const batchSizes = async (signatureName: string, instances: unknown[], count: number) => {
+      const body = { model: 'families', signatureName, instances };
+      await stack.request('POST', '/v1/queues/families/pause');
+      const jobs = new Array(count).fill(body);
+      const { body: answer } = await stack.request('POST', '/v1/jobs/bulk', { jobs });
+      await stack.request('POST', '/v1/queues/families/resume');
+      const ids = answer.results.map(({ job }: { job: { id: string } }) => job.id);
+      const ended = await Promise.all(
+        ids.map((id: string) => stack.request('GET', `/v1/jobs/${id}?wait=30`)),
+      );
+      return ended.map(({ body: job }) => {
+        expect(job.status, JSON.stringify(job.error)).toBe('succeeded');
+        return job.timings.batchSize;
+      });
+    };
+    const apart = await batchSizes('sound', [sound.inputs.wave[0]], 6);
+    expect(apart).toEqual(new Array(6).fill(1));
+    const together = await batchSizes('places', [places.inputs.x[0]], 6);
+    expect(Math.max(...together)).toBeGreaterThan(1);
+  }, 60_000);
 
   it('without a batch dimension computes each clip by itself', async () => {
     await serve('clips', filesIn(join(FIXTURES, 'waveform/1')), 'batching: {dimension: none}');

@@ -69,7 +69,8 @@ async function submitAll(disturb: () => void = () => {}): Promise<void> {
 describe('a pool of two children', () => {
   it('computes each job by itself where its predictions would depend on others', async () => {
     const centred = writeCentred(folder.path);
-    expect((await pool.load(centred.folder, centred.manifest)).isolatesJobs).toBe(true);
+    const { isolatedSignatures } = await pool.load(centred.folder, centred.manifest);
+    expect(isolatedSignatures).toEqual(['serving_default']);
     const task = (job: number, value: number) =>
       pool.submit({
         kind: 'centred@1|x:2;',

@@ -61,7 +61,7 @@ const load: ToChild = {
   call: 1,
   folder: tiny.folder,
   manifest: tiny.manifest,
-  checks: true,
+  found: null,
 };
 const runOf = (call: number, ...rows: number[][]): ToChild => ({
   type: 'run',

@@ -103,7 +103,7 @@ process.on('message', (message: ToChild) => {
           loadMs: 0,
           warmUpMs: 0,
           goldenDifference: null,
-          isolatesJobs: false,
+          isolatedSignatures: [],
           wasComputed: true,
           warnings: [],
         },

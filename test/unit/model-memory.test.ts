@@ -44,7 +44,7 @@ function setUp(maxBytes: number) {
           loadMs: 0,
           warmUpMs: 0,
           goldenDifference: null,
-          isolatesJobs: false,
+          isolatedSignatures: [],
           wasComputed: true,
           warnings: [],
         };

@@ -37,7 +37,7 @@ export function createInferenceMetrics(registry: Registry) {
     }),
     isolated: new Gauge({
       name: 'sluice_version_isolates_jobs',
-      help: '1 where predictions depend on who shares the batch, so that each job has batches of its own; else 0.',
+      help: '1 where predictions of a signature depend on who shares the batch, so that each job of it has batches of its own; else 0.',
       labelNames: ['model', 'version'],
       registers,
     }),

@@ -232,15 +232,20 @@ export function nonFiniteOf(
  * there is none of this name.
  */
 export function withSignature(manifest: Manifest, name: string | undefined): Manifest | null {
-  if (name === undefined || name === (manifest.signatureName ?? DEFAULT_SIGNATURE)) return manifest;
+  if (name === undefined || name === nameOfSignature(manifest)) return manifest;
   const { signatures = {} } = manifest;
   const signature = Object.hasOwn(signatures, name) ? signatures[name] : undefined;
   return signature ? { ...manifest, signature, signatureName: name } : null;
 }
 
+/** Returns the name of the signature that jobs get which name none. */
+export function nameOfSignature({ signatureName = DEFAULT_SIGNATURE }: Manifest): string {
+  return signatureName;
+}
+
 /** Returns the names of all signatures of a version that jobs may name. */
-export function signatureNames({ signatureName = DEFAULT_SIGNATURE, signatures = {} }: Manifest): string[] {
-  return [signatureName, ...Object.keys(signatures)];
+export function signatureNames(manifest: Manifest): string[] {
+  return [nameOfSignature(manifest), ...Object.keys(manifest.signatures ?? {})];
 }
 
 /** Tells whether the tensor of a whole batch has a row for each instance. */

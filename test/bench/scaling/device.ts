@@ -15,7 +15,7 @@ const DEVICE_MS = Number(process.env.DEVICE_MS);
 const LOADED: LoadReport = {
   loadMs: 0,
   warmUpMs: 0,
-  isolatesJobs: false,
+  isolatedSignatures: [],
   wasComputed: true,
   warnings: [],
   goldenDifference: null,

@@ -8,7 +8,7 @@
  * (instances.ts).
  */
 import type { Clock } from '../../../shared/base/clock.js';
-import { type Manifest, withSignature } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, nameOfSignature, withSignature } from '../../../shared/contract/models/manifest.js';
 import { versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Backend, LoadedModel } from '../../backends/backend.js';
@@ -28,8 +28,11 @@ export interface ComputedBatch {
 }
 
 export interface LoadedVersions {
-  /** Loads a version and checks it, unless `checks` is false. It replaces one of the same name and number once it is ready. */
-  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
+  /**
+   * Loads a version and checks it, unless another child has `found` its isolated signatures. It replaces one of the same name
+   * and number once it is ready.
+   */
+  load(folder: string, manifest: Manifest, found?: readonly string[] | null): Promise<LoadReport>;
   /** Frees what the version holds, if it is loaded. */
   unload(name: string, version: number): void;
   /** Resolves with the speed of the backend alone, by the median of the runs. Null when the version has no example. */
@@ -55,8 +58,8 @@ interface LoadedVersion {
   model: LoadedModel;
   /** The instance by which it is warmed up and measured; null when it has none. */
   example: Instance | null;
-  /** Rows that nobody gets would change the others. */
-  isolatesJobs: boolean;
+  /** In batches of these signatures, rows that nobody gets would change the others. */
+  isolatedSignatures: readonly string[];
 }
 
 /** Returns the versions on this backend, none at first. */
@@ -70,25 +73,25 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
   }
 
   return {
-    async load(folder, manifest, checks = true) {
+    async load(folder, manifest, found = null) {
       const startedMs = clock.monotonic();
       await verifyFiles(folder, manifest);
       const golden = await readGolden(folder, manifest);
       const model = await backend.load(folder, manifest);
       try {
-        const goldenDifference = checks && golden ? await checkGolden(manifest, model, golden) : null;
+        const goldenDifference = !found && golden ? await checkGolden(manifest, model, golden) : null;
         const loadedMs = clock.monotonic();
-        const tried = await tryVersion(manifest, model, golden, checks);
-        const { example, isolatesJobs, warnings } = tried;
+        const tried = await tryVersion(manifest, model, golden, found);
+        const { example, isolatedSignatures, warnings } = tried;
         const key = versionKey(manifest.name, manifest.version);
         versions.get(key)?.model.dispose();
-        versions.set(key, { manifest, model, example, isolatesJobs });
+        versions.set(key, { manifest, model, example, isolatedSignatures });
         const warmUpMs = clock.monotonic() - loadedMs;
         return {
           loadMs: loadedMs - startedMs,
           warmUpMs,
           goldenDifference,
-          isolatesJobs,
+          isolatedSignatures,
           wasComputed: example !== null,
           warnings,
         };
@@ -128,12 +131,13 @@ export function createLoadedVersions(backend: Backend, clock: Clock): LoadedVers
     },
 
     async compute(name, number, decoded, { select, exact = false } = {}) {
-      const { model, isolatesJobs, ...version } = loadedVersion(name, number);
+      const { model, isolatedSignatures, ...version } = loadedVersion(name, number);
       const manifest = selected(version.manifest, select);
       const rows = decoded.flatMap((entry) => (entry.ok ? [entry.padded] : []));
       const [first] = rows;
       if (!first) return { results: Promise.resolve(decoded as InstanceResult[]), computeMs: 0 };
-      const size = givenRows(manifest, rows.length, exact || isolatesJobs);
+      const isIsolated = isolatedSignatures.includes(nameOfSignature(manifest));
+      const size = givenRows(manifest, rows.length, exact || isIsolated);
       const filling = new Array<Instance>(size - rows.length).fill(first);
       const batch = stackInstances(manifest, [...rows, ...filling]);
       const startedMs = clock.monotonic();

@@ -114,7 +114,7 @@ async function obey(
         ready: {
           type: 'loaded',
           call,
-          report: await versions.load(message.folder, message.manifest, message.checks),
+          report: await versions.load(message.folder, message.manifest, message.found),
         },
       };
     case 'unload':

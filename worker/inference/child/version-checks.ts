@@ -15,45 +15,46 @@ import { examplesBySize, padInstance, trimBatch } from './padding.js';
 export interface TriedVersion {
   /** The instance by which it is measured; null when no instance is known that it computes. */
   example: Instance | null;
-  isolatesJobs: boolean;
+  isolatedSignatures: readonly string[];
   warnings: string[];
 }
 
 /**
- * Runs each signature of a version as callers will, and resolves with what was found; rejects when it cannot serve. Without
- * `checks` it only finds the example.
+ * Runs each signature of a version as callers will, and resolves with what was found; rejects when it cannot serve. Where
+ * another child has `found` its isolated signatures, only the example is looked for.
  */
 export async function tryVersion(
   manifest: Manifest,
   model: LoadedModel,
   golden: GoldenVectors | null,
-  checks: boolean,
+  found: readonly string[] | null,
 ): Promise<TriedVersion> {
   const warnings: string[] = [];
-  let isolatesJobs = manifest.batching.crossJob === 'deny';
+  const { crossJob } = manifest.batching;
+  const isolated = new Set(found ?? (crossJob === 'deny' ? signatureNames(manifest) : []));
   let example: Instance | null = null;
   for (const [index, name] of signatureNames(manifest).entries()) {
     const own = withSignature(manifest, name) as Manifest;
     const run: RunRows = (rows) =>
       model.run(stackInstances(own, rows), index === 0 ? {} : { signatureName: name });
     try {
-      const found = await findExample(own, run, index === 0 ? golden : null);
-      if (found.warning !== null) warnings.push(found.warning);
-      if (index === 0) example = found.instance;
-      if (!checks) break;
-      if (!found.instance) continue;
-      await warmUp(own, run, found.instance);
+      const known = await findExample(own, run, index === 0 ? golden : null);
+      if (known.warning !== null) warnings.push(known.warning);
+      if (index === 0) example = known.instance;
+      if (found) break;
+      if (!known.instance) continue;
+      await warmUp(own, run, known.instance);
       // Chance tells the same rows apart, whoever shares the batch.
       if (manifest.stateful) continue;
-      const dependence = await findDependence(own, run, found.instance, model.precisionOf);
+      const dependence = await findDependence(own, run, known.instance, model.precisionOf);
       if (dependence === null) continue;
-      warnings.push(dependence);
-      isolatesJobs ||= manifest.batching.crossJob !== 'allow';
+      warnings.push(index === 0 ? dependence : `Signature ${name}: ${dependence}`);
+      if (crossJob !== 'allow') isolated.add(name);
     } catch (error) {
       throw index === 0 ? error : new Error(`signature ${name}: ${messageOf(error)}`);
     }
   }
-  return { example, isolatesJobs, warnings };
+  return { example, isolatedSignatures: [...isolated], warnings };
 }
 
 /**

@@ -43,10 +43,10 @@ export interface BackendChildren {
   /** Returns whether nothing computes here, nor will soon; calls are then refused with `StandsStill`. */
   standsStill(): boolean;
   /**
-   * Loads and verifies a version in each child, and checks and warms it up unless that was done elsewhere. Rejects with the
-   * reason when it must not serve.
+   * Loads and verifies a version in each child, and checks and warms it up unless another has `found` its isolated signatures.
+   * Rejects with the reason when it must not serve.
    */
-  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
+  load(folder: string, manifest: Manifest, found?: readonly string[]): Promise<LoadReport>;
   /** Frees what the version holds in each child. */
   unload(model: string, version: number): Promise<void>;
   /**
@@ -184,10 +184,10 @@ export async function startBackendChildren({
     supervisor: ChildSupervisor,
     folder: string,
     manifest: Manifest,
-    checks: boolean,
+    found: readonly string[] | undefined,
   ): Promise<void> {
     if (!supervisor.isUp) return supervisor.expect(folder, manifest);
-    await supervisor.load(folder, manifest, checks).catch((error: unknown) => {
+    await supervisor.load(folder, manifest, found).catch((error: unknown) => {
       if (!(error instanceof CallFailed) || error.suspect) throw error;
       // The child died of something else; the next one loads this version too.
       supervisor.expect(folder, manifest);
@@ -211,18 +211,18 @@ export async function startBackendChildren({
       return `What computes with ${backend.name} dies again and again (${looping.join(', ')}).`;
     },
     standsStill,
-    async load(folder, manifest, checks = true) {
+    async load(folder, manifest, found) {
       // One child loads it first, so that a version which kills its child costs one child.
       const [one, report] = await twice(() =>
         persist(async () => {
           await someUp(true);
           const chosen = freest() ?? first;
-          return [chosen, await chosen.load(folder, manifest, checks)] as const;
+          return [chosen, await chosen.load(folder, manifest, found)] as const;
         }),
       );
       const others = supervisors.filter((each) => each !== one);
       const loads = await Promise.allSettled(
-        others.map((each) => twice(() => loadIn(each, folder, manifest, checks))),
+        others.map((each) => twice(() => loadIn(each, folder, manifest, found))),
       );
       const failure = loads.find((load) => load.status === 'rejected');
       if (!failure) return report;

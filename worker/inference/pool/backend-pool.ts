@@ -4,7 +4,7 @@
 import type { EventEmitter } from 'node:events';
 import type { Clock } from '../../../shared/base/clock.js';
 import type { Logger } from '../../../shared/base/log.js';
-import type { Manifest } from '../../../shared/contract/models/manifest.js';
+import { type Manifest, nameOfSignature } from '../../../shared/contract/models/manifest.js';
 import { parseModelRef, versionKey } from '../../../shared/contract/models/model-ref.js';
 import type { Instance } from '../../../shared/contract/tensors/tensor.js';
 import type { Device } from '../../../shared/contract/worker-view.js';
@@ -106,23 +106,23 @@ export async function openBackendPool(
     },
   });
 
-  /** The versions whose jobs have batches of their own. */
-  const isolated = new Set<string>();
+  /** By version: whether the jobs of a signature have batches of their own. */
+  const isolates = new Map<string, (signatureName: string | undefined) => boolean>();
 
   return {
     ...children,
     childCount: devices.length,
     describe,
-    async load(folder, manifest, checks) {
-      const report = await children.load(folder, manifest, checks);
-      const key = versionKey(manifest.name, manifest.version);
-      if (report.isolatesJobs) isolated.add(key);
-      else isolated.delete(key);
+    async load(folder, manifest, found) {
+      const report = await children.load(folder, manifest, found);
+      isolates.set(versionKey(manifest.name, manifest.version), (name = nameOfSignature(manifest)) =>
+        report.isolatedSignatures.includes(name),
+      );
       return report;
     },
     submit(task) {
       const { model, version } = versionOf(task.kind);
-      const isAlone = isolated.has(versionKey(model, version));
+      const isAlone = isolates.get(versionKey(model, version))?.(task.select?.signatureName);
       return batcher.submit(isAlone ? { ...task, kind: `${task.kind}|${task.owner}` } : task);
     },
     async close() {

@@ -26,8 +26,8 @@ export interface ChildCalls {
   /** How many calls the child has not replied to. */
   readonly pending: number;
   ping(timeoutMs: number): Promise<void>;
-  /** Loads and verifies a version, and checks and warms it up unless it is loaded to be timed only. */
-  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
+  /** Loads and verifies a version, and checks and warms it up unless another child has `found` its isolated signatures. */
+  load(folder: string, manifest: Manifest, found?: readonly string[]): Promise<LoadReport>;
   unload(model: string, version: number): Promise<void>;
   /** Runs the version on its example; resolves with null when it has none. */
   measure(model: string, version: number, measurement: Measurement): Promise<Speed | null>;
@@ -79,8 +79,8 @@ export function createChildCalls(
     async ping(timeoutMs) {
       await ask({ type: 'ping' }, 'pong', timeoutMs);
     },
-    load: async (folder, manifest, checks = true) =>
-      (await ask({ type: 'load', folder, manifest, checks }, 'loaded', loadTimeoutMs)).report,
+    load: async (folder, manifest, found) =>
+      (await ask({ type: 'load', folder, manifest, found: found ?? null }, 'loaded', loadTimeoutMs)).report,
     async unload(model, version) {
       await ask({ type: 'unload', model, version }, 'unloaded', loadTimeoutMs);
     },

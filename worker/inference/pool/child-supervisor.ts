@@ -80,7 +80,7 @@ export interface ChildSupervisor extends Pick<ChildCalls, 'measure' | 'run'> {
   /** Returns whether its child has the version, or will have once it is up. */
   has(model: string, version: number): boolean;
   /** Loads a version into the child, and into those that follow it. */
-  load(folder: string, manifest: Manifest, checks?: boolean): Promise<LoadReport>;
+  load(folder: string, manifest: Manifest, found?: readonly string[]): Promise<LoadReport>;
   /** Has the child that is being started load the version, too. */
   expect(folder: string, manifest: Manifest): void;
   /** Frees what a version holds; a child that is being started will not have it. */
@@ -255,9 +255,9 @@ export function createChildSupervisor(deps: ChildSupervisorDeps): ChildSuperviso
     },
     has: versions.has,
     expect: versions.add,
-    async load(folder, manifest, checks) {
+    async load(folder, manifest, found) {
       await up;
-      const report = await calls.load(folder, manifest, checks);
+      const report = await calls.load(folder, manifest, found);
       versions.add(folder, manifest);
       return report;
     },

@@ -36,8 +36,8 @@ export type Selection = RunOptions;
 export interface LoadReport {
   loadMs: number;
   warmUpMs: number;
-  /** Its predictions depend on who shares the batch, so jobs have batches of their own. */
-  isolatesJobs: boolean;
+  /** Signatures whose predictions depend on who shares the batch, so that each job has batches of its own. */
+  isolatedSignatures: readonly string[];
   /** It has computed an instance here; else no instance is known that it takes. */
   wasComputed: boolean;
   /** Sentences that an operator should read. */
@@ -63,8 +63,8 @@ export interface Measurement {
 export type ToChild =
   /** Asks a child that has nothing else to do whether it is alive. */
   | { type: 'ping'; call: number }
-  /** Without `checks` the version is loaded to be timed only: golden vectors and warm-up are left out. */
-  | { type: 'load'; call: number; folder: string; manifest: Manifest; checks: boolean }
+  /** Another child may have checked the version and `found` its isolated signatures: golden vectors and warm-up are left out. */
+  | { type: 'load'; call: number; folder: string; manifest: Manifest; found: readonly string[] | null }
   | { type: 'unload'; call: number; model: string; version: number }
   | ({ type: 'measure'; call: number; model: string; version: number } & Measurement)
   /**

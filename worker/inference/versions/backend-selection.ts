@@ -149,10 +149,7 @@ export function createBackendSelection(
       });
       const report = name === checked?.backend ? checked.report : null;
       if (report === null) return { pool, report: await pool.load(folder, manifest), comparison };
-      // Without checks the child would not know what they found.
-      const crossJob = report.isolatesJobs ? { crossJob: 'deny' as const } : {};
-      const told = { ...manifest, batching: { ...manifest.batching, ...crossJob } };
-      const { loadMs } = await pool.load(folder, told, false);
+      const { loadMs } = await pool.load(folder, manifest, report.isolatedSignatures);
       // The first caller waits for no lazy set-up.
       await pool.measure(manifest, EXAMPLE_RUN);
       return { pool, report: { ...report, loadMs }, comparison };

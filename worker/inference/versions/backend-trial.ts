@@ -94,7 +94,7 @@ async function timeSizes(
   childCount: number,
 ): Promise<Speed[]> {
   const { name, version } = manifest;
-  await calls.load(folder, manifest, false);
+  await calls.load(folder, manifest, []);
   const first = await calls.measure(name, version, FIRST_RUN);
   if (!first) throw new NoFigures('not timed: no golden instance shows the size of its input', true);
   const speeds: Speed[] = [];

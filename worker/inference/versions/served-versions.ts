@@ -187,7 +187,7 @@ export function createServedVersions(deps: ServedVersionsDeps): ServedVersions {
       warnings,
       wasComputed: report.wasComputed,
     });
-    metrics.isolated.set({ model: name, version }, report.isolatesJobs ? 1 : 0);
+    metrics.isolated.set({ model: name, version }, report.isolatedSignatures.length > 0 ? 1 : 0);
     log.info({ model: name, version, backend, ...facts }, event);
     for (const warning of warnings) log.warn({ model: name, version }, warning);
   }
