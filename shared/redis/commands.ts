@@ -97,7 +97,6 @@ export const COMMANDS = {
       'lostEnd',
       'endedChannel',
       'changedChannel',
-      'checkAfterMs',
     ],
     each: ['id', 'token', 'status', 'ending', 'output', 'pauseMs', 'attempt'],
     reply: 'buffers',

@@ -52,7 +52,7 @@ interface Look {
 
 const PAGE = 200;
 /** Upkeep looks again at a queued or running record after this time. */
-export const CHECK_MS = 60_000;
+const CHECK_MS = 60_000;
 
 export type DueIndex = ReturnType<typeof createDueIndex>;
 

@@ -15,7 +15,6 @@ import type { Redis } from '../../redis/connect.js';
 import type { Keys } from '../../redis/keys.js';
 import { loadScript } from '../../redis/load-script.js';
 import type { WakeTickets } from '../queues/wake-tickets.js';
-import { CHECK_MS } from './due-index.js';
 import type { JobLimits } from './job-limits.js';
 import type { StoredPayload } from './payloads.js';
 import { EXPIRED, endingKeys, endText } from './settle.js';
@@ -139,7 +138,6 @@ export function createExecutions({ redis, keys, wakeTickets, limits }: Execution
         lostEnd: LOST,
         endedChannel: keys.ended,
         changedChannel: keys.changed,
-        checkAfterMs: CHECK_MS,
       },
       finished.map(valuesOf),
     )) as [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, ...Buffer[]];

@@ -44,9 +44,8 @@ local expiredEnd = ARGV[15] -- JSON
 local lostEnd = ARGV[16] -- JSON
 local endedChannel = ARGV[17]
 local changedChannel = ARGV[18] -- changes that are no ends
-local checkAfterMs = ARGV[19] -- upkeep looks at a running record again then
 
-local FIRST_JOB = 20 -- for each: id, token, status, ending, output, pauseMs, attempt
+local FIRST_JOB = 19 -- for each: id, token, status, ending, output, pauseMs, attempt
 local VALUES_A_JOB = 7
 -- For each computed job `token` is its fencing token, `status` a terminal one, `ending` JSON, `output` "" without one, `pauseMs`
 -- the pause before another attempt ("" = the job ends now), `attempt` a JSON object of this attempt.
@@ -58,7 +57,7 @@ local queue = openQueue({
 local state = queue.state
 local share = openShare(ticket, takenKey, jobPrefix, {
   instances = tonumber(maxInstances), bytes = tonumber(maxBytes), starts = tonumber(maxStarts),
-  checkAt = queue.now + checkAfterMs, expiredEnd = expiredEnd, lostEnd = lostEnd,
+  expiredEnd = expiredEnd, lostEnd = lostEnd,
 })
 local ended, retried = share.ended, {} -- ids
 

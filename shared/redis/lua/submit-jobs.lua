@@ -22,6 +22,7 @@
 --- @include "count-queued"
 --- @include "version-gate"
 --- @include "version-uses"
+--- @include "whole-number"
 
 local waitingKey = KEYS[1] -- sorted set: queued jobs of the version, in starting order
 local dueIndexKey = KEYS[2] -- sorted set: records by the time at which upkeep looks at them next
@@ -52,6 +53,7 @@ local VALUES_A_JOB = 18
 -- no second job although the first is gone.
 
 local now = redisTime()
+local nowDigits = wholeNumber(now)
 local queue = openHash(queueKey, 'uses', 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt')
 local queued = openHash(queuedKey)
 local subscribed = openHash(subscribedKey)
@@ -108,10 +110,10 @@ local function startAt(receiver, id, tenant, spec, input, rank, cost, events)
 end
 
 local function list(id, tenantJobsKey, expires)
-  due[#due + 1] = math.min(now + tonumber(checkAfterMs), expires)
+  due[#due + 1] = wholeNumber(math.min(now + tonumber(checkAfterMs), expires))
   due[#due + 1] = id
   local jobs = byTenant[tenantJobsKey] or {}
-  jobs[#jobs + 1] = 0
+  jobs[#jobs + 1] = '0'
   jobs[#jobs + 1] = id
   byTenant[tenantJobsKey] = jobs
   countUses(queue, 1)
@@ -129,9 +131,9 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
   if refused then return refused end
   local expires = now + tonumber(ttlMs)
   local receiver = receiverOf(spec, input)
-  local starts = receiver and 1 or 0
+  local starts = receiver and '1' or '0'
   local record = {'status', receiver and 'running' or 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
-    'instances', instances, 'cost', cost, 'events', events, 'createdAt', now, 'expiresAt', expires,
+    'instances', instances, 'cost', cost, 'events', events, 'createdAt', nowDigits, 'expiresAt', wholeNumber(expires),
     'attempts', starts, 'starts', starts, 'keptSeconds', keptSeconds}
   local function note(field, value)
     record[#record + 1] = field
@@ -139,7 +141,7 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
   end
   if awaitedBy ~= '' then note('awaitedBy', awaitedBy) end
   if receiver then
-    note('startedAt', now)
+    note('startedAt', nowDigits)
     note('ticket', receiver.ticket)
   end
   redis.call('HSET', jobKey, unpack(record))
@@ -150,7 +152,7 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
     wait(id, tenant, rank, cost, bytes)
   end
   useKey(idempotencyKey, 'job', fingerprint, id, idempotencySeconds)
-  return {'created', tostring(now), ''}
+  return {'created', nowDigits, ''}
 end
 
 local reply, firstCreated = {}, nil

@@ -3,6 +3,7 @@
 --- @include "queue-of-jobs"
 --- @include "count-queued"
 --- @include "version-uses"
+--- @include "whole-number"
 --- @include "tell-end"
 --- @include "tell-job-event"
 
@@ -22,14 +23,15 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
     return isOwn and 'settled' or before
   end
   if token ~= '' and token ~= starts then return before end
-  local deleted = queue.now + keptSeconds * 1000
-  local fields = {'status', status, 'finishedAt', queue.now, 'deletedAfter', deleted, 'end', ending}
+  local deletedMs = queue.now + keptSeconds * 1000
+  local deleted = wholeNumber(deletedMs)
+  local fields = {'status', status, 'finishedAt', queue.nowDigits, 'deletedAfter', deleted, 'end', ending}
   if output ~= '' then
     fields[#fields + 1] = 'output'
     fields[#fields + 1] = output
   end
   redis.call('HSET', jobKey, unpack(fields))
-  redis.call('PEXPIREAT', jobKey, deleted + FORGOTTEN_LATE_MS)
+  redis.call('PEXPIREAT', jobKey, wholeNumber(deletedMs + FORGOTTEN_LATE_MS))
   queue.lookAt(id, deleted)
   countUses(queue.state, -1)
   if before == 'queued' then
@@ -39,7 +41,7 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
   local event = 'evt_' .. string.sub(id, 5)
   tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.' .. status, event, id, queue.now)
   if awaitedBy then
-    local words = {status, startedAt or '-', queue.now, deleted, attempts, starts}
+    local words = {status, startedAt or '-', queue.nowDigits, deleted, attempts, starts}
     -- Predictions that are not here lie in a blob.
     local isWhole = not history and (status ~= 'succeeded' or output ~= '')
     tellEnd(queue, awaitedBy, id, isWhole, words, ending, output)

@@ -2,22 +2,24 @@
 -- before it replies.
 --
 -- `keys` is a table {waitingKey, dueIndexKey, queuedKey, outboxKey, subscribedKey, queueKey}. The open queue has `state` (the
--- hash of the version's queue), `queued` and `subscribed` (open hashes), `model`, `now` and `outboxKey`.
+-- hash of the version's queue), `queued` and `subscribed` (open hashes), `model`, `now`, `nowDigits` and `outboxKey`.
 
 --- @include "call-many"
 --- @include "open-hash"
 --- @include "redis-time"
+--- @include "whole-number"
 
 local function openQueue(keys, model, ...)
+  local now = redisTime()
   local queue = {
-    model = model, now = redisTime(), outboxKey = keys.outboxKey,
+    model = model, now = now, nowDigits = wholeNumber(now), outboxKey = keys.outboxKey,
     state = openHash(keys.queueKey, 'uses', ...),
     queued = openHash(keys.queuedKey),
     subscribed = openHash(keys.subscribedKey),
   }
   local due, left, told = {}, {}, {}
 
-  -- Has upkeep look at the record of a job at `time`.
+  -- Has upkeep look at the record of a job at `time`, best in digits.
   function queue.lookAt(id, time)
     due[#due + 1] = time
     due[#due + 1] = id

@@ -4,12 +4,13 @@
 --- @include "finish-job"
 --- @include "reach-place"
 --- @include "tell-started"
+--- @include "whole-number"
 
 -- Rounds of looking for jobs in one call: bounds the work when many have expired.
 local MAX_ROUNDS = 4
 
--- Returns a share: what is started in one call. `limits` has instances, bytes, starts (of one job), checkAt (when upkeep looks
--- at a started record), expiredEnd, lostEnd.
+-- Returns a share: what is started in one call. `limits` has instances, bytes, starts (of one job), expiredEnd,
+-- lostEnd.
 local function openShare(ticket, takenKey, jobPrefix, limits)
   return {
     ticket = ticket, takenKey = takenKey, jobPrefix = jobPrefix, limits = limits,
@@ -20,8 +21,7 @@ local function openShare(ticket, takenKey, jobPrefix, limits)
   }
 end
 
-local function handOut(queue, share, id, token, attempt, instances, bytes, spec, input)
-  queue.lookAt(id, share.limits.checkAt)
+local function handOut(share, id, token, attempt, instances, bytes, spec, input)
   share.instancesLeft = share.instancesLeft - tonumber(instances)
   share.bytesLeft = share.bytesLeft - tonumber(bytes)
   share.started[#share.started + 1] = id
@@ -51,7 +51,7 @@ local function startAgain(queue, share, id)
     share.isBehind = true
   else
     local token = redis.call('HINCRBY', jobKey, 'starts', 1)
-    handOut(queue, share, id, token, attempts, instances, bytes, spec, input)
+    handOut(share, id, token, attempts, instances, bytes, spec, input)
   end
 end
 
@@ -77,14 +77,14 @@ local function start(queue, share, id, place)
   elseif #share.started > 0 and tonumber(bytes) > share.bytesLeft then
     share.bytesLeft = 0
   else
-    local attempt, token = attempts + 1, starts + 1
-    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', queue.now, 'ticket', share.ticket, 'attempts', attempt, 'starts', token)
+    local attempt, token = wholeNumber(attempts + 1), wholeNumber(starts + 1)
+    redis.call('HSET', jobKey, 'status', 'running', 'startedAt', queue.nowDigits, 'ticket', share.ticket, 'attempts', attempt, 'starts', token)
     queue.leave(id)
     countQueued(queue.queued, tenant, queue.model, -1, -bytes)
     reachPlace(queue.state, place)
     share.taken[#share.taken + 1] = id
     tellStarted(queue.outboxKey, queue.subscribed, tenant, events, id, attempt, queue.now)
-    handOut(queue, share, id, token, attempt, instances, bytes, spec, input)
+    handOut(share, id, token, attempt, instances, bytes, spec, input)
   end
 end
 
