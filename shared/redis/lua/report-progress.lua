@@ -2,6 +2,7 @@
 --
 -- Reply 1, 0 when the job is no longer run under this token
 
+--- @include "read-terms"
 --- @include "redis-time"
 --- @include "tell-job-event"
 
@@ -15,12 +16,13 @@ local total = ARGV[4] -- instances
 local changedChannel = ARGV[5]
 local eventPeriodMs = ARGV[6] -- a job gives at most one event in this time
 
-local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'events', 'progressToldAt')
-local status, starts, tenant, events, toldAt = unpack(job)
+local job = redis.call('HMGET', jobKey, 'status', 'starts', 'terms', 'progressToldAt')
+local status, starts, terms, toldAt = unpack(job)
 if status ~= 'running' or starts ~= token then return 0 end
 local now = redisTime()
 if now - tonumber(toldAt or '0') >= tonumber(eventPeriodMs) then
   redis.call('HSET', jobKey, 'progressToldAt', now)
+  local tenant, _, _, _, _, _, events = readTerms(terms)
   local event = 'evt_' .. string.sub(id, 5) .. '-progress-' .. now
   tellJobEvent(outboxKey, openHash(subscribedKey), tenant, events, 'job.progress', event, id, now)
 end

@@ -48,8 +48,8 @@ local FIRST_JOB = 11 -- for each: id, tenant, tenantJobsKey, spec, input, bytes,
 local VALUES_A_JOB = 18
 -- For each job `spec` is JSON; `input` are packed instances, "" when they are in a blob, and `bytes` their size wherever they are;
 -- `cost` is instances / the tenant's weight; `rank` of the priority, 0 starts first; `events` of its own webhook,
--- ",job.failed," or ""; `keptSeconds` after its end; `isLine` "1" for a line of a batch; `awaitedBy` the channel of the process that
--- waits for its end, "" when none does; `fingerprint` of the body, "" without an Idempotency-Key; `keyHolds` "1" when the key makes
+-- ",job.failed," or "-"; `keptSeconds` after its end; `isLine` "1" for a line of a batch; `awaitedBy` the channel of the process that
+-- waits for its end, "-" when none does; `fingerprint` of the body, "" without an Idempotency-Key; `keyHolds` "1" when the key makes
 -- no second job although the first is gone.
 
 local now = redisTime()
@@ -130,19 +130,14 @@ local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, 
   local refused = refusal(tenant, bytes)
   if refused then return refused end
   local expires = now + tonumber(ttlMs)
+  -- read-terms.lua tells them apart.
+  local terms = table.concat({tenant, instances, bytes, cost, keptSeconds, awaitedBy, events}, ' ')
   local receiver = receiverOf(spec, input)
   local starts = receiver and '1' or '0'
-  local record = {'status', receiver and 'running' or 'queued', 'tenant', tenant, 'spec', spec, 'input', input, 'bytes', bytes,
-    'instances', instances, 'cost', cost, 'events', events, 'createdAt', nowDigits, 'expiresAt', wholeNumber(expires),
-    'attempts', starts, 'starts', starts, 'keptSeconds', keptSeconds}
-  local function note(field, value)
-    record[#record + 1] = field
-    record[#record + 1] = value
-  end
-  if awaitedBy ~= '' then note('awaitedBy', awaitedBy) end
+  local record = {'status', receiver and 'running' or 'queued', 'spec', spec, 'input', input, 'terms', terms,
+    'createdAt', nowDigits, 'expiresAt', wholeNumber(expires), 'attempts', starts, 'starts', starts}
   if receiver then
-    note('startedAt', nowDigits)
-    note('ticket', receiver.ticket)
+    for _, value in ipairs({'startedAt', nowDigits, 'ticket', receiver.ticket}) do record[#record + 1] = value end
   end
   redis.call('HSET', jobKey, unpack(record))
   list(id, tenantJobsKey, expires)

@@ -73,6 +73,8 @@ export const CHECK_QUEUED_AFTER_MS = 5000;
 const MAX_TOGETHER = 64;
 /** The queues for which a process remembers how it writes; others are remembered when they are used again. */
 const MAX_QUEUES = 1000;
+/** Stands for a channel or for events, when there are none. */
+const NONE = '-';
 /** The events of a job of which nobody is told anything, as scripts read them. */
 export const EVENTS_OF_NONE = 'none';
 const CACHED = JSON.stringify({ error: null, usageMs: 0, timings: null, cached: true } satisfies JobEnd);
@@ -208,7 +210,7 @@ export function createJobWriter(deps: JobWriterDeps) {
       events: eventsOf(spec),
       keptSeconds: retentionSeconds ?? limits.retentions.get(tenant) ?? limits.retentionSeconds,
       isLine: spec.untold ? '1' : '',
-      awaitedBy: awaitedBy ?? '',
+      awaitedBy: awaitedBy ?? NONE,
       ...idempotencyValues(keys, tenant, idempotency, keys.job(id)),
       keyHolds: Number(idempotency?.holds ?? false),
     };
@@ -249,5 +251,5 @@ function queuedRecord(spec: JobSpec, createdAt: number, ttlSeconds: number): Job
 /** Returns the events that the job's own webhook is told, as scripts read them: ",job.failed,". */
 function eventsOf({ webhook, untold }: JobSpec): string {
   if (untold) return EVENTS_OF_NONE;
-  return webhook ? `,${(webhook.events ?? JOB_EVENTS).join(',')},` : '';
+  return webhook ? `,${(webhook.events ?? JOB_EVENTS).join(',')},` : NONE;
 }

@@ -1,6 +1,7 @@
 -- Gives finishJob(): ends a job of an open queue.
 
 --- @include "queue-of-jobs"
+--- @include "read-terms"
 --- @include "count-queued"
 --- @include "version-uses"
 --- @include "whole-number"
@@ -14,15 +15,15 @@ local FORGOTTEN_LATE_MS = 3600000
 -- this fencing token ('' = any), it returns the present status, 'gone' without a record. An execution that has ended the job
 -- so already, and did not hear of it, gets 'settled' without a status before.
 local function finishJob(queue, jobKey, id, from, token, status, ending, output)
-  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'events', 'bytes', 'keptSeconds', 'awaitedBy', 'startedAt',
-    'attempts', 'history')
-  local before, starts, tenant, events, bytes, keptSeconds, awaitedBy, startedAt, attempts, history = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'terms', 'startedAt', 'attempts', 'history')
+  local before, starts, terms, startedAt, attempts, history = unpack(job)
   if not before then return 'gone' end
   if not string.find(from, ',' .. before .. ',', 1, true) then
     local isOwn = token ~= '' and token == starts and status == before and redis.call('HGET', jobKey, 'end') == ending
     return isOwn and 'settled' or before
   end
   if token ~= '' and token ~= starts then return before end
+  local tenant, _, bytes, _, keptSeconds, awaitedBy, events = readTerms(terms)
   local deletedMs = queue.now + keptSeconds * 1000
   local deleted = wholeNumber(deletedMs)
   local fields = {'status', status, 'finishedAt', queue.nowDigits, 'deletedAfter', deleted, 'end', ending}
@@ -40,7 +41,7 @@ local function finishJob(queue, jobKey, id, from, token, status, ending, output)
   end
   local event = 'evt_' .. string.sub(id, 5)
   tellJobEvent(queue.outboxKey, queue.subscribed, tenant, events, 'job.' .. status, event, id, queue.now)
-  if awaitedBy then
+  if awaitedBy ~= '-' then
     local words = {status, startedAt or '-', queue.nowDigits, deleted, attempts, starts}
     -- Predictions that are not here lie in a blob.
     local isWhole = not history and (status ~= 'succeeded' or output ~= '')

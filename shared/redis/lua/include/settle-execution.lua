@@ -2,11 +2,12 @@
 -- attempt.
 
 --- @include "finish-job"
+--- @include "read-terms"
 
 -- Returns 'retried' when the job waits for another attempt; nil when this execution is not the newest, or no time is left.
 local function retryJob(queue, jobKey, id, token, pauseMs, attempt)
-  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'tenant', 'bytes', 'expiresAt', 'startedAt', 'history')
-  local status, starts, tenant, bytes, expiresAt, startedAt, history = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'terms', 'expiresAt', 'startedAt', 'history')
+  local status, starts, terms, expiresAt, startedAt, history = unpack(job)
   if status == 'queued' and starts == token then return 'retried' end
   if status ~= 'running' or starts ~= token then return nil end
   local entry = '{"startedAt":' .. startedAt .. ',"finishedAt":' .. queue.now .. ',' .. string.sub(attempt, 2)
@@ -15,6 +16,7 @@ local function retryJob(queue, jobKey, id, token, pauseMs, attempt)
   redis.call('HSET', jobKey, 'status', 'queued')
   redis.call('HDEL', jobKey, 'startedAt', 'ticket')
   queue.lookAt(id, queue.now + pauseMs)
+  local tenant, _, bytes = readTerms(terms)
   countQueued(queue.queued, tenant, queue.model, 1, tonumber(bytes))
   return 'retried'
 end

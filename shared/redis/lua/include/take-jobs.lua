@@ -3,6 +3,7 @@
 --- @include "call-many"
 --- @include "finish-job"
 --- @include "reach-place"
+--- @include "read-terms"
 --- @include "tell-started"
 --- @include "whole-number"
 
@@ -39,8 +40,9 @@ end
 -- Starts a job again that was taken under the ticket and has not ended. That costs no attempt.
 local function startAgain(queue, share, id)
   local jobKey = share.jobPrefix .. id
-  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'instances', 'spec', 'input', 'bytes', 'attempts', 'tenant')
-  local status, starts, instances, spec, input, bytes, attempts, tenant = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'status', 'starts', 'terms', 'spec', 'input', 'attempts')
+  local status, starts, terms, spec, input, attempts = unpack(job)
+  local tenant, instances, bytes = readTerms(terms or '')
   if status ~= 'running' then
     share.dropped[#share.dropped + 1] = id
   elseif tonumber(starts) >= share.limits.starts then
@@ -66,8 +68,9 @@ end
 
 local function start(queue, share, id, place)
   local jobKey = share.jobPrefix .. id
-  local job = redis.call('HMGET', jobKey, 'expiresAt', 'tenant', 'instances', 'spec', 'input', 'bytes', 'events', 'attempts', 'starts')
-  local expiresAt, tenant, instances, spec, input, bytes, events, attempts, starts = unpack(job)
+  local job = redis.call('HMGET', jobKey, 'expiresAt', 'terms', 'spec', 'input', 'attempts', 'starts')
+  local expiresAt, terms, spec, input, attempts, starts = unpack(job)
+  local tenant, instances, bytes, _, _, _, events = readTerms(terms or '')
   if not expiresAt then
     queue.leave(id)
     countUses(queue.state, -1)
