@@ -74,8 +74,8 @@ export async function runBench(plan: Plan, site: Site, tell: (line: string) => v
 async function aroundSluice(plan: Plan, site: Site, load: Load): Promise<Subject[]> {
   if (!wants(plan, 'sluice', 'sluice1', 'pollSluice', 'base64', 'bulk', 'bulkJson', 'bareRoute')) return [];
   const { inFlight, pollMs } = plan;
-  // The same backend as that of the rival, whatever else this machine has.
-  const system = await startSluice(site, { SLUICE_BACKEND: 'wasm' });
+  // The same backend and model as the rival, whatever else this machine and the package have.
+  const system = await startSluice(site, { SLUICE_BACKEND: 'wasm', SLUICE_MODELS: 'mnist' });
   const loadings: Loading[] = [
     { id: 'sluice', protocol: 'sluice', system, inFlight, counted: true },
     { id: 'sluice1', protocol: 'sluice', system, inFlight: 1, counted: true },
