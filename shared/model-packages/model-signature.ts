@@ -12,7 +12,12 @@ import {
 } from '../contract/models/manifest.js';
 import { checkSaidSignature, NOT_OF_TFJS } from '../contract/models/manifest-check.js';
 import { type Dtype, isFloat } from '../contract/tensors/dtypes.js';
-import { type CompletedSignature, completeSignature, type SaidSignature } from './complete-signature.js';
+import {
+  type CompletedSignature,
+  type CompleteOptions,
+  completeSignature,
+  type SaidSignature,
+} from './complete-signature.js';
 import { type InspectedOnnx, inspectOnnx } from './onnx/signature.js';
 import { type Port, type Ports, portOf, textOf } from './ports.js';
 import { inspectSavedModel } from './saved-model/signature.js';
@@ -119,14 +124,16 @@ function noOutputs(inputs: readonly Port[]): string {
   return `is required: model.json tells its inputs (${told}) and no shape of its outputs; write \`signature: {${outputs}}\``;
 }
 
-/** The backend compares the types; where model.json tells no outputs, the model.yaml must. */
+/** The backend compares the types, but those of sounds; where model.json tells no outputs, the model.yaml must. */
 function completeTfjs(
   { inputs, outputs }: TfjsPorts,
   said: SaidSignature,
   format: Manifest['format'],
   isUnbatched: boolean,
 ): CompletedSignature {
-  const options = { isUnbatched, dtypeFault: () => null, noForm: NOT_OF_TFJS };
+  const ofSounds: CompleteOptions['dtypeFault'] = (said, own) =>
+    said.dtype === 'audio' ? dtypeFault(said, own) : null;
+  const options = { isUnbatched, dtypeFault: ofSounds, noForm: NOT_OF_TFJS };
   const named = (ports: readonly Port[], kind: 'inputs' | 'outputs') =>
     namedAsSaid(ports, said[kind], format === 'layers');
   if (outputs)
@@ -189,9 +196,9 @@ const NO_PIXELS: ReadonlySet<string> = new Set(['bool', 'string', 'int8']);
 function dtypeFault({ dtype, scale = 1, preprocess }: Partial<TensorSpec>, own: Port): string | null {
   const isNarrowed = own.dtype !== null && NARROWED[own.dtype] === dtype;
   if (dtype === 'audio')
-    return own.dtype === 'float32'
+    return isFloat(own.dtype ?? '')
       ? null
-      : `is audio, which float32 samples are made of; the model has ${own.type}`;
+      : `is audio, which is given as floats; the model has ${own.type}: give its samples as numbers by leaving \`dtype\` out, or export a model that casts float32 itself`;
   if (dtype !== 'image')
     return dtype === own.dtype || isNarrowed ? null : `is ${dtype}; the model has ${own.type}`;
   const rank = own.shape?.length;

@@ -86,9 +86,9 @@ describe.skipIf(nativeFault !== null)('a SavedModel that takes sounds', () => {
     versions = createLoadedVersions(backend, systemClock);
   });
 
-  async function load(name: string, input: string, more = ''): Promise<Manifest> {
+  async function load(name: string, input: string, more = '', room = 'signatures'): Promise<Manifest> {
     const folder = join(root, name);
-    cpSync(join(ROOT, 'test/fixtures/signatures', name, '1'), folder, { recursive: true });
+    cpSync(join(ROOT, 'test/fixtures', room, name, '1'), folder, { recursive: true });
     writeFileSync(join(folder, 'model.yaml'), `signature: {inputs: [{dtype: audio, ${input}}]}\n${more}`);
     const manifest = await readManifest(folder, { name, version: 1 });
     await versions.load(folder, manifest);
@@ -107,6 +107,23 @@ describe.skipIf(nativeFault !== null)('a SavedModel that takes sounds', () => {
       const sums = levels(samples.filter((_, i) => i % 2 === 0)).map((even) => [2 * even + 256 / 2 ** 15]);
       expect(result?.ok && toNested(result.outputs.frames as never)).toEqual(sums);
     }
+  });
+
+  it('of float64 gets them as such, and one of int16 is refused with the way on', async () => {
+    const integers = ['int8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64'];
+    const manifest = await load('numbers', 'name: float64, sampleRate: 16000', '', 'dtypes');
+    expect(manifest.signature.inputs[0]).toMatchObject({ name: 'float64', dtype: 'audio', shape: [2] });
+    const zeros = Object.fromEntries(integers.map((name) => [name, [0, 0]]));
+    const encoder = createInputEncoder(manifest, readImageHeader);
+    const instances = await encoder.encode([{ ...zeros, float64: audio(wavOf([8192, -256])) }]);
+    const [result] = await runOn(versions, 'numbers', 1, instances);
+    const outputs = result?.ok ? result.outputs : {};
+    expect(toNested(outputs.negated as never)).toEqual([-0.25, 2 ** -7]);
+    expect(outputs.third?.dtype).toBe('float64');
+    expect(toNested(outputs.third as never)).toEqual([0.25 / 3, -(2 ** -7) / 3]);
+    await expect(load('numbers', 'name: int16, sampleRate: 16000', '', 'dtypes')).rejects.toThrow(
+      /is audio, which is given as floats; the model has int16: give its samples as numbers/,
+    );
   });
 
   it('of a fixed length gets silence behind what is shorter', async () => {

@@ -178,6 +178,18 @@ export const MODEL_KINDS: readonly ModelKind[] = [
   ),
   savedModel('predictions that depend on the batch', MODULE, 'signatures/batch-mean/1'),
   savedModel('sounds', MODULE, 'signatures/fixed-4/1', SOUND),
+  savedModel(
+    'sounds as float64',
+    MODULE,
+    'dtypes/numbers/1',
+    'signature: {inputs: [{name: float64, dtype: audio, sampleRate: 8000}]}',
+  ),
+  savedModel(
+    'sounds as int16',
+    MODULE,
+    'dtypes/numbers/1',
+    'signature: {inputs: [{name: int16, dtype: audio, sampleRate: 8000}]}',
+  ),
   savedModel('whole pixels', MODULE, 'signatures/pixels/1'),
   ...Object.entries(OPERATIONS).map(([name, what]) => ({
     kind: `SavedModel: ${what}`,
@@ -189,6 +201,7 @@ export const MODEL_KINDS: readonly ModelKind[] = [
     }),
   })),
   savedModel('lookup tables and vocabularies', 'Keras `StringLookup`', 'operations/tables/1'),
+  savedModel('vocabularies of texts as they come', 'Keras `StringLookup`', 'operations/texts/1'),
   savedModel('lookup tables of TensorFlow 1', '`SavedModelBuilder`', 'operations/of-old/1'),
   savedModel('random numbers', MODULE, 'operations/chance/1'),
   savedModel('random numbers, allowed', MODULE, 'operations/chance/1', 'stateful: allow'),

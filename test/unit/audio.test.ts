@@ -89,6 +89,12 @@ it('takes the length of a WAV from a pipe from its bytes', () => {
   expect(decodeAudio(bytes).channels).toEqual([Float32Array.of(0.5, -0.5)]);
 });
 
+it('takes no chunk behind the samples of an RF64 for samples', () => {
+  const whole = soundFile('rf64.wav');
+  const tail = Buffer.from('LIST\x04\0\0\0abcd', 'latin1');
+  expect(decodeAudio(Buffer.concat([whole, tail]))).toEqual(decodeAudio(whole));
+});
+
 const spec: TensorSpec = { name: 'sound', dtype: 'audio', shape: [null], sampleRate: 16_000 };
 const manifestOf = (input: TensorSpec): Manifest => ({
   name: 'm',
@@ -165,6 +171,13 @@ describe('a sound', () => {
     ['a bare MP3', startsWith('\xff\xfb\x90'), {}, '/b64', convert('mp3')],
     ['an Ogg', startsWith('OggS'), {}, '/b64', `is an Ogg file, not a WAV or FLAC file; ${convert('ogg')}`],
     ['an M4A', startsWith('\0\0\0\x20ftypM4A '), {}, '/b64', convert('m4a')],
+    [
+      'a Wave64',
+      startsWith('riff.\x91\xcf\x11'),
+      {},
+      '/b64',
+      `is a Sony Wave64 file, not a WAV or FLAC file; ${convert('w64')}`,
+    ],
     ['an AAC', startsWith('\xff\xf1'), {}, '/b64', convert('aac')],
     ['a WebM', startsWith('\x1aE\xdf\xa3'), {}, '/b64', convert('webm')],
     [
@@ -182,6 +195,21 @@ describe('a sound', () => {
       'is a WAV file of 12-bit integers; 8, 16, 24, 32 bits',
     ],
     ['a cut WAV', wavOf([1, 2]).subarray(0, 46), {}, '/b64', CUT],
+    [
+      'FLAC of 32 bits',
+      // The bits of a sample, less one, end a field of four bytes.
+      flac((b) => b.writeUInt32BE((b.readUInt32BE(18) | 0x1f0) >>> 0, 18)),
+      {},
+      '/b64',
+      `is a FLAC file of 32 bits; at most 24 are taken; ${convert('flac')}`,
+    ],
+    [
+      'an RF64 cut off',
+      soundFile('rf64.wav').subarray(0, -4),
+      {},
+      '/b64',
+      'is cut off: 796 of its 800 bytes',
+    ],
     ['a WAV without samples', wavOf([]), {}, '', 'has no samples'],
     [
       'a WAV cut in its header',

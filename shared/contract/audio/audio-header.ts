@@ -1,5 +1,5 @@
 /**
- * The headers of sounds: WAV (RIFF WAVE, with WAVE_FORMAT_EXTENSIBLE) and FLAC (RFC 9639).
+ * The headers of sounds: WAV (RIFF WAVE, with WAVE_FORMAT_EXTENSIBLE; RF64 and BW64, ITU-R BS.2088) and FLAC (RFC 9639).
  *
  * Promises: no sample is read, and no size that a header states is believed where the bytes can tell it. The formats are read in
  * plain JavaScript, so the contract needs no library for them.
@@ -26,24 +26,30 @@ export interface AudioHeader {
  */
 export function readAudioHeader(bytes: Uint8Array): AudioHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (textAt(bytes, 0) === 'RIFF' && textAt(bytes, 8) === 'WAVE') return readWav(bytes, view);
+  if (WAVS.has(textAt(bytes, 0)) && textAt(bytes, 8) === 'WAVE') return readWav(bytes, view);
   if (textAt(bytes, 0) === 'fLaC') return readFlac(view);
   throw new Error(whyNoAudio(bytes));
 }
 
 type WavFormat = Pick<AudioHeader, 'encoding' | 'bits' | 'channels' | 'sampleRate'>;
 
+/** The marks of WAV files: the plain one, and those of files whose lengths may take 64 bits. */
+const WAVS: ReadonlySet<string> = new Set(['RIFF', 'RF64', 'BW64']);
 const CHUNK_HEADER = 8;
 /** A program that writes to a pipe does not know the length yet, and leaves the largest one or none. */
 const UNKNOWN_LENGTHS: readonly number[] = [0xffffffff, 0x7fffffff, 0];
 
 function readWav(bytes: Uint8Array, view: DataView): AudioHeader {
   let format: WavFormat | null = null;
+  let wideLength: number | null = null;
   for (let at = 12; at + CHUNK_HEADER <= bytes.length; ) {
     const id = textAt(bytes, at);
-    const length = view.getUint32(at + 4, true);
+    const stated = view.getUint32(at + 4, true);
     const start = at + CHUNK_HEADER;
     const left = bytes.length - start;
+    // The chunk `ds64` holds the length of the data, whose own field is then full of ones.
+    const length = id === 'data' && stated === 0xffffffff ? (wideLength ?? stated) : stated;
+    if (id === 'ds64' && left >= 16) wideLength = Number(view.getBigUint64(start + 8, true));
     if (id === 'fmt ') format = readWavFormat(view, start, Math.min(length, left));
     if (id === 'data') {
       if (!format) break;

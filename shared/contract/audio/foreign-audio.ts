@@ -20,7 +20,7 @@ const SIGNATURES: readonly { name: string; bytes: string; at?: number; ends?: st
   { name: 'an AMR', bytes: '#!AMR', ends: 'amr' },
   { name: 'a WMA', bytes: '0&\xb2u', ends: 'wma' },
   { name: 'an AU', bytes: '.snd', ends: 'au' },
-  { name: 'a Wave64 (RF64)', bytes: 'RF64', ends: 'wav' },
+  { name: 'a Sony Wave64', bytes: 'riff.\x91\xcf\x11', ends: 'w64' },
   { name: 'a big-endian WAV', bytes: 'RIFX', ends: 'wav' },
   { name: 'an AVI', bytes: 'AVI ', at: 8, ends: 'avi' },
   { name: 'a MIDI', bytes: 'MThd' },
