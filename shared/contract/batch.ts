@@ -41,7 +41,8 @@ export const MAX_LINES = 50_000;
 export const MAX_CUSTOM_ID = 512;
 export const DEFAULT_BATCH_TTL_SECONDS = 86_400;
 
-const { model, metadata, ttlSeconds, instances, timeoutSeconds, allowPartial } = submitSchema.properties;
+const { model, metadata, ttlSeconds, instances, timeoutSeconds, allowPartial, signatureName, outputs } =
+  submitSchema.properties;
 
 export const createBatchSchema = {
   type: 'object',
@@ -72,6 +73,8 @@ export const lineSchema = {
     },
     model: { ...model, description: 'The model of the batch, which a line need not name.' },
     instances,
+    signatureName,
+    outputs,
     timeoutSeconds,
     allowPartial,
   },

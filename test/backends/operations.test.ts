@@ -136,6 +136,13 @@ describe.skipIf(nativeFault !== null)('TensorFlow', () => {
     expect(words?.[0]).toEqual([1, 4, 4]);
   }, 60_000);
 
+  it('looks up texts as callers send them', async () => {
+    const { inputs, outputs } = expectedOf('texts').serving_default ?? { inputs: {}, outputs: {} };
+    const [manifest, { warnings }] = await load(folderOf('texts'));
+    expect(warnings).toEqual([]);
+    expect(await predict(manifest, 'serving_default', inputs)).toEqual(outputs);
+  }, 60_000);
+
   it('computes an export of old: loops, branches, variables and tables within one graph', async () => {
     const { inputs, outputs } = expectedOf('of-old').serving_default ?? { inputs: {}, outputs: {} };
     const [manifest] = await load(folderOf('of-old'));

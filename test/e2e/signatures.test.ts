@@ -10,6 +10,7 @@ import { loadConfig } from '../../shared/contract/config.js';
 import type { Manifest } from '../../shared/contract/models/manifest.js';
 import { faultOfOnnxRuntime } from '../../shared/native/onnx-runtime.js';
 import { faultOfInstall } from '../../shared/native/tensorflow-library.js';
+import { createBatchFiles } from '../support/batch-files.js';
 import { ONNX_FIXTURES } from '../support/onnx-models.js';
 import { type Answer, ROOT, type Stack, startStack } from '../support/stack.js';
 import { type TinyModel, writeModel } from '../support/tiny-models.js';
@@ -352,6 +353,36 @@ describe.skipIf(nativeFault !== null)('a SavedModel', () => {
     const job = { model: 'chance', instances: [[0, 0, 0]], outputs: ['z'] };
     expect(await predictionsOf(job)).not.toEqual(await predictionsOf(job));
   });
+
+  it('looks up texts line by line of a batch, and gives them back as they were', async () => {
+    const words = ['größer', '🦒', 'a\u2028b "c" \\'];
+    const known = { 'assets/words.txt': `${words.join('\n')}\n` };
+    await serve('vocabulary', { ...filesIn(join(OPERATIONS, 'texts/1')), ...known });
+    const batchFiles = createBatchFiles(stack);
+    const batch = await batchFiles.create(
+      [
+        ...words.map((word) => ({ instances: [[word, 'unknown']] })),
+        { instances: [[{ b64: Buffer.from(words[1] ?? '').toString('base64') }, '']], outputs: ['number'] },
+        { instances: [[words[0], 7]] },
+        { instances: [[words[0]]] },
+        '{"instances": [["\\ud800", ""]]}',
+      ],
+      { model: 'vocabulary' },
+    );
+    const { counts, outputFile, errorFile } = await batchFiles.ended(batch.id);
+    expect(counts).toMatchObject({ total: 7, succeeded: 4, failed: 3 });
+    const written = await batchFiles.linesOf(outputFile);
+    expect(written.map(({ predictions }) => predictions)).toEqual([
+      ...words.map((word, i) => [{ number: [i + 1, 0], word: [word, '[UNK]'] }]),
+      [[2, 0]],
+    ]);
+    const errors = await batchFiles.linesOf(errorFile);
+    expect(errors.map(({ line, error }) => [line, error?.code, error?.errors?.[0]?.path])).toEqual([
+      [5, 'invalid_input', '/instances/0/1'],
+      [6, 'invalid_input', '/instances/0'],
+      [7, 'invalid_input', '/instances/0/0'],
+    ]);
+  }, 60_000);
 
   it('gives each caller the scores of its own temperature', async () => {
     await serve('warm', filesIn(join(FIXTURES, 'side-input/1')));
