@@ -13,6 +13,8 @@ import { exited, freePort, ROOT } from '../support/stack.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sluice-clone-'));
 const clone = join(folder, 'sluice');
+/** An installation for users and developers takes no more. */
+const MOST_MEGABYTES = 500;
 const argmax = (row: number[]) => row.indexOf(Math.max(...row));
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -22,6 +24,10 @@ function commandsOf(section: string): string[] {
   const [, after = ''] = readFileSync(join(clone, 'README.md'), 'utf8').split(`## ${section}\n`);
   const [body = ''] = after.split('\n## ');
   return [...body.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block.trim());
+}
+
+function megabytesIn(path: string): number {
+  return Number.parseInt(execFileSync('du', ['-sm', path], { encoding: 'utf8' }), 10);
 }
 
 it('recognises a digit', { timeout: 240_000 }, async () => {
@@ -55,6 +61,7 @@ it('recognises a digit', { timeout: 240_000 }, async () => {
     await expect.poll(isUp, { timeout: 180_000, interval: 200 }).toBe(true);
     expect(sluice.exitCode, told).toBeNull();
     expect(told).toContain(`http://127.0.0.1:${port}`);
+    if (IS_LONG) expect(megabytesIn(join(clone, 'node_modules'))).toBeLessThanOrEqual(MOST_MEGABYTES);
     const printed = told.split('\n').find((line) => line.startsWith('curl ')) ?? '';
     for (const command of [printed, submit.replaceAll(':8080', `:${port}`)]) {
       const job = JSON.parse(execFileSync('bash', ['-c', command], { cwd: clone, encoding: 'utf8' }));
