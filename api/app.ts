@@ -56,7 +56,7 @@ export interface AppDeps {
 /** Returns the application, ready to be served. */
 export function createApp(deps: AppDeps): Koa {
   const { config, core, watermark, clock, log, registry, draining } = deps;
-  const { files, batches, models, queueStatus, workers, endpoints, deliveries } = core;
+  const { files, batches, models, queueStatus, autoscale, workers, endpoints, deliveries } = core;
   const { heldRequests, jobFeed, sseStreams } = deps.follow;
   const registers = [registry];
   const document = openApiDocument({ maxInstances: config.SLUICE_MAX_INSTANCES });
@@ -122,7 +122,7 @@ export function createApp(deps: AppDeps): Koa {
       bodyLimits,
     }),
     deliveryRoutes({ endpoints, deliveries, log: core.deliveryLog, auth, audit, bodyLimits }),
-    workerRoutes({ workers, auth }),
+    workerRoutes({ workers, autoscale, models, auth }),
     healthRoutes(deps.demandReady),
     docRoutes(document),
     startRoutes(document),

@@ -58,7 +58,9 @@ await run('worker', loadConfig, async ({ defer, config, log, draining, abandon }
       const { startUpkeep } = await import('./upkeep/role.js');
       const { createExpiredCounter } = await import('../shared/core/jobs/expired-counter.js');
       const { registerQueueMetrics } = await import('./upkeep/queue-metrics.js');
+      const { registerAutoscaleMetrics } = await import('./upkeep/autoscale-metrics.js');
       registerQueueMetrics({ models: core.models, queueStatus: core.queueStatus, clock, registry });
+      registerAutoscaleMetrics({ autoscale: core.autoscale, clock, registry });
       return startUpkeep({ core, clock, log, expired: createExpiredCounter(registry), onError });
     },
     batches: async () => {

@@ -8,7 +8,7 @@ import { submitSchema } from '../../shared/contract/job.js';
 import { jobViewSchema } from '../../shared/contract/job-view.js';
 import { putAliasSchema } from '../../shared/contract/models/alias.js';
 import { modelViewSchema, versionViewSchema } from '../../shared/contract/models/model-view.js';
-import { queueViewSchema } from '../../shared/contract/queue-view.js';
+import { autoscaleViewSchema, queueViewSchema } from '../../shared/contract/queue-view.js';
 import { signAddressSchema, signedAddressViewSchema } from '../../shared/contract/signed-address.js';
 import {
   deliveryViewSchema,
@@ -104,6 +104,7 @@ function schemasWith(maxInstances: number) {
     Replay: replaySchema,
     Worker: workerViewSchema,
     Queue: queueViewSchema,
+    Autoscale: autoscaleViewSchema,
     Problem: problemSchema,
   };
 }

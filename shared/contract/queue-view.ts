@@ -1,4 +1,4 @@
-/** The view of a model's queue that operators get. */
+/** The views of a model's queue and of its scaling that operators get. */
 import { exactly, NULLABLE_TIME, type TypeOf } from './schema.js';
 
 const versionQueueSchema = exactly({
@@ -20,3 +20,22 @@ export const queueViewSchema = exactly({
   versions: { type: 'array', items: versionQueueSchema },
 });
 export type QueueView = TypeOf<typeof queueViewSchema>;
+
+export const autoscaleViewSchema = exactly({
+  model: { type: 'string' },
+  backlog: { type: 'integer', description: 'Jobs that wait.' },
+  oldestAgeMs: { type: 'integer', description: 'Age of the job that starts next; 0 where none waits.' },
+  arrivalPerSecond: { type: 'number', description: 'Jobs a second, averaged over half a minute.' },
+  workers: { type: 'integer', description: 'Workers that serve the model.' },
+  perWorkerPerSecond: {
+    type: ['number', 'null'],
+    description: 'Jobs a second that a worker starts while jobs wait; null when that was not measured.',
+  },
+  timeToDrainSeconds: {
+    type: ['number', 'null'],
+    description: 'Time in which these workers start what waits now; null when that is not known.',
+  },
+  targetDrainSeconds: { type: 'integer', description: 'SLUICE_TARGET_DRAIN_SECONDS.' },
+  desiredWorkers: { type: 'integer', description: 'Workers that are needed to meet the target.' },
+});
+export type AutoscaleView = TypeOf<typeof autoscaleViewSchema>;

@@ -38,6 +38,7 @@ import { createVersionPurge } from './models/version-purge.js';
 import { createVersionRepository } from './models/version-repository.js';
 import { createQueueStatus } from './queues/queue-status.js';
 import { createWakeTickets, type Transport } from './queues/wake-tickets.js';
+import { createAutoscale } from './scaling/autoscale.js';
 import { createDeliveries } from './webhooks/deliveries.js';
 import { createDeliveryLog } from './webhooks/delivery-log.js';
 import { createEndpoints } from './webhooks/endpoints.js';
@@ -111,6 +112,15 @@ export function composeCore(config: Config, connections: CoreConnections) {
   const executions = createExecutions({ redis, keys, wakeTickets, limits });
   const dueIndex = createDueIndex({ redis, keys, jobs, wakeTickets, transport, payloads, blobs, limits });
   const queueStatus = createQueueStatus({ redis, keys, wakeTickets });
+  const autoscale = createAutoscale({
+    redis,
+    keys,
+    models,
+    queueStatus,
+    workers,
+    targetSeconds: config.SLUICE_TARGET_DRAIN_SECONDS,
+    clock,
+  });
   const shadows = createShadows({ redis, keys, jobs, clock });
 
   const batches = createBatches({ redis, keys, queue: batchQueue, limits, onError });
@@ -162,6 +172,7 @@ export function composeCore(config: Config, connections: CoreConnections) {
     executions,
     dueIndex,
     queueStatus,
+    autoscale,
     shadows,
     batches,
     batchUpkeep,

@@ -13,9 +13,11 @@ export function createKeys(prefix: string) {
     waiting: (model: string, version: number) => `${prefix}:waiting:${model}:${version}`,
     /**
      * Hash: state of a version's queue. {given, out, outSince}: tickets, and the one that nobody has taken yet. {held:<ticket>}:
-     * its tenure, last turn, and last job that was sent to it. {standby, rung, rungAt}: workers that wait to be rung, and the one that was. {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting.
+     * its tenure, last turn, and last job that was sent to it. {standby, rung, rungAt}: workers that wait to be rung, and the one that was. {uses}: jobs and batches that have not ended. {tag:<rank>, tag:<rank>:<tenant>}: fair sharing. {startedJobs, busyMs, measuredAt, backlog}: rate of starting. {submitted, started}: jobs, ever.
      */
     queue: (model: string, version: number) => `${prefix}:queue:${model}:${version}`,
+    /** String: what is remembered of a model to scale its workers. */
+    scaling: (model: string) => `${prefix}:scaling:${model}`,
     /** Hash: model -> since when no job of it is started. */
     paused: `${prefix}:paused`,
     /** Set: jobs taken under a ticket that have not ended. */

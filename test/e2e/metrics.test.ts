@@ -145,6 +145,8 @@ describe('what was done is measured', () => {
       'sluice_queued_jobs{model="tight",version="1"}': 1,
       'sluice_queued_jobs{model="steady",version="1"}': 0,
       'sluice_queue_age_seconds{model="steady",version="1"}': 0,
+      'sluice_autoscale_workers{model="tight"}': 1,
+      'sluice_autoscale_desired_workers{model="tight"}': 0,
     });
     const age = async () => (await ofWorker())['sluice_queue_age_seconds{model="tight",version="1"}'];
     await expect.poll(age, BOUND).toBeGreaterThanOrEqual(1);
@@ -350,10 +352,10 @@ describe('what is measured is described', () => {
 });
 
 it('all but what is read from Redis is served while Redis stands still', async () => {
-  const isRead = (name: string) => /^sluice_(queue|webhook_(outbox|deliveries_pending))/.test(name);
+  const isRead = (name: string) => /^sluice_(queue|autoscale|webhook_(outbox|deliveries_pending))/.test(name);
   const seriesOf = async () => Object.keys(await ofWorker()).sort();
   const before = await seriesOf();
-  expect(before.filter(isRead)).toHaveLength(6);
+  expect(before.filter(isRead)).toHaveLength(6 + 4 * 2);
   redis.freeze();
   expect(await seriesOf()).toEqual(before.filter((name) => !isRead(name)));
   redis.thaw();

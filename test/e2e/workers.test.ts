@@ -1,4 +1,4 @@
-/** The list of workers: what they say of themselves, and how they leave it. */
+/** The list of workers: what they say of themselves, how they leave it, and how many are needed. */
 import { hostname, totalmem } from 'node:os';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { exited, type Stack, startStack } from '../support/stack.js';
@@ -49,7 +49,52 @@ it('loses one that ends at once, and one that is killed a little later', async (
   await expect.poll(pids, { timeout: 20_000 }).toEqual([]);
 });
 
-it('is for operators', async () => {
-  const answer = await stack.request('GET', '/v1/workers', undefined, { authorization: 'Bearer slk_nobody' });
+it('tells how many workers a model needs, also while there is none', async () => {
+  const scaling = async () => (await stack.request('GET', '/v1/autoscale/mnist')).body;
+  expect(await scaling()).toEqual({
+    model: 'mnist',
+    backlog: 0,
+    oldestAgeMs: 0,
+    arrivalPerSecond: 0,
+    workers: 0,
+    perWorkerPerSecond: null,
+    timeToDrainSeconds: 0,
+    targetDrainSeconds: 60,
+    desiredWorkers: 0,
+  });
+  const instances = [Array(784).fill(0)];
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    const { body } = await stack.request('POST', '/v1/jobs', { model: 'mnist', instances });
+    ids.push(body.id);
+  }
+  await expect.poll(scaling).toMatchObject({ backlog: 5, workers: 0, desiredWorkers: 1 });
+  expect((await scaling()).oldestAgeMs).toBeGreaterThan(0);
+  await expect.poll(async () => (await scaling()).arrivalPerSecond, { timeout: 5000 }).toBeGreaterThan(0);
+
+  const { body } = await stack.request('GET', '/v1/autoscale');
+  expect(body.data).toMatchObject([{ model: 'mnist', backlog: 5, desiredWorkers: 1 }]);
+
+  await stack.request('POST', '/v1/queues/mnist/pause');
+  expect(await scaling()).toMatchObject({ backlog: 5, desiredWorkers: 0 });
+  await stack.request('POST', '/v1/queues/mnist/resume');
+  expect(await scaling()).toMatchObject({ backlog: 5, desiredWorkers: 1 });
+
+  stack.addWorker();
+  for (const id of ids)
+    await expect
+      .poll(async () => (await stack.request('GET', `/v1/jobs/${id}`)).body.status, { timeout: 30_000 })
+      .toBe('succeeded');
+  const soon = { timeout: 10_000 };
+  await expect.poll(scaling, soon).toMatchObject({ backlog: 0, workers: 1, timeToDrainSeconds: 0 });
+});
+
+it.each(['/v1/workers', '/v1/autoscale', '/v1/autoscale/mnist'])('%s is for operators', async (path) => {
+  const answer = await stack.request('GET', path, undefined, { authorization: 'Bearer slk_nobody' });
   expect(answer.status).toBe(401);
+});
+
+it('knows no scaling of a model that there is not', async () => {
+  const { status, body } = await stack.request('GET', '/v1/autoscale/nothing');
+  expect([status, body.code]).toEqual([404, 'model_not_found']);
 });

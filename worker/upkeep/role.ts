@@ -2,8 +2,8 @@
  * The upkeep role: what must happen without a request.
  *
  *   every `PERIOD_MS`   expires jobs, repairs their queues and deletes them after their retention (core/jobs/due-index.ts), deletes
- *                       expired files, continues or deletes batches, purges versions, and judges canaries; without a pause
- *                       while much is due
+ *                       expired files, continues or deletes batches, purges versions, judges canaries, and looks how many
+ *                       workers are needed; without a pause while much is due
  *   at the start, and every `SWEEP_MS`    deletes blobs that no record names
  *
  * Any number of workers may have this role at once.
@@ -14,7 +14,10 @@ import type { Logger } from '../../shared/base/log.js';
 import type { Core } from '../../shared/core/compose.js';
 
 export interface UpkeepRoleDeps {
-  core: Pick<Core, 'dueIndex' | 'files' | 'batchUpkeep' | 'canaries' | 'versionBlobs' | 'versionPurge'>;
+  core: Pick<
+    Core,
+    'dueIndex' | 'files' | 'batchUpkeep' | 'canaries' | 'versionBlobs' | 'versionPurge' | 'autoscale'
+  >;
   clock: Clock;
   log: Logger;
   expired: Counter;
@@ -31,7 +34,7 @@ const BUSY = 100;
 /** Starts the role; `close` resolves when the current round has ended. Errors go to `onError`, and the next round tries again. */
 export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
   const { clock, log, expired, onError } = deps;
-  const { dueIndex, files, batchUpkeep, canaries, versionBlobs, versionPurge } = deps.core;
+  const { dueIndex, files, batchUpkeep, canaries, versionBlobs, versionPurge, autoscale } = deps.core;
   const stop = new AbortController();
 
   async function loop(): Promise<void> {
@@ -42,6 +45,7 @@ export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
         attempt('batches', batchUpkeep.tend),
         attempt('canaries', judge),
         attempt('versions', versionPurge.tend),
+        attempt('scaling', look),
       ]);
       if (Math.max(...done) < BUSY) await sleep(clock, PERIOD_MS, stop.signal);
     }
@@ -60,6 +64,12 @@ export function startUpkeep(deps: UpkeepRoleDeps): { close(): Promise<void> } {
     for (const { model, alias, version, reason } of rolledBack)
       log.warn({ model, alias, version, reason }, 'canary rolled back');
     return rolledBack.length;
+  }
+
+  /** Returns 0: rates change slowly. */
+  async function look(): Promise<number> {
+    await autoscale.tend();
+    return 0;
   }
 
   /** Returns what `act` returns; 0 when it fails, so that one duty does not stop the others. */

@@ -53,7 +53,7 @@ local VALUES_A_JOB = 7
 local queue = openQueue({
   waitingKey = waitingKey, dueIndexKey = dueIndexKey, queuedKey = queuedKey,
   outboxKey = outboxKey, subscribedKey = subscribedKey, queueKey = queueKey,
-}, model, 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt', 'held:' .. ticket, 'startedJobs', 'busyMs', 'measuredAt', 'backlog')
+}, model, 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt', 'held:' .. ticket, 'startedJobs', 'busyMs', 'measuredAt', 'backlog', 'started')
 local state = queue.state
 local share = openShare(ticket, takenKey, jobPrefix, {
   instances = tonumber(maxInstances), bytes = tonumber(maxBytes), starts = tonumber(maxStarts),

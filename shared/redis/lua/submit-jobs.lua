@@ -54,7 +54,7 @@ local VALUES_A_JOB = 18
 
 local now = redisTime()
 local nowDigits = wholeNumber(now)
-local queue = openHash(queueKey, 'uses', 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt')
+local queue = openHash(queueKey, 'uses', 'given', 'out', 'outSince', 'standby', 'rung', 'rungAt', 'submitted')
 local queued = openHash(queuedKey)
 local subscribed = openHash(subscribedKey)
 local isPaused -- whether no job of the model is started; nil before that was asked
@@ -103,6 +103,7 @@ local function wait(id, tenant, rank, cost, bytes)
 end
 
 local function startAt(receiver, id, tenant, spec, input, rank, cost, events)
+  queue.add('started', 1)
   reachPlace(queue, queuePlace(queue, rank, tenant, cost))
   redis.call('SADD', takenPrefix .. receiver.ticket, id)
   tellStarted(outboxKey, subscribed, tenant, events, id, 1, now)
@@ -117,6 +118,7 @@ local function list(id, tenantJobsKey, expires)
   jobs[#jobs + 1] = id
   byTenant[tenantJobsKey] = jobs
   countUses(queue, 1)
+  queue.add('submitted', 1)
 end
 
 local function submit(id, tenant, tenantJobsKey, spec, input, bytes, instances, cost, ttlMs, rank, events, keptSeconds, isLine,

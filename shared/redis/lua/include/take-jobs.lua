@@ -103,4 +103,5 @@ local function takeJobs(queue, share, waitingKey)
     queue.writeLeft()
   end
   callMany('SADD', share.takenKey, share.taken)
+  if #share.taken > 0 then queue.state.add('started', #share.taken) end
 end
