@@ -146,6 +146,17 @@ describe('a version that cannot be read', () => {
     expect(await version()).toMatchObject({ state: 'ready', error: null });
   });
 
+  it('is purged as any other, and leaves the alias to the next that is ready', async () => {
+    await register([], faulty);
+    await core.models.retire('m', 1, 0);
+    expect(await core.versionPurge.purgeVersion('m', 1)).toBe(true);
+    expect(await core.models.read('m')).toMatchObject({ versions: [], purged: [1] });
+    await register([{ ...good, manifest: { ...good.manifest, version: 2 } }], faulty);
+    await core.models.report('m', 2, 'ready');
+    expect(await core.models.read('m')).toMatchObject({ aliases: { latest: 2 }, purged: [1] });
+    expect((await version())?.manifest.version).toBe(2);
+  });
+
   it('that was retired stays so', async () => {
     await register([good], []);
     await core.models.retire('m', 1, null);
