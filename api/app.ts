@@ -9,6 +9,7 @@ import { list } from '../shared/base/config.js';
 import type { Logger } from '../shared/base/log.js';
 import type { Config } from '../shared/contract/config.js';
 import type { Core } from '../shared/core/compose.js';
+import type { WatchReplication } from '../shared/redis/durability.js';
 import type { Watermark } from '../shared/redis/memory-watermark.js';
 import { createAudit } from './auth/audit.js';
 import { createBearerAuth } from './auth/bearer.js';
@@ -44,7 +45,8 @@ export interface AppDeps {
   bundled: ReadonlySet<string>;
   /** The parts that wait for a job to end or to change, on behalf of callers. */
   follow: { heldRequests: HeldRequests; jobFeed: JobFeed; sseStreams: SseStreams };
-  watermark: Watermark;
+  /** The state of Redis: whether it has room, and whether its replicas follow. */
+  store: { watermark: Watermark; watchReplication: WatchReplication };
   /** Rejects with the reason while this process should get no requests. */
   demandReady: () => Promise<void>;
   clock: Clock;
@@ -53,9 +55,13 @@ export interface AppDeps {
   draining: AbortSignal;
 }
 
+/** Methods that change nothing. */
+const READS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+
 /** Returns the application, ready to be served. */
 export function createApp(deps: AppDeps): Koa {
-  const { config, core, watermark, clock, log, registry, draining } = deps;
+  const { config, core, clock, log, registry, draining } = deps;
+  const { watermark, watchReplication } = deps.store;
   const { files, batches, models, queueStatus, autoscale, workers, endpoints, deliveries } = core;
   const { heldRequests, jobFeed, sseStreams } = deps.follow;
   const registers = [registry];
@@ -135,9 +141,20 @@ export function createApp(deps: AppDeps): Koa {
   const origins = list(config.SLUICE_CORS_ORIGINS);
   if (origins.length > 0) app.use(crossOrigin(origins));
   app.use(problems(log));
+  app.use(replicated(watchReplication));
   for (const router of routers) app.use(router.routes());
   app.use(methodNotAllowed(routers));
   return app;
+}
+
+/** Answers a call that changed something once replicas have it, where that is configured. */
+function replicated(watchReplication: WatchReplication): Koa.Middleware {
+  return async function replicate(ctx, next) {
+    if (READS.has(ctx.method)) return next();
+    const replication = watchReplication();
+    await next();
+    if (ctx.status < 400) await replication();
+  };
 }
 
 /** Closes each connection after its answer once the process drains, because a busy connection would keep it from ending. */

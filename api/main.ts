@@ -17,7 +17,7 @@ import { createCachedCounter } from '../shared/core/jobs/submission/submitted-co
 import { bundledKeys, readBundledVersions, registerBundled } from '../shared/core/models/bundled-versions.js';
 import { openBatchQueue, openInferenceQueues } from '../shared/queue/queues.js';
 import { openRedis, type Purpose, redisUrl } from '../shared/redis/connect.js';
-import { checkDurable } from '../shared/redis/durability.js';
+import { checkDurable, watchReplicas } from '../shared/redis/durability.js';
 import { watchMemory } from '../shared/redis/memory-watermark.js';
 import { createReadiness } from '../shared/redis/readiness.js';
 import { createApp } from './app.js';
@@ -88,7 +88,7 @@ await run('api', loadConfig, async ({ config, log, defer, draining }) => {
     core,
     bundled: bundledKeys(bundled, found.faulty),
     follow: { heldRequests, jobFeed, sseStreams },
-    watermark,
+    store: { watermark, watchReplication: watchReplicas(redis, config.SLUICE_REDIS_WAIT) },
     demandReady,
     clock,
     log,

@@ -90,6 +90,11 @@ export const ERRORS = {
     retryable: true,
     title: 'The service cannot reach its store; the outcome of a submit is unknown.',
   },
+  not_replicated: {
+    status: 503,
+    retryable: true,
+    title: 'The call is carried out, and too few replicas have it yet.',
+  },
   insufficient_storage: {
     status: 503,
     retryable: true,

@@ -17,9 +17,16 @@ export const VARIABLES = {
   REDIS_URL: {
     type: 'string',
     secret: true,
-    pattern: '^(redis|rediss|unix)://',
-    form: 'must begin with redis://, rediss:// or unix://',
-    description: 'Redis to use; unset: the one that the launcher runs.',
+    pattern: '^((redis|rediss|unix)://|rediss?[+]sentinel://[^/?]+/[^/?]+)',
+    form: 'must begin with redis://, rediss:// or unix://, or be redis+sentinel://host,host/name',
+    description: 'Redis to use, or the sentinels that know it; unset: the one that the launcher runs.',
+  },
+  SLUICE_REDIS_WAIT: {
+    type: 'integer',
+    minimum: 0,
+    maximum: 16,
+    default: 0,
+    description: 'Replicas that must have what a call changed before it is answered (503 otherwise).',
   },
   LOG_LEVEL: {
     type: 'string',

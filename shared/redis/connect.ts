@@ -18,7 +18,7 @@ import { Refusal } from '../base/errors.js';
 import { requirePackage } from '../base/packages.js';
 import { ADDRESS_FILE, type Config } from '../contract/config.js';
 import { boundPatience, PATIENT } from './patience.js';
-import { leaveReplicas, primaryOptions } from './primary.js';
+import { leaveReplicas, primaryOptions, reconnectOnRefusal, sentinelOptions } from './primary.js';
 import { mendTornPipelines } from './torn-pipelines.js';
 
 export type { Redis } from 'ioredis';
@@ -74,15 +74,19 @@ export async function openRedis(
   const onReplica = () => {
     reason = 'it is a replica, and Sluice writes';
   };
-  const redis = new client.Redis(url, {
+  const sentinels = sentinelOptions(url);
+  const options = {
     retryStrategy,
     socketTimeout: SOCKET_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 5000,
     ...OPTIONS[purpose],
-    ...primaryOptions(onReplica),
+    // The client checks the role of a node that sentinels name by itself.
+    ...(sentinels ?? primaryOptions(onReplica)),
+    reconnectOnError: reconnectOnRefusal,
     lazyConnect: true,
-  });
+  };
+  const redis = sentinels ? new client.Redis(options) : new client.Redis(url, options);
   if (purpose === 'request') boundPatience(redis, systemClock);
   leaveReplicas(redis, systemClock);
   mendTornPipelines(redis);
@@ -121,6 +125,8 @@ function reasonOf({ message, code }: NodeJS.ErrnoException): string | undefined 
 
 /** Returns the address in a URL without user and password. */
 function placeOf(url: string): string {
+  const { name, sentinels } = sentinelOptions(url) ?? {};
+  if (sentinels) return `${name}, by ${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')}`;
   if (!URL.canParse(url)) return 'REDIS_URL';
   const { protocol, hostname, port, pathname } = new URL(url);
   return protocol === 'unix:' ? pathname : `${hostname || 'localhost'}:${port || DEFAULT_PORT}`;

@@ -5,6 +5,8 @@
  * as soon as it refuses a command, and within `LOOK_EVERY_MS` if it refuses none. A connection to a replica never becomes
  * ready: it is made anew until the address leads to the primary.
  *
+ * Sentinels say where the primary is when `REDIS_URL` names them. Then a connection leaves a node as soon as they switch, too.
+ *
  * A command that was refused for that reason did nothing. It is sent again on the next connection, those of a pipeline too;
  * a MULTI fails as a whole.
  */
@@ -22,6 +24,42 @@ const LOOK_EVERY_MS = 1000;
 const REFUSED = /\b(READONLY|MASTERDOWN|UNBLOCKED)\b/;
 const SEND_AGAIN = 2;
 
+/** `rediss+sentinel://user:password@one:26379,two:26379/name/0?sentinelUsername=…&sentinelPassword=…` */
+const SENTINELS =
+  /^(?<scheme>rediss?)\+sentinel:\/\/(?:(?<user>[^:@/]*)(?::(?<password>[^@/]*))?@)?(?<hosts>[^/?@]+)\/(?<name>[^/?]+)(?:\/(?<db>\d+))?\/?(?:\?(?<query>.*))?$/;
+const SENTINEL_PORT = 26379;
+
+/**
+ * Returns the options of a connection that asks sentinels for the primary; null when the URL is that of one server.
+ *
+ * The host of a sentinel is a name, an IPv4 address, or an IPv6 address in brackets.
+ */
+export function sentinelOptions(url: string): Omit<RedisOptions, 'replyMapping'> | null {
+  const { scheme, user, password, hosts, name, db, query } = SENTINELS.exec(url)?.groups ?? {};
+  if (!hosts || !name) return null;
+  const params = new URLSearchParams(query);
+  const [sentinelUsername, sentinelPassword] = [
+    params.get('sentinelUsername'),
+    params.get('sentinelPassword'),
+  ];
+  return {
+    sentinels: hosts.split(',').map(sentinelAt),
+    name: decodeURIComponent(name),
+    failoverDetector: true,
+    ...(db && { db: Number(db) }),
+    ...(user && { username: decodeURIComponent(user) }),
+    ...(password && { password: decodeURIComponent(password) }),
+    ...(sentinelUsername && { sentinelUsername }),
+    ...(sentinelPassword && { sentinelPassword }),
+    ...(scheme === 'rediss' && { tls: {}, enableTLSForSentinelMode: true }),
+  };
+}
+
+function sentinelAt(host: string): { host: string; port: number } {
+  const [, inBrackets, plain, port] = /^(?:\[(.*)\]|([^:]*))(?::(\d+))?$/.exec(host) ?? [];
+  return { host: inBrackets ?? plain ?? host, port: Number(port ?? SENTINEL_PORT) };
+}
+
 /** Returns the options of a connection that accepts only a primary; `onReplica` hears of each replica that it turns away from. */
 export function primaryOptions(onReplica: () => void) {
   class PrimaryConnector extends StandaloneConnector {
@@ -31,11 +69,12 @@ export function primaryOptions(onReplica: () => void) {
       return isPrimary;
     }
   }
-  return {
-    Connector: PrimaryConnector as NonNullable<RedisOptions['Connector']>,
-    reconnectOnError: ({ message }) => (REFUSED.test(message) ? SEND_AGAIN : false),
-  } satisfies RedisOptions;
+  return { Connector: PrimaryConnector as NonNullable<RedisOptions['Connector']> } satisfies RedisOptions;
 }
+
+/** Sends a command again on the next connection when a replica refused it. */
+export const reconnectOnRefusal: NonNullable<RedisOptions['reconnectOnError']> = ({ message }) =>
+  REFUSED.test(message) ? SEND_AGAIN : false;
 
 /**
  * Makes the connection, and each copy of it, anew when its node has become a replica without refusing anything, as it does where
