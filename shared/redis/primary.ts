@@ -5,7 +5,8 @@
  * as soon as it refuses a command, and within `LOOK_EVERY_MS` if it refuses none. A connection to a replica never becomes
  * ready: it is made anew until the address leads to the primary.
  *
- * Sentinels say where the primary is when `REDIS_URL` names them. Then a connection leaves a node as soon as they switch, too.
+ * Sentinels say where the primary is when `REDIS_URL` names them. The client's own detector of failovers is left off: it ends a connection
+ * for ever when it hears of one while that is being made.
  *
  * A command that was refused for that reason did nothing. It is sent again on the next connection, those of a pipeline too;
  * a MULTI fails as a whole.
@@ -45,7 +46,6 @@ export function sentinelOptions(url: string): Omit<RedisOptions, 'replyMapping'>
   return {
     sentinels: hosts.split(',').map(sentinelAt),
     name: decodeURIComponent(name),
-    failoverDetector: true,
     ...(db && { db: Number(db) }),
     ...(user && { username: decodeURIComponent(user) }),
     ...(password && { password: decodeURIComponent(password) }),

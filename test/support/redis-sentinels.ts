@@ -30,7 +30,10 @@ const SENTINELS = 3;
 /** A primary that is silent for so long is taken for dead. */
 const DOWN_AFTER_MS = 1000;
 const PROMOTED_MS = 30_000;
-const SYNCED_MS = 30_000;
+/** Sentinels begin another failover twice this time after the last one at the earliest. */
+const FAILOVER_MS = 3000;
+/** Sentinels look at a node that comes back every ten seconds, and may wait twice. */
+const SYNCED_MS = 60_000;
 /** A primary would wait for more replicas before it sends its data. */
 const AT_ONCE = ['--repl-diskless-sync-delay', '0'];
 
@@ -101,7 +104,7 @@ async function startSentinel(program: RedisProgram, folder: string, primaryPort:
   const settings = [
     `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} 2`,
     `sentinel down-after-milliseconds ${NAME} ${DOWN_AFTER_MS}`,
-    `sentinel failover-timeout ${NAME} ${PROMOTED_MS / 3}`,
+    `sentinel failover-timeout ${NAME} ${FAILOVER_MS}`,
   ];
   writeFileSync(file, `${settings.join('\n')}\n`);
   const { command, args } = program.command({ dir: folder, port, redis: ['--sentinel'] });

@@ -5,7 +5,7 @@ import { watchReplicas } from '../../shared/redis/durability.js';
 import { sentinelOptions } from '../../shared/redis/primary.js';
 
 describe('sentinelOptions', () => {
-  const base = { name: 'jobs', failoverDetector: true };
+  const base = { name: 'jobs' };
 
   it.each([
     ['redis+sentinel://one/jobs', { ...base, sentinels: [{ host: 'one', port: 26379 }] }],
