@@ -8,6 +8,7 @@ import { COMMAND_VARIABLES } from '../shared/contract/config.js';
 import { ERRORS } from '../shared/contract/errors.js';
 import { VARIABLES } from '../shared/contract/variables.js';
 import { CLASSES } from '../shared/model-packages/saved-model/operation-table.js';
+import { readAlerts } from './support/scraped-metrics.js';
 
 const ROOT = new URL('../', import.meta.url).pathname;
 const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
@@ -168,4 +169,17 @@ it('tells the price of each decision', () => {
     .flatMap((file) => text(file).split(/^#+ (?=[A-Z]{3}-\d+\. )/m))
     .filter((part) => /^[A-Z]{3}-\d+\. /.test(part) && !/\bPrice:\s/.test(part));
   expect(silent).toEqual([]);
+});
+
+it('has a page, a line in the table and a test for each alert, and none besides', () => {
+  const names = readAlerts().map(({ alert, annotations }) => {
+    expect(annotations.runbook).toBe(`deploy/monitoring/runbooks/${alert}.md`);
+    return alert;
+  });
+  const pages = readdirSync(join(ROOT, 'deploy/monitoring/runbooks')).map((file) => file.replace('.md', ''));
+  expect(pages.sort()).toEqual([...names].sort());
+  const listed = [...text('deploy/monitoring/README.md').matchAll(/^\| \[(\w+)\]/gm)].map(([, name]) => name);
+  expect(listed.sort()).toEqual([...names].sort());
+  const tested = new Set(text('test/alerts/sluice.test.yaml').match(/(?<=alertname: )\w+/g));
+  expect([...tested].sort()).toEqual([...names].sort());
 });

@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parse as parseYaml } from 'yaml';
 import { ROOT } from './stack.js';
 
 export interface Sample {
@@ -90,7 +91,8 @@ export function readTable(): Row[] {
   );
 }
 
-/** Returns the text of the folder's README, with the rules of its alerts. */
-export function readAlerts(): string {
-  return readFileSync(join(ROOT, 'deploy/monitoring/README.md'), 'utf8');
+/** Returns the rules of the alerts. */
+export function readAlerts(): { alert: string; expr: string; annotations: { runbook: string } }[] {
+  const text = readFileSync(join(ROOT, 'deploy/monitoring/alerts/sluice.yaml'), 'utf8');
+  return parseYaml(text).groups.flatMap(({ rules }: { rules: unknown[] }) => rules);
 }
