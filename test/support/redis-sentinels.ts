@@ -130,6 +130,7 @@ async function startSentinel(program: RedisProgram, folder: string, primaryPort:
 
 async function ask<T>(node: OwnRedis, act: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(node.url, { connectionName: 'test' });
+  redis.on('error', () => {}); // It may be killed meanwhile.
   try {
     return await act(redis);
   } finally {
