@@ -46,6 +46,17 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   });
 }
 
+/** Resolves or rejects as `promise` does, or resolves with null once it has taken `boundMs` milliseconds. */
+export async function within<T>(clock: Clock, boundMs: number, promise: Promise<T>): Promise<T | null> {
+  const stop = new AbortController();
+  const late = sleep(clock, boundMs, stop.signal).then(() => null);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
+  }
+}
+
 /** Returns RFC 3339 in UTC with milliseconds, the one way in which a time is written on the wire. */
 export function toTimestamp(epochMs: number): string {
   return new Date(epochMs).toISOString();

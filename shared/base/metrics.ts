@@ -4,7 +4,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { collectDefaultMetrics, Gauge, type GaugeConfiguration, Registry } from 'prom-client';
-import { type Clock, sleep } from './clock.js';
+import { type Clock, within } from './clock.js';
 import { messageOf } from './errors.js';
 import type { Logger } from './log.js';
 
@@ -38,26 +38,14 @@ export function createReadGauge<Label extends string>(
     ...(labelNames && { labelNames }),
     ...(registers && { registers }),
     async collect() {
-      const readings = await inTime(clock, read);
+      // The owner of the store reports its faults.
+      const readings = (await within(clock, READ_WITHIN_MS, read()).catch(() => null)) ?? [];
       this.reset();
       // Without labels a reset is a zero.
       if (!labelNames) this.remove();
       for (const { labels, value } of readings) this.set(labels ?? {}, value);
     },
   });
-}
-
-async function inTime<T>(clock: Clock, read: () => Promise<T[]>): Promise<T[]> {
-  const stop = new AbortController();
-  const late = sleep(clock, READ_WITHIN_MS, stop.signal).then(() => []);
-  try {
-    return await Promise.race([read(), late]);
-  } catch {
-    // The owner of the store reports its faults.
-    return [];
-  } finally {
-    stop.abort();
-  }
 }
 
 export interface MetricsAddress {

@@ -2,7 +2,8 @@
  * Probes of the API and of a worker in each role: they answer where another machine reaches them, and until the process has ended.
  */
 import { networkInterfaces } from 'node:os';
-import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type OwnRedis, openOwnRedis } from '../support/own-redis.js';
 import { childrenOf, signal } from '../support/processes.js';
 import { exited, freePort, type Stack, startStack } from '../support/stack.js';
 
@@ -15,16 +16,22 @@ const OUTSIDE =
     .flat()
     .find((each) => each?.family === 'IPv4' && !each.internal)?.address ?? '127.0.0.1';
 
+let redis: OwnRedis;
 let stack: Stack;
 const ports: Record<string, number> = {};
 beforeAll(async () => {
   for (const name of ['api', ...ROLES]) ports[name] = await freePort();
   const env = { SLUICE_METRICS_HOST: '0.0.0.0', SLUICE_METRICS_PORT: String(ports.api) };
-  stack = await startStack(inject('redisUrl'), env, 0);
+  redis = await openOwnRedis();
+  stack = await startStack(redis.url, env, 0);
   for (const role of ROLES) stack.addWorker({ SLUICE_ROLES: role, SLUICE_METRICS_PORT: String(ports[role]) });
   await stack.ready();
 });
-afterAll(() => stack.close());
+afterAll(async () => {
+  redis?.thaw();
+  await stack?.close();
+  await redis?.close();
+});
 
 async function statusOf(name: string, path: string): Promise<number | undefined> {
   const answer = await fetch(`http://${OUTSIDE}:${ports[name]}${path}`).catch(() => null);
@@ -36,6 +43,22 @@ it.each(['api', ...ROLES])('%s says that it lives, is ready, and what it measure
   await expect.poll(() => statusOf(name, '/readyz'), START).toBe(200);
   expect(await statusOf(name, '/livez')).toBe(200);
   expect(await statusOf(name, '/metrics')).toBe(200);
+});
+
+it('all say soon that Redis is away, and live', async () => {
+  const names = ['api', ...ROLES];
+  redis.freeze();
+  try {
+    for (const name of names) {
+      const answer = await fetch(`http://${OUTSIDE}:${ports[name]}/readyz`);
+      expect(answer.status, name).toBe(503);
+      expect(await answer.text(), name).toContain('Redis');
+      expect(await statusOf(name, '/livez')).toBe(200);
+    }
+  } finally {
+    redis.thaw();
+  }
+  for (const name of names) await expect.poll(() => statusOf(name, '/readyz'), BOUND).toBe(200);
 });
 
 it('a worker that drains lives, is measured and is not ready', async () => {
