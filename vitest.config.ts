@@ -1,5 +1,5 @@
 /**
- * Six suites of tests, each a project: `npx vitest run --project unit` runs one of them.
+ * Seven suites of tests, each a project: `npx vitest run --project unit` runs one of them.
  *
  * Only the suites that start programs wait for a Redis and for the programs in `.build`; they share one of each.
  */
@@ -31,6 +31,8 @@ export default defineConfig({
       }),
       suite('starts'),
       suite('faults'),
+      // Everything that is tested is in an image.
+      suite('images', [], {}),
     ],
   },
 });
