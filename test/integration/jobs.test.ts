@@ -247,6 +247,27 @@ describe('a start', () => {
     expect(await eventsOf(id)).toBe(1);
   });
 
+  test('takes no neighbour along: a job that was left often is started alone', async () => {
+    const [killer = '', ...others] = await submitMany(4);
+    for (let started = await start('t1'); started.length > 0; started = await start('t1'))
+      if (!idsOf(started).includes(killer)) await settle(started);
+    expect(await jobs.get('acme', killer)).toMatchObject({
+      status: 'failed',
+      end: { error: { code: 'execution_lost' } },
+    });
+    expect(await Promise.all(others.map(statusOf))).toEqual(others.map(() => 'succeeded'));
+  });
+
+  test('has nothing beside it while a job that was left often is in hand, and then what waits', async () => {
+    const [often = ''] = await submitMany(1);
+    for (let i = 0; i < 5; i++) expect(idsOf(await start('t1'))).toEqual([often]);
+    const late = await submitMany(2);
+    const alone = await start('t1');
+    expect(idsOf(alone)).toEqual([often]);
+    await settle(alone);
+    expect(idsOf(await start('t1'))).toEqual(late);
+  });
+
   test('tells what it ended instead, once, and of callers alone', async () => {
     const told: Unstarted[] = [];
     const startAndTell = (ticket: string) =>

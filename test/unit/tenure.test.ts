@@ -180,6 +180,25 @@ it('takes over share by share, while it has room', async () => {
   expect(turns[3]).not.toHaveProperty('takesOver');
 });
 
+it('takes over what must be alone after what it has in hand, without asking meanwhile', async () => {
+  const { turns, give, finish } = open(() => 3);
+  await give(jobs('a', 'b'), { standing: 'behind' });
+  await give([], { standing: 'behind' });
+  expect(turns).toHaveLength(2);
+  await finish('a');
+  expect(turns[2]).toMatchObject({ takesOver: ['b'] });
+  await give([], { standing: 'behind' });
+  expect(turns).toHaveLength(3);
+  await finish('b');
+  expect(turns[3]).toMatchObject({ takesOver: [] });
+  await give(jobs('c'), { standing: 'behind' });
+  await give([], { standing: 'behind' });
+  await finish('c');
+  expect(turns[5]).toMatchObject({ takesOver: [] });
+  await give([]);
+  expect(turns).toHaveLength(6);
+});
+
 it('that is closed before it has taken over hands the ticket back', async () => {
   const { tenure, turns, give, leftOver, pass } = open();
   await give([]);

@@ -19,7 +19,7 @@ import type { JobLimits } from './job-limits.js';
 import type { StoredPayload } from './payloads.js';
 import { EXPIRED, endingKeys, endText } from './settle.js';
 
-/** A job that was started so often without an end probably kills its workers, so it fails. */
+/** A job that was started so often without an end probably kills its workers, so it fails. After half of them it is started alone. */
 const MAX_STARTS = 10;
 const LOST = endText(jobError('execution_lost'));
 /** Failures of what Sluice depends on. An input that hangs or crashes is not among them: it has been tried alone already. */

@@ -67,6 +67,8 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   let shares = 0;
   /** Jobs may run under the ticket that this tenure does not know. */
   let takesOver = true;
+  /** Jobs that are left under the ticket must be computed alone, after those in hand. */
+  let mustFinishFirst = false;
   /** The queue counts on this worker to come when it is rung. */
   let standsBy = false;
   let isCalled = true;
@@ -98,7 +100,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     if (isIdle() && (isClosed || stoodBy)) return true;
     // A worker that is counted on and can take nothing makes way for another.
     if (standsBy && (isClosed || isCalled)) return true;
-    return (isCalled || takesOver) && room() > 0;
+    return (isCalled || (takesOver && !mustFinishFirst)) && room() > 0;
   }
 
   async function untilDue(): Promise<void> {
@@ -139,6 +141,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
       isClosed ||= isLost;
       if (turn.takesOver) heard = sent;
       takesOver = standing === 'behind' || (takesOver && !turn.takesOver);
+      mustFinishFirst = standing === 'behind' && !!turn.takesOver && started.length === 0 && !isIdle();
       isCalled ||= isMore;
       standsBy = standing === 'held' && !isMore && turn.room > (started.length > 0 ? 1 : 0);
       if (started.length > 0) void computeShare(started);

@@ -57,12 +57,36 @@ local function startAgain(queue, share, id)
   end
 end
 
+-- A job that was left so often may kill its workers. From then on it is started alone, and falls alone.
+local function isSuspect(share, id)
+  return tonumber(redis.call('HGET', share.jobPrefix .. id, 'starts') or 0) >= share.limits.starts / 2
+end
+
+-- Starts one suspect, if the worker has nothing else. Nothing more is started while the ticket has suspects.
+local function takeSuspects(queue, share, suspects, hasNone)
+  local left = #suspects
+  for _, id in ipairs(suspects) do
+    if hasNone and #share.started == 0 then
+      local dropped = #share.dropped
+      startAgain(queue, share, id)
+      left = left - (#share.dropped - dropped)
+    end
+  end
+  if left > 0 then share.isBehind, share.instancesLeft = true, 0 end
+end
+
 -- Starts again what was taken under the ticket, without the jobs that `inHand` has as keys. A worker that died may have had several
 -- shares in hand: who takes over all of them at once, beside shares of its own, may die of that, and leave even more.
 local function takeAgain(queue, share, inHand)
+  local suspects = {}
   for _, id in ipairs(redis.call('SMEMBERS', share.takenKey)) do
-    if not inHand[id] then startAgain(queue, share, id) end
+    if isSuspect(share, id) then
+      suspects[#suspects + 1] = id
+    elseif not inHand[id] then
+      startAgain(queue, share, id)
+    end
   end
+  takeSuspects(queue, share, suspects, next(inHand) == nil)
   callMany('SREM', share.takenKey, share.dropped)
 end
 
