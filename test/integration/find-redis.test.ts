@@ -8,8 +8,9 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { containerName, REDIS_IMAGE } from '../../deploy/local/redis/container.js';
 import { findRedisProgram } from '../../deploy/local/redis/find-redis.js';
-import { type RedisServer, startRedisIn } from '../../deploy/local/redis/redis.js';
+import { type RedisServer, startRedis, startRedisIn } from '../../deploy/local/redis/redis.js';
 import type { RedisProgram } from '../../deploy/local/redis/redis-program.js';
+import { systemClock } from '../../shared/base/clock.js';
 import { loadConfig } from '../../shared/contract/config.js';
 import { temporaryFolder } from '../support/started-redis.js';
 
@@ -176,4 +177,28 @@ it.skipIf(withoutEngine)('takes a container last, and ends one that was left beh
   const name = containerName(realpathSync(join(folder.path, 'redis')));
   const left = () => execFileSync(docker, ['ps', '--all', '--quiet', '--filter', `name=${name}`]);
   await expect.poll(() => left().toString(), { timeout: 10_000 }).toBe('');
+});
+
+it('waits for a Redis that was loading, though it is too busy to say so again', async () => {
+  // The first caller hears that it loads, those of the next 1.5 s nothing.
+  const busy = `
+    let silentUntil = 0;
+    require('net').createServer((socket) => {
+      socket.on('error', () => {});
+      if (silentUntil === 0) {
+        silentUntil = performance.now() + 1500;
+        socket.end('-LOADING Redis is loading the dataset in memory\\r\\n');
+      } else if (performance.now() > silentUntil) socket.end('+PONG\\r\\n');
+    }).listen(Number(process.argv[1]), '127.0.0.1')`;
+  const program: RedisProgram = {
+    origin: 'a busy one',
+    command: ({ port }) => ({ command: process.execPath, args: ['-e', busy, String(port)] }),
+    environment: {},
+  };
+  const [logFile, pidFile] = [join(folder.path, 'busy.log'), join(folder.path, 'busy.pid')];
+  // The clock runs twenty times as fast: the 15 s given to one that never answers pass in the silence.
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() * 20 };
+  const server = await startRedis({ dir: folder.path, logFile, pidFile, program, clock });
+  running.push(server);
+  expect(server.origin).toBe('a busy one');
 });
