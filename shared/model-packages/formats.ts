@@ -12,7 +12,7 @@ const LOOKED_AT_BYTES = 64 * 1024;
 /** The most files that are opened. */
 const MAX_LOOKED_AT = 20;
 
-const EXPORT = `python -c "import keras; keras.models.load_model('model.keras').export('export')"`;
+const EXPORT = `python3 -c "import keras; keras.models.load_model('model.keras').export('export')"`;
 const AS_ONNX = 'write it by torch.onnx.export as model.onnx';
 
 const ONNX_WRITERS = /^(pytorch|onnx|tf2onnx|skl2onnx|keras|CoreMLTools|MXNet|paddle)/i;
@@ -42,7 +42,11 @@ const FORMATS: readonly [is: (path: string, ends: Ends) => boolean, advice: stri
     'is an archive: send it as the part `archive`',
   ],
   [
-    (_, { start }) => start.startsWith('\x89HDF\r\n'),
+    (path, { start }) => isHdf5(start) && (path.endsWith('.weights.h5') || isOfWeights(start)),
+    "holds weights of Keras alone, in HDF5: build the model in Python, call model.load_weights and model.export('export')",
+  ],
+  [
+    (_, { start }) => isHdf5(start),
     `is a model of Keras in HDF5: \`${EXPORT.replace('.keras', '.h5')}\` makes a SavedModel of it`,
   ],
   [
@@ -122,6 +126,15 @@ async function endsOf(path: string): Promise<Ends> {
 
 function isZip(start: string): boolean {
   return start.startsWith('PK\x03\x04');
+}
+
+function isHdf5(start: string): boolean {
+  return start.startsWith('\x89HDF\r\n');
+}
+
+/** A whole model has its configuration at the top, and the names of its layers in a group below. */
+function isOfWeights(start: string): boolean {
+  return start.includes('layer_names') && !start.includes('model_config');
 }
 
 /** Files of before PyTorch 1.6: two pickles, of which the first is a number. */

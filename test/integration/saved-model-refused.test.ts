@@ -2,7 +2,7 @@
  * Ways to have TensorFlow do what it may not when it loads or serves a SavedModel. With TensorFlow 2.21 files were written
  * or read by a collection, tags, constants, functions, a place, assets and a part that is there twice.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
@@ -186,6 +186,13 @@ describe('a SavedModel is refused', () => {
   it.each(['saved_model.cpb', 'saved_model.pbtxt'])('when there is a %s, too', async (other) => {
     writeFileSync(join(folder, other), '');
     await expect(readSavedModel(folder)).rejects.toThrow(`${other} is beside saved_model.pb`);
+  });
+
+  it('when it holds its weights itself and is too large, with the way on', async () => {
+    truncateSync(join(folder, 'saved_model.pb'), 32 * 1024 * 1024 + 1);
+    await expect(readSavedModel(folder)).rejects.toThrow(
+      /is larger than 33554432 bytes, because weights are constants in it: export the model itself/,
+    );
   });
 
   it('before its parts fill the memory', async () => {

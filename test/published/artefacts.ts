@@ -163,6 +163,6 @@ export const ARTEFACTS: readonly Artefact[] = [
     registry: 'pypi',
     package: 'deepcut==0.7.0.0',
     files: { 'deepcut/weight/cnn_without_ne_ab.h5': 'cnn_without_ne_ab.h5' },
-    expected: /is a model of Keras in HDF5/,
+    expected: /holds weights of Keras alone, in HDF5/,
   },
 ];

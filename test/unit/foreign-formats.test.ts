@@ -22,9 +22,24 @@ it.each<[string, Record<string, string | Buffer>, RegExp]>([
     { 'digits.json': '{"format": "layers-model"}' },
     /^digits.json .*rename it to model.json/,
   ],
-  ['Keras 3', { 'digits.bin': keras }, /^digits.bin is a model of Keras 3: `python .*export/],
-  ['Keras 3, unpacked', { 'config.json': '{}', 'model.weights.h5': 'x' }, /model of Keras 3: `python/],
-  ['Keras in HDF5', { weights: latin('\x89HDF\r\n\x1a\n') }, /in HDF5: `python .*model.h5/],
+  ['Keras 3', { 'digits.bin': keras }, /^digits.bin is a model of Keras 3: `python3 .*export/],
+  ['Keras 3, unpacked', { 'config.json': '{}', 'model.weights.h5': 'x' }, /model of Keras 3: `python3/],
+  ['Keras in HDF5', { weights: latin('\x89HDF\r\n\x1a\n') }, /in HDF5: `python3 .*model.h5/],
+  [
+    'a whole model in HDF5',
+    { 'm.h5': latin('\x89HDF\r\n\x1a\n keras_version model_config layer_names') },
+    /^m.h5 is a model of Keras in HDF5/,
+  ],
+  [
+    'weights of Keras 2',
+    { 'm.h5': latin('\x89HDF\r\n\x1a\n layer_names') },
+    /^m.h5 holds weights of Keras alone, in HDF5: build the model.*load_weights/,
+  ],
+  [
+    'weights of Keras 3',
+    { 'm.weights.h5': latin('\x89HDF\r\n\x1a\n layers') },
+    /^m.weights.h5 holds weights of Keras alone/,
+  ],
   ['TensorFlow Lite', { x: latin('\x1c\0\0\0TFL3') }, /TensorFlow Lite.*as a SavedModel/],
   [
     'ONNX',

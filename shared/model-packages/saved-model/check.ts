@@ -19,6 +19,9 @@ export interface CheckOptions {
   stateful: boolean;
 }
 
+const OF_JAX =
+  '; it was exported from JAX: export it from Keras under KERAS_BACKEND=tensorflow, or by jax2tf.convert(…, native_serialization=False)';
+
 /** Returns everything in the program that is not allowed, with its place; `served` is the signature that is computed. */
 export function programFaults(
   program: Program,
@@ -89,7 +92,8 @@ function nameFaults({ functions }: Program): string[] {
 function partFaults(where: string, nodes: readonly GraphNode[], part: Part): string[] {
   const refused = opsOf(nodes).filter((op) => !mayStand(operationClass(op), part));
   if (refused.length === 0) return [];
-  return [`${where} uses operations that are not allowed: ${describeOperations(refused)}`];
+  const remedy = refused.includes('XlaCallModule') ? OF_JAX : '';
+  return [`${where} uses operations that are not allowed: ${describeOperations(refused)}${remedy}`];
 }
 
 function opsOf(nodes: readonly GraphNode[]): string[] {

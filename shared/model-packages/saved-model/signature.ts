@@ -92,7 +92,9 @@ export async function inspectSavedModel(folder: string, said: SaidOfProgram): Pr
       throw new Error(`${other} is beside ${SAVED_MODEL_FILE}: one of them is to be loaded`);
   const path = join(folder, SAVED_MODEL_FILE);
   if ((await stat(path)).size > MAX_GRAPH_BYTES)
-    throw new Error(`${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes`);
+    throw new Error(
+      `${SAVED_MODEL_FILE} is larger than ${MAX_GRAPH_BYTES} bytes, because weights are constants in it: export the model itself, whose weights are variables in files of their own, or as ONNX`,
+    );
   const program = parseProgram(await readFile(path));
   const choice = chooseSignature([...program.signatures.keys()], said.signatureName);
   const served = program.signatures.get(choice.name ?? '') ?? null;
