@@ -136,6 +136,13 @@ describe('an image of a manifest', () => {
   });
 });
 
+/** Red, green, blue and black of eight pixels each, as Pillow 13.0 writes `image.convert('CMYK')` as JPEG. */
+const INKS = [
+  '/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcG',
+  'BggLCAkKCgoKCgYICwwLCgwJCgoK/8AAFAgACAAgBEMRAE0RAFkRAEsRAP/EABkAAAMBAQEAAAAAAAAAAAAAAAAJ',
+  'CgcGCP/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAOBEMATQBZAEsAAD8AZATuROf4kHVUNQDqEv6vgMveX0R4f//Z',
+].join('');
+
 describe('the pixels of a picture', () => {
   const raw = (pixels: Uint8Array | Uint16Array, channels: 1 | 2 | 3 | 4) =>
     sharp(pixels, { raw: { width: pixels.length / channels, height: 1, channels } });
@@ -180,11 +187,49 @@ describe('the pixels of a picture', () => {
     expect(await pixelsOf(colours, 3)).toEqual([[200, 30, 10]]);
   });
 
-  it('are not inverted where they are CMYK', async () => {
-    const red = sharp({ create: { width: 1, height: 1, channels: 3, background: '#c81e0a' } });
-    const [[r = 0, g = 0, b = 0] = []] = (await pixelsOf(red.toColourspace('cmyk').jpeg(), 3)) as number[][];
-    expect(r).toBeGreaterThan(180);
-    expect(Math.max(g, b)).toBeLessThan(60);
+  it('are those of Pillow in CMYK, in colours and in grey', async () => {
+    const bytes = Buffer.from(INKS, 'base64');
+    const read = async (channels: number) =>
+      (
+        (await decoded(bytes, {
+          shape: [8, 32, channels],
+          scale: 1,
+          maxPixels: 256,
+          preprocess: {},
+        })) as number[][][]
+      ).flatMap((row) => [4, 12, 20, 28].map((x) => row[x]));
+    const eight = (pixels: number[][]) => Array.from({ length: 8 }, () => pixels).flat();
+    expect(await read(3)).toEqual(
+      eight([
+        [200, 30, 10],
+        [10, 200, 30],
+        [20, 40, 220],
+        [0, 0, 0],
+      ]),
+    );
+    expect(await read(1)).toEqual(eight([[79], [124], [55], [0]]));
+  });
+
+  it('are those of the first frame where there are several', async () => {
+    const frames = Buffer.concat([Buffer.alloc(12, 200), Buffer.alloc(12, 10)]);
+    const shape = { width: 2, height: 4, channels: 3 as const, pageHeight: 2 };
+    const webp = sharp(frames, { raw: shape }).webp({ lossless: true });
+    const bytes = await webp.toBuffer();
+    expect((await sharp(bytes).metadata()).pages).toBe(2);
+    const changes = { shape: [2, 2, 3], scale: 1, preprocess: {} };
+    expect(await decoded(bytes, changes)).toEqual([0, 1].map(() => [0, 1].map(() => [200, 200, 200])));
+  });
+
+  it('are of sRGB where the picture has another profile', async () => {
+    const wide = raw(new Uint8Array([200, 30, 10]), 3).withIccProfile('p3');
+    const bytes = await wide.png().toBuffer();
+    expect((await sharp(bytes).metadata()).hasProfile).toBe(true);
+    const [stored] = [...(await sharp(bytes, { ignoreIcc: true }).raw().toBuffer())];
+    expect(stored, 'it is kept as other numbers').not.toBe(200);
+    const changes = { shape: [1, 1, 3], scale: 1, preprocess: {} };
+    const [[pixel = []] = []] = (await decoded(bytes, changes)) as number[][][];
+    for (const [i, value] of [200, 30, 10].entries())
+      expect(Math.abs((pixel[i] ?? 0) - value)).toBeLessThan(3);
   });
 
   it('stand as they are where transparency is dropped, also when they are resized', async () => {

@@ -40,7 +40,8 @@ export async function decodeImage(value: Value, spec: TensorSpec): Promise<Value
 async function opaque(bytes: Uint8Array, spec: TensorSpec): Promise<Sharp> {
   const { alpha = 'drop', resize } = spec.preprocess ?? {};
   const image = await openImage(bytes, maxPixelsOf(spec));
-  const { hasAlpha } = await image.metadata();
+  const { hasAlpha, hasProfile, space } = await image.metadata();
+  if (space === 'cmyk' && !hasProfile) return ofInks(image);
   if (!hasAlpha) return image;
   if (alpha === 'refuse') throw new Error('it has an alpha channel');
   if (alpha !== 'drop') return image.flatten({ background: alpha });
@@ -53,6 +54,21 @@ async function opaque(bytes: Uint8Array, spec: TensorSpec): Promise<Sharp> {
     .toBuffer({ resolveWithObject: true });
   const { width, height } = info;
   return openSharp(data, { raw: { width, height, channels: 3 } });
+}
+
+/** Resolves with the picture as Pillow makes it of inks that no profile describes: each takes away its own colour. */
+async function ofInks(image: Sharp): Promise<Sharp> {
+  const inks = image.pipelineColourspace('cmyk').toColourspace('cmyk').raw({ depth: 'uchar' });
+  const { data, info } = await inks.toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const rgb = new Uint8Array(width * height * 3);
+  for (let i = 0; i < rgb.length; i++) {
+    const [pixel, colour] = [Math.floor(i / 3) * 4, i % 3];
+    rgb[i] = Math.round(
+      ((255 - (data[pixel + colour] as number)) * (255 - (data[pixel + 3] as number))) / 255,
+    );
+  }
+  return openSharp(rgb, { raw: { width, height, channels: 3 } });
 }
 
 /** Returns the luma of RGB pixels (ITU-R BT.601), rounded as Pillow does. */
