@@ -55,6 +55,10 @@ function expectedOf(name: string, signature = 'serving_default'): Expected {
 }
 
 const served = (graph: Parameters<Edit>[0]) => graph.getSignatureDefMap().get('serving_default');
+const RANKS = 'signature: {inputs: [{name: temperature, shape: [], batch: shared}, {name: x, shape: [4]}]}';
+const withoutRanks: Edit = (graph) => {
+  for (const name of ['temperature', 'x']) served(graph).getInputsMap().get(name).clearTensorShape();
+};
 const withOutput = (name: string) => (graph: Parameters<Edit>[0]) =>
   rename(served(graph).getOutputsMap(), 'output_0', name);
 
@@ -144,6 +148,14 @@ describe('the signature of a SavedModel', () => {
     );
   });
 
+  it('has the shapes of a model.yaml where the model tells no rank', async () => {
+    await expect(read('side-input', '', withoutRanks)).rejects.toThrow(
+      'temperature has no known rank: state its `shape` in model.yaml; /signature/inputs x has no known rank',
+    );
+    const { signature } = await read('side-input', RANKS, withoutRanks);
+    expect(signature).toEqual((await read('side-input')).signature);
+  });
+
   it('is the only one, one that is named, or none', async () => {
     const renamed: Edit = (graph) => {
       graph.getSignatureDefMap().del('serve');
@@ -227,8 +239,11 @@ describe.skipIf(nativeFault !== null)('a SavedModel on native', () => {
     }
   });
 
-  it('takes side inputs, and gives constants with each instance', async () => {
-    const [manifest] = await load('side-input');
+  it.each<[string, string, Edit | undefined]>([
+    ['tells', '', undefined],
+    ['leaves to model.yaml', RANKS, withoutRanks],
+  ])('takes side inputs whose ranks it %s, and gives constants with each instance', async (_, yaml, edit) => {
+    const [manifest] = await load('side-input', yaml, edit);
     const { inputs, outputs } = expectedOf('side-input');
     const instances = (inputs.x as number[][]).map((x) => ({ x, temperature: inputs.temperature }));
     const predictions = await predict(manifest, instances);

@@ -48,6 +48,7 @@ interface OpDef {
 interface TensorInfo {
   setDtype(type: number): unknown;
   setName(place: string): unknown;
+  clearTensorShape(): unknown;
 }
 interface SignatureDef {
   getInputsMap(): MessageMap<TensorInfo>;
