@@ -42,7 +42,11 @@ export async function tryVersion(
       if (known.warning !== null) warnings.push(known.warning);
       if (index === 0) example = known.instance;
       if (found) break;
-      if (!known.instance) continue;
+      if (!known.instance) {
+        // Nothing shows that strangers in a batch change nothing.
+        if (!manifest.stateful && crossJob !== 'allow') isolated.add(name);
+        continue;
+      }
       await warmUp(own, run, known.instance);
       // Chance tells the same rows apart, whoever shares the batch.
       if (manifest.stateful) continue;
