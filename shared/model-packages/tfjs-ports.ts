@@ -70,7 +70,8 @@ function portsOfGraph(model: Json): TfjsPorts | null {
   if (signature && signature.inputs.length > 0) {
     // A scalar and a shape that the converter did not know are written alike, and few outputs are scalars.
     const isTold = ({ shape }: Port) => shape !== null && shape.length > 0;
-    return { inputs: signature.inputs, outputs: signature.outputs.every(isTold) ? signature.outputs : null };
+    const { inputs, outputs } = signature;
+    return { inputs, outputs: outputs.every(isTold) ? withRows(inputs, outputs) : null };
   }
   const nodes = field(field(model, 'modelTopology'), 'node');
   const placeholders = listOf(nodes).filter((node) => field(node, 'op') === 'Placeholder');
@@ -81,6 +82,16 @@ function portsOfGraph(model: Json): TfjsPorts | null {
     return portOf(name, name, field(field(attributes, 'dtype'), 'type'), shape);
   });
   return inputs.length > 0 ? { inputs, outputs: null } : null;
+}
+
+/**
+ * Returns outputs as they are for any batch. A graph that was converted while it computed one row tells one for all outputs,
+ * and its inputs take any number all the same. The warm-up shows whether that is so.
+ */
+function withRows(inputs: readonly Port[], outputs: readonly Port[]): readonly Port[] {
+  const isOpen = inputs.some(({ shape }) => (shape?.[0] ?? 0) < 0);
+  if (!isOpen || outputs.some(({ shape }) => shape?.[0] !== 1)) return outputs;
+  return outputs.map((port) => ({ ...port, shape: [-1, ...(port.shape ?? []).slice(1)] }));
 }
 
 /** A layers model gives the whole shape of its input in the first layers, under a name that changed with Keras 3. */

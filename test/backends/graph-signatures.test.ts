@@ -53,6 +53,26 @@ for (const { name, fault } of TFJS_BACKENDS)
       expect(outputsOf(result)).toEqual({ negated: [-1, -2], doubled: [2, 4] });
     });
 
+    it('gives a row for each instance, though its signature tells of one alone', async () => {
+      const told = (node: string, rows: string) => ({
+        name: `${node}:0`,
+        dtype: 'DT_FLOAT',
+        tensorShape: { dim: [{ size: rows }, { size: '2' }] },
+      });
+      const signature = {
+        inputs: { 'input.1': told('x', '-1') },
+        outputs: { doubled: told('Identity_1', '1'), negated: told('Identity', '1') },
+      };
+      const tiny = writeTwins(folder, 'one-row', { signature });
+      const manifest = await readManifest(tiny.folder, { name: 'one-row', version: 1 });
+      expect(await versions.load(tiny.folder, manifest)).toMatchObject({ wasComputed: true, warnings: [] });
+      const rows = [floats('input.1', [1, 2]), floats('input.1', [3, 4])];
+      expect((await runOn(versions, 'one-row', 1, rows)).map(outputsOf)).toEqual([
+        { negated: [-1, -2], doubled: [2, 4] },
+        { negated: [-3, -4], doubled: [6, 8] },
+      ]);
+    });
+
     it('has no output of a name that only order could pair', async () => {
       const outputs = ['a', 'b'].map((output) => ({ name: output, dtype: 'float32' as const, shape: [2] }));
       await expect(load(writeTwins(folder, 'unpaired', { outputs }))).rejects.toThrow(
