@@ -14,7 +14,7 @@ export interface Artefact {
   /** A folder of the package, all of which is uploaded. */
   folder?: string;
   yaml?: string;
-  /** A version that is ready, or the words with which the upload or the version is refused. */
+  /** A version that is ready and was computed, or the words with which the upload or the version is refused. */
   expected: 'served' | RegExp;
 }
 
@@ -117,11 +117,19 @@ export const ARTEFACTS: readonly Artefact[] = [
     folder: 'model',
     expected: /is string, which TensorFlow\.js does not compute/,
   },
-  human('emotion'),
-  human('facemesh'),
-  human('movenet-lightning'),
-  human('blazeface'),
-  human('centernet'),
+  ...[
+    'antispoof',
+    'blazeface',
+    'centernet',
+    'emotion',
+    'facemesh',
+    'faceres',
+    'handlandmark-lite',
+    'handtrack',
+    'iris',
+    'liveness',
+    'movenet-lightning',
+  ].map((name) => human(name)),
   {
     kind: 'layers model',
     registry: 'npm',

@@ -73,7 +73,10 @@ async function outcomeOf(stack: Stack, name: string, artefact: Artefact, folder:
   if (response.status !== 202) return { text: refusalOf(body), isTried: true };
   for (let tries = 0; tries < READY_TRIES; tries++) {
     const { body: version } = await stack.request('GET', `/v1/models/${name}/versions/${body.version}`);
-    if (version.state === 'ready') return { text: 'served', isTried: true };
+    if (version.state === 'ready') {
+      const untried = version.warnings.find((warning: string) => warning.startsWith('It was never computed'));
+      return { text: untried ?? 'served', isTried: true };
+    }
     if (version.state === 'failed') return { text: version.error, isTried: true };
     if (version.state === 'pending' && /backend:install/.test(version.error ?? ''))
       return { text: version.error, isTried: false };
