@@ -39,6 +39,16 @@ export function textOf(shape: readonly (number | null)[] | null): string {
 }
 
 /**
+ * Returns outputs as they are for any batch. A file that was exported while it computed one row may tell one for all outputs,
+ * and its inputs take any number all the same. The warm-up shows whether that is so.
+ */
+export function withRows<P extends Port>(inputs: readonly Port[], outputs: readonly P[]): readonly P[] {
+  const isOpen = inputs.some(({ shape }) => (shape?.[0] ?? 0) < 0);
+  if (!isOpen || outputs.some(({ shape }) => shape?.[0] !== 1)) return outputs;
+  return outputs.map((port) => ({ ...port, shape: [-1, ...(port.shape ?? []).slice(1)] }));
+}
+
+/**
  * Returns the place among the ports of each specification: by name when all names are the model's. When none is, a tensor that
  * is alone is the only one there is, and with `byOrder` several are taken in their order. Else nothing tells which is which.
  * @throws Error that lists both.

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Manifest } from '../contract/models/manifest.js';
 import { isTfjsDtype, type TfjsDtype } from '../contract/tensors/dtypes.js';
-import type { Port } from './ports.js';
+import { type Port, withRows } from './ports.js';
 import { DATA_TYPES } from './saved-model/fields.js';
 import { TF_TYPES } from './saved-model/signature.js';
 
@@ -82,16 +82,6 @@ function portsOfGraph(model: Json): TfjsPorts | null {
     return portOf(name, name, field(field(attributes, 'dtype'), 'type'), shape);
   });
   return inputs.length > 0 ? { inputs, outputs: null } : null;
-}
-
-/**
- * Returns outputs as they are for any batch. A graph that was converted while it computed one row tells one for all outputs,
- * and its inputs take any number all the same. The warm-up shows whether that is so.
- */
-function withRows(inputs: readonly Port[], outputs: readonly Port[]): readonly Port[] {
-  const isOpen = inputs.some(({ shape }) => (shape?.[0] ?? 0) < 0);
-  if (!isOpen || outputs.some(({ shape }) => shape?.[0] !== 1)) return outputs;
-  return outputs.map((port) => ({ ...port, shape: [-1, ...(port.shape ?? []).slice(1)] }));
 }
 
 /** A layers model gives the whole shape of its input in the first layers, under a name that changed with Keras 3. */

@@ -52,6 +52,12 @@ describe('an ONNX file without a model.yaml', () => {
     expect(batching.maxBatchSize).toBe(1);
   });
 
+  it('tells rows of any number where its export kept one', async () => {
+    const { signature, batching } = await readFixture('one-row');
+    expect(signature.outputs).toEqual([{ name: 'y', dtype: 'float32', shape: [3] }]);
+    expect(batching.maxBatchSize).toBe(32);
+  });
+
   it('has no weight among its inputs, though files of old list them there', async () => {
     const { signature } = await readFixture('old');
     expect(signature.inputs).toEqual([{ name: 'x', dtype: 'float32', shape: [4] }]);

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../base/errors.js';
 import type { Dtype } from '../../contract/tensors/dtypes.js';
-import type { Port, Ports } from '../ports.js';
+import { type Port, type Ports, withRows } from '../ports.js';
 import { intIn, type Message, messageIn, messagesIn, parseMessage, textIn } from '../protobuf.js';
 import { ONNX_FIELDS, ONNX_TYPES } from './fields.js';
 import { outlineOf } from './outline.js';
@@ -55,7 +55,7 @@ export function inspectOnnx(folder: string, entry: string, said: SaidOfOnnx): In
   const inputs = portsIn(graph, GraphProto.input).filter(({ name }) => !weights.has(name));
   const outputs = portsIn(graph, GraphProto.output);
   if (outputs.length === 0) throw new Error('the file is no ONNX model: it has no graph with outputs');
-  return { inputs, outputs, faults: programFaultsOf(model, said) };
+  return { inputs, outputs: withRows(inputs, outputs), faults: programFaultsOf(model, said) };
 }
 
 function modelIn(path: string): Message {
