@@ -32,8 +32,13 @@ const COMPARED = 3;
 /** Floats may differ by this part of the largest value, or of `LEAST_PEAK`. */
 const TOLERANCE = 1e-3;
 const LEAST_PEAK = 0.1;
+const UNKNOWN =
+  'Nothing shows that its predictions do not depend on who shares the batch, because it refused invented values. Each job has batches of its own; `batching: {crossJob: allow}` lets them share.';
 
-/** Resolves with a sentence about the difference that was found; null where the batch makes none, or cannot be shared at all. */
+/**
+ * Resolves with a sentence about the difference that was found, or why none could be looked for; null where the batch makes none, or cannot
+ * be shared at all.
+ */
 export async function findDependence(
   manifest: Manifest,
   run: RunRows,
@@ -55,8 +60,8 @@ export async function findDependence(
     together = await filled(rows);
     for (const row of rows) alone.push(await filled([row]));
   } catch {
-    // The model does not take invented values, which says nothing about batches.
-    return null;
+    // The model does not take invented values, which says nothing about batches. What cannot be shown is not assumed.
+    return manifest.batching.crossJob === 'allow' ? null : UNKNOWN;
   }
   for (const spec of manifest.signature.outputs) {
     const shared = valuesOf(manifest, spec, together, count);
