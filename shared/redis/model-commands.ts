@@ -50,7 +50,16 @@ export const MODEL_COMMANDS = {
     reply: 'nothing',
   },
   'forget-model': {
-    keys: ['modelKey', 'modelsKey', 'numbersKey', 'pausedKey', 'queuedKey', 'purgesKey', 'revisionKey'],
+    keys: [
+      'modelKey',
+      'modelsKey',
+      'numbersKey',
+      'pausedKey',
+      'queuedKey',
+      'purgesKey',
+      'revisionKey',
+      'scalingKey',
+    ],
     args: ['name'],
     reply: 'number',
   },

@@ -134,6 +134,11 @@ describe('an endpoint is told', () => {
     await bench.models.report('digits', 1, 'pending', { error: 'not here', waitingFor: 'backend' });
     const [version] = (await bench.models.find('digits'))?.versions ?? [];
     expect(version).toMatchObject({ state: 'failed', error: 'a reason' });
+    // It may have looked at the files before it knew that.
+    await bench.models.report('digits', 1, 'loading', { waitingFor: 'checks' });
+    await bench.models.report('digits', 1, 'pending', { error: 'not here', waitingFor: 'backend' });
+    const [again] = (await bench.models.find('digits'))?.versions ?? [];
+    expect(again).toMatchObject({ state: 'failed', error: 'a reason' });
     await bench.models.report('digits', 1, 'loading');
     await bench.models.report('digits', 1, 'failed', { error: 'a reason' });
     await bench.models.report('digits', 1, 'ready', { backend: 'wasm' });

@@ -108,6 +108,7 @@ export function createVersionPurge(deps: VersionPurgeDeps) {
       queuedKey: keys.queued,
       purgesKey: keys.purges,
       revisionKey: keys.modelsRevision,
+      scalingKey: keys.scaling(name),
       name,
     });
     return isGone === 1;

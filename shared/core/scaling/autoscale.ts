@@ -57,8 +57,7 @@ export function createAutoscale(deps: AutoscaleDeps) {
       recall(model.name),
     ]);
     const { advice, memory: next } = advise(sight, memory, targetSeconds);
-    if (!memory || sight.atMs - memory.last.atMs >= REMEMBER_MS)
-      await redis.set(keys.scaling(model.name), JSON.stringify(next), 'EX', KEPT_SECONDS);
+    if (!memory || sight.atMs - memory.last.atMs >= REMEMBER_MS) await remember(model.name, next);
     const { backlog } = sight;
     return {
       model: model.name,
@@ -94,6 +93,13 @@ export function createAutoscale(deps: AutoscaleDeps) {
   async function recall(model: string): Promise<ScalingMemory | null> {
     const text = await redis.get(keys.scaling(model));
     return text === null ? null : (JSON.parse(text) as ScalingMemory);
+  }
+
+  async function remember(model: string, memory: ScalingMemory): Promise<void> {
+    const key = keys.scaling(model);
+    await redis.set(key, JSON.stringify(memory), 'EX', KEPT_SECONDS);
+    // A model that was deleted meanwhile leaves nothing.
+    if ((await redis.exists(keys.model(model))) === 0) await redis.del(key);
   }
 
   /** Returns the scaling of all models. */

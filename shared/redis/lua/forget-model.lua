@@ -10,6 +10,7 @@ local pausedKey = KEYS[4] -- hash: models of which no job is started
 local queuedKey = KEYS[5] -- hash: numbers of queued jobs and of bytes of their input, by tenant and by model
 local purgesKey = KEYS[6] -- sorted set: versions and models that are to go, by the time at which upkeep looks at them
 local revisionKey = KEYS[7] -- string: number of changes of what there is to serve
+local scalingKey = KEYS[8] -- string: what is remembered of the model to scale its workers
 local name = ARGV[1]
 
 if redis.call('EXISTS', modelKey) == 0 then
@@ -24,7 +25,7 @@ for _, field in ipairs(redis.call('HKEYS', modelKey)) do
   if kind == 'state' then highest = math.max(highest, tonumber(number)) end
 end
 redis.call('HSET', numbersKey, name, string.format('%d', highest))
-redis.call('DEL', modelKey)
+redis.call('DEL', modelKey, scalingKey)
 redis.call('SREM', modelsKey, name)
 redis.call('HDEL', pausedKey, name)
 redis.call('HDEL', queuedKey, 'model:' .. name, 'model-bytes:' .. name)

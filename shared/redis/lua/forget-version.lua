@@ -21,7 +21,7 @@ local member = ARGV[4] -- <model>@<version>
 local lookAfterMs = ARGV[5]
 
 if redis.call('HGET', modelKey, 'state:' .. version) ~= 'purging' then return end
-for _, field in ipairs({'version', 'report', 'told', 'maker', 'deletedAfter'}) do
+for _, field in ipairs({'version', 'report', 'failure', 'told', 'maker', 'deletedAfter'}) do
   redis.call('HDEL', modelKey, field .. ':' .. version)
 end
 redis.call('HDEL', modelKey, 'blobs:' .. folder)

@@ -16,7 +16,7 @@ if known ~= before then return known == stored and 1 or 0 end
 redis.call('HSET', modelKey, 'version:' .. version, stored, 'description', description)
 if isFresh == '1' then
   redis.call('HSET', modelKey, 'state:' .. version, 'pending')
-  redis.call('HDEL', modelKey, 'report:' .. version, 'told:' .. version, 'deletedAfter:' .. version)
+  redis.call('HDEL', modelKey, 'report:' .. version, 'failure:' .. version, 'told:' .. version, 'deletedAfter:' .. version)
 end
 redis.call('HSETNX', modelKey, 'alias:latest', version)
 redis.call('SADD', modelsKey, name)

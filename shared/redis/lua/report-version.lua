@@ -1,5 +1,5 @@
 -- Stores the state of a version as a worker found it. `ready` and `retired` stand when another worker reports less, `failed`
--- stands when another only lacks the backend, and a version that was purged meanwhile stays away.
+-- stands when another only lacks the backend, whatever that one has said of its steps until then, and a version that was purged meanwhile stays away.
 --
 -- The alias `latest` does not leave a version that is ready for one that has never computed anything.
 --
@@ -24,10 +24,13 @@ local unserved = ARGV[6] -- 1 where no worker serves it, so that `ready` does no
 if closedBy(modelKey, numbersKey, name, version, true) then return end
 local before = redis.call('HGET', modelKey, 'state:' .. version)
 if before == 'retired' or before == 'ready' and state ~= 'ready' and unserved == '0' then return end
-if before == 'failed' and state == 'pending' then
+if state == 'pending' then
   local waiting = cjson.decode(report).waitingFor
-  if waiting ~= cjson.null and waiting.what == 'backend' then return end
+  local failure = redis.call('HGET', modelKey, 'failure:' .. version)
+  if failure and waiting ~= cjson.null and waiting.what == 'backend' then state, report = 'failed', failure end
 end
+if state == 'failed' then redis.call('HSET', modelKey, 'failure:' .. version, report) end
+if state == 'ready' then redis.call('HDEL', modelKey, 'failure:' .. version) end
 redis.call('HSET', modelKey, 'state:' .. version, state, 'report:' .. version, report)
 local latest = redis.call('HGET', modelKey, 'alias:latest') or '0'
 local leaves = proven == '1' or redis.call('HGET', modelKey, 'state:' .. latest) ~= 'ready'
