@@ -1,6 +1,7 @@
 /**
  * How each kind of fault is made, and healed.
  */
+import pLimit from 'p-limit';
 import type { Fleet, Member } from './fleet.js';
 import type { Room } from './room.js';
 import type { Fault, FaultKind } from './schedule.js';
@@ -19,6 +20,8 @@ interface Act {
 const SLOW_MS = 100;
 const up = (_: Scene, member: Member) => member.up();
 const nothing = () => {};
+/** A Redis that reads a large file is up later than the next fault may come; that one waits. */
+const redisInTurn = pLimit(1);
 const healNetwork = (_: Scene, { way }: Member) => way.heal();
 
 const ACTS: Record<FaultKind, Act> = {
@@ -34,7 +37,10 @@ const ACTS: Record<FaultKind, Act> = {
     make: (_, member) => member.signalChildren('SIGSTOP'),
     heal: (_, member) => member.signalChildren('SIGCONT'),
   },
-  'Redis killed': { make: ({ room }) => room.redis.kill(), heal: ({ room }) => room.redis.restart() },
+  'Redis killed': {
+    make: ({ room }) => redisInTurn(() => room.redis.kill()),
+    heal: ({ room }) => redisInTurn(() => room.redis.restart()),
+  },
   'Redis frozen': { make: ({ room }) => room.redis.freeze(), heal: ({ room }) => room.redis.thaw() },
   'network silent': { make: (_, { way }) => way.silence(), heal: healNetwork },
   'network cut': { make: (_, { way }) => way.cut(), heal: nothing },
