@@ -227,11 +227,12 @@ describe('a lone job', () => {
     expect(tickets).toHaveLength(1);
   });
 
-  test('that was not heard of is told by the next turn, and taken over', async () => {
+  test('that was not heard of is told by each turn, keeps the tenure, and is taken over', async () => {
     const worker = await standBy('one');
     const [lost] = await submit();
-    const behind = await worker.take();
-    expect(behind).toMatchObject({ standing: 'behind', started: [] });
+    expect(await worker.take()).toMatchObject({ standing: 'held', sent: lost, started: [] });
+    const behind = await worker.take({ leaves: true });
+    expect(behind).toMatchObject({ standing: 'behind', sent: lost, started: [] });
     const over = await worker.begin();
     expect([over.standing, over.sent, idsOf(over.started)]).toEqual(['held', lost, [lost]]);
     const end = await worker.take({ finished: finished(over.started), heard: String(lost) });

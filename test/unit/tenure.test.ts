@@ -301,34 +301,71 @@ describe('a job that is sent', () => {
     expect(turns).toHaveLength(2);
   });
 
-  it('and was not heard is told by the next turn, and taken over once', async () => {
-    const { tenure, turns, give, finish, pass, reported } = open();
+  it('and comes after the turn that tells of it is computed once', async () => {
+    const { tenure, turns, give, finish, pass } = open();
     await give([]);
     tenure.ring();
     await pass();
-    await give([], { standing: 'behind', sent: 'a' });
-    expect(turns[2]).toMatchObject({ takesOver: [], heard: NONE_SENT });
-    await give(jobs('a'), { sent: 'a' });
-    // The message comes late.
+    await give([], { sent: 'a' });
     tenure.ring(send('a'));
     await pass();
     await finish('a');
-    expect(finishedIn(turns[3])).toEqual(['a']);
+    expect(turns[2]).toMatchObject({ heard: 'a' });
+    expect(turns[2]).not.toHaveProperty('takesOver');
+    expect(finishedIn(turns[2])).toEqual(['a']);
+  });
+
+  it('and comes before a turn that did not know of it is computed once', async () => {
+    const { tenure, turns, give, finish, pass } = open();
     await give([]);
+    tenure.ring();
+    await pass();
+    tenure.ring(send('a'));
+    await give([], { sent: NONE_SENT });
+    await finish('a');
+    expect(turns[2]).not.toHaveProperty('takesOver');
+    expect(finishedIn(turns[2])).toEqual(['a']);
+  });
+
+  it('and does not come for a second is taken over, once', async () => {
+    const { tenure, turns, give, finish, pass, reported } = open();
+    await give(jobs('other'));
+    tenure.ring();
+    await pass();
+    await give([], { sent: 'a' });
+    await pass(STAND_BY_MS);
+    tenure.ring();
+    await pass();
+    await give([], { sent: 'a' });
+    expect(turns[3]).toMatchObject({ takesOver: ['other'], heard: NONE_SENT });
+    await give(jobs('a'), { sent: 'a' });
+    // The message comes late.
+    tenure.ring(send('a'));
+    await finish('a');
+    expect(finishedIn(turns[4])).toEqual(['a']);
+    expect(turns[4]).not.toHaveProperty('takesOver');
+    await give([], { sent: 'a' });
     expect(reported).toEqual(['a succeeded']);
   });
 
-  it('to a closed tenure stays under its ticket', async () => {
-    const { tenure, turns, give, leave, pass, leftOver } = open();
-    const reason = new Error('the worker ends');
+  it('and is not here when the tenure would leave keeps it', async () => {
+    const { turns, give, pass } = open();
+    await give([]);
+    await pass(STAND_BY_MS);
+    expect(turns[1]).toMatchObject({ leaves: true, heard: NONE_SENT });
+    await give([], { standing: 'behind', sent: 'a' });
+    expect(turns[2]).toMatchObject({ takesOver: [], heard: 'a' });
+  });
+
+  it('to a closed tenure is not begun, and stays under its ticket', async () => {
+    const { tenure, turns, give, pass, leftOver } = open();
     await give([]);
     tenure.close();
     tenure.ring(send('a'));
     await pass();
-    await leave('a', reason);
-    await give([]);
+    await give([], { sent: 'a' });
     await give([], { standing: 'left' });
-    expect(turns.at(-1)).toMatchObject({ leaves: true, room: 0 });
-    expect(leftOver()).toEqual([reason]);
+    expect(turns.at(-1)).toMatchObject({ leaves: true, room: 0, heard: 'a' });
+    expect(leftOver()).toEqual([expect.any(LeftBehind)]);
   });
 });

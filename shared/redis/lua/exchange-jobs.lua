@@ -81,12 +81,14 @@ local function isAnyLeft(isPaused)
 end
 
 -- Takes what is next, and says of the worker what follows: it leaves, comes again at once, or stands by.
-local function takeNext(isPaused)
+local function takeNext(isPaused, sent)
   local canTake = tonumber(room) > 0 and not isPaused
   if canTake then takeJobs(queue, share, waitingKey) end
   local isLeft = isAnyLeft(isPaused)
   if canTake then measureRate(state, #share.taken, isLeft, queue.now) end
   if leaves == '1' and #share.started == 0 then
+    -- A worker that has had nothing to do should have heard of it by now.
+    if begins ~= '1' and heard ~= sent then return 'behind', '', isLeft end
     state.remove('held:' .. ticket)
     return 'left', '', isLeft
   end
@@ -109,12 +111,12 @@ local function takeTurn()
   standDown(state, bell, tenure)
   local isPaused = redis.call('HEXISTS', pausedKey, model) == 1
   local isMore, isLeft = '', nil
-  local standing, sent = holdTicket(state, ticket, tenure, turn, begins, heard)
+  local standing, sent = holdTicket(state, ticket, tenure, turn, begins)
   -- Then the answer to this turn or to an earlier one may have been lost, and a ticket with it.
   local mayHaveMissed = begins == '1' or standing ~= 'held'
   if begins == '1' then takeOver() end
   if standing == 'held' then
-    standing, isMore, isLeft = takeNext(isPaused)
+    standing, isMore, isLeft = takeNext(isPaused, sent)
   else
     isLeft = isAnyLeft(isPaused)
   end

@@ -64,6 +64,8 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
   const leftOver: unknown[] = [];
   /** The last job that was sent, as far as this tenure knows. */
   let heard = NONE_SENT;
+  /** A job that was sent and is not here. */
+  let missing: { id: string; sinceMs: number } | null = null;
   let shares = 0;
   /** Jobs may run under the ticket that this tenure does not know. */
   let takesOver = true;
@@ -139,7 +141,7 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
       for (const [i, { resolve }] of settling.entries()) resolve(settled[i] ?? 'void');
       isLost = standing === 'lost';
       isClosed ||= isLost;
-      if (turn.takesOver) heard = sent;
+      hearOf(sent, standing === 'behind' || !!turn.takesOver);
       takesOver = standing === 'behind' || (takesOver && !turn.takesOver);
       mustFinishFirst = standing === 'behind' && !!turn.takesOver && started.length === 0 && !isIdle();
       isCalled ||= isMore;
@@ -189,13 +191,22 @@ export function startTenure({ exchange, compute, settled, maxShares, share, cloc
     wake();
   }
 
+  /** A turn may tell of a job that was sent before that job is here, or after. One that does not come for a while is lost. */
+  function hearOf(sent: string, isTakenOver: boolean): void {
+    if (isTakenOver) heard = sent;
+    if (sent === heard) missing = null;
+    else if (missing?.id !== sent) missing = { id: sent, sinceMs: clock.monotonic() };
+    else if (clock.monotonic() - missing.sinceMs >= STAND_BY_MS) takesOver = true;
+  }
+
   function receive({ job, before }: SentJob): void {
     const { id } = job.spec;
     // A turn that took over may have been told of the job before.
     if (inHand.has(id)) return;
-    if (before !== heard) takesOver = true;
+    if (before !== heard || isClosed) takesOver = true;
     heard = id;
-    void computeShare([job]);
+    // A closed tenure leaves it under the ticket.
+    if (!isClosed) void computeShare([job]);
   }
 
   return {

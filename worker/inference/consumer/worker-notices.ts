@@ -4,7 +4,7 @@
  *
  * A cancel that is missed costs computing time and nothing else, because the result of a job that has ended is void. A ring may be
  * missed while the connection is away, so all who listen for one are rung when it is back; the turn that follows tells of a job that
- * was sent meanwhile.
+ * was sent meanwhile, and was missed, too.
  */
 import { parseRing, type SentJob } from '../../../shared/core/jobs/sent-jobs.js';
 import type { Redis } from '../../../shared/redis/connect.js';

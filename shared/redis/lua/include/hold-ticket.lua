@@ -4,9 +4,9 @@
 --- @include "held-ticket"
 
 -- Returns 'held'; 'lost' when another tenure of the ticket has begun or this one has ended; 'behind' when this very turn was
--- taken before, or the last job that was sent is not the one that was `heard`: then the worker may not know what was started.
+-- taken before, so that the worker may not know what it started.
 -- `begins` is '1' for a turn that takes over whatever the ticket has. Also returns the id of the last job that was sent, or '-'.
-local function holdTicket(queue, ticket, tenure, turn, begins, heard)
+local function holdTicket(queue, ticket, tenure, turn, begins)
   local holder, lastTurn, sent = heldTicket(queue, ticket)
   if begins == '1' then
     if holder ~= tenure then sent = '-' end
@@ -16,5 +16,5 @@ local function holdTicket(queue, ticket, tenure, turn, begins, heard)
     return 'behind', sent
   end
   queue.set('held:' .. ticket, tenure .. ' ' .. turn .. ' ' .. sent)
-  return (begins == '1' or heard == sent) and 'held' or 'behind', sent
+  return 'held', sent
 end
