@@ -74,6 +74,8 @@ async function kindsOfKeys(): Promise<Record<string, number>> {
   const kinds: Record<string, number> = {};
   for (const key of await redis.keys('*')) {
     const kind = key.slice(stack.prefix.length + 1).replace(/[A-Za-z0-9]{20,}|(?<=:)\d+/g, '*');
+    // BullMQ's marker is there until a worker that waits for it has seen it.
+    if (kind.endsWith(':marker')) continue;
     kinds[kind] = (kinds[kind] ?? 0) + 1;
   }
   return kinds;
