@@ -43,7 +43,11 @@ it(`${JOBS} jobs leave no key behind, and no memory`, {
   await allForgotten();
   const bytes = (await usedBytes()) - before.bytes;
   figure('G16', `bytes left in Redis by ${JOBS} jobs`, bytes, `${LEFT_BYTES}`);
-  expect(await kindsOfKeys()).toEqual(before.keys);
+  // Keys of BullMQ that end by themselves may be away at either time.
+  const left = Object.entries(await kindsOfKeys()).filter(
+    ([kind, count]) => count > (before.keys[kind] ?? 0),
+  );
+  expect(left).toEqual([]);
   expect(bytes).toBeLessThanOrEqual(LEFT_BYTES);
 });
 
