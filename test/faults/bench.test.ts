@@ -39,7 +39,7 @@ it('measures Sluice, the rival and the bare parts, and finds every answer right'
       lines.filter((line) => line.startsWith(`| ${name} `) && line.includes(`| ${detail} `)),
     ).toHaveLength(1);
   }
-}, 120_000);
+}, 60_000);
 
 it('measures workers with simulated devices, and finds their answers right', async () => {
   const options = ['--rounds', '1', '--seconds', '0.5', '--workers', '1,2', '--device-ms', '20'];

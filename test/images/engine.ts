@@ -21,12 +21,12 @@ export async function faultOfEngine(): Promise<string | null> {
   }
 }
 
-/** What is known of an image. */
+/** Facts of an image. */
 export interface ImageFacts {
   bytes: number;
   /** The layers that hold something: each its size, and what was put where. */
   layers: string[];
-  /** What `tar -tv` lists of its file system. */
+  /** The lines of `tar -tv` about its file system. */
   files: string[];
   config: {
     User: string;

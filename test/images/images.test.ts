@@ -28,7 +28,7 @@ const run = `sluice-images-${process.pid}`;
 const imageOf = (target: Target) => `sluice-${target}:test`;
 const nameOf = (part: string) => `${run}-${part}`;
 
-/** What the API answers, as far as these tests read it. */
+/** An answer of the API, as far as these tests read it. */
 interface Answer {
   status: string;
   predictions: number[][];

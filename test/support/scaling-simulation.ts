@@ -75,7 +75,7 @@ export function simulate(course: Course, scaler: Scaler): Outcome {
     const wanted = scaler(sight, second);
     asked.push(wanted);
     while (workers.length < wanted) workers.push(second + COLD_SECONDS);
-    // Those that have not begun go first.
+    // Workers that have not begun go first.
     workers.length = wanted;
   }
   return {
